@@ -1,0 +1,94 @@
+// Package device is the contract between instances and the modules that know one type of device each (disk,
+// nic, none, …). A module knows neither HTTP nor the database of instances; adding a type touches no other package.
+//
+// # Life of a device
+//
+// Validate is called for every device of the effective configuration whenever it changes, on the final
+// object. Start is called when the instance starts: it prepares the host's side (creates a veth pair, checks a
+// source path) and says what the device adds to the instance's Spec. Stop is called after the instance has stopped,
+// after a Start that failed half way, and at recovery; it must be idempotent and must not need what Start returned
+// beyond the volatile keys. A module that can act on a running instance also implements HotPlugger or Updater.
+package device
+
+import (
+	"context"
+
+	"github.com/berthd/berth/internal/spec"
+)
+
+// Config is a device's keys, "type" among them.
+type Config map[string]string
+
+// Instance is what a module may know of the instance a device belongs to.
+type Instance struct {
+	Project string
+	Name    string
+	ID      string // as in spec.Spec
+	Type    string // container or virtual-machine
+	// Privileged tells that the instance has no ID map.
+	Privileged bool
+	IDMap      []spec.IDMapEntry
+	// Config is the effective configuration.
+	Config map[string]string
+	// Devices is the effective set of devices.
+	Devices map[string]Config
+	// DevicesPath is a folder on the host of the module's own: <root>/devices/<id>.
+	DevicesPath string
+	// Profile is set when a profile's devices are validated without an instance.
+	Profile bool
+}
+
+// Contribution is what a device adds to the Spec of a starting instance.
+type Contribution struct {
+	Mounts  []spec.Mount
+	NICs    []spec.NIC
+	Devices []spec.DeviceRule
+	// Volatile are keys to be kept with the instance, without their "volatile.<device>." prefix: "host_name".
+	// An empty value removes the key.
+	Volatile map[string]string
+}
+
+// Module knows one type of device.
+type Module interface {
+	// Validate checks a device of this type. Errors are api.BadRequest and name the key and the allowed values.
+	Validate(ctx context.Context, inst Instance, name string, cfg Config) error
+	// Start prepares the host's side. volatile are the device's volatile keys, without their prefix.
+	Start(ctx context.Context, inst Instance, name string, cfg Config, volatile map[string]string) (Contribution, error)
+	// Stop undoes the host's side and returns the volatile keys to change (empty value: remove).
+	Stop(ctx context.Context, inst Instance, name string, cfg Config, volatile map[string]string) (map[string]string, error)
+}
+
+// Running is how a module reaches a running instance.
+type Running interface {
+	// InitPID is the host's PID of the instance's first process.
+	InitPID() int
+	// Mount makes a bind mount appear inside; Unmount takes it away.
+	Mount(ctx context.Context, m spec.Mount) error
+	Unmount(ctx context.Context, target string) error
+	// AllowDevice changes the device rules.
+	AllowDevice(ctx context.Context, r spec.DeviceRule) error
+}
+
+// HotPlugger is a module whose devices can come and go while the instance runs. Plug gets what Start returned.
+type HotPlugger interface {
+	Plug(ctx context.Context, run Running, inst Instance, name string, cfg Config, c Contribution) error
+	Unplug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) error
+}
+
+// Updater is a module that can change some keys of a running device in place. LiveKeys names them; a change of
+// any other key is an unplug and a plug.
+type Updater interface {
+	LiveKeys() []string
+	Update(ctx context.Context, run Running, inst Instance, name string, old, new Config, volatile map[string]string) error
+}
+
+// Remover is a module that keeps something for a device beyond a stop (a DHCP reservation) and drops it when the
+// device or its instance is deleted.
+type Remover interface {
+	Remove(ctx context.Context, inst Instance, name string, cfg Config, volatile map[string]string) error
+}
+
+// Defaulter is a module that fills volatile keys when the device is added to an instance: a NIC's "hwaddr".
+type Defaulter interface {
+	Defaults(inst Instance, name string, cfg Config, volatile map[string]string) (map[string]string, error)
+}

@@ -1,0 +1,125 @@
+// Package instance holds the use-cases and rules of instances: what may be created from what, what a change does,
+// and the order in which storage, network and runtime are asked to carry it out.
+package instance
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Volumes is what instances need of storage pools; *storage.Service implements it.
+//
+// An instance's volume is a folder with rootfs/, metadata.yaml and templates/. Volume records live in the store,
+// and the methods that return ops leave it to the caller to commit them together with the instance.
+type Volumes interface {
+	// CheckPool tells whether a pool exists and is usable (api.NotFound, api.BadRequest).
+	CheckPool(pool string) error
+	// CreateFromImage makes the volume from an image: fill unpacks the image into an empty folder and is called only
+	// if the pool has no prepared copy of the fingerprint yet. On error nothing is left.
+	CreateFromImage(ctx context.Context, vol storage.VolumeID, fingerprint string, fill func(ctx context.Context, dir string) error) error
+	// CreateEmpty makes a volume with an empty rootfs/.
+	CreateEmpty(ctx context.Context, vol storage.VolumeID) error
+	// Copy makes dst with the content of src: instance or snapshot to instance or snapshot, in one pool or two.
+	Copy(ctx context.Context, dst, src storage.VolumeID) error
+	// Snapshot makes a snapshot volume of its instance's volume.
+	Snapshot(ctx context.Context, snap storage.VolumeID) error
+	// Restore puts the snapshot's content in the place of its instance's volume, atomically.
+	Restore(ctx context.Context, snap storage.VolumeID) error
+	// Rename renames a volume and all its snapshots, or one snapshot. Idempotent: done already is no error.
+	Rename(ctx context.Context, old, new storage.VolumeID) error
+	// Delete removes a volume with its snapshots, or one snapshot. That it does not exist is no error.
+	Delete(ctx context.Context, vol storage.VolumeID) error
+	// Path is the volume's folder on the host. It is valid between Mount and its release.
+	Path(vol storage.VolumeID) string
+	// Mount makes the volume reachable at Path; calls nest, each with its own release.
+	Mount(ctx context.Context, vol storage.VolumeID) (release func() error, err error)
+	// SetQuota limits a volume, in bytes; 0 is no limit. Pools without quotas ignore it.
+	SetQuota(ctx context.Context, vol storage.VolumeID, bytes int64) error
+	// Usage is what a volume takes, in bytes; -1 where the pool cannot tell cheaply.
+	Usage(ctx context.Context, vol storage.VolumeID) (int64, error)
+	// Record and Forget are the ops that make a volume known to, and unknown in, the pool's list of volumes.
+	Record(vol storage.VolumeID, config map[string]string) store.Op
+	Forget(vol storage.VolumeID) store.Op
+}
+
+// Images is what instances need of images; *image.Service implements it.
+type Images interface {
+	// Resolve finds the image a source names: by alias, fingerprint (or its unique prefix), or properties.
+	Resolve(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error)
+	// Unpack writes metadata.yaml, templates/ and rootfs/ of an image into an empty folder.
+	Unpack(ctx context.Context, project, fingerprint, dir string, progress func(percent int, bytesPerSecond int64)) error
+	// Touch notes that an image was used.
+	Touch(ctx context.Context, project, fingerprint string)
+}
+
+// Profiles is what instances need of profiles; *profile.Service implements it.
+type Profiles interface {
+	Get(ctx context.Context, project, name string) (*api.Profile, error)
+}
+
+// Process is a running instance as the runtime knows it.
+type Process struct {
+	ID        string
+	InitPID   int
+	StartedAt time.Time
+}
+
+// ExecRequest is a command to run in an instance.
+type ExecRequest struct {
+	Command     []string
+	Environment map[string]string
+	User, Group uint32
+	Cwd         string
+	// Stdin, Stdout and Stderr become the command's own; with a pty all three are its one end.
+	Stdin, Stdout, Stderr *os.File
+	Terminal              bool // the files are a terminal, to be made the controlling one
+}
+
+// Command is a process started by Exec.
+type Command interface {
+	PID() int // on the host
+	Signal(sig int) error
+	// Wait returns the exit status as a shell gives it: 0-255, 128+signal, 126 not executable, 127 not found.
+	Wait() (int, error)
+}
+
+// Runtime runs instances; internal/driver/lxc implements it. It knows instances by spec ID alone, keeps no state that
+// a restart of the daemon would lose, and is safe for concurrent use on different instances.
+type Runtime interface {
+	// Start runs the instance and returns once its init runs.
+	Start(ctx context.Context, s *spec.Spec) (Process, error)
+	// Find returns the running instances, by ID: what a daemon that has just started picks up again.
+	Find(ctx context.Context) (map[string]Process, error)
+	// Watch calls exited once when the instance has gone entirely (its monitor too); after a restart of the daemon it
+	// is called again for each instance that Find returned.
+	Watch(id string, exited func())
+	// Shutdown asks init to end; Kill ends everything inside at once. Both return when the instance has gone or ctx ends.
+	Shutdown(ctx context.Context, id string) error
+	Kill(ctx context.Context, id string) error
+	Freeze(ctx context.Context, id string) error
+	Thaw(ctx context.Context, id string) error
+	// Status is the cheap part of the state: Stopped, Running or Frozen.
+	Status(id string) api.StatusCode
+	// State reads the live figures of a running instance; disk is filled by the caller.
+	State(ctx context.Context, id string, hostNames map[string]string) (*api.InstanceState, error)
+	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)
+	// Console connects to the instance's console; it is a terminal.
+	Console(ctx context.Context, id string) (io.ReadWriteCloser, error)
+	// Limits changes the cgroup of a running instance.
+	Limits(ctx context.Context, id string, c spec.Cgroup) error
+	// Cleanup removes what a stopped or half-started instance left on the host: cgroups, config, processes. Idempotent.
+	Cleanup(ctx context.Context, id string) error
+	// Mount, Unmount and AllowDevice act on a running instance (see device.Running).
+	Mount(ctx context.Context, id string, m spec.Mount) error
+	Unmount(ctx context.Context, id string, target string) error
+	AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error
+	// Log is the path of the runtime's log of an instance.
+	Log(id string) string
+}

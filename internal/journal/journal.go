@@ -1,0 +1,101 @@
+// Package journal makes a change of several steps survive the end of the daemon at any instant.
+//
+// Before its first effect outside the store a change begins an entry, which says what is about to be made. Its
+// last commit takes the entry away together with writing the result, so that both happen or neither. An entry
+// that is still there when the daemon starts belongs to a change that was cut off; the handler of its kind then
+// finishes or undoes it. Handlers must be idempotent: they too can be cut off.
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/internal/store"
+)
+
+// Record is an entry as it is kept.
+type Record struct {
+	Kind    string          `json:"kind"`
+	Started time.Time       `json:"started"`
+	Data    json.RawMessage `json:"data"`
+}
+
+// Handler finishes or undoes a change that was cut off.
+type Handler func(ctx context.Context, data json.RawMessage) error
+
+// Journal keeps the entries of one store.
+type Journal struct {
+	store    *store.Store
+	table    *store.Table[Record]
+	handlers map[string]Handler
+}
+
+// New makes the journal of s; it owns the table "journal".
+func New(s *store.Store) *Journal {
+	return &Journal{store: s, table: store.NewTable[Record](s, "journal"), handlers: map[string]Handler{}}
+}
+
+// Handle sets the handler of a kind, once, while the daemon is put together.
+func (j *Journal) Handle(kind string, h Handler) { j.handlers[kind] = h }
+
+// Entry is a change under way.
+type Entry struct {
+	journal *Journal
+	id      string
+}
+
+// Begin writes down that a change of this kind starts; data is all that its handler needs. The extra ops are
+// committed with it.
+func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...store.Op) (*Entry, error) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", kind, err)
+	}
+	e := &Entry{journal: j, id: uuid.NewString()}
+	put := j.table.Create(&Record{Kind: kind, Started: time.Now().UTC(), Data: raw}, e.id)
+	if _, err := j.store.Commit(ctx, append(with, put)...); err != nil {
+		return nil, fmt.Errorf("journal %s: %w", kind, err)
+	}
+	return e, nil
+}
+
+// Done is the op that ends the entry; it belongs into the change's last commit.
+func (e *Entry) Done() store.Op { return e.journal.table.Remove(e.id) }
+
+// Close ends the entry by itself, after an undo.
+func (e *Entry) Close(ctx context.Context) error {
+	_, err := e.journal.store.Commit(ctx, e.Done())
+	return err
+}
+
+// Recover runs the handler of every entry left over, oldest first. An entry whose handler fails stays, is
+// logged, and is tried again at the next start; the others go on.
+func (j *Journal) Recover(ctx context.Context) error {
+	rows := j.table.List()
+	sortByStart(rows)
+	for _, row := range rows {
+		log := slog.With("kind", row.Value.Kind, "id", row.Path[0])
+		h, ok := j.handlers[row.Value.Kind]
+		if !ok {
+			log.Error("no handler for an unfinished change")
+			continue
+		}
+		if err := h(ctx, row.Value.Data); err != nil {
+			log.Error("recovery of an unfinished change failed", "err", err)
+			continue
+		}
+		if _, err := j.store.Commit(ctx, j.table.Remove(row.Path...)); err != nil {
+			return err
+		}
+		log.Info("recovered an unfinished change")
+	}
+	return nil
+}
+
+// Pending counts entries: of changes under way, or left over.
+func (j *Journal) Pending() int { return j.table.Len() }

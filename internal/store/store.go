@@ -1,0 +1,134 @@
+// Package store keeps Berth's objects under keys, each with a revision, and the whole model of them in memory.
+//
+// # Terms
+//
+// A key is a path such as "/instances/default/web". An entry is a key, its value and the revision of the commit
+// that wrote it last; that revision is what the API shows as ETag. A commit writes several keys at once, all or
+// none, and may be guarded: it fails with ErrConflict when a guarded key is not at the revision expected of it.
+// An Engine makes commits durable; when Commit returns nil the change survives a power cut.
+//
+// Over an engine stands a Store with its Tables: typed, indexed by path, wholly in memory, and fed by commits.
+// Reads never touch the disk. Values read from a table are shared and must not be changed: clone first.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Revision counts commits. Zero is "before the first" and, as a guard, "must not exist".
+type Revision uint64
+
+// Errors of an engine. They are wrapped with the key or the path they are about.
+var (
+	ErrConflict = errors.New("revision conflict")
+	ErrLocked   = errors.New("store is in use by another process")
+	ErrCorrupt  = errors.New("store is damaged")
+	ErrClosed   = errors.New("store is closed")
+	ErrNewer    = errors.New("store was written by a newer version")
+)
+
+// Entry is one key with its value.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision Revision // of the commit that wrote the value
+}
+
+// Op is one write of a commit: a put, or a delete when Delete is set.
+type Op struct {
+	Key    string
+	Value  []byte
+	Delete bool
+	// Guard, if set, is the revision the key must have before the commit; 0 demands that it does not exist.
+	Guard *Revision
+}
+
+// Event is one change that a commit made.
+type Event struct {
+	Entry
+	Deleted bool
+}
+
+// Engine makes commits durable. All methods are safe for concurrent use.
+type Engine interface {
+	// List returns every entry whose key starts with prefix, in key order, and the revision it was read at.
+	List(ctx context.Context, prefix string) ([]Entry, Revision, error)
+	// Commit writes all ops or none and returns the new revision. A guard that fails gives ErrConflict.
+	Commit(ctx context.Context, ops []Op) (Revision, error)
+	// Watch delivers each commit after revision `after` that touches prefix, in order, until ctx ends. The
+	// channel is closed when ctx ends or the engine closes.
+	Watch(ctx context.Context, prefix string, after Revision) (<-chan []Event, error)
+	Close() error
+}
+
+// Store is an engine with the model in memory over it.
+type Store struct {
+	engine Engine
+
+	mu     sync.Mutex // orders commits with their effect on the tables
+	tables map[string]table
+}
+
+// table is what the store needs of a Table[T].
+type table interface {
+	load(entries []Entry) error
+	apply(events []Event) error
+}
+
+// New makes a store over engine. Tables are added with NewTable, then Load fills them.
+func New(engine Engine) *Store {
+	return &Store{engine: engine, tables: map[string]table{}}
+}
+
+// Load reads every table from the engine. It is called once, before the first use of a table.
+func (s *Store) Load(ctx context.Context) error {
+	for prefix, t := range s.tables {
+		entries, _, err := s.engine.List(ctx, prefix)
+		if err != nil {
+			return fmt.Errorf("load %s: %w", prefix, err)
+		}
+		if err := t.load(entries); err != nil {
+			return fmt.Errorf("load %s: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// Commit writes all ops or none, durably, and brings the tables up to date before it returns.
+func (s *Store) Commit(ctx context.Context, ops ...Op) (Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rev, err := s.engine.Commit(ctx, ops)
+	if err != nil {
+		return 0, err
+	}
+	for _, op := range ops {
+		t, ok := s.tables[prefixOf(op.Key)]
+		if !ok {
+			continue
+		}
+		event := Event{Entry: Entry{Key: op.Key, Value: op.Value, Revision: rev}, Deleted: op.Delete}
+		if err := t.apply([]Event{event}); err != nil {
+			return 0, err
+		}
+	}
+	return rev, nil
+}
+
+// Engine gives access to the engine, for dumps and checks.
+func (s *Store) Engine() Engine { return s.engine }
+
+// Close closes the engine. Tables stay readable.
+func (s *Store) Close() error { return s.engine.Close() }
+
+// prefixOf returns the first element of a key with both its slashes: "/instances/" of "/instances/a/b".
+func prefixOf(key string) string {
+	if i := strings.IndexByte(key[1:], '/'); i >= 0 {
+		return key[:i+2]
+	}
+	return key
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/btree"
+)
+
+// Row is a value of a table, with where it stands and the revision it has. Value is shared: clone before change.
+type Row[T any] struct {
+	Path     []string // unescaped elements after the table's name
+	Value    *T
+	Revision Revision
+}
+
+// Table is the typed, in-memory view of all keys under one first element. Reads are lock-free of commits in
+// progress and never block on the disk.
+type Table[T any] struct {
+	prefix string
+
+	mu   sync.RWMutex
+	rows btree.Map[string, Row[T]]
+}
+
+// NewTable adds the table `name` (keys "/name/…") to the store. Call it before Load; a second table of the
+// same name is a mistake of the program and panics.
+func NewTable[T any](s *Store, name string) *Table[T] {
+	t := &Table[T]{prefix: "/" + name + "/"}
+	if _, ok := s.tables[t.prefix]; ok {
+		panic("store: table " + name + " is defined twice")
+	}
+	s.tables[t.prefix] = t
+	return t
+}
+
+// Get returns the row at path.
+func (t *Table[T]) Get(path ...string) (Row[T], bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.rows.Get(t.Key(path...))
+}
+
+// List returns the rows below path, in key order; without path, all of them.
+func (t *Table[T]) List(path ...string) []Row[T] {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	prefix := t.prefix
+	if len(path) > 0 {
+		prefix = t.Key(path...) + "/"
+	}
+	var rows []Row[T]
+	t.rows.Ascend(prefix, func(key string, row Row[T]) bool {
+		if !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		rows = append(rows, row)
+		return true
+	})
+	return rows
+}
+
+// Len counts all rows.
+func (t *Table[T]) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.rows.Len()
+}
+
+// Put writes v at path, whatever is there.
+func (t *Table[T]) Put(v *T, path ...string) Op {
+	return Op{Key: t.Key(path...), Value: encode(v)}
+}
+
+// Create writes v at path and demands that nothing is there.
+func (t *Table[T]) Create(v *T, path ...string) Op {
+	op := t.Put(v, path...)
+	op.Guard = new(Revision)
+	return op
+}
+
+// Replace writes v in the place of row and demands that nobody wrote it since.
+func (t *Table[T]) Replace(row Row[T], v *T) Op {
+	op := t.Put(v, row.Path...)
+	op.Guard = &row.Revision
+	return op
+}
+
+// Remove deletes what is at path; that nothing is there is no error.
+func (t *Table[T]) Remove(path ...string) Op {
+	return Op{Key: t.Key(path...), Delete: true}
+}
+
+// Key makes the key of a path: each element is escaped, so that a name never becomes a separator.
+func (t *Table[T]) Key(path ...string) string {
+	var b strings.Builder
+	b.WriteString(t.prefix)
+	for i, element := range path {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(url.PathEscape(element))
+	}
+	return b.String()
+}
+
+func (t *Table[T]) path(key string) ([]string, error) {
+	elements := strings.Split(strings.TrimPrefix(key, t.prefix), "/")
+	for i, element := range elements {
+		plain, err := url.PathUnescape(element)
+		if err != nil {
+			return nil, fmt.Errorf("key %q: %w: %w", key, ErrCorrupt, err)
+		}
+		elements[i] = plain
+	}
+	return elements, nil
+}
+
+func (t *Table[T]) row(e Entry) (Row[T], error) {
+	path, err := t.path(e.Key)
+	if err != nil {
+		return Row[T]{}, err
+	}
+	v := new(T)
+	if err := json.Unmarshal(e.Value, v); err != nil {
+		return Row[T]{}, fmt.Errorf("key %q: %w: %w", e.Key, ErrCorrupt, err)
+	}
+	return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
+}
+
+func (t *Table[T]) load(entries []Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range entries {
+		row, err := t.row(e)
+		if err != nil {
+			return err
+		}
+		t.rows.Set(e.Key, row)
+	}
+	return nil
+}
+
+func (t *Table[T]) apply(events []Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range events {
+		if e.Deleted {
+			t.rows.Delete(e.Key)
+			continue
+		}
+		row, err := t.row(e.Entry)
+		if err != nil {
+			return err
+		}
+		t.rows.Set(e.Key, row)
+	}
+	return nil
+}
+
+// encode turns a value into JSON. Values are plain structs of the program; one that cannot be encoded is a
+// mistake of the program.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("store: encode %T: %v", v, err))
+	}
+	return data
+}
