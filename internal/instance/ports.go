@@ -5,10 +5,9 @@ package instance
 import (
 	"context"
 	"io"
-	"os"
-	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -64,31 +63,15 @@ type Profiles interface {
 	Get(ctx context.Context, project, name string) (*api.Profile, error)
 }
 
-// Process is a running instance as the runtime knows it.
-type Process struct {
-	ID        string
-	InitPID   int
-	StartedAt time.Time
-}
-
-// ExecRequest is a command to run in an instance.
-type ExecRequest struct {
-	Command     []string
-	Environment map[string]string
-	User, Group uint32
-	Cwd         string
-	// Stdin, Stdout and Stderr become the command's own; with a pty all three are its one end.
-	Stdin, Stdout, Stderr *os.File
-	Terminal              bool // the files are a terminal, to be made the controlling one
-}
-
-// Command is a process started by Exec.
-type Command interface {
-	PID() int // on the host
-	Signal(sig int) error
-	// Wait returns the exit status as a shell gives it: 0-255, 128+signal, 126 not executable, 127 not found.
-	Wait() (int, error)
-}
+// What a Runtime speaks in lives apart, so that drivers need not import this package.
+type (
+	// Process is a running instance as the runtime knows it.
+	Process = runtime.Process
+	// ExecRequest is a command to run in an instance.
+	ExecRequest = runtime.ExecRequest
+	// Command is a process started by Exec.
+	Command = runtime.Command
+)
 
 // Runtime runs instances; internal/driver/lxc implements it. It knows instances by spec ID alone, keeps no state that
 // a restart of the daemon would lose, and is safe for concurrent use on different instances.

@@ -1,0 +1,34 @@
+// Package runtime holds the types that instances and the drivers that run them both speak.
+package runtime
+
+import (
+	"os"
+	"time"
+)
+
+// Process is a running instance as the runtime knows it.
+type Process struct {
+	ID        string
+	InitPID   int // on the host
+	StartedAt time.Time
+}
+
+// ExecRequest is a command to run in an instance.
+type ExecRequest struct {
+	Command     []string
+	Environment map[string]string
+	User, Group uint32
+	Cwd         string
+	// Stdin, Stdout and Stderr become the command's own; with a pty all three are its one end. They stay the
+	// caller's to close, and may be closed as soon as Exec has returned.
+	Stdin, Stdout, Stderr *os.File
+	Terminal              bool // the files are a terminal, to be made the controlling one
+}
+
+// Command is a process started by Exec.
+type Command interface {
+	PID() int // on the host
+	Signal(sig int) error
+	// Wait returns the exit status as a shell gives it: 0-255, 128+signal, 126 not executable, 127 not found.
+	Wait() (int, error)
+}
