@@ -1,0 +1,72 @@
+# Berth's two commands are `make quickstart` and `make test`; README.md says what they do.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+VERSION ?= $(shell cat VERSION)
+
+LDFLAGS  := -s -w -X github.com/berthd/berth/internal/version.Version=$(VERSION)
+PURE     := berth berthd
+FUZZTIME ?= 60s
+
+.PHONY: build
+build: bin/berth bin/berthd bin/berth-lxc
+
+# The pure Go programs stay buildable without a C compiler; only berth-lxc links liblxc.
+bin/berth bin/berthd: bin/%: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+
+bin/berth-lxc: FORCE
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/berth-lxc
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: deps
+deps: ; scripts/deps.sh build run
+
+.PHONY: quickstart
+quickstart: ; scripts/deps.sh build run image && $(MAKE) --no-print-directory build && scripts/quickstart.sh up
+
+.PHONY: quickstart-down
+quickstart-down: ; scripts/quickstart.sh down
+
+.PHONY: test
+test: ; scripts/deps.sh build run image test && scripts/test.sh
+
+.PHONY: unit race fuzz e2e faults
+unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@
+
+.PHONY: bench bench-floor
+bench: build ; scripts/bench.sh
+bench-floor: build ; scripts/bench_floor.sh
+
+.PHONY: install
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/berth
+	install -m 0755 bin/berth bin/berthd $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 bin/berth-lxc $(DESTDIR)$(PREFIX)/libexec/berth/
+	install -d $(DESTDIR)/etc/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.service > $(DESTDIR)/etc/systemd/system/berth.service
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.socket > $(DESTDIR)/etc/systemd/system/berth.socket
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/berth completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth
+	bin/berth completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth
+	bin/berth completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
+	[ -n "$(DESTDIR)" ] || getent group berth > /dev/null || groupadd --system berth
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/berth $(DESTDIR)$(PREFIX)/bin/berthd
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/berth
+	rm -f $(DESTDIR)/etc/systemd/system/berth.service $(DESTDIR)/etc/systemd/system/berth.socket
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
+	[ -n "$(DESTDIR)" ] || ! getent group berth > /dev/null || groupdel berth
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+.PHONY: clean
+clean: ; rm -rf bin

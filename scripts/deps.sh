@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Berth needs, by purpose; says what it adds and does nothing when all is there.
+#
+#   scripts/deps.sh build run image test
+set -euo pipefail
+
+declare -A packages=(
+    # cgo and liblxc's headers for berth-lxc
+    [build]="gcc libc6-dev pkg-config lxc-dev make"
+    # liblxc, DHCP and DNS for bridges, squashfs images
+    [run]="liblxc1 dnsmasq-base squashfs-tools-ng xz-utils zstd ca-certificates"
+    # what `berth image build` calls
+    [image]="debootstrap mmdebstrap busybox-static"
+    # stock clients and the tools that tests look at the host with
+    [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat squashfs-tools bzip2 xfsprogs btrfs-progs curl tar"
+)
+
+wanted=()
+for purpose in "$@"; do
+    for p in ${packages[$purpose]:?unknown purpose $purpose}; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null)" = installed ] || wanted+=("$p")
+    done
+done
+if ! command -v go > /dev/null; then
+    echo "deps: Go is missing: install Go 1.26 or newer first" >&2
+    exit 1
+fi
+[ ${#wanted[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "deps: as root, please: apt-get install ${wanted[*]}" >&2
+    exit 1
+fi
+echo "deps: installing ${wanted[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# The packages' services are not wanted here: a policy of our own keeps them from starting while we install.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' > $policy
+    chmod 755 $policy
+    trap 'rm -f $policy' EXIT
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${wanted[@]}" | sed -n 's/^Setting up /  /p'
