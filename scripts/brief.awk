@@ -1,0 +1,8 @@
+#!/usr/bin/awk -f
+# Shortens the output of `go test -v`: results as they come, and the whole output of what failed.
+/^=== (RUN|PAUSE|CONT|NAME)/ { next }
+/^ *--- PASS/ { print; fflush(); held = ""; next }
+/^ *--- (FAIL|SKIP)/ { printf "%s%s\n", held, $0; fflush(); held = ""; next }
+/^(ok|FAIL|PASS|panic|\?)/ { printf "%s%s\n", ($0 ~ /^(FAIL|panic)/ ? held : ""), $0; fflush(); held = ""; next }
+{ held = held $0 "\n"; if (length(held) > 200000) held = substr(held, length(held) - 100000) }
+END { printf "%s", held }
