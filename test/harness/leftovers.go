@@ -1,0 +1,177 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// cleanup empties and stops the daemon as a user would, then looks for leftovers.
+func (d *Daemon) cleanup() {
+	if d.cmd == nil || d.Ended() {
+		d.Launch()
+		_, _ = d.Try(Program("berthd"), "waitready", "--timeout=60")
+	}
+	d.Empty()
+	_, _ = d.Try(Program("berthd"), "shutdown", "--timeout=60")
+	select {
+	case <-d.end:
+	case <-time.After(20 * time.Second):
+		d.T.Errorf("berthd does not end when asked to\n%s", d.Log())
+		_ = d.cmd.Process.Kill()
+	}
+	for _, left := range d.Leftovers() {
+		d.T.Errorf("left over: %s", left)
+	}
+	if d.T.Failed() {
+		d.T.Logf("daemon's log:\n%s", d.Log())
+	}
+	// What a failed test left running must not disturb the next one.
+	for _, pid := range d.processes() {
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Kill()
+		}
+	}
+}
+
+// Empty deletes everything in the daemon through its API.
+func (d *Daemon) Empty() {
+	lines := func(args ...string) []string {
+		out, err := d.Try(Program("berth"), args...)
+		if err != nil {
+			d.T.Errorf("berth %s: %v", strings.Join(args, " "), err)
+		}
+		return strings.Fields(out)
+	}
+	drop := func(args ...string) {
+		if out, err := d.Try(Program("berth"), args...); err != nil {
+			d.T.Errorf("berth %s: %v %s", strings.Join(args, " "), err, out)
+		}
+	}
+	for _, name := range lines("list", "--format", "csv", "--columns", "n") {
+		drop("delete", "--force", name)
+	}
+	for _, fp := range lines("image", "list", "--format", "csv", "--columns", "f") {
+		drop("image", "delete", fp)
+	}
+	if _, err := d.TryInput("config: {}\ndevices: {}\n", Program("berth"), "profile", "edit", "default"); err != nil {
+		d.T.Errorf("emptying the default profile: %v", err)
+	}
+	for _, line := range lines("profile", "list", "--format", "csv") {
+		if name, _, _ := strings.Cut(line, ","); name != "default" {
+			drop("profile", "delete", name)
+		}
+	}
+	for _, network := range d.managed() {
+		drop("network", "delete", network)
+	}
+	out, _ := d.Try(Program("berth"), "query", "/1.0/storage-pools")
+	var pools []string
+	_ = json.Unmarshal([]byte(out), &pools)
+	for _, url := range pools {
+		drop("storage", "delete", filepath.Base(url))
+	}
+}
+
+func (d *Daemon) managed() []string {
+	out, _ := d.Try(Program("berth"), "query", "/1.0/networks?recursion=1")
+	var networks []struct {
+		Name    string `json:"name"`
+		Managed bool   `json:"managed"`
+	}
+	_ = json.Unmarshal([]byte(out), &networks)
+	var names []string
+	for _, n := range networks {
+		if n.Managed {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+// Leftovers lists what an empty, stopped daemon must not leave: mounts, processes, cgroups, interfaces, files and
+// journal entries.
+func (d *Daemon) Leftovers() []string {
+	left := d.HostLeftovers()
+	for _, dir := range []string{"containers", "devices", "images", "snapshots", "shmounts", "security/seccomp", "networks", "storage-pools"} {
+		entries, err := os.ReadDir(filepath.Join(d.Dir, dir))
+		if err != nil && !os.IsNotExist(err) {
+			left = append(left, err.Error())
+		}
+		for _, e := range entries {
+			left = append(left, "file "+filepath.Join(dir, e.Name()))
+		}
+	}
+	return append(left, d.Journal()...)
+}
+
+// HostLeftovers lists what lies outside the daemon's folder and store, with no instance running.
+func (d *Daemon) HostLeftovers() []string {
+	var left []string
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if strings.Contains(line, d.Dir) {
+			left = append(left, "mount "+line)
+		}
+	}
+	for _, pid := range d.processes() {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		left = append(left, fmt.Sprintf("process %d %q", pid, cmdline))
+	}
+	out, _ := exec.Command("ip", "-n", d.NS, "-o", "link").Output()
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		if line != "" && !strings.Contains(line, ": lo:") {
+			left = append(left, "interface "+line)
+		}
+	}
+	return append(left, Cgroups()...)
+}
+
+// Cgroups lists the cgroups of containers, anybody's.
+func Cgroups() []string {
+	var left []string
+	for _, pattern := range []string{"/sys/fs/cgroup/lxc.*", "/sys/fs/cgroup/*/lxc.*", "/sys/fs/cgroup/*/berth*", "/sys/fs/cgroup/berth*"} {
+		found, _ := filepath.Glob(pattern)
+		for _, f := range found {
+			left = append(left, "cgroup "+f)
+		}
+	}
+	return left
+}
+
+// processes finds what runs in the daemon's namespace or with its folder in the environment or command line.
+func (d *Daemon) processes() []int {
+	entries, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, e := range entries {
+		var pid int
+		if _, err := fmt.Sscan(e.Name(), &pid); err != nil || pid == os.Getpid() {
+			continue
+		}
+		env, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
+		cmd, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if strings.Contains(string(env), "BERTH_DIR="+d.Dir) || strings.Contains(string(cmd), d.Dir) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Journal lists unfinished changes in the store of a stopped daemon.
+func (d *Daemon) Journal() []string {
+	out, err := d.Try(Program("berthd"), "store", "dump", filepath.Join(d.Dir, "database", "berth.db"))
+	if err != nil {
+		return []string{"store dump: " + err.Error()}
+	}
+	var left []string
+	for _, line := range strings.Split(out, "\n") {
+		if strings.Contains(line, `"/journal/`) {
+			left = append(left, "journal entry "+line)
+		}
+	}
+	return left
+}
