@@ -1,0 +1,174 @@
+package treecopy
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes gives an open file or folder the owner, mode, extended attributes and times of its source. The order
+// matters: a change of owner takes away set-id bits and file capabilities.
+func (c *copier) attributes(target, source int, st *unix.Stat_t) error {
+	if !c.plain || st.Uid != 0 || st.Gid != 0 {
+		if err := unix.Fchown(target, int(st.Uid), int(st.Gid)); err != nil {
+			return fmt.Errorf("owner: %w", err)
+		}
+	}
+	mode := st.Mode & 0o7777
+	if !c.plain || st.Mode&unix.S_IFMT != unix.S_IFREG || mode&^0o777 != 0 || mode&c.umask != 0 {
+		if err := unix.Fchmod(target, mode); err != nil {
+			return fmt.Errorf("mode: %w", err)
+		}
+	}
+	if err := c.xattrs(
+		func(buf []byte) (int, error) { return unix.Flistxattr(source, buf) },
+		func(name string, buf []byte) (int, error) { return unix.Fgetxattr(source, name, buf) },
+		func(name string, value []byte) error { return unix.Fsetxattr(target, name, value, 0) },
+	); err != nil {
+		return err
+	}
+	if err := futimens(target, st); err != nil {
+		return fmt.Errorf("times: %w", err)
+	}
+	return nil
+}
+
+// special copies a symbolic link, device node or pipe.
+func (c *copier) special(from, to int, name string, st *unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		target, err := readlink(from, name, st.Size)
+		if err != nil {
+			return gone(err)
+		}
+		if err := unix.Symlinkat(target, to, name); err != nil {
+			return err
+		}
+	} else {
+		if err := unix.Mknodat(to, name, st.Mode&unix.S_IFMT|0o600, int(st.Rdev)); err != nil {
+			return err
+		}
+	}
+	if !c.plain || st.Uid != 0 || st.Gid != 0 {
+		if err := unix.Fchownat(to, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("owner: %w", err)
+		}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		// The target tree is ours alone, so the name is still the node made above.
+		if err := unix.Fchmodat(to, name, st.Mode&0o7777, 0); err != nil {
+			return fmt.Errorf("mode: %w", err)
+		}
+	}
+	source, target := below(from, name), below(to, name)
+	if err := c.xattrs(
+		func(buf []byte) (int, error) { return unix.Llistxattr(source, buf) },
+		func(name string, buf []byte) (int, error) { return unix.Lgetxattr(source, name, buf) },
+		func(name string, value []byte) error { return unix.Lsetxattr(target, name, value, 0) },
+	); err != nil {
+		return err
+	}
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	if err := unix.UtimesNanoAt(to, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("times: %w", err)
+	}
+	return nil
+}
+
+// below is a path to name inside an open folder, for calls that take no folder: the link in /proc leads to the
+// folder itself, and name is one element that the l-calls do not follow.
+func below(dir int, name string) string { return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name }
+
+func readlink(dir int, name string, size int64) (string, error) {
+	for n := max(int(min(size, unix.PathMax)), 64) + 1; ; n *= 2 {
+		buf := make([]byte, n)
+		got, err := unix.Readlinkat(dir, name, buf)
+		if err != nil {
+			return "", err
+		}
+		if got < n {
+			return string(buf[:got]), nil
+		}
+	}
+}
+
+// xattrs copies all extended attributes. Attributes that the target's file system does not know are left out.
+func (c *copier) xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error),
+	set func(string, []byte) error) error {
+	if c.noXattr.Load() {
+		return nil
+	}
+	var array [256]byte
+	names, err := whole(array[:], list)
+	if err == unix.EOPNOTSUPP {
+		c.noXattr.Store(true)
+		return nil
+	}
+	if err != nil {
+		return gone(err)
+	}
+	for _, raw := range bytes.Split(names, []byte{0}) {
+		if len(raw) == 0 {
+			continue
+		}
+		name := string(raw)
+		var array [256]byte
+		value, err := whole(array[:], func(buf []byte) (int, error) { return get(name, buf) })
+		if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read attribute %s: %w", name, err)
+		}
+		if err := set(name, value); err != nil && !optional(name, err) {
+			return fmt.Errorf("set attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// optional tells whether a copy is whole without an attribute that could not be set.
+func optional(name string, err error) bool {
+	if err == unix.EOPNOTSUPP {
+		return true
+	}
+	return strings.HasPrefix(name, "btrfs.") || name == "security.selinux"
+}
+
+// whole calls get with a buffer that grows until the answer fits.
+func whole(buf []byte, get func([]byte) (int, error)) ([]byte, error) {
+	for {
+		n, err := get(buf)
+		if err == nil {
+			return buf[:n], nil
+		}
+		if err != unix.ERANGE || len(buf) > 1<<20 {
+			return nil, err
+		}
+		buf = make([]byte, len(buf)*4)
+	}
+}
+
+func futimens(fd int, st *unix.Stat_t) error {
+	times := [2]unix.Timespec{st.Atim, st.Mtim}
+	return utimensat(fd, &times)
+}
+
+// umask reads the process's umask without changing it; all bits if it cannot be read.
+func umask() uint32 {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0o777
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "Umask:"); ok {
+			if n, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
+				return uint32(n)
+			}
+		}
+	}
+	return 0o777
+}

@@ -1,0 +1,11 @@
+// Package treecopy copies and removes whole directory trees, fast, and whatever the tree tries.
+//
+// Every name is resolved beneath an open directory and no link is ever followed, so a tree made by a guest or an
+// archive cannot lead the root daemon elsewhere. What is mounted inside a tree is neither copied nor removed.
+//
+// A copy keeps modes, owners, times (mtime, atime), extended attributes (file capabilities and ACLs among them), hard
+// links within the tree, symbolic links, device nodes, pipes and holes; sockets are left out, as their owner is not
+// copied with them. File contents are shared (FICLONE) where the file system can, and copied inside the kernel where
+// it cannot. A source that changes meanwhile gives a copy with each file as it was at some instant; files that
+// disappear during the copy are left out.
+package treecopy
