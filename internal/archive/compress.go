@@ -1,0 +1,130 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Compression is how Compress wraps a tar stream.
+type Compression struct {
+	Format Format // Tar is none at all
+	Level  int    // 0 is the format's own default
+	args   []string
+}
+
+var levelFlag = regexp.MustCompile(`^-([1-9]|1[0-9])$`)
+
+// ParseCompression reads LXD's notation: an algorithm (none, gzip, bzip2, xz, lzma, zstd, squashfs), after it flags such as
+// "-9" and "--rsyncable". Anything else is refused: these words come from outside and become arguments of a program.
+func ParseCompression(value string) (Compression, error) {
+	words := strings.Fields(value)
+	if len(words) == 0 {
+		return Compression{}, errors.New("empty compression algorithm")
+	}
+	formats := map[string]Format{"none": Tar, "gzip": Gzip, "pigz": Gzip, "bzip2": Bzip2, "xz": Xz, "lzma": Lzma, "zstd": Zstd, "squashfs": Squashfs}
+	format, ok := formats[words[0]]
+	if !ok {
+		return Compression{}, fmt.Errorf("compression algorithm %q is not one of none, gzip, bzip2, xz, lzma, zstd, squashfs", words[0])
+	}
+	c := Compression{Format: format}
+	for _, word := range words[1:] {
+		switch {
+		case format != Squashfs && format != Tar && levelFlag.MatchString(word):
+			c.Level, _ = strconv.Atoi(word[1:])
+			if c.Level > 9 && format != Zstd {
+				return Compression{}, fmt.Errorf("level %d is too high for %s", c.Level, words[0])
+			}
+		case word == "--rsyncable" && (format == Gzip || format == Zstd):
+			c.args = append(c.args, word)
+		default:
+			return Compression{}, fmt.Errorf("compression option %q is not allowed for %s", word, words[0])
+		}
+	}
+	return c, nil
+}
+
+// Compress gives a writer that wraps a tar stream into out. Close must be called; it flushes, waits, and leaves
+// out open. For squashfs, out must be empty.
+func (c Compression) Compress(ctx context.Context, out *os.File) (io.WriteCloser, error) {
+	if len(c.args) == 0 {
+		switch c.Format {
+		case Tar:
+			return nopCloser{out}, nil
+		case Gzip:
+			level := c.Level
+			if level == 0 {
+				level = gzip.DefaultCompression
+			}
+			return gzip.NewWriterLevel(out, level)
+		case Zstd:
+			return zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(max(c.Level, 3))))
+		}
+	}
+	name, args := string(c.Format), append([]string{"--stdout"}, c.args...)
+	switch c.Format {
+	case Squashfs:
+		name, args = "tar2sqfs", []string{"--no-skip", "--force", "--quiet", "/proc/self/fd/3"}
+	case Lzma:
+		name, args = "xz", append(args, "--format=lzma")
+	case Xz:
+		args = append(args, "--threads=0")
+	}
+	if c.Level > 0 {
+		args = append(args, "-"+strconv.Itoa(c.Level))
+	}
+	return startFilter(ctx, out, name, args)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// filter is a program that wraps what is written to it.
+type filter struct {
+	io.WriteCloser
+	cmd       *exec.Cmd
+	complaint bytes.Buffer
+}
+
+func startFilter(ctx context.Context, out *os.File, name string, args []string) (io.WriteCloser, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	f := &filter{cmd: exec.CommandContext(ctx, path, args...)}
+	f.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	f.cmd.Stderr = &limitedBuffer{b: &f.complaint, left: 4096}
+	if name == "tar2sqfs" {
+		f.cmd.ExtraFiles = []*os.File{out}
+	} else {
+		f.cmd.Stdout = out
+	}
+	if f.WriteCloser, err = f.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := f.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return f, nil
+}
+
+func (f *filter) Close() error {
+	err := f.WriteCloser.Close()
+	if waitErr := f.cmd.Wait(); waitErr != nil {
+		return fmt.Errorf("compress: %w: %s", waitErr, strings.TrimSpace(f.complaint.String()))
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// maxWindow bounds the memory that a compressed stream can ask for.
+const maxWindow = 256 << 20
+
+// Reader is the tar stream of an archive. Close ends whatever feeds it and reports what that found wrong; it is to
+// be called after the stream was read to its end, or to give up.
+type Reader struct {
+	io.Reader
+	Format Format
+	Size   int64 // bytes of the file
+	close  func() error
+}
+
+// Close implements io.Closer.
+func (r *Reader) Close() error { return r.close() }
+
+// Open gives the tar stream of f, whatever wraps it. f stays the caller's. progress, if set, is called with the
+// number of bytes of f read so far.
+//
+// gzip and zstd are read in the process: the library is as fast as the tools. xz and lzma are read by xz(1) where there is one,
+// because the Go implementation is about ten times slower; squashfs always needs sqfs2tar(1). Those get the open file and no name.
+func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, error) {
+	format, err := DetectFile(f)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read archive: %w", err)
+	}
+	source := io.Reader(io.NewSectionReader(f, 0, info.Size()))
+	if progress != nil {
+		source = &meter{r: source, report: progress}
+	}
+	r := &Reader{Format: format, Size: info.Size(), close: func() error { return nil }}
+	switch format {
+	case Tar:
+		r.Reader = source
+	case Bzip2:
+		err = r.ahead(bzip2.NewReader(bufio.NewReaderSize(source, 1<<20)))
+	case Gzip:
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(bufio.NewReaderSize(source, 1<<20)); err == nil {
+			err = r.ahead(z)
+		}
+	case Zstd:
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+			r.Reader = z
+			r.close = func() error { z.Close(); return nil }
+		}
+	case Xz, Lzma:
+		err = r.openXz(ctx, source)
+	case Squashfs:
+		err = r.openSquashfs(ctx, f, progress)
+	default:
+		err = fmt.Errorf("%w: %s is not an archive", ErrFormat, format)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s archive: %w", format, err)
+	}
+	return r, nil
+}
+
+func (r *Reader) openXz(ctx context.Context, source io.Reader) error {
+	if path, err := exec.LookPath("xz"); err == nil {
+		return r.tool(ctx, source, nil, path, "--decompress", "--stdout", "--format="+string(r.Format), "--memlimit-decompress=1GiB", "--quiet")
+	}
+	buffered := bufio.NewReaderSize(source, 1<<20)
+	if r.Format == Xz {
+		z, err := xz.ReaderConfig{DictCap: maxWindow}.NewReader(buffered)
+		if err != nil {
+			return err
+		}
+		return r.ahead(z)
+	}
+	z, err := lzma.NewReader(buffered)
+	if err != nil {
+		return err
+	}
+	return r.ahead(z)
+}
+
+func (r *Reader) openSquashfs(ctx context.Context, f *os.File, progress func(int64)) error {
+	path, err := exec.LookPath("sqfs2tar")
+	if err != nil {
+		return errors.New("sqfs2tar is missing (Debian package squashfs-tools-ng)")
+	}
+	// The superblock says how long the file must be; the tool would only miss blocks that it happens to read.
+	var used [8]byte
+	if _, err := f.ReadAt(used[:], 40); err != nil || binary.LittleEndian.Uint64(used[:]) > uint64(r.Size) {
+		return refused("archive is cut short")
+	}
+	if err := r.tool(ctx, nil, f, path, "/proc/self/fd/3"); err != nil {
+		return err
+	}
+	if progress != nil {
+		// The tool reads the file itself: what comes out is all there is to see.
+		r.Reader = &meter{r: r.Reader, report: func(n int64) { progress(min(n/3, r.Size)) }}
+	}
+	return nil
+}
+
+// tool runs a program that writes the tar stream to its standard output.
+func (r *Reader) tool(ctx context.Context, stdin io.Reader, extra *os.File, path string, args ...string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = stdin
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if extra != nil {
+		cmd.ExtraFiles = []*os.File{extra}
+	}
+	var complaint bytes.Buffer
+	cmd.Stderr = &limitedBuffer{b: &complaint, left: 4096}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		cancel()
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return err
+	}
+	ended := &eofWatcher{r: out}
+	r.Reader = ended
+	r.close = func() error {
+		if !ended.eof {
+			cancel() // given up on: the tool's exit says nothing then
+		}
+		err := cmd.Wait()
+		cancel()
+		if err != nil && ended.eof {
+			return fmt.Errorf("read %s archive: %w: %s", r.Format, err, strings.TrimSpace(complaint.String()))
+		}
+		return nil
+	}
+	return nil
+}
+
+// ahead decompresses in a goroutine of its own, a few buffers ahead of the reader.
+func (r *Reader) ahead(z io.Reader) error {
+	pr, pw := newPipe(z)
+	r.Reader = pr
+	r.close = func() error { pw.stop(); return nil }
+	return nil
+}
+
+// meter counts what passes.
+type meter struct {
+	r      io.Reader
+	n      int64
+	report func(int64)
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	m.report(m.n)
+	return n, err
+}
+
+type eofWatcher struct {
+	r   io.Reader
+	eof bool
+}
+
+func (w *eofWatcher) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if errors.Is(err, io.EOF) {
+		w.eof = true
+	}
+	return n, err
+}
+
+type limitedBuffer struct {
+	b    *bytes.Buffer
+	left int
+}
+
+func (l *limitedBuffer) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.b.Write(p[:n])
+	l.left -= n
+	return len(p), nil
+}

@@ -1,0 +1,173 @@
+package archive
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// meta is what an entry carries beside its content.
+type meta struct {
+	uid, gid int
+	mode     uint32
+	mtime    unix.Timespec
+	xattrs   map[string]string
+}
+
+type lateDir struct {
+	name string
+	meta meta
+}
+
+const xattrRecord = "SCHILY.xattr."
+
+func metaOf(h *tar.Header) meta {
+	m := meta{uid: h.Uid, gid: h.Gid, mode: uint32(h.Mode) & 0o7777, mtime: timespec(h.ModTime)}
+	for key, value := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(key, xattrRecord); ok && keepXattr(name) {
+			if m.xattrs == nil {
+				m.xattrs = map[string]string{}
+			}
+			m.xattrs[name] = value
+		}
+	}
+	return m
+}
+
+// keepXattr lists the attributes that are part of a file. Others (trusted.*, security.selinux, security.ima …) belong to
+// the host that the archive was made on, and would be dangerous or wrong here.
+func keepXattr(name string) bool {
+	return name == "security.capability" || name == "system.posix_acl_access" || name == "system.posix_acl_default" ||
+		strings.HasPrefix(name, "user.")
+}
+
+// timespec clamps a time to what every file system can keep.
+func timespec(t time.Time) unix.Timespec {
+	sec := min(max(t.Unix(), 0), 1<<34)
+	return unix.Timespec{Sec: sec, Nsec: int64(t.Nanosecond())}
+}
+
+func (u *unpacker) directory(name string, m meta) error {
+	if name != "." {
+		if err := u.tree.mkdir(name); err != nil {
+			return err
+		}
+	}
+	u.late = append(u.late, lateDir{name, m})
+	return nil
+}
+
+func (u *unpacker) file(r io.Reader, name string, size int64, m meta) error {
+	if name == "." {
+		return refused("the top of the archive is not a directory")
+	}
+	fd, err := u.tree.create(name)
+	if err != nil {
+		return err
+	}
+	err = writeAll(fd, r, size, u.buf)
+	if err == nil {
+		err = u.tree.setByHandle(fd, m)
+	}
+	if closeErr := unix.Close(fd); err == nil && closeErr != nil {
+		err = fmt.Errorf("write: %w", closeErr)
+	}
+	return err
+}
+
+// finishDirs gives directories their owner, mode and times, the deepest first, when nothing is made in them any more.
+func (u *unpacker) finishDirs() error {
+	how := beneath
+	how.Flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	seen := make(map[string]bool, len(u.late))
+	for i := len(u.late) - 1; i >= 0; i-- {
+		d := u.late[i]
+		if seen[d.name] {
+			continue // the last entry of a repeated name counts
+		}
+		seen[d.name] = true
+		fd, err := unix.Openat2(u.tree.root, d.name, &how)
+		if err != nil {
+			return fmt.Errorf("directory %q: %w", shorten(d.name), err)
+		}
+		err = u.tree.setByHandle(fd, d.meta)
+		_ = unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("directory %q: %w", shorten(d.name), err)
+		}
+	}
+	return nil
+}
+
+// setByHandle applies m to an open file. Owner comes first: changing it takes set-id bits and capabilities away.
+func (t *tree) setByHandle(fd int, m meta) error {
+	if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
+		return fmt.Errorf("set owner: %w", err)
+	}
+	if err := unix.Fchmod(fd, m.mode); err != nil {
+		return fmt.Errorf("set mode: %w", err)
+	}
+	for name, value := range m.xattrs {
+		if err := xattrError(name, unix.Fsetxattr(fd, name, []byte(value), 0)); err != nil {
+			return err
+		}
+	}
+	return futimes(fd, m.mtime)
+}
+
+// futimes sets both times of an open file. The library's Futimes goes through a path in /proc, at twice the price.
+func futimes(fd int, at unix.Timespec) error {
+	times := [2]unix.Timespec{at, at}
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("set times: %w", errno)
+	}
+	return nil
+}
+
+// setByName applies m to what cannot be opened: a link, a device, a fifo. Links have no mode of their own.
+func (t *tree) setByName(fd int, base string, m meta, mode bool) error {
+	if m.uid != t.euid || m.gid != t.egid {
+		if err := unix.Fchownat(fd, base, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("set owner: %w", err)
+		}
+	}
+	if mode {
+		// Not followed: base was made a moment ago in a folder that nobody else can write to, and is no link.
+		if err := unix.Fchmodat(fd, base, m.mode, 0); err != nil {
+			return fmt.Errorf("set mode: %w", err)
+		}
+	}
+	for name, value := range m.xattrs {
+		if err := xattrError(name, unix.Lsetxattr(procPath(fd, base), name, []byte(value), 0)); err != nil {
+			return err
+		}
+	}
+	times := []unix.Timespec{m.mtime, m.mtime}
+	if err := unix.UtimesNanoAt(fd, base, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("set times: %w", err)
+	}
+	return nil
+}
+
+// xattrError lets pass that the file system has no such attributes, as tar does: the files are still right without.
+// A capability is more than that: a program without it would fail in ways hard to see.
+func xattrError(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	unsupported := errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user.")
+	if unsupported && name != "security.capability" {
+		return nil
+	}
+	if errors.Is(err, unix.EINVAL) {
+		return refused("attribute %s: %w", name, err)
+	}
+	return fmt.Errorf("set attribute %s: %w", name, err)
+}

@@ -1,0 +1,217 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Packer writes a tar stream from folders of the host. It opens what it packs beneath the folder's own handle and follows
+// no link, so that whoever lives in the folder cannot lead it outside.
+type Packer struct {
+	ctx   context.Context
+	tw    *tar.Writer
+	links map[inode]string
+	buf   []byte
+}
+
+type inode struct{ dev, ino uint64 }
+
+// NewPacker makes a packer that writes to w until ctx ends. Close writes the end mark.
+func NewPacker(ctx context.Context, w io.Writer) *Packer {
+	return &Packer{ctx: ctx, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+}
+
+// Close ends the archive; the writer beneath stays open.
+func (p *Packer) Close() error { return p.tw.Close() }
+
+// AddBytes adds a file of root's with mode 0644.
+func (p *Packer) AddBytes(name string, data []byte, mtime time.Time) error {
+	h := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(data)), ModTime: mtime, Typeflag: tar.TypeReg}
+	if err := p.tw.WriteHeader(h); err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	_, err := p.tw.Write(data)
+	return err
+}
+
+// AddTree adds the folder dir and everything in it, under the name prefix ("rootfs", or "." for the top). Other
+// file systems mounted inside, and sockets, are left out.
+func (p *Packer) AddTree(dir, prefix string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return p.addDir(fd, prefix, &st)
+}
+
+// addDir adds an open folder and closes it.
+func (p *Packer) addDir(fd int, name string, st *unix.Stat_t) error {
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if err := p.writeHeader(name+"/", "", st, tar.TypeDir, fdXattrs(fd)); err != nil {
+		return err
+	}
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	for _, e := range entries {
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.add(fd, e.Name(), path.Join(name, e.Name()), st.Dev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Packer) add(dir int, base, name string, dev uint64) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // gone meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	kind := st.Mode & unix.S_IFMT
+	if kind == unix.S_IFSOCK || kind != unix.S_IFDIR && st.Dev != dev {
+		return nil
+	}
+	if kind == unix.S_IFDIR {
+		sub, err := openBelow(dir, base, unix.O_DIRECTORY)
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+		if st.Dev != dev { // a mount point: the folder stays, what is mounted on it does not
+			defer unix.Close(sub)
+			return p.writeHeader(name+"/", "", &st, tar.TypeDir, nil)
+		}
+		return p.addDir(sub, name, &st)
+	}
+	if st.Nlink > 1 {
+		key := inode{st.Dev, st.Ino}
+		if first, ok := p.links[key]; ok {
+			return p.writeHeader(name, first, &st, tar.TypeLink, nil)
+		}
+		p.links[key] = name
+	}
+	switch kind {
+	case unix.S_IFREG:
+		return p.addFile(dir, base, name)
+	case unix.S_IFLNK:
+		n, err := unix.Readlinkat(dir, base, p.buf)
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+		return p.writeHeader(name, string(p.buf[:n]), &st, tar.TypeSymlink, nil)
+	case unix.S_IFCHR:
+		return p.writeHeader(name, "", &st, tar.TypeChar, nil)
+	case unix.S_IFBLK:
+		return p.writeHeader(name, "", &st, tar.TypeBlock, nil)
+	default:
+		return p.writeHeader(name, "", &st, tar.TypeFifo, nil)
+	}
+}
+
+func (p *Packer) addFile(dir int, base, name string) error {
+	fd, err := openBelow(dir, base, unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fmt.Errorf("pack %s: it changed while it was read: %w", name, err)
+	}
+	if err := p.writeHeader(name, "", &st, tar.TypeReg, fdXattrs(fd)); err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{p.tw}, io.LimitReader(f, st.Size), p.buf)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	if n < st.Size { // it was cut while it was read: the header cannot be taken back
+		_, err = io.CopyN(p.tw, zeros{}, st.Size-n)
+	}
+	return err
+}
+
+func openBelow(dir int, base string, flags int) (int, error) {
+	return unix.Openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
+}
+
+func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) error {
+	h := &tar.Header{
+		Typeflag: kind, Name: name, Linkname: link, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		ModTime: time.Unix(st.Mtim.Sec, 0), // whole seconds: a fraction would cost a PAX header for each file
+	}
+	switch kind {
+	case tar.TypeReg:
+		h.Size = st.Size
+	case tar.TypeChar, tar.TypeBlock:
+		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	}
+	if len(xattrs) > 0 {
+		h.PAXRecords = map[string]string{}
+		for key, value := range xattrs {
+			h.PAXRecords[xattrRecord+key] = value
+		}
+	}
+	if err := p.tw.WriteHeader(h); err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	return nil
+}
+
+// fdXattrs reads the attributes that belong into an archive. A file system without attributes has none.
+func fdXattrs(fd int) map[string]string {
+	size, err := unix.Flistxattr(fd, nil)
+	if err != nil || size == 0 {
+		return nil
+	}
+	list := make([]byte, size)
+	if size, err = unix.Flistxattr(fd, list); err != nil {
+		return nil
+	}
+	var found map[string]string
+	for _, name := range strings.Split(string(list[:size]), "\x00") {
+		// PAX ends a key at "=", and Go's writer refuses such a name.
+		if !keepXattr(name) || strings.Contains(name, "=") {
+			continue
+		}
+		value := make([]byte, 1<<16)
+		n, err := unix.Fgetxattr(fd, name, value)
+		if err != nil {
+			continue
+		}
+		if found == nil {
+			found = map[string]string{}
+		}
+		found[name] = string(value[:n])
+	}
+	return found
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,295 @@
+package archive
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// beneath is how every folder inside the destination is opened.
+var beneath = unix.OpenHow{
+	Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+	Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+}
+
+const maxOpenDirs = 64
+
+// tree makes files beneath one folder. All names it takes are clean. Only the last element of a name is ever
+// given to a system call together with a folder, and never followed.
+type tree struct {
+	root int
+	dirs map[string]int // O_PATH handles of folders used lately
+	euid int
+	egid int
+}
+
+func openTree(dir string) (*tree, error) {
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("unpack into %s: %w", dir, err)
+	}
+	t := &tree{root: root, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid()}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		err = unix.ENOTEMPTY
+	}
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("unpack into %s: %w", dir, err)
+	}
+	return t, nil
+}
+
+func (t *tree) close() {
+	for _, fd := range t.dirs {
+		_ = unix.Close(fd)
+	}
+	_ = unix.Close(t.root)
+}
+
+// parent gives the handle of the folder that holds name, making missing ones, and the last element.
+func (t *tree) parent(name string) (int, string, error) {
+	dir, base := path.Split(name)
+	if dir == "" {
+		return t.root, base, nil
+	}
+	fd, err := t.dir(dir[:len(dir)-1], true)
+	return fd, base, err
+}
+
+// dir opens a folder; with create, folders that an archive left out are made as root's, mode 0755.
+func (t *tree) dir(name string, create bool) (int, error) {
+	if fd, ok := t.dirs[name]; ok {
+		return fd, nil
+	}
+	fd, err := unix.Openat2(t.root, name, &beneath)
+	if errors.Is(err, unix.ENOENT) && create {
+		var parent int
+		var base string
+		if parent, base, err = t.parent(name); err != nil {
+			return -1, err
+		}
+		if err = unix.Mkdirat(parent, base, 0o755); err != nil {
+			return -1, fmt.Errorf("make directory: %w", err)
+		}
+		fd, err = unix.Openat2(t.root, name, &beneath)
+	}
+	switch {
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOTDIR):
+		return -1, refused("path leads through something that is not a directory: %w", err)
+	case err != nil:
+		return -1, fmt.Errorf("open directory: %w", err)
+	}
+	if len(t.dirs) >= maxOpenDirs {
+		for other, fd := range t.dirs {
+			_ = unix.Close(fd)
+			delete(t.dirs, other)
+			if len(t.dirs) < maxOpenDirs/2 {
+				break
+			}
+		}
+	}
+	t.dirs[name] = fd
+	return fd, nil
+}
+
+// made turns the error of a call that makes something into one that says what is wrong.
+func made(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EEXIST):
+		return refused("name comes twice")
+	case errors.Is(err, unix.ENAMETOOLONG):
+		return refused("%w", err)
+	default:
+		return err
+	}
+}
+
+// mkdir makes a folder with mode 0700; one that exists is fine.
+func (t *tree) mkdir(name string) error {
+	fd, base, err := t.parent(name)
+	if err != nil {
+		return err
+	}
+	err = unix.Mkdirat(fd, base, 0o700)
+	if errors.Is(err, unix.EEXIST) {
+		var st unix.Stat_t
+		if err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return refused("name comes twice")
+		}
+		return nil
+	}
+	return made(err)
+}
+
+func (t *tree) symlink(name, target string, m meta) error {
+	if target == "" {
+		return refused("symbolic link without a target")
+	}
+	fd, base, err := t.parent(name)
+	if err != nil {
+		return err
+	}
+	if err := made(unix.Symlinkat(target, fd, base)); err != nil {
+		return err
+	}
+	return t.setByName(fd, base, m, false)
+}
+
+func (t *tree) link(name, target string) error {
+	fd, base, err := t.parent(name)
+	if err != nil {
+		return err
+	}
+	targetDir, targetBase := path.Split(target)
+	from := t.root
+	if targetDir != "" {
+		if from, err = t.dir(targetDir[:len(targetDir)-1], false); err != nil {
+			return err
+		}
+	}
+	// The cache may have closed fd to open the other one.
+	if fd, base, err = t.parent(name); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(from, targetBase, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return refused("hard link to %q: %w", shorten(target), err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return refused("hard link to a directory")
+	}
+	return made(unix.Linkat(from, targetBase, fd, base, 0))
+}
+
+// node makes a device or a fifo.
+func (t *tree) node(name string, kind Kind, h *tar.Header, m meta) error {
+	mode, dev := uint32(unix.S_IFIFO), uint64(0)
+	if kind == Device {
+		mode = unix.S_IFCHR
+		if h.Typeflag == tar.TypeBlock {
+			mode = unix.S_IFBLK
+		}
+		if !harmless(mode, h.Devmajor, h.Devminor) {
+			return refused("device %d:%d", h.Devmajor, h.Devminor)
+		}
+		dev = unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
+	}
+	fd, base, err := t.parent(name)
+	if err != nil {
+		return err
+	}
+	if err := made(unix.Mknodat(fd, base, mode|0o600, int(dev))); err != nil {
+		return err
+	}
+	return t.setByName(fd, base, m, true)
+}
+
+// harmless lists the devices that any container has: null, zero, full, random, urandom, kmsg is not one of them,
+// the terminals, tun and fuse; and 0:0, overlayfs's mark of a deleted file.
+func harmless(mode uint32, major, minor int64) bool {
+	if mode != unix.S_IFCHR {
+		return false
+	}
+	switch major {
+	case 0:
+		return minor == 0
+	case 1:
+		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9
+	case 4:
+		return minor >= 0 && minor < 64
+	case 5:
+		return minor >= 0 && minor <= 2
+	case 10:
+		return minor == 200 || minor == 229
+	}
+	return false
+}
+
+// create opens a new file for writing.
+func (t *tree) create(name string) (int, error) {
+	fd, base, err := t.parent(name)
+	if err != nil {
+		return -1, err
+	}
+	out, err := unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	return out, made(err)
+}
+
+// procPath names a file in an open folder for the calls that take only paths. The name is one element, and
+// the calls used on it do not follow links.
+func procPath(fd int, base string) string { return "/proc/self/fd/" + strconv.Itoa(fd) + "/" + base }
+
+// writeAll copies size bytes of r to fd. In large files, blocks of zeros become holes.
+func writeAll(fd int, r io.Reader, size int64, buf []byte) error {
+	const block, large = 4096, 1 << 20
+	var offset int64
+	hole := false
+	for offset < size {
+		n, err := fill(r, buf[:min(int64(len(buf)), size-offset)])
+		data := buf[:n]
+		for len(data) > 0 {
+			end := len(data)
+			if size >= large {
+				zero := isZero(data[:min(block, len(data))])
+				for end = min(block, len(data)); end < len(data); end = min(end+block, len(data)) {
+					if isZero(data[end:min(end+block, len(data))]) != zero {
+						break
+					}
+				}
+				if zero {
+					offset, data, hole = offset+int64(end), data[end:], true
+					continue
+				}
+			}
+			written, err := unix.Pwrite(fd, data[:end], offset)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			offset, data, hole = offset+int64(written), data[written:], false
+		}
+		if errors.Is(err, io.EOF) && offset < size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil && offset < size {
+			return tarError(err)
+		}
+	}
+	if hole {
+		return unix.Ftruncate(fd, size)
+	}
+	return nil
+}
+
+// empty removes everything in dir, but not dir.
+func empty(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	names, err := f.Readdirnames(-1)
+	f.Close()
+	for _, name := range names {
+		err = errors.Join(err, root.RemoveAll(name))
+	}
+	return err
+}

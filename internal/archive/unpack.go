@@ -1,0 +1,307 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+)
+
+// Options say how to unpack. The zero value unpacks everything under the default limits.
+type Options struct {
+	Limits Limits
+	// Progress, if set, is called with the bytes of the archive file read so far, and its size.
+	Progress func(read, size int64)
+	// Select, if set, is asked for each entry by its clean name ("rootfs/etc/passwd"; "." is the top) and kind. It
+	// gives the name to unpack as, or "" to leave the entry out, or an error to refuse the archive.
+	Select func(name string, kind Kind) (string, error)
+}
+
+// Kind is what an entry is.
+type Kind byte
+
+// Kinds of entries.
+const (
+	File Kind = iota
+	Directory
+	Symlink
+	Hardlink
+	Device
+	Fifo
+)
+
+// Stats is what Unpack made.
+type Stats struct {
+	Entries int
+	Bytes   int64
+}
+
+// Unpack writes the archive f into dir, which must exist and be empty. On error dir is empty again.
+func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, error) {
+	var progress func(int64)
+	if o.Progress != nil {
+		info, err := f.Stat()
+		if err != nil {
+			return Stats{}, fmt.Errorf("read archive: %w", err)
+		}
+		progress = func(n int64) { o.Progress(n, info.Size()) }
+	}
+	r, err := Open(ctx, f, progress)
+	if err != nil {
+		return Stats{}, err
+	}
+	stats, err := unpack(ctx, r, r.Size, dir, o)
+	if closeErr := r.Close(); err == nil && closeErr != nil {
+		err = errors.Join(closeErr, empty(dir))
+	}
+	if err != nil {
+		return Stats{}, err
+	}
+	return stats, nil
+}
+
+// UnpackStream is Unpack for a tar stream of unknown length that nothing wraps; the ratio does not apply.
+func UnpackStream(ctx context.Context, r io.Reader, dir string, o Options) (Stats, error) {
+	return unpack(ctx, r, 0, dir, o)
+}
+
+func unpack(ctx context.Context, r io.Reader, size int64, dir string, o Options) (stats Stats, err error) {
+	u, err := newUnpacker(dir, o)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer func() {
+		u.tree.close()
+		if err != nil {
+			err = errors.Join(fmt.Errorf("unpack: %w", err), empty(dir))
+		}
+	}()
+	allowed := int64(-1)
+	if size > 0 {
+		allowed = size*u.limits.Ratio + freeBytes
+	}
+	in := &tarInput{ctx: ctx, r: r, left: allowed}
+	if err := u.run(in); err != nil {
+		return Stats{}, err
+	}
+	return u.stats, nil
+}
+
+type unpacker struct {
+	limits Limits
+	choose func(string, Kind) (string, error)
+	tree   *tree
+	late   []lateDir
+	buf    []byte
+	stats  Stats
+}
+
+func newUnpacker(dir string, o Options) (*unpacker, error) {
+	t, err := openTree(dir)
+	if err != nil {
+		return nil, err
+	}
+	u := &unpacker{limits: o.Limits.withDefaults(), choose: o.Select, tree: t, buf: make([]byte, 256<<10)}
+	if u.choose == nil {
+		u.choose = func(name string, _ Kind) (string, error) { return name, nil }
+	}
+	return u, nil
+}
+
+func (u *unpacker) run(in *tarInput) error {
+	tr := tar.NewReader(in)
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return tarError(err)
+		}
+		if err := u.entry(tr, h); err != nil {
+			return fmt.Errorf("entry %q: %w", shorten(h.Name), err)
+		}
+	}
+	if err := in.finish(); err != nil {
+		return err
+	}
+	return u.finishDirs()
+}
+
+// tarError tells a damaged archive from a source that failed.
+func tarError(err error) error {
+	switch {
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
+		return refused("%w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refused("archive is cut short")
+	default:
+		return err
+	}
+}
+
+func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
+	u.stats.Entries++
+	if u.stats.Entries > u.limits.Entries {
+		return overLimit("more than %d entries", u.limits.Entries)
+	}
+	kind, ok, err := kindOf(h)
+	if err != nil || !ok {
+		return err
+	}
+	if h.Size < 0 || h.Uid < 0 || h.Gid < 0 || int64(h.Uid) >= 1<<32-1 || int64(h.Gid) >= 1<<32-1 {
+		return refused("size or owner is out of range")
+	}
+	name, err := cleanName(h.Name)
+	if err != nil {
+		return err
+	}
+	if name, err = u.choose(name, kind); err != nil || name == "" {
+		return err
+	}
+	if name != "." {
+		if name, err = cleanName(name); err != nil {
+			return err
+		}
+	}
+	m := metaOf(h)
+	switch kind {
+	case Directory:
+		return u.directory(name, m)
+	case File:
+		if h.Size > u.limits.Bytes-u.stats.Bytes {
+			return overLimit("more than %d bytes", u.limits.Bytes)
+		}
+		u.stats.Bytes += h.Size
+		return u.file(tr, name, h.Size, m)
+	}
+	if name == "." {
+		return refused("the top of the archive is not a directory")
+	}
+	switch kind {
+	case Symlink:
+		return u.tree.symlink(name, h.Linkname, m)
+	case Hardlink:
+		target, err := cleanName(h.Linkname)
+		if err != nil {
+			return fmt.Errorf("link target %q: %w", shorten(h.Linkname), err)
+		}
+		if target, err = u.choose(target, File); err != nil {
+			return err
+		}
+		if target == "" {
+			return refused("hard link to %q, which is not part of the image", shorten(h.Linkname))
+		}
+		return u.tree.link(name, target)
+	default:
+		return u.tree.node(name, kind, h, m)
+	}
+}
+
+func kindOf(h *tar.Header) (kind Kind, ok bool, err error) {
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, '\x00':
+		return File, true, nil
+	case tar.TypeDir:
+		return Directory, true, nil
+	case tar.TypeSymlink:
+		return Symlink, true, nil
+	case tar.TypeLink:
+		return Hardlink, true, nil
+	case tar.TypeChar, tar.TypeBlock:
+		return Device, true, nil
+	case tar.TypeFifo:
+		return Fifo, true, nil
+	case tar.TypeXGlobalHeader:
+		return 0, false, nil
+	default:
+		return 0, false, refused("unknown kind %q", h.Typeflag)
+	}
+}
+
+// cleanName gives the name relative to the top without "." elements, or refuses it.
+func cleanName(name string) (string, error) {
+	if name == "" || len(name) > 4096 || strings.IndexByte(name, 0) >= 0 {
+		return "", refused("bad name")
+	}
+	if name[0] == '/' {
+		return "", refused("absolute name")
+	}
+	if strings.Contains(name, "..") {
+		for _, element := range strings.Split(name, "/") {
+			if element == ".." {
+				return "", refused("name leads outside")
+			}
+		}
+	}
+	name = path.Clean(name)
+	if strings.Count(name, "/") >= maxDepth {
+		return "", refused("more than %d directories deep", maxDepth)
+	}
+	return name, nil
+}
+
+func shorten(name string) string {
+	if len(name) > 200 {
+		return name[:200] + "…"
+	}
+	return name
+}
+
+// tarInput is what the tar reader reads: it ends with the context, counts down what may come out, and
+// remembers whether the end of the archive was really there.
+type tarInput struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64 // -1 is no limit
+	zero bool  // the last 512-byte block was all zero: the end mark
+}
+
+func (t *tarInput) Read(p []byte) (int, error) {
+	if err := t.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := t.r.Read(p)
+	if n == blockSize {
+		t.zero = isZero(p[:n])
+	}
+	if t.left >= 0 {
+		if t.left -= int64(n); t.left < 0 {
+			return 0, overLimit("it grows too much when unpacked")
+		}
+	}
+	return n, err
+}
+
+const (
+	blockSize  = 512
+	maxTrailer = 16 << 20
+)
+
+// finish reads what follows the end mark, which is padding, so that whatever feeds the stream can check its sums.
+func (t *tarInput) finish() error {
+	if !t.zero {
+		return refused("archive is cut short")
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(t, maxTrailer+1))
+	if err != nil {
+		return err
+	}
+	if n > maxTrailer {
+		return refused("data after the end of the archive")
+	}
+	return nil
+}
+
+func isZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
