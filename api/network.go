@@ -41,7 +41,7 @@ type NetworkLease struct {
 // NetworkState is the live state of an interface of the host.
 type NetworkState struct {
 	Addresses []NetworkStateAddress `json:"addresses" yaml:"addresses"`
-	Counters  NetworkCounters       `json:"counters" yaml:"counters"`
+	Counters  NetworkStateCounters  `json:"counters" yaml:"counters"`
 	Hwaddr    string                `json:"hwaddr" yaml:"hwaddr"`
 	Mtu       int                   `json:"mtu" yaml:"mtu"`
 	State     string                `json:"state" yaml:"state"`
@@ -60,7 +60,15 @@ type NetworkStateAddress struct {
 	Scope   string `json:"scope" yaml:"scope"`
 }
 
-// NetworkCounters are the traffic counters of an interface.
+// NetworkStateCounters are the traffic counters of an interface of the host.
+type NetworkStateCounters struct {
+	BytesReceived   int64 `json:"bytes_received" yaml:"bytes_received"`
+	BytesSent       int64 `json:"bytes_sent" yaml:"bytes_sent"`
+	PacketsReceived int64 `json:"packets_received" yaml:"packets_received"`
+	PacketsSent     int64 `json:"packets_sent" yaml:"packets_sent"`
+}
+
+// NetworkCounters are the traffic counters of an instance's interface.
 type NetworkCounters struct {
 	BytesReceived          int64 `json:"bytes_received" yaml:"bytes_received"`
 	BytesSent              int64 `json:"bytes_sent" yaml:"bytes_sent"`
