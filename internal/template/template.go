@@ -92,7 +92,7 @@ func (v Vars) context() pongo2.Context {
 	}
 }
 
-// limitedWriter fails once a template has printed too much.
+// limitedWriter ends the template once a template has printed too much.
 type limitedWriter struct {
 	w    io.Writer
 	left int
@@ -100,7 +100,8 @@ type limitedWriter struct {
 
 func (l *limitedWriter) Write(p []byte) (int, error) {
 	if len(p) > l.left {
-		return 0, fmt.Errorf("it prints more than %d bytes", MaxOutput)
+		// The library goes on after an error of its writer; Render recovers from this.
+		panic(fmt.Sprintf("it prints more than %d bytes", MaxOutput))
 	}
 	l.left -= len(p)
 	return l.w.Write(p)
