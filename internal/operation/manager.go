@@ -1,0 +1,232 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/berthd/berth/api"
+)
+
+// Why an operation's context ended.
+var (
+	errCancelled = errors.New("Operation was cancelled") //nolint:staticcheck // clients show it as a sentence
+	errShutdown  = errors.New("the daemon is stopping")
+)
+
+// Followers is told of every change of an operation. It must not block.
+type Followers interface {
+	Operation(project string, op api.Operation)
+}
+
+const (
+	// keepListed is how long an operation that has ended is still listed.
+	keepListed = 5 * time.Second
+	// keepFinal is how long it can still be asked for by its ID: much longer, so that a client that starts to wait
+	// late, or again after its connection broke, gets its answer.
+	keepFinal = 60 * time.Second
+	// defaultBound ends tasks that set no bound of their own.
+	defaultBound = 12 * time.Hour
+)
+
+// Manager starts operations and knows those that run or have ended a moment ago.
+type Manager struct {
+	followers Followers
+	bound     time.Duration
+	base      context.Context
+	stop      context.CancelCauseFunc
+	running   sync.WaitGroup
+
+	mu     sync.Mutex
+	all    map[string]*Operation
+	closed bool
+	sweep  *time.Timer
+}
+
+// NewManager makes a manager; followers may be nil.
+func NewManager(followers Followers) *Manager {
+	base, stop := context.WithCancelCause(context.Background())
+	return &Manager{followers: followers, bound: defaultBound, base: base, stop: stop, all: map[string]*Operation{}}
+}
+
+// Start runs t in the background. The values of ctx (who asks, in what project) go with it, its end does not.
+func (m *Manager) Start(ctx context.Context, project string, t *Task) (*Operation, error) {
+	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	o := newOperation(m, project, t, cancel)
+
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		cancel(errShutdown)
+		return nil, api.Unavailable("Daemon is shutting down")
+	}
+	m.all[o.id] = o
+	m.running.Add(1)
+	m.mu.Unlock()
+
+	m.tell(project, o.Snapshot())
+	o.mu.Lock()
+	o.setStatus(api.Running)
+	op := o.snapshot()
+	o.mu.Unlock()
+	m.tell(project, op)
+	slog.Debug("Started operation", "operation", o.id, "class", op.Class, "description", op.Description, "project", project)
+
+	go m.run(run, o)
+	return o, nil
+}
+
+func (m *Manager) run(ctx context.Context, o *Operation) {
+	defer m.running.Done()
+	unlink := context.AfterFunc(m.base, func() { o.cancel(context.Cause(m.base)) })
+	defer unlink()
+	bounded, release := context.WithTimeout(ctx, o.bound())
+	err := call(bounded, o)
+	var cause error
+	if err != nil {
+		cause = context.Cause(bounded)
+	}
+	release()
+	o.cancel(nil)
+	o.finish(err, cause)
+	if err != nil {
+		slog.Debug("Failure for operation", "operation", o.id, "description", o.task.Description, "err", err)
+	} else {
+		slog.Debug("Success for operation", "operation", o.id, "description", o.task.Description)
+	}
+	m.forgetLater()
+}
+
+// call runs the task; a panic in it costs this operation only.
+func call(ctx context.Context, o *Operation) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("An operation crashed", "operation", o.id, "description", o.task.Description,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errors.New("internal error")
+		}
+	}()
+	if o.task.Run == nil { // a token, or sockets that live until somebody ends them
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return o.task.Run(ctx, o)
+}
+
+// Get returns an operation by its ID: one that runs, or that ended not long ago.
+func (m *Manager) Get(id string) (*Operation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o, ok := m.all[id]; ok {
+		return o, nil
+	}
+	return nil, api.NotFound("Operation not found")
+}
+
+// List returns the operations of a project, oldest first; of all projects if project is empty.
+func (m *Manager) List(project string) []*Operation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []*Operation
+	for _, o := range m.all {
+		if (project == "" || o.project == project || o.project == "") && o.age() < keepListed {
+			list = append(list, o)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].created.Before(list[j].created) })
+	return list
+}
+
+// Running counts the operations that have not ended.
+func (m *Manager) Running() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, o := range m.all {
+		if o.age() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Shutdown takes no more tasks, waits for those that run until ctx ends, then cancels the rest and waits until
+// they have undone what they began.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	for _, o := range m.all {
+		if o.class() != ClassTask { // a shell that somebody left open, a token: nothing of their own to finish
+			o.cancel(errShutdown)
+		}
+	}
+	m.mu.Unlock()
+
+	ended := make(chan struct{})
+	go func() { m.running.Wait(); close(ended) }()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("operations were cancelled: %w", ctx.Err())
+		m.stop(errShutdown)
+		<-ended
+	}
+	m.stop(errShutdown)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sweep != nil {
+		m.sweep.Stop()
+	}
+	return err
+}
+
+// age is how long ago the operation ended; 0 while it runs.
+func (o *Operation) age() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended.IsZero() {
+		return 0
+	}
+	return max(time.Since(o.ended), 1)
+}
+
+// forgetLater makes sure that what has ended is dropped in time: one timer, whatever the number of operations.
+func (m *Manager) forgetLater() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.sweep != nil {
+		return
+	}
+	m.sweep = time.AfterFunc(keepFinal, m.forget)
+}
+
+func (m *Manager) forget() {
+	m.mu.Lock()
+	m.sweep = nil
+	left := false
+	for id, o := range m.all {
+		switch age := o.age(); {
+		case age == 0:
+		case age >= keepFinal:
+			delete(m.all, id)
+		default:
+			left = true
+		}
+	}
+	m.mu.Unlock()
+	if left {
+		m.forgetLater()
+	}
+}
+
+func (m *Manager) tell(project string, op api.Operation) {
+	if m.followers != nil {
+		m.followers.Operation(project, op)
+	}
+}

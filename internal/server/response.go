@@ -1,0 +1,157 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// Response is the answer to a request. A handler that has taken the connection over returns nil.
+type Response interface {
+	respond(w http.ResponseWriter, r *Request) error
+}
+
+// envelope is api.Response as it is written: the metadata is any value.
+type envelope struct {
+	Type       api.ResponseType `json:"type"`
+	Status     string           `json:"status"`
+	StatusCode int              `json:"status_code"`
+	Operation  string           `json:"operation"`
+	ErrorCode  int              `json:"error_code"`
+	Error      string           `json:"error"`
+	Metadata   any              `json:"metadata"`
+}
+
+type syncResponse struct {
+	status   int
+	metadata any
+	etag     string
+	location string
+}
+
+// Sync answers with v as metadata.
+func Sync(v any) Response { return syncResponse{status: http.StatusOK, metadata: v} }
+
+// SyncETag answers with v and its version, from ETag.
+func SyncETag(v any, etag string) Response {
+	return syncResponse{status: http.StatusOK, metadata: v, etag: etag}
+}
+
+// Empty says that it was done.
+func Empty() Response { return Sync(struct{}{}) }
+
+// Created says that the object at this URL was made.
+func Created(url string) Response {
+	return syncResponse{status: http.StatusCreated, metadata: struct{}{}, location: url}
+}
+
+func (s syncResponse) respond(w http.ResponseWriter, _ *Request) error {
+	if s.etag != "" {
+		w.Header().Set("ETag", strconv.Quote(s.etag))
+	}
+	if s.location != "" {
+		w.Header().Set("Location", s.location)
+	}
+	return writeJSON(w, s.status, envelope{
+		Type: api.SyncResponse, Status: api.Success.String(), StatusCode: int(api.Success), Metadata: s.metadata,
+	})
+}
+
+type asyncResponse struct{ task *operation.Task }
+
+// Async runs t as an operation of the request's project and tells the caller where to follow it.
+func Async(t *operation.Task) Response { return asyncResponse{task: t} }
+
+func (a asyncResponse) respond(w http.ResponseWriter, r *Request) error {
+	op, err := r.server.start(r, a.task)
+	if err != nil {
+		return Fail(err).respond(w, r)
+	}
+	w.Header().Set("Location", op.URL())
+	return writeJSON(w, http.StatusAccepted, envelope{
+		Type: api.AsyncResponse, Status: api.OperationCreated.String(), StatusCode: int(api.OperationCreated),
+		Operation: op.URL(), Metadata: op.Snapshot(),
+	})
+}
+
+type failure struct{ err error }
+
+// Fail answers with an error; its status is api.StatusOf.
+func Fail(err error) Response { return failure{err: err} }
+
+func (f failure) respond(w http.ResponseWriter, r *Request) error {
+	status := api.StatusOf(f.err)
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
+		slog.Warn("A request failed", "method", r.Method, "url", r.URL.Path, "err", f.err)
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return writeJSON(w, status, envelope{Type: api.ErrorResponse, ErrorCode: status, Error: f.err.Error()})
+}
+
+type raw func(w http.ResponseWriter, r *http.Request) error
+
+// Raw lets f write the whole answer, as for a file. If f fails before it wrote anything the error is the answer.
+func Raw(f func(w http.ResponseWriter, r *http.Request) error) Response { return raw(f) }
+
+func (f raw) respond(w http.ResponseWriter, r *Request) error {
+	watched := &writeWatcher{ResponseWriter: w}
+	err := f(watched, r.Request)
+	if err == nil {
+		return nil
+	}
+	if watched.touched {
+		slog.Debug("A request failed half way", "method", r.Method, "url", r.URL.Path, "err", err)
+		panic(http.ErrAbortHandler) // the only way to tell the other side that the body is not whole
+	}
+	return Fail(err).respond(w, r)
+}
+
+type writeWatcher struct {
+	http.ResponseWriter
+	touched bool
+}
+
+func (w *writeWatcher) WriteHeader(status int) {
+	w.touched = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writeWatcher) Write(p []byte) (int, error) {
+	w.touched = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Hijack is for websockets, whose library asks for it by type.
+func (w *writeWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.touched = true
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Unwrap lets http.ResponseController find Hijack and Flush.
+func (w *writeWatcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+type noContent struct{}
+
+func (noContent) respond(w http.ResponseWriter, _ *Request) error {
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(v); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	w.WriteHeader(status)
+	_, err := w.Write(buf.Bytes())
+	return err
+}

@@ -1,0 +1,36 @@
+package server
+
+import (
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// Services is everything the server translates to. A nil service has no routes.
+type Services struct {
+	Operations *operation.Manager
+	Events     *event.Hub
+}
+
+// routes lists all routes. Each resource's file makes its own; this is where they are joined.
+func (s *Server) routes() []Route {
+	var all []Route
+	all = append(all, rootRoutes()...)
+	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
+	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
+	return all
+}
+
+// both makes the routes of an instance path under every name that the API knows it by.
+func both(method, path string, handle func(*Request) Response) []Route {
+	var routes []Route
+	for _, base := range []string{"/1.0/instances", "/1.0/containers", "/1.0/virtual-machines"} {
+		routes = append(routes, Route{Method: method, Path: base + path, Handle: handle})
+	}
+	return routes
+}
+
+func rootRoutes() []Route {
+	return []Route{{Method: "GET", Path: "/", Public: true, Handle: func(*Request) Response {
+		return Sync([]string{"/1.0"})
+	}}}
+}

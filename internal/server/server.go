@@ -1,0 +1,153 @@
+// Package server translates between HTTP and the services: routes, the envelope, who asks, and nothing else.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
+)
+
+// Route is one method of one path. Path follows net/http's pattern syntax: "/1.0/images/{fingerprint}", or
+// "/1.0/images/aliases/{name...}" for a last part that may hold slashes. A literal element wins over a variable.
+type Route struct {
+	Method string
+	Path   string
+	// Public lets callers in that are not trusted; the handler then decides by Request.Trusted.
+	Public bool
+	Handle func(*Request) Response
+}
+
+// Authenticator tells who is behind a connection.
+type Authenticator interface {
+	// Authenticate never fails: who is not known is an untrusted caller.
+	Authenticate(r *http.Request) request.Caller
+}
+
+// Server serves the API.
+type Server struct {
+	services Services
+	auth     Authenticator
+	router   router
+	http     *http.Server
+	origins  *http.CrossOriginProtection
+}
+
+// New makes a server of all routes that services has something behind.
+func New(services Services, auth Authenticator) *Server {
+	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection()}
+	for _, route := range s.routes() {
+		s.router.add(route)
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: time.Minute,
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    256 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		ConnContext:       withPeer,
+		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+	}
+	return s
+}
+
+// Serve answers on a listener until it is closed; several may be served at once.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops listening, and waits for requests under way until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	caller := s.auth.Authenticate(hr)
+	r := &Request{Request: hr.WithContext(request.WithCaller(hr.Context(), caller)), server: s, caller: caller}
+	defer func() {
+		if p := recover(); p != nil {
+			s.crashed(w, r, p)
+		}
+	}()
+	s.answer(w, r, s.dispatch(w, r))
+}
+
+// dispatch finds the route of a request, checks that the caller may take it, and handles it.
+func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
+	if err := s.checkBrowser(r.Request); err != nil {
+		return Fail(err)
+	}
+	methods, vars := s.router.find(r.URL.EscapedPath())
+	if methods == nil {
+		return Fail(api.NotFound("not found"))
+	}
+	if r.Method == http.MethodOptions {
+		return noContent{}
+	}
+	route, ok := methods[r.Method]
+	if !ok {
+		return Fail(api.NotImplemented("not implemented"))
+	}
+	if !r.Trusted() && !route.Public {
+		slog.Warn("Rejecting request from untrusted client", "ip", r.caller.Address, "url", r.URL.Path)
+		return Fail(api.Forbidden("not authorized"))
+	}
+	slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
+		"url", redact(r.URL), "username", r.caller.Username)
+	r.vars = vars
+	r.writer = w
+	return route.Handle(r)
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *Request, resp Response) {
+	if resp == nil { // the handler has taken the connection over
+		return
+	}
+	if err := resp.respond(w, r); err != nil {
+		slog.Debug("The answer could not be written", "url", r.URL.Path, "err", err)
+	}
+}
+
+// crashed ends a request whose handler panicked; others go on.
+func (s *Server) crashed(w http.ResponseWriter, r *Request, p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
+		panic(p)
+	}
+	slog.Error("A request crashed", "method", r.Method, "url", redact(r.URL), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	s.answer(w, r, Fail(errors.New("internal error")))
+}
+
+// start runs a task as an operation of the request's project.
+func (s *Server) start(r *Request, t *operation.Task) (*operation.Operation, error) {
+	return s.services.Operations.Start(r.Context(), r.Project(), t)
+}
+
+// checkBrowser refuses what a browser sends on behalf of a page of another origin: users of a web interface hold
+// their certificate in the browser, which shows it to whoever asks. Other clients send none of the headers it
+// goes by, and no browser reaches the socket. Websockets check their origin when they are upgraded.
+func (s *Server) checkBrowser(r *http.Request) error {
+	if r.TLS == nil {
+		return nil
+	}
+	if err := s.origins.Check(r); err != nil {
+		return api.Forbidden("not authorized: %w", err)
+	}
+	return nil
+}
