@@ -46,6 +46,9 @@ func State(pid int) (map[string]api.InstanceStateNetwork, error) {
 			State:     upDown(a),
 			Type:      kind(a),
 		}
+		if one.Type == "loopback" {
+			one.Hwaddr = ""
+		}
 		if s := a.Statistics; s != nil {
 			one.Counters = counters(s)
 		}

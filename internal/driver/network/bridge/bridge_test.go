@@ -1,0 +1,254 @@
+package bridge
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/nettest"
+)
+
+func TestMain(m *testing.M) { nettest.Main(m) }
+
+func config(t *testing.T, name string) Config {
+	mac, _ := net.ParseMAC("00:16:3e:01:02:03")
+	return Config{
+		Name: name, Dir: filepath.Join(nettest.Dir(t), name), HWAddr: mac,
+		IPv4: &Family{Address: netip.MustParsePrefix("10.9.8.1/24"), DHCP: true, NAT: true, Routing: true, Firewall: true},
+		IPv6: &Family{Address: netip.MustParsePrefix("fd42:9:8::1/64"), DHCP: true, Stateful: true, NAT: true, Routing: true, Firewall: true},
+	}
+}
+
+func up(t *testing.T, c Config) {
+	t.Helper()
+	if err := Up(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func down(t *testing.T, c Config) {
+	t.Helper()
+	if err := Down(t.Context(), c.Name, c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := netlink.LinkByName(c.Name); err == nil {
+		t.Errorf("interface %s is left", c.Name)
+	}
+	if tables := tableNames(t); len(tables) > 0 {
+		t.Errorf("tables %v are left", tables)
+	}
+	if Running(c.Dir) {
+		t.Error("dnsmasq is left")
+	}
+}
+
+func tableNames(t *testing.T) []string {
+	t.Helper()
+	tables, err := new(nftables.Conn).ListTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, table := range tables {
+		names = append(names, table.Name)
+	}
+	return names
+}
+
+// attach connects a guest to the bridge as a NIC would be.
+func attach(t *testing.T, c Config, g *nettest.Guest, mac string) {
+	t.Helper()
+	hw, _ := net.ParseMAC(mac)
+	bridge, err := netlink.LinkByName(c.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex = "vethtest", bridge.Attrs().Index
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: hw, PeerNamespace: netlink.NsPid(g.PID)}
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(veth); err != nil {
+		t.Fatal(err)
+	}
+	g.MustRun("ip", "link", "set", "lo", "up")
+	g.MustRun("ip", "link", "set", "eth0", "up")
+}
+
+func TestGuestGetsALease(t *testing.T) {
+	nettest.Need(t, "dnsmasq", "busybox", "ip", "nsenter")
+	c := config(t, "brlease")
+	up(t, c)
+	defer down(t, c)
+	const mac = "00:16:3e:aa:bb:cc"
+	hw, _ := net.ParseMAC(mac)
+	if err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	g := nettest.NewGuest(t)
+	attach(t, c, g, mac)
+	out := g.MustRun("busybox", "udhcpc", "-f", "-i", "eth0", "-n", "-q", "-t", "10", "-T", "1", "-s", "/bin/true")
+	if !strings.Contains(out, "lease of 10.9.8.77 obtained") {
+		t.Fatalf("the client says %s", out)
+	}
+	leases, err := Leases(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(leases) != 1 || leases[0].HWAddr != mac || leases[0].Address.String() != "10.9.8.77" || leases[0].Hostname != "c1" {
+		t.Fatalf("leases are %+v", leases)
+	}
+}
+
+func TestUpAgainChangesNothing(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "bragain")
+	c.IPv4.Routes = []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}
+	up(t, c)
+	defer down(t, c)
+	before, ok := findDnsmasq(c.Dir)
+	if !ok {
+		t.Fatal("dnsmasq does not run")
+	}
+	before.close()
+	out, err := exec.Command("ip", "route", "add", "10.78.0.0/24", "via", "10.9.8.5", "dev", c.Name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	rules := chainNames(t)
+	up(t, c)
+	after, ok := findDnsmasq(c.Dir)
+	if !ok || after.pid != before.pid {
+		t.Fatal("dnsmasq was started again")
+	}
+	after.close()
+	if now := chainNames(t); strings.Join(now, " ") != strings.Join(rules, " ") || len(now) != 4 {
+		t.Errorf("chains are %v, were %v", now, rules)
+	}
+	routes, _ := exec.Command("ip", "route", "list", "dev", c.Name).Output()
+	for _, want := range []string{"10.77.0.0/24", "10.78.0.0/24 via"} {
+		if !strings.Contains(string(routes), want) {
+			t.Errorf("route %s is gone:\n%s", want, routes)
+		}
+	}
+}
+
+func chainNames(t *testing.T) []string {
+	t.Helper()
+	chains, err := new(nftables.Conn).ListChains()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, ch := range chains {
+		names = append(names, ch.Name)
+	}
+	return names
+}
+
+func TestChangesTakeEffect(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brchange")
+	up(t, c)
+	defer down(t, c)
+	c.MTU = 1400
+	c.IPv4.Address = netip.MustParsePrefix("10.9.9.1/24")
+	c.IPv4.NAT, c.IPv4.Firewall, c.IPv6 = false, false, nil
+	c.RawDnsmasq = "# raw"
+	up(t, c)
+	link, _ := netlink.LinkByName(c.Name)
+	if link.Attrs().MTU != 1400 {
+		t.Errorf("mtu is %d", link.Attrs().MTU)
+	}
+	addrs, _ := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if len(addrs) != 1 || addrs[0].IPNet.String() != "10.9.9.1/24" {
+		t.Errorf("addresses are %v", addrs)
+	}
+	if tables := tableNames(t); len(tables) != 0 {
+		t.Errorf("tables %v are left without rules", tables)
+	}
+	if got := read("/proc/sys/net/ipv6/conf/" + c.Name + "/disable_ipv6"); got != "1" {
+		t.Errorf("disable_ipv6 is %s", got)
+	}
+	p, ok := findDnsmasq(c.Dir)
+	if !ok {
+		t.Fatal("dnsmasq does not run")
+	}
+	defer p.close()
+	if line := strings.Join(p.args, " "); strings.Contains(line, "fd42") || !strings.Contains(line, "10.9.9.2,10.9.9.254") {
+		t.Errorf("dnsmasq runs as %s", line)
+	}
+	c.IPv4 = nil
+	up(t, c)
+	for _, name := range []string{pidFile, leasesFile} {
+		if _, err := os.Stat(filepath.Join(c.Dir, name)); err == nil {
+			t.Errorf("%s is left without addresses", name)
+		}
+	}
+}
+
+func TestDnsmasqMistakeIsTold(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brbad")
+	c.RawDnsmasq = "no-such-option"
+	err := Up(t.Context(), c)
+	defer down(t, c)
+	if err == nil || !strings.Contains(err.Error(), "no-such-option") && !strings.Contains(err.Error(), "bad option") {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestForeignProcessIsNotOurs(t *testing.T) {
+	nettest.Need(t)
+	g := nettest.NewGuest(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, pidFile), []byte(itoa(g.PID)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := StopDnsmasq(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(g.PID, 0); err != nil {
+		t.Fatalf("a process of another kind was ended: %v", err)
+	}
+}
+
+func TestChooseAvoidsWhatTheHostUses(t *testing.T) {
+	nettest.Need(t, "ip")
+	for _, args := range [][]string{
+		{"link", "add", "brchoose", "type", "bridge"},
+		{"addr", "add", "10.0.0.1/9", "dev", "brchoose"},
+		{"link", "set", "brchoose", "up"},
+		{"route", "add", "10.128.0.0/13", "dev", "brchoose"},
+		{"route", "add", "10.0.0.0/8", "dev", "brchoose"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	defer func() { _ = exec.Command("ip", "link", "del", "brchoose").Run() }()
+	for range 50 {
+		p, err := ChooseIPv4(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Overlaps(netip.MustParsePrefix("10.128.0.0/13")) {
+			t.Fatalf("%s is routed elsewhere", p)
+		}
+	}
+	if _, err := ChooseIPv4([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}); err == nil {
+		t.Error("a subnet is found where all are taken")
+	}
+	if p, err := ChooseIPv6(nil); err != nil || p.Bits() != 64 || p.Addr().As16()[15] != 1 {
+		t.Errorf("IPv6 choice is %s, %v", p, err)
+	}
+}
