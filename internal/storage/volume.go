@@ -1,6 +1,12 @@
 // Package storage holds the use-cases and rules of storage pools and their volumes.
 package storage
 
+import (
+	"net/url"
+
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+)
+
 // VolumeType is the kind of a volume, as the API names it.
 type VolumeType string
 
@@ -19,4 +25,72 @@ type VolumeID struct {
 	Type     VolumeType `json:"type"`
 	Name     string     `json:"name"` // instance name, volume name or fingerprint
 	Snapshot string     `json:"snapshot,omitempty"`
+}
+
+// diskName is the volume's name in its pool: prefixed with the project outside the default project, and always
+// for custom volumes, as LXD has it.
+func (v VolumeID) diskName() string {
+	switch {
+	case v.Type == VolumeImage:
+		return v.Name
+	case v.Type == VolumeCustom && v.Project == "":
+		return "default_" + v.Name
+	case v.Type == VolumeCustom, v.Project != "" && v.Project != "default":
+		return v.Project + "_" + v.Name
+	}
+	return v.Name
+}
+
+// onDisk is the volume as drivers know it.
+func (v VolumeID) onDisk() storagedriver.Volume {
+	kinds := map[VolumeType]storagedriver.Kind{
+		VolumeContainer: storagedriver.Containers, VolumeVM: storagedriver.VirtualMachines,
+		VolumeCustom: storagedriver.Custom, VolumeImage: storagedriver.Images,
+	}
+	return storagedriver.Volume{Kind: kinds[v.Type], Name: v.diskName(), Snapshot: v.Snapshot}
+}
+
+// of is the volume that a snapshot belongs to.
+func (v VolumeID) of() VolumeID {
+	v.Snapshot = ""
+	return v
+}
+
+// path is where the volume stands in the table of volumes.
+func (v VolumeID) path() []string {
+	project := v.Project
+	if project == "" {
+		project = "default"
+	}
+	path := []string{v.Pool, project, string(v.Type), v.Name}
+	if v.Snapshot != "" {
+		path = append(path, v.Snapshot)
+	}
+	return path
+}
+
+func idOf(path []string) VolumeID {
+	v := VolumeID{Pool: path[0], Project: path[1], Type: VolumeType(path[2]), Name: path[3]}
+	if len(path) > 4 {
+		v.Snapshot = path[4]
+	}
+	return v
+}
+
+// URL is the volume's place in the API, without a project.
+func (v VolumeID) URL() string {
+	u := poolURL(v.Pool) + "/volumes/" + string(v.Type) + "/" + url.PathEscape(v.Name)
+	if v.Snapshot != "" {
+		u += "/snapshots/" + url.PathEscape(v.Snapshot)
+	}
+	return u
+}
+
+// instanceURL is the instance, or snapshot of one, that a volume is the root of.
+func instanceURL(v VolumeID) string {
+	u := "/1.0/instances/" + url.PathEscape(v.Name)
+	if v.Snapshot != "" {
+		u += "/snapshots/" + url.PathEscape(v.Snapshot)
+	}
+	return u + projectQuery(v.Project)
 }

@@ -1,0 +1,212 @@
+// Package dir keeps a pool in plain folders, in LXD's layout, on whatever file system is there. Where that shares
+// file contents (xfs, btrfs), copies and snapshots take no space.
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/treecopy"
+)
+
+// tmpPrefix marks what is not, or no longer, a volume.
+const tmpPrefix = ".tmp-"
+
+// Dir is one pool.
+type Dir struct {
+	root   string
+	source string // folder that the pool is kept in; root unless the user gave one
+}
+
+var (
+	_ storagedriver.Driver  = (*Dir)(nil)
+	_ storagedriver.Checker = (*Dir)(nil)
+)
+
+// New makes the driver of one pool; it touches nothing.
+func New(c storagedriver.Config) *Dir {
+	d := &Dir{root: c.Root, source: c.Options["source"]}
+	if d.source == "" {
+		d.source = d.root
+	}
+	return d
+}
+
+// external tells that the pool is kept in a folder of the user's.
+func (d *Dir) external() bool { return filepath.Clean(d.source) != filepath.Clean(d.root) }
+
+// layout is the folders of a pool. Those that a container's root has to pass through are open for passing.
+func layout() map[string]os.FileMode {
+	return map[string]os.FileMode{
+		"buckets": 0o711, "containers": 0o711, "containers-snapshots": 0o711,
+		"custom": 0o700, "custom-snapshots": 0o700, "images": 0o700,
+		"virtual-machines": 0o700, "virtual-machines-snapshots": 0o700,
+	}
+}
+
+// Create implements storagedriver.Pool.
+func (d *Dir) Create(context.Context) error {
+	if err := d.Check(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// Check implements storagedriver.Checker.
+func (d *Dir) Check() error {
+	entries, err := os.ReadDir(d.source)
+	if errors.Is(err, os.ErrNotExist) {
+		if d.external() {
+			return fmt.Errorf("Source path '%s' doesn't exist", d.source)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read source path: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("Source path '%s' isn't empty", d.source)
+	}
+	return nil
+}
+
+// Mount implements storagedriver.Pool.
+func (d *Dir) Mount(ctx context.Context) error {
+	if d.external() {
+		if err := d.bind(); err != nil {
+			return err
+		}
+	}
+	for name, mode := range layout() {
+		path := filepath.Join(d.root, name)
+		if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("pool folder: %w", err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return fmt.Errorf("pool folder: %w", err)
+		}
+	}
+	return d.sweep(ctx)
+}
+
+// bind puts the source folder at the pool's root, unless it is there already.
+func (d *Dir) bind() error {
+	if err := os.MkdirAll(d.root, 0o711); err != nil {
+		return err
+	}
+	mounted, err := d.bound()
+	if err != nil || mounted {
+		return err
+	}
+	if err := unix.Mount(d.source, d.root, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
+	}
+	return nil
+}
+
+// bound tells whether root shows the source folder.
+func (d *Dir) bound() (bool, error) {
+	var source, root unix.Stat_t
+	if err := unix.Stat(d.source, &source); err != nil {
+		return false, fmt.Errorf("source %s: %w", d.source, err)
+	}
+	if err := unix.Stat(d.root, &root); err != nil {
+		if err == unix.ENOENT {
+			return false, nil
+		}
+		return false, fmt.Errorf("root %s: %w", d.root, err)
+	}
+	return source.Dev == root.Dev && source.Ino == root.Ino, nil
+}
+
+// sweep removes what a daemon that was killed left unfinished.
+func (d *Dir) sweep(ctx context.Context) error {
+	for name := range layout() {
+		parents := []string{filepath.Join(d.root, name)}
+		if strings.HasSuffix(name, "-snapshots") {
+			volumes, err := os.ReadDir(parents[0])
+			if err != nil {
+				return err
+			}
+			for _, v := range volumes {
+				parents = append(parents, filepath.Join(parents[0], v.Name()))
+			}
+		}
+		for i, parent := range parents {
+			if err := sweepFolder(ctx, parent, i > 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sweepFolder removes the remains in one folder, and with dropEmpty the folder too if there is nothing else in it.
+func sweepFolder(ctx context.Context, parent string, dropEmpty bool) error {
+	entries, err := os.ReadDir(parent)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	left := len(entries)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tmpPrefix) {
+			continue
+		}
+		if err := treecopy.RemoveTree(ctx, filepath.Join(parent, e.Name())); err != nil {
+			return err
+		}
+		left--
+	}
+	if left == 0 && dropEmpty {
+		_ = os.Remove(parent) // the folder for snapshots of a volume that has none
+	}
+	return nil
+}
+
+// Unmount implements storagedriver.Pool.
+func (d *Dir) Unmount(context.Context) error {
+	if !d.external() {
+		return nil
+	}
+	for {
+		mounted, err := d.bound()
+		if err != nil || !mounted {
+			return err
+		}
+		if err := unix.Unmount(d.root, unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("unmount %s: %w", d.root, err)
+		}
+	}
+}
+
+// Delete implements storagedriver.Pool.
+func (d *Dir) Delete(ctx context.Context) error {
+	if _, err := os.Stat(d.source); err == nil {
+		if err := d.Unmount(ctx); err != nil {
+			return err
+		}
+		for name := range layout() {
+			if err := treecopy.RemoveTree(ctx, filepath.Join(d.source, name)); err != nil {
+				return err
+			}
+		}
+	}
+	err := os.Remove(d.root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/treecopy"
+)
+
+var (
+	faultFilled    = fault.New("storage.dir.volume.filled")
+	faultSnapped   = fault.New("storage.dir.snapshot.copied")
+	faultExchanged = fault.New("storage.dir.restore.exchanged")
+	faultRenamed   = fault.New("storage.dir.rename.volume")
+	faultHidden    = fault.New("storage.dir.delete.hidden")
+)
+
+// Path implements storagedriver.Access.
+func (d *Dir) Path(v storagedriver.Volume) string {
+	if v.Snapshot != "" {
+		return filepath.Join(d.snapshots(v), v.Snapshot)
+	}
+	return filepath.Join(d.root, string(v.Kind), v.Name)
+}
+
+// snapshots is the folder with all snapshots of a volume.
+func (d *Dir) snapshots(v storagedriver.Volume) string {
+	return filepath.Join(d.root, string(v.Kind)+"-snapshots", v.Name)
+}
+
+// MountVolume implements storagedriver.Access: a folder is always reachable.
+func (d *Dir) MountVolume(_ context.Context, v storagedriver.Volume) error {
+	ok, err := d.Exists(v)
+	if err == nil && !ok {
+		err = fmt.Errorf("volume %s: %w", v, storagedriver.ErrNotFound)
+	}
+	return err
+}
+
+// UnmountVolume implements storagedriver.Access.
+func (d *Dir) UnmountVolume(context.Context, storagedriver.Volume) error { return nil }
+
+// Exists implements storagedriver.Access.
+func (d *Dir) Exists(v storagedriver.Volume) (bool, error) {
+	st, err := os.Lstat(d.Path(v))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && st.IsDir(), err
+}
+
+// CreateVolume implements storagedriver.Volumes.
+func (d *Dir) CreateVolume(ctx context.Context, v storagedriver.Volume, fill storagedriver.Fill) error {
+	return d.place(ctx, v, func(tmp string) error {
+		if fill != nil {
+			if err := fill(ctx, tmp); err != nil {
+				return err
+			}
+		}
+		return faultFilled.Hit()
+	})
+}
+
+// CopyVolume implements storagedriver.Volumes.
+func (d *Dir) CopyVolume(ctx context.Context, dst, src storagedriver.Volume) error {
+	return d.place(ctx, dst, func(tmp string) error {
+		if err := d.copyTo(ctx, tmp, src); err != nil {
+			return err
+		}
+		return faultFilled.Hit()
+	})
+}
+
+// CreateSnapshot implements storagedriver.Snapshots.
+func (d *Dir) CreateSnapshot(ctx context.Context, snap storagedriver.Volume) error {
+	return d.CopySnapshot(ctx, snap, snap.Of())
+}
+
+// CopySnapshot implements storagedriver.Snapshots.
+func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) error {
+	if err := os.Mkdir(d.snapshots(dst), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	err := d.place(ctx, dst, func(tmp string) error {
+		if err := d.copyTo(ctx, tmp, src); err != nil {
+			return err
+		}
+		return faultSnapped.Hit()
+	})
+	if err != nil {
+		_ = os.Remove(d.snapshots(dst)) // if there is no other
+	}
+	return err
+}
+
+// RestoreSnapshot implements storagedriver.Snapshots. The old content changes places with the new one in one step.
+func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) error {
+	path := d.Path(snap.Of())
+	if ok, err := d.Exists(snap.Of()); err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("volume %s: %w", snap.Of(), storagedriver.ErrNotFound))
+	}
+	tmp := tmpName(filepath.Dir(path))
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	if err := d.copyTo(ctx, tmp, snap); err != nil {
+		return errors.Join(err, discard(ctx, tmp))
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
+		return errors.Join(fmt.Errorf("restore %s: %w", snap, err), discard(ctx, tmp))
+	}
+	if err := faultExchanged.Hit(); err != nil {
+		return errors.Join(err, discard(ctx, tmp))
+	}
+	return discard(ctx, tmp)
+}
+
+// RenameVolume implements storagedriver.Volumes.
+func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) error {
+	if err := move(d.Path(from), d.Path(to)); err != nil {
+		return fmt.Errorf("rename %s: %w", from, err)
+	}
+	if from.Snapshot != "" {
+		return nil
+	}
+	if err := faultRenamed.Hit(); err != nil {
+		return err
+	}
+	err := move(d.snapshots(from), d.snapshots(to))
+	if err != nil && !errors.Is(err, storagedriver.ErrNotFound) {
+		return fmt.Errorf("rename snapshots of %s: %w", from, err)
+	}
+	return nil
+}
+
+// DeleteVolume implements storagedriver.Volumes.
+func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
+	if v.Snapshot == "" && v.Kind != storagedriver.Images {
+		if err := remove(ctx, d.snapshots(v)); err != nil {
+			return fmt.Errorf("delete snapshots of %s: %w", v, err)
+		}
+	}
+	if err := remove(ctx, d.Path(v)); err != nil {
+		return fmt.Errorf("delete %s: %w", v, err)
+	}
+	if v.Snapshot != "" {
+		_ = os.Remove(d.snapshots(v)) // if this was the last
+	}
+	return nil
+}
+
+// place makes a volume out of sight with make, and then puts it in its place, in which nothing may be.
+func (d *Dir) place(ctx context.Context, v storagedriver.Volume, make func(tmp string) error) error {
+	path := d.Path(v)
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("volume %s: %w", v, storagedriver.ErrExists)
+	}
+	tmp := tmpName(filepath.Dir(path))
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return fmt.Errorf("volume %s: %w", v, err)
+	}
+	if err := make(tmp); err != nil {
+		return errors.Join(err, discard(ctx, tmp))
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	if err == unix.EEXIST {
+		err = storagedriver.ErrExists
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("volume %s: %w", v, err), discard(ctx, tmp))
+	}
+	return nil
+}
+
+func (d *Dir) copyTo(ctx context.Context, tmp string, src storagedriver.Volume) error {
+	err := treecopy.Copy(ctx, tmp, d.Path(src), treecopy.Options{})
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("volume %s: %w", src, storagedriver.ErrNotFound)
+	}
+	return err
+}
+
+func tmpName(parent string) string { return filepath.Join(parent, tmpPrefix+uuid.NewString()) }
+
+// discard removes what came to nothing, also after the context has ended.
+func discard(ctx context.Context, path string) error {
+	return treecopy.RemoveTree(context.WithoutCancel(ctx), path)
+}
+
+// remove takes a folder out of sight in one step and then removes it.
+func remove(ctx context.Context, path string) error {
+	tmp := tmpName(filepath.Dir(path))
+	err := os.Rename(path, tmp)
+	if errors.Is(err, os.ErrPermission) { // a flag on the folder itself: nothing to hide it with
+		return treecopy.RemoveTree(ctx, path)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := faultHidden.Hit(); err != nil {
+		return err
+	}
+	return treecopy.RemoveTree(ctx, tmp)
+}
+
+// move renames a folder; that it was done already is no error.
+func move(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch err {
+	case unix.ENOENT:
+		if _, err := os.Lstat(to); err == nil {
+			return nil
+		}
+		return storagedriver.ErrNotFound
+	case unix.EEXIST:
+		return storagedriver.ErrExists
+	}
+	return err
+}

@@ -1,0 +1,268 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// openFolder lets the users of a custom volume pass through its folder, as LXD does.
+func openFolder(_ context.Context, dir string) error { return os.Chmod(dir, 0o711) }
+
+// copyTask copies a custom volume, with its snapshots unless VolumeOnly is set, or one snapshot of one.
+func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
+	from := VolumeID{Pool: src.Pool, Project: src.Project, Type: VolumeCustom}
+	if from.Pool == "" {
+		from.Pool = id.Pool
+	}
+	if from.Project == "" {
+		from.Project = id.Project
+	}
+	from.Name, from.Snapshot, _ = strings.Cut(src.Name, "/")
+	return &operation.Task{
+		Description: "Copying storage volume",
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.copyVolume(ctx, id, from, record, src.VolumeOnly)
+		},
+	}
+}
+
+func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volumeRecord, volumeOnly bool) error {
+	if _, ok := s.pools.Get(from.Pool); !ok {
+		return errNoPool()
+	}
+	row, ok := s.volumes.Get(from.path()...)
+	if !ok {
+		return errNoVolume()
+	}
+	if record.Description == "" {
+		record.Description = row.Value.Description
+	}
+	record.Config = compact(merge(record.Config, row.Value.Config))
+	records := map[VolumeID]*volumeRecord{id: &record}
+	var snapshots [][2]VolumeID // to, from
+	if from.Snapshot == "" && !volumeOnly {
+		for _, row := range s.volumes.List(from.path()...) {
+			source, target := idOf(row.Path), id
+			target.Snapshot = source.Snapshot
+			copied := *row.Value
+			records[target] = &copied
+			snapshots = append(snapshots, [2]VolumeID{target, source})
+		}
+	}
+	return s.makeVolumes(ctx, id, records, func(ctx context.Context, _ storagedriver.Driver) error {
+		if err := s.Copy(ctx, id, from); err != nil {
+			return err
+		}
+		for _, pair := range snapshots {
+			if err := s.Copy(ctx, pair[0], pair[1]); err != nil {
+				return err
+			}
+		}
+		_, _, err := s.Volume(from) // deleted meanwhile: the copy may lack files
+		return err
+	})
+}
+
+// MoveVolume moves a custom volume with its snapshots to another pool or project.
+func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
+	if id.Type != VolumeCustom {
+		return nil, api.BadRequest("Renaming storage volumes of type %q is not allowed", id.Type)
+	}
+	if err := checkName(to.Name); err != nil {
+		return nil, err
+	}
+	if _, _, err := s.Volume(id); err != nil {
+		return nil, err
+	}
+	if _, _, err := s.Volume(to); err == nil {
+		return nil, api.Conflict("Volume by that name already exists")
+	} else if _, ok := s.pools.Get(to.Pool); !ok {
+		return nil, err
+	}
+	if len(s.volumeUsers(id)) > 0 {
+		return nil, api.BadRequest("Volume is still in use by running instances")
+	}
+	return &operation.Task{
+		Description: "Moving storage volume",
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			if err := s.copyVolume(ctx, to, id, volumeRecord{}, false); err != nil {
+				return err
+			}
+			return s.DeleteVolume(ctx, id)
+		},
+	}, nil
+}
+
+// VolumeSnapshots lists the snapshots of a custom volume.
+func (s *Service) VolumeSnapshots(id VolumeID) ([]api.StorageVolumeSnapshot, error) {
+	if _, _, err := s.Volume(id); err != nil {
+		return nil, err
+	}
+	list := []api.StorageVolumeSnapshot{}
+	for _, row := range s.volumes.List(id.path()...) {
+		snap := showSnapshot(idOf(row.Path), row.Value)
+		snap.Name = id.Name + "/" + snap.Name
+		list = append(list, snap)
+	}
+	return list, nil
+}
+
+// VolumeSnapshot shows one snapshot of a volume.
+func (s *Service) VolumeSnapshot(id VolumeID) (*api.StorageVolumeSnapshot, store.Revision, error) {
+	if _, _, err := s.Volume(id); err != nil {
+		return nil, 0, err
+	}
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return nil, 0, errNoVolume()
+	}
+	snap := showSnapshot(id, row.Value)
+	return &snap, row.Revision, nil
+}
+
+func showSnapshot(id VolumeID, r *volumeRecord) api.StorageVolumeSnapshot {
+	expires := r.ExpiresAt
+	return api.StorageVolumeSnapshot{
+		StorageVolumeSnapshotPut: api.StorageVolumeSnapshotPut{Description: r.Description, ExpiresAt: &expires},
+		Name:                     id.Snapshot, Config: merge(r.Config, nil), ContentType: contentFilesystem,
+	}
+}
+
+// CreateVolumeSnapshot makes a snapshot of a custom volume.
+func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapshotsPost) (*operation.Task, error) {
+	if id.Type != VolumeCustom {
+		return nil, api.BadRequest("Invalid storage volume type %q", id.Type)
+	}
+	if strings.Contains(req.Name, "/") {
+		return nil, api.BadRequest("Storage name cannot contain \"/\"")
+	}
+	row, ok := s.volumes.Get(id.path()...)
+	if _, _, err := s.Volume(id); err != nil || !ok {
+		return nil, err
+	}
+	id.Snapshot = req.Name
+	if id.Snapshot == "" {
+		id.Snapshot = s.nextSnapshot(id.of())
+	}
+	if err := checkName(id.Snapshot); err != nil {
+		return nil, err
+	}
+	if _, ok := s.volumes.Get(id.path()...); ok {
+		return nil, api.Conflict("Snapshot %q already in use", id.Snapshot)
+	}
+	record := &volumeRecord{Description: row.Value.Description, Config: row.Value.Config}
+	if req.ExpiresAt != nil {
+		record.ExpiresAt = *req.ExpiresAt
+	} else if at, err := expiryFrom(time.Now().UTC(), row.Value.Config["snapshots.expiry"]); err == nil {
+		record.ExpiresAt = at
+	}
+	return &operation.Task{
+		Description: "Creating storage volume snapshot",
+		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.makeVolumes(ctx, id, map[VolumeID]*volumeRecord{id: record}, func(ctx context.Context, d storagedriver.Driver) error {
+				return d.CreateSnapshot(ctx, id.onDisk())
+			})
+		},
+	}, nil
+}
+
+// nextSnapshot is the first free name of the form snap0, snap1, ….
+func (s *Service) nextSnapshot(id VolumeID) string {
+	next := 0
+	for _, row := range s.volumes.List(id.path()...) {
+		var n int
+		if _, err := fmt.Sscanf(idOf(row.Path).Snapshot, "snap%d", &n); err == nil && n >= next {
+			next = n + 1
+		}
+	}
+	return fmt.Sprintf("snap%d", next)
+}
+
+// snapshotTask wraps a change of one snapshot, as the API wants it, into an operation.
+func (s *Service) snapshotTask(id VolumeID, description string, run func(ctx context.Context) error) (*operation.Task, error) {
+	if _, _, err := s.Volume(id); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: description,
+		Resources:   map[string][]string{"storage_volume_snapshots": {"/1.0/storage_volume_snapshots/" + id.Name}},
+		Run:         func(ctx context.Context, _ operation.Progress) error { return run(ctx) },
+	}, nil
+}
+
+// RenameVolumeSnapshot renames a snapshot of a custom volume.
+func (s *Service) RenameVolumeSnapshot(id VolumeID, name string) (*operation.Task, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	return s.snapshotTask(id, "Renaming storage volume snapshot", func(ctx context.Context) error {
+		return s.RenameVolume(ctx, id, name)
+	})
+}
+
+// DeleteVolumeSnapshot deletes a snapshot of a custom volume.
+func (s *Service) DeleteVolumeSnapshot(id VolumeID) (*operation.Task, error) {
+	return s.snapshotTask(id, "Deleting storage volume snapshot", func(ctx context.Context) error {
+		return s.DeleteVolume(ctx, id)
+	})
+}
+
+// UpdateVolumeSnapshot changes a snapshot's description and expiry.
+func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api.StorageVolumeSnapshotPut, check func(store.Revision) error) error {
+	if _, _, err := s.Volume(id); err != nil {
+		return err
+	}
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return errNoVolume()
+	}
+	if err := check(row.Revision); err != nil {
+		return err
+	}
+	next := *row.Value
+	next.Description = put.Description
+	next.ExpiresAt = time.Time{}
+	if put.ExpiresAt != nil {
+		next.ExpiresAt = *put.ExpiresAt
+	}
+	if _, err := s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
+		return err
+	}
+	s.event(ctx, "storage-volume-snapshot-updated", id, nil)
+	return nil
+}
+
+// restoreCustom gives a custom volume the content of its snapshot; the caller holds its lock.
+func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot string) error {
+	if id.Type != VolumeCustom {
+		return api.BadRequest("Invalid storage volume type %q", id.Type)
+	}
+	snap := id
+	snap.Snapshot = snapshot
+	if _, ok := s.volumes.Get(snap.path()...); !ok {
+		return errors.New("Snapshot not found") // a 500 in LXD too
+	}
+	if len(s.volumeUsers(id)) > 0 {
+		s.mu.Lock()
+		busy := s.mounts[id] > 0
+		s.mu.Unlock()
+		if busy {
+			return api.BadRequest("Cannot restore custom volume used by running instances")
+		}
+	}
+	if err := s.Restore(ctx, snap); err != nil {
+		return err
+	}
+	s.event(ctx, "storage-volume-restored", id, map[string]any{"snapshot": snapshot})
+	return nil
+}

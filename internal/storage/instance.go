@@ -1,0 +1,305 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/treecopy"
+)
+
+// The methods in this file are what instances need of pools: instance.Volumes.
+
+var (
+	faultImagePrepared = fault.New("storage.image.prepared")
+	faultVolumeRenamed = fault.New("storage.volume.renamed")
+)
+
+// CheckPool tells whether a pool exists and is usable.
+func (s *Service) CheckPool(pool string) error {
+	_, err := s.driver(context.Background(), pool)
+	return err
+}
+
+// CreateFromImage makes an instance's volume from the pool's prepared copy of an image. The first time the image is used
+// in the pool, fill unpacks it; callers that come meanwhile wait for that.
+func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint string,
+	fill func(ctx context.Context, dir string) error) error {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return err
+	}
+	image := VolumeID{Type: VolumeImage, Name: fingerprint}.onDisk()
+	key := vol.Pool + " " + fingerprint
+	release, err := s.images.lock(ctx, key, false)
+	if err != nil {
+		return err
+	}
+	defer func() { release() }()
+	for {
+		ok, err := d.Exists(image)
+		if err != nil {
+			return err
+		}
+		if ok {
+			break
+		}
+		release()
+		if err := s.prepare(ctx, d, image, key, fill); err != nil {
+			return err
+		}
+		if release, err = s.images.lock(ctx, key, false); err != nil {
+			release = func() {}
+			return err
+		}
+	}
+	return statusOf(d.CopyVolume(ctx, vol.onDisk(), image))
+}
+
+// prepare makes the pool's copy of an image unless somebody else just did.
+func (s *Service) prepare(ctx context.Context, d storagedriver.Driver, image storagedriver.Volume, key string, fill storagedriver.Fill) error {
+	release, err := s.images.lock(ctx, key, true)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if ok, err := d.Exists(image); ok || err != nil {
+		return err
+	}
+	if err := d.CreateVolume(ctx, image, fill); err != nil {
+		return err
+	}
+	return faultImagePrepared.Hit()
+}
+
+// DropImage removes the prepared copies of an image from all pools, for an image that is deleted.
+func (s *Service) DropImage(ctx context.Context, fingerprint string) error {
+	var all error
+	for _, pool := range s.Pools() {
+		all = errors.Join(all, s.dropImage(ctx, pool, fingerprint))
+	}
+	return all
+}
+
+func (s *Service) dropImage(ctx context.Context, pool, fingerprint string) error {
+	release, err := s.images.lock(ctx, pool+" "+fingerprint, true)
+	if err != nil {
+		return err
+	}
+	defer release()
+	d, err := s.driver(ctx, pool)
+	if err != nil {
+		return err
+	}
+	return d.DeleteVolume(ctx, VolumeID{Type: VolumeImage, Name: fingerprint}.onDisk())
+}
+
+// CreateEmpty makes a volume with an empty rootfs/.
+func (s *Service) CreateEmpty(ctx context.Context, vol VolumeID) error {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return err
+	}
+	return statusOf(d.CreateVolume(ctx, vol.onDisk(), func(_ context.Context, dir string) error {
+		return os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
+	}))
+}
+
+// Copy makes dst with the content of src, in one pool or two.
+func (s *Service) Copy(ctx context.Context, dst, src VolumeID) error {
+	to, err := s.driver(ctx, dst.Pool)
+	if err != nil {
+		return err
+	}
+	if dst.Pool == src.Pool {
+		if dst.Snapshot != "" {
+			return statusOf(to.CopySnapshot(ctx, dst.onDisk(), src.onDisk()))
+		}
+		return statusOf(to.CopyVolume(ctx, dst.onDisk(), src.onDisk()))
+	}
+	return s.copyAcross(ctx, to, dst, src)
+}
+
+// copyAcross copies between pools. A snapshot arrives by way of a volume with a name that no instance can have.
+func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, src VolumeID) (err error) {
+	release, err := s.Mount(ctx, src)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	target := dst.onDisk()
+	if dst.Snapshot != "" {
+		target.Name, target.Snapshot = ".tmp-"+dst.diskName()+" "+dst.Snapshot, ""
+	}
+	if err := to.CreateVolume(ctx, target, func(ctx context.Context, dir string) error {
+		return treecopy.Copy(ctx, dir, s.Path(src), treecopy.Options{})
+	}); err != nil {
+		return statusOf(err)
+	}
+	if dst.Snapshot == "" {
+		return nil
+	}
+	err = to.CopySnapshot(ctx, dst.onDisk(), target)
+	return errors.Join(statusOf(err), to.DeleteVolume(context.WithoutCancel(ctx), target))
+}
+
+// Snapshot makes a snapshot volume of its instance's volume.
+func (s *Service) Snapshot(ctx context.Context, snap VolumeID) error {
+	d, err := s.driver(ctx, snap.Pool)
+	if err != nil {
+		return err
+	}
+	return statusOf(d.CreateSnapshot(ctx, snap.onDisk()))
+}
+
+// Restore puts the snapshot's content in the place of its instance's volume, atomically.
+func (s *Service) Restore(ctx context.Context, snap VolumeID) error {
+	d, err := s.driver(ctx, snap.Pool)
+	if err != nil {
+		return err
+	}
+	return statusOf(d.RestoreSnapshot(ctx, snap.onDisk()))
+}
+
+// Rename renames a volume and all its snapshots, or one snapshot. That it was done already is no error.
+func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
+	if old.Pool != new.Pool {
+		return fmt.Errorf("rename volume %s from pool %s to %s: %w", old.Name, old.Pool, new.Pool, errors.ErrUnsupported)
+	}
+	d, err := s.driver(ctx, old.Pool)
+	if err != nil {
+		return err
+	}
+	if err := d.RenameVolume(ctx, old.onDisk(), new.onDisk()); err != nil {
+		return statusOf(err)
+	}
+	return faultVolumeRenamed.Hit()
+}
+
+// Delete removes a volume with its snapshots, or one snapshot. That it does not exist, or its pool does not, is no error.
+func (s *Service) Delete(ctx context.Context, vol VolumeID) error {
+	d, err := s.driver(ctx, vol.Pool)
+	if api.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.DeleteVolume(ctx, vol.onDisk())
+}
+
+// Path is the volume's folder on the host. It is valid between Mount and its release.
+func (s *Service) Path(vol VolumeID) string {
+	row, ok := s.pools.Get(vol.Pool)
+	if !ok {
+		return ""
+	}
+	d, err := s.newDriver(vol.Pool, row.Value)
+	if err != nil {
+		return ""
+	}
+	return d.Path(vol.onDisk())
+}
+
+// Mount makes the volume reachable at Path; calls nest, each with its own release.
+func (s *Service) Mount(ctx context.Context, vol VolumeID) (release func() error, err error) {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.changes.lock(ctx, "mount "+vol.URL()+vol.Project, true)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s.mu.Lock()
+	mounted := s.mounts[vol] > 0
+	s.mu.Unlock()
+	if !mounted {
+		if err := d.MountVolume(ctx, vol.onDisk()); err != nil {
+			return nil, statusOf(err)
+		}
+	}
+	s.mu.Lock()
+	s.mounts[vol]++
+	s.mu.Unlock()
+	released := false
+	return func() error {
+		if released {
+			return nil
+		}
+		released = true
+		return s.unmount(d, vol)
+	}, nil
+}
+
+func (s *Service) unmount(d storagedriver.Driver, vol VolumeID) error {
+	ctx := context.Background() // a release happens whatever became of the caller
+	unlock, err := s.changes.lock(ctx, "mount "+vol.URL()+vol.Project, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s.mu.Lock()
+	s.mounts[vol]--
+	last := s.mounts[vol] <= 0
+	if last {
+		delete(s.mounts, vol)
+	}
+	s.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return d.UnmountVolume(ctx, vol.onDisk())
+}
+
+// SetQuota limits a volume, in bytes; 0 is no limit. Pools without quotas ignore it.
+func (s *Service) SetQuota(ctx context.Context, vol VolumeID, bytes int64) error {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return err
+	}
+	if q, ok := d.(storagedriver.Quotaer); ok {
+		return q.SetQuota(ctx, vol.onDisk(), bytes)
+	}
+	return nil
+}
+
+// Usage is what a volume takes, in bytes; -1 where the pool cannot tell cheaply.
+func (s *Service) Usage(ctx context.Context, vol VolumeID) (int64, error) {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return -1, err
+	}
+	if u, ok := d.(storagedriver.Usager); ok {
+		return u.Usage(ctx, vol.onDisk())
+	}
+	return -1, nil
+}
+
+// Record is the op that makes a volume known to its pool's list.
+func (s *Service) Record(vol VolumeID, config map[string]string) store.Op {
+	return s.volumes.Put(&volumeRecord{Config: compact(config)}, vol.path()...)
+}
+
+// Forget is the op that undoes Record.
+func (s *Service) Forget(vol VolumeID) store.Op { return s.volumes.Remove(vol.path()...) }
+
+// statusOf gives a driver's error the status that clients see.
+func statusOf(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storagedriver.ErrExists):
+		return api.Conflict("%w", err)
+	case errors.Is(err, storagedriver.ErrNotFound):
+		return api.NotFound("%w", err)
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/berthd/berth/internal/config"
+)
+
+// volumeKeys are the keys of a volume; a pool may have each as a default, with "volume." in front.
+func volumeKeys() []config.Key {
+	return []config.Key{
+		{Name: "size", Type: config.Size, Live: true, Doc: "Size of the volume."},
+		{Name: "security.shifted", Type: config.Bool, Doc: "Let instances with different ID maps attach the volume."},
+		{Name: "security.unmapped", Type: config.Bool, Doc: "Do not map IDs on the volume."},
+		{Name: "snapshots.expiry", Validate: isExpiry, Live: true, Doc: "When snapshots are deleted: 1M 2H 3d 4w 5m 6y."},
+		{Name: "snapshots.schedule", Live: true, Doc: "Cron expression, or @daily and the like, for automatic snapshots."},
+		{Name: "snapshots.pattern", Live: true, Doc: "Names of snapshots that are given none."},
+	}
+}
+
+var poolKeys = func() *config.Table {
+	keys := []config.Key{
+		{Name: "source", Doc: "Folder or device that keeps the pool."},
+		{Name: "volatile.initial_source", Doc: "Source as given when the pool was made."},
+		{Name: "rsync.bwlimit", Live: true, Doc: "Bound of a migration's data rate."},
+		{Name: "rsync.compression", Type: config.Bool, Default: "true", Live: true, Doc: "Compress data while migrating."},
+		{Name: "user.*", Live: true, Doc: "Free for the user."},
+	}
+	for _, k := range volumeKeys() {
+		k.Name = "volume." + k.Name
+		keys = append(keys, k)
+	}
+	return config.NewTable(config.StorageWords, keys...)
+}()
+
+var volumeTable = config.NewTable(config.StorageWords, append(volumeKeys(),
+	config.Key{Name: "volatile.idmap.last", Doc: "ID map that the files have now."},
+	config.Key{Name: "volatile.idmap.next", Doc: "ID map that the files are to have."},
+	config.Key{Name: "user.*", Live: true, Doc: "Free for the user."})...)
+
+// PoolKeys are the configuration keys of pools, for docs and completion.
+func PoolKeys() *config.Table { return poolKeys }
+
+// VolumeKeys are the configuration keys of volumes, for docs and completion.
+func VolumeKeys() *config.Table { return volumeTable }
+
+// volumeWords names the volume as LXD's errors do: "default_data".
+func volumeWords(v VolumeID) config.Words {
+	name := v.diskName()
+	return config.Words{
+		Unknown: func(key, _ string) string { return fmt.Sprintf("Invalid option for volume %q option %q", name, key) },
+		Invalid: func(_ config.Key, key, _ string, cause error) error {
+			return fmt.Errorf("Invalid value for volume %q option %q: %w", name, key, cause)
+		},
+	}
+}
+
+// withDefaults adds to a new volume's configuration what the pool sets as default.
+func withDefaults(pool, volume map[string]string) map[string]string {
+	all := map[string]string{}
+	for key, value := range pool {
+		if name, ok := strings.CutPrefix(key, "volume."); ok {
+			all[name] = value
+		}
+	}
+	for key, value := range volume {
+		all[key] = value
+	}
+	return compact(all)
+}
+
+// compact drops empty values, which stand for keys that are not set.
+func compact(m map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range m {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// merge is what PATCH does: given keys replace, others stay.
+func merge(old, given map[string]string) map[string]string {
+	all := map[string]string{}
+	for k, v := range old {
+		all[k] = v
+	}
+	for k, v := range given {
+		all[k] = v
+	}
+	return all
+}

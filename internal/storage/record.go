@@ -1,0 +1,153 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/store"
+)
+
+// contentFilesystem is the content of every volume there is so far.
+const contentFilesystem = "filesystem"
+
+// volumeRecord is what the store keeps of a volume or snapshot.
+type volumeRecord struct {
+	Description string            `json:"description,omitempty"`
+	Config      map[string]string `json:"config,omitempty"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"` // of a snapshot
+}
+
+// ParseVolumeType checks a type as the API names it.
+func ParseVolumeType(name string) (VolumeType, error) {
+	switch t := VolumeType(name); t {
+	case VolumeContainer, VolumeVM, VolumeCustom, VolumeImage:
+		return t, nil
+	}
+	return "", api.BadRequest("Invalid storage volume type name")
+}
+
+// VolumeList lists a pool's volumes and snapshots, those of a type if one is given, those of a project unless it
+// is empty. Images belong to every project.
+func (s *Service) VolumeList(pool, project string, kind VolumeType) ([]api.StorageVolume, error) {
+	if _, ok := s.pools.Get(pool); !ok {
+		return nil, errNoPool()
+	}
+	list := []api.StorageVolume{}
+	for _, row := range s.volumes.List(pool) {
+		id := idOf(row.Path)
+		if kind != "" && id.Type != kind || project != "" && id.Project != project && id.Type != VolumeImage {
+			continue
+		}
+		list = append(list, s.showVolume(id, row.Value))
+	}
+	return list, nil
+}
+
+// Volume shows one volume.
+func (s *Service) Volume(id VolumeID) (*api.StorageVolume, store.Revision, error) {
+	if _, ok := s.pools.Get(id.Pool); !ok {
+		return nil, 0, errNoPool()
+	}
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return nil, 0, errNoVolume()
+	}
+	v := s.showVolume(id, row.Value)
+	return &v, row.Revision, nil
+}
+
+func (s *Service) showVolume(id VolumeID, r *volumeRecord) api.StorageVolume {
+	name := id.Name
+	if id.Snapshot != "" {
+		name += "/" + id.Snapshot
+	}
+	return api.StorageVolume{
+		StorageVolumePut: api.StorageVolumePut{Config: merge(r.Config, nil), Description: r.Description},
+		Name:             name, Type: string(id.Type), UsedBy: s.volumeUsers(id), Location: "none",
+		ContentType: contentFilesystem, Project: id.Project,
+	}
+}
+
+// volumeUsers lists what a volume is used by; never nil.
+func (s *Service) volumeUsers(id VolumeID) []string {
+	switch {
+	case id.Type == VolumeContainer || id.Type == VolumeVM:
+		return []string{instanceURL(id)}
+	case id.Type == VolumeImage:
+		return []string{"/1.0/images/" + id.Name}
+	case s.UsersOfVolume == nil || id.Snapshot != "":
+		return []string{}
+	}
+	return append([]string{}, s.UsersOfVolume(id)...)
+}
+
+// VolumeUsage tells what a volume takes.
+func (s *Service) VolumeUsage(ctx context.Context, id VolumeID) (*api.StorageVolumeState, error) {
+	if _, _, err := s.Volume(id); err != nil {
+		return nil, err
+	}
+	n, err := s.Usage(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 {
+		return nil, errors.New("Not supported")
+	}
+	return &api.StorageVolumeState{Usage: &api.StorageVolumeStateUsage{Used: uint64(n)}}, nil
+}
+
+// UpdateVolume changes a volume's configuration and description, or with Restore set, goes back to a snapshot.
+func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.StorageVolumePut, patch bool, check func(store.Revision) error) error {
+	if id.Type == VolumeImage || patch && id.Type != VolumeCustom {
+		return api.BadRequest("Invalid storage volume type %q", id.Type)
+	}
+	release, err := s.changes.lock(ctx, id.of().lockName(), true)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, ok := s.pools.Get(id.Pool); !ok {
+		return errNoPool()
+	}
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return errNoVolume()
+	}
+	if err := check(row.Revision); err != nil {
+		return err
+	}
+	if put.Restore != "" {
+		return s.restoreCustom(ctx, id, put.Restore)
+	}
+	next := *row.Value
+	next.Config, next.Description = put.Config, put.Description
+	if patch {
+		next.Config = merge(row.Value.Config, put.Config)
+		if put.Description == "" {
+			next.Description = row.Value.Description
+		}
+	}
+	if err := volumeTable.Worded(volumeWords(id)).Validate(next.Config); err != nil {
+		return err
+	}
+	next.Config = compact(next.Config)
+	if _, err := s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
+		return err
+	}
+	s.event(ctx, "storage-volume-updated", id, nil)
+	return nil
+}
+
+func (v VolumeID) lockName() string {
+	return fmt.Sprintf("volume %s/%s/%s/%s", v.Pool, v.Project, v.Type, v.Name)
+}
+
+// event says that something happened to a volume; LXD's events name volumes as they are on disk.
+func (s *Service) event(ctx context.Context, action string, id VolumeID, details map[string]any) {
+	shown := id
+	shown.Name = id.diskName()
+	s.Events.Lifecycle(ctx, id.Project, action, shown.URL(), details)
+}

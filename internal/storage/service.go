@@ -1,0 +1,186 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Open makes the driver of one pool.
+type Open func(c storagedriver.Config) storagedriver.Driver
+
+// Deps is what the service stands on.
+type Deps struct {
+	Store   *store.Store
+	Journal *journal.Journal
+	Events  event.Publisher
+	// Root is the daemon's folder; pools appear below <Root>/storage-pools.
+	Root string
+	// Drivers are the drivers there are, by the name the API knows them by.
+	Drivers map[string]Open
+	// UsersOfPool lists the URLs of what names a pool beyond its volumes: profiles. May be nil.
+	UsersOfPool func(pool string) []string
+	// UsersOfVolume lists the URLs of what a custom volume is attached to: instances and profiles. May be nil.
+	UsersOfVolume func(vol VolumeID) []string
+}
+
+// Service keeps pools and volumes. Its methods are safe for concurrent use.
+type Service struct {
+	Deps
+	pools   *store.Table[poolRecord]
+	volumes *store.Table[volumeRecord]
+	images  keyed // readers make instances from a prepared image, writers make or drop it
+	changes keyed // changes of a pool, or of a custom volume, one at a time
+
+	mu     sync.Mutex
+	open   map[string]storagedriver.Driver // pools that are mounted
+	mounts map[VolumeID]int
+}
+
+type poolRecord struct {
+	Driver      string            `json:"driver"`
+	Description string            `json:"description"`
+	Config      map[string]string `json:"config"`
+}
+
+// New makes the service and its journal handlers. Start makes the pools usable.
+func New(d Deps) *Service {
+	s := &Service{
+		Deps:    d,
+		pools:   store.NewTable[poolRecord](d.Store, "storage-pools"),
+		volumes: store.NewTable[volumeRecord](d.Store, "storage-volumes"),
+		open:    map[string]storagedriver.Driver{},
+		mounts:  map[VolumeID]int{},
+	}
+	d.Journal.Handle(kindPoolCreate, s.recoverPoolCreate)
+	d.Journal.Handle(kindPoolDelete, s.recoverPoolDelete)
+	d.Journal.Handle(kindVolumeCreate, s.recoverVolumeCreate)
+	d.Journal.Handle(kindVolumeDelete, s.recoverVolumeDelete)
+	d.Journal.Handle(kindVolumeRename, s.recoverVolumeRename)
+	return s
+}
+
+// Start mounts every pool; that removes what a killed daemon left unfinished in them, so it comes before anything
+// uses a pool. A pool that cannot be mounted is logged, shown as unavailable and tried again when it is used.
+func (s *Service) Start(ctx context.Context) error {
+	if err := os.MkdirAll(s.poolsFolder(), 0o711); err != nil {
+		return err
+	}
+	for _, row := range s.pools.List() {
+		if _, err := s.driver(ctx, row.Path[0]); err != nil {
+			slog.Error("storage pool is unavailable", "pool", row.Path[0], "err", err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *Service) poolsFolder() string { return filepath.Join(s.Root, "storage-pools") }
+
+// driver returns the driver of a pool, mounted.
+func (s *Service) driver(ctx context.Context, pool string) (storagedriver.Driver, error) {
+	row, ok := s.pools.Get(pool)
+	if !ok {
+		return nil, errNoPool()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.open[pool]; d != nil {
+		return d, nil
+	}
+	d, err := s.newDriver(pool, row.Value)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Mount(ctx); err != nil {
+		return nil, api.Unavailable("Storage pool %q unavailable: %w", pool, err)
+	}
+	s.open[pool] = d
+	return d, nil
+}
+
+func (s *Service) newDriver(pool string, r *poolRecord) (storagedriver.Driver, error) {
+	open, ok := s.Drivers[r.Driver]
+	if !ok {
+		return nil, errors.New("Unknown driver")
+	}
+	return open(storagedriver.Config{Root: filepath.Join(s.poolsFolder(), pool), Options: r.Config}), nil
+}
+
+func errNoPool() error { return api.NotFound("Storage pool not found") }
+
+func errNoVolume() error { return api.NotFound("Storage pool volume not found") }
+
+// keyed is a set of locks by name, each with any number of readers or one writer.
+type keyed struct {
+	mu    sync.Mutex
+	locks map[string]*keyedLock
+}
+
+type keyedLock struct {
+	users   int
+	readers int
+	writer  bool
+	changed chan struct{} // closed, and made anew, at each release
+}
+
+// lock waits for the lock of a name and returns its release.
+func (k *keyed) lock(ctx context.Context, name string, write bool) (release func(), err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.locks == nil {
+		k.locks = map[string]*keyedLock{}
+	}
+	l := k.locks[name]
+	if l == nil {
+		l = &keyedLock{changed: make(chan struct{})}
+		k.locks[name] = l
+	}
+	l.users++
+	for l.writer || write && l.readers > 0 {
+		changed := l.changed
+		k.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-changed:
+		}
+		k.mu.Lock()
+		if err != nil {
+			k.leave(name, l)
+			return nil, fmt.Errorf("wait for %s: %w", name, err)
+		}
+	}
+	if write {
+		l.writer = true
+	} else {
+		l.readers++
+	}
+	return sync.OnceFunc(func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if write {
+			l.writer = false
+		} else {
+			l.readers--
+		}
+		close(l.changed)
+		l.changed = make(chan struct{})
+		k.leave(name, l)
+	}), nil
+}
+
+func (k *keyed) leave(name string, l *keyedLock) {
+	if l.users--; l.users == 0 {
+		delete(k.locks, name)
+	}
+}

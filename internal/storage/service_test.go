@@ -1,0 +1,396 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/driver/storage/dir"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// world is a daemon's storage: its engine and folder outlive the service, as they outlive a daemon.
+type world struct {
+	*testing.T
+	ctx     context.Context
+	engine  store.Engine
+	root    string
+	service *Service
+	journal *journal.Journal
+	used    map[VolumeID][]string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	w := &world{T: t, ctx: context.Background(), engine: store.NewMemory(), root: t.TempDir(), used: map[VolumeID][]string{}}
+	w.restart()
+	return w
+}
+
+// restart is what a daemon does that comes up again.
+func (w *world) restart() {
+	w.Helper()
+	s := store.New(w.engine)
+	w.journal = journal.New(s)
+	w.service = New(Deps{
+		Store: s, Journal: w.journal, Events: event.Nobody{}, Root: w.root,
+		Drivers:       map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) }},
+		UsersOfVolume: func(v VolumeID) []string { return w.used[v] },
+	})
+	w.ok(s.Load(w.ctx))
+	w.ok(w.service.Start(w.ctx))
+	w.ok(w.journal.Recover(w.ctx))
+}
+
+func (w *world) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) fails(err error, status int, text string) {
+	w.Helper()
+	if err == nil || api.StatusOf(err) != status || !strings.Contains(err.Error(), text) {
+		w.Errorf("got %v (%d), want %d %q", err, api.StatusOf(err), status, text)
+	}
+}
+
+func (w *world) run(task *operation.Task, err error) {
+	w.Helper()
+	w.ok(err)
+	if task != nil {
+		w.ok(task.Run(w.ctx, operation.NoProgress{}))
+	}
+}
+
+func (w *world) pool(name string, config map[string]string) error {
+	req := api.StoragePoolsPost{Name: name, Driver: "dir"}
+	req.Config = config
+	return w.service.CreatePool(w.ctx, req)
+}
+
+func anyRevision(store.Revision) error { return nil }
+
+func custom(name string) VolumeID {
+	return VolumeID{Pool: "p", Project: "default", Type: VolumeCustom, Name: name}
+}
+
+func TestPoolLife(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.fails(w.pool("p", nil), http.StatusConflict, "The storage pool already exists: The record already exists")
+	w.fails(w.pool("", nil), http.StatusBadRequest, "No name provided")
+	w.fails(w.pool("a/b", nil), http.StatusBadRequest, "Storage pool names may not contain slashes")
+	w.fails(w.pool("..", nil), http.StatusBadRequest, "Invalid storage pool name")
+	w.fails(w.pool("x", map[string]string{"foo": "bar"}), 500, `Invalid option "foo"`)
+	w.fails(w.pool("x", map[string]string{"source": "/nonexist"}), 500, "Source path '/nonexist' doesn't exist")
+	w.fails(w.pool("x", map[string]string{"source": w.root}), 500, "is within the LXD directory")
+	w.fails(w.pool("x", map[string]string{"size": "1GiB"}), 500, `Invalid option "size"`)
+
+	pool, _, err := w.service.Pool("p")
+	w.ok(err)
+	if pool.UsedBy != nil || pool.Status != "Created" || pool.Config["source"] != filepath.Join(w.root, "storage-pools", "p") {
+		t.Errorf("pool is shown as %+v", pool)
+	}
+	put := api.StoragePoolPut{Config: map[string]string{"user.a": "b"}}
+	w.ok(w.service.UpdatePool(w.ctx, "p", put, true, anyRevision))
+	w.fails(w.service.UpdatePool(w.ctx, "p", put, false, anyRevision), 500, "Pool source cannot be changed when not in pending state")
+	put.Config = map[string]string{"rsync.compression": "maybe"}
+	w.fails(w.service.UpdatePool(w.ctx, "p", put, true, anyRevision), 400, `Invalid value for option "rsync.compression": Invalid value for a boolean "maybe"`)
+	w.restart()
+	pool, _, _ = w.service.Pool("p")
+	if pool.Config["user.a"] != "b" || pool.Status != "Created" {
+		t.Errorf("after a restart: %+v", pool)
+	}
+	res, err := w.service.Resources(w.ctx, "p")
+	w.ok(err)
+	if res.Space.Total == 0 {
+		t.Error("pool has no size")
+	}
+	w.ok(w.service.DeletePool(w.ctx, "p"))
+	w.fails(w.service.DeletePool(w.ctx, "p"), 404, "Storage pool not found")
+	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools")); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestPoolWithSource(t *testing.T) {
+	w := newWorld(t)
+	source := t.TempDir()
+	w.ok(w.pool("ext", map[string]string{"source": source}))
+	w.fails(w.pool("two", map[string]string{"source": source}), 500, "isn't empty")
+	if _, err := os.Stat(filepath.Join(source, "containers")); err != nil {
+		t.Error(err)
+	}
+	w.ok(unix.Unmount(filepath.Join(w.root, "storage-pools", "ext"), 0)) // as a reboot does
+	w.restart()
+	if _, err := os.Stat(filepath.Join(w.root, "storage-pools", "ext", "containers")); err != nil {
+		t.Error(err)
+	}
+	w.ok(w.service.DeletePool(w.ctx, "ext"))
+	if left, err := os.ReadDir(source); err != nil || len(left) != 0 {
+		t.Errorf("left over in the source: %v %v", left, err)
+	}
+}
+
+func TestRecoveryOfPools(t *testing.T) {
+	w := newWorld(t)
+	record := poolRecord{Driver: "dir", Config: map[string]string{"source": filepath.Join(w.root, "storage-pools", "half")}}
+	_, err := w.journal.Begin(w.ctx, kindPoolCreate, poolEntry{"half", record})
+	w.ok(err)
+	d, err := w.service.newDriver("half", &record)
+	w.ok(err)
+	w.ok(d.Create(w.ctx))
+	w.ok(d.Mount(w.ctx))
+	w.ok(w.pool("going", nil))
+	row, _ := w.service.pools.Get("going")
+	_, err = w.journal.Begin(w.ctx, kindPoolDelete, poolEntry{"going", *row.Value})
+	w.ok(err)
+	w.restart()
+	if names := w.service.Pools(); len(names) != 0 {
+		t.Errorf("pools %v", names)
+	}
+	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools")); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+	if w.journal.Pending() != 0 {
+		t.Error("journal is not empty")
+	}
+	w.ok(w.pool("half", nil))
+}
+
+func TestImageIsPreparedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	var fills atomic.Int32
+	fill := func(_ context.Context, dir string) error {
+		fills.Add(1)
+		return os.MkdirAll(filepath.Join(dir, "rootfs/etc"), 0o755)
+	}
+	var wg sync.WaitGroup
+	for _, name := range []string{"a", "b", "c", "d"} {
+		wg.Go(func() {
+			vol := VolumeID{Pool: "p", Project: "default", Type: VolumeContainer, Name: name}
+			if err := w.service.CreateFromImage(w.ctx, vol, "f00d", fill); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(filepath.Join(w.service.Path(vol), "rootfs/etc")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := fills.Load(); n != 1 {
+		t.Errorf("image was unpacked %d times", n)
+	}
+	w.ok(w.service.DropImage(w.ctx, "f00d"))
+	w.ok(w.service.DropImage(w.ctx, "f00d"))
+	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/images")); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+	failure := errors.New("bad image")
+	vol := VolumeID{Pool: "p", Project: "other", Type: VolumeContainer, Name: "a"}
+	if err := w.service.CreateFromImage(w.ctx, vol, "bad", func(context.Context, string) error { return failure }); !errors.Is(err, failure) {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/images")); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+	w.ok(w.service.CreateEmpty(w.ctx, vol))
+	if !strings.HasSuffix(w.service.Path(vol), "/containers/other_a") {
+		t.Error(w.service.Path(vol))
+	}
+}
+
+func TestInstanceVolumesAcrossPools(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.ok(w.pool("q", nil))
+	a := VolumeID{Pool: "p", Project: "default", Type: VolumeContainer, Name: "a"}
+	w.ok(w.service.CreateEmpty(w.ctx, a))
+	w.fails(w.service.CreateEmpty(w.ctx, a), 409, "already exists")
+	w.ok(os.WriteFile(filepath.Join(w.service.Path(a), "rootfs/f"), []byte("1"), 0o600))
+	snap := a
+	snap.Snapshot = "s0"
+	w.ok(w.service.Snapshot(w.ctx, snap))
+	b, bs := a, snap
+	b.Pool, b.Name, bs.Pool, bs.Name = "q", "b", "q", "b"
+	w.ok(w.service.Copy(w.ctx, b, a))
+	w.ok(w.service.Copy(w.ctx, bs, snap))
+	for _, v := range []VolumeID{b, bs} {
+		if _, err := os.Stat(filepath.Join(w.service.Path(v), "rootfs/f")); err != nil {
+			t.Error(err)
+		}
+	}
+	release, err := w.service.Mount(w.ctx, b)
+	w.ok(err)
+	w.ok(release())
+	w.ok(release())
+	_, err = w.service.Mount(w.ctx, VolumeID{Pool: "q", Type: VolumeContainer, Name: "none"})
+	w.fails(err, 404, "not found")
+	w.fails(w.service.CheckPool("none"), 404, "Storage pool not found")
+	_, err = w.service.Store.Commit(w.ctx, w.service.Record(b, map[string]string{"size": "1GiB"}), w.service.Record(bs, nil))
+	w.ok(err)
+	pool, _, _ := w.service.Pool("q")
+	if strings.Join(pool.UsedBy, " ") != "/1.0/instances/b /1.0/instances/b/snapshots/s0" {
+		t.Errorf("used by %v", pool.UsedBy)
+	}
+	w.fails(w.service.DeletePool(w.ctx, "q"), 400, "The storage pool is currently in use")
+	w.ok(w.service.Delete(w.ctx, b))
+	w.ok(w.service.Delete(w.ctx, b))
+	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/q/containers-snapshots")); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestCustomVolumes(t *testing.T) {
+	w := newWorld(t)
+	s := w.service
+	w.ok(w.pool("p", map[string]string{"volume.snapshots.expiry": "3d"}))
+	w.ok(w.pool("q", nil))
+	create := func(name string) error {
+		task, err := s.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: name, Type: "custom"})
+		if task != nil {
+			t.Error("an empty volume needs no task")
+		}
+		return err
+	}
+	w.ok(create("v"))
+	w.fails(create("v"), 409, "Volume by that name already exists")
+	w.fails(create("a/b"), 400, "Storage volume names may not contain slashes")
+	w.fails(create(".."), 400, "Invalid storage volume name")
+	v, _, err := s.Volume(custom("v"))
+	w.ok(err)
+	if v.Config["snapshots.expiry"] != "3d" || v.UsedBy == nil {
+		t.Errorf("volume is shown as %+v", v)
+	}
+	put := api.StorageVolumePut{Config: map[string]string{"foo": "bar"}}
+	w.fails(s.UpdateVolume(w.ctx, custom("v"), put, false, anyRevision), 400, `Invalid option for volume "default_v" option "foo"`)
+	file := filepath.Join(w.root, "storage-pools/p/custom/default_v/f")
+	w.ok(os.WriteFile(file, []byte("one"), 0o600))
+	w.run(s.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{}))
+	w.ok(os.WriteFile(file, []byte("two"), 0o600))
+	w.fails(s.UpdateVolume(w.ctx, custom("v"), api.StorageVolumePut{Restore: "none"}, false, anyRevision), 500, "Snapshot not found")
+	w.ok(s.UpdateVolume(w.ctx, custom("v"), api.StorageVolumePut{Restore: "snap0"}, false, anyRevision))
+	if data, _ := os.ReadFile(file); string(data) != "one" {
+		t.Errorf("restored %q", data)
+	}
+	snaps, err := s.VolumeSnapshots(custom("v"))
+	w.ok(err)
+	if len(snaps) != 1 || snaps[0].Name != "v/snap0" || snaps[0].ExpiresAt.IsZero() {
+		t.Errorf("snapshots %+v", snaps)
+	}
+	w.run(s.CreateVolume(w.ctx, "q", "default", api.StorageVolumesPost{Name: "w", Type: "custom",
+		Source: api.StorageVolumeSource{Type: "copy", Name: "v", Pool: "p"}}))
+	moved := custom("w")
+	moved.Pool = "q"
+	w.run(s.MoveVolume(moved, custom("x")))
+	w.ok(s.RenameVolume(w.ctx, custom("x"), "y"))
+	list, err := s.VolumeList("p", "default", VolumeCustom)
+	w.ok(err)
+	var names []string
+	for _, v := range list {
+		names = append(names, v.Name)
+	}
+	if strings.Join(names, " ") != "v v/snap0 y y/snap0" {
+		t.Errorf("volumes %v", names)
+	}
+	w.used[custom("v")] = []string{"/1.0/instances/c"}
+	w.fails(s.DeleteVolume(w.ctx, custom("v")), 400, "in use")
+	delete(w.used, custom("v"))
+	w.ok(s.DeleteVolume(w.ctx, custom("v")))
+	w.ok(s.DeleteVolume(w.ctx, custom("y")))
+	w.fails(s.DeleteVolume(w.ctx, custom("y")), 404, "Storage pool volume not found")
+	w.ok(s.DeletePool(w.ctx, "p"))
+	w.ok(s.DeletePool(w.ctx, "q"))
+	if w.journal.Pending() != 0 {
+		t.Error("journal is not empty")
+	}
+}
+
+func TestRecoveryOfVolumes(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	mk := func(name string) {
+		_, err := w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: name, Type: "custom"})
+		w.ok(err)
+	}
+	mk("going")
+	mk("old")
+	d, err := w.service.driver(w.ctx, "p")
+	w.ok(err)
+	for _, begin := range []struct {
+		kind string
+		data any
+	}{
+		{kindVolumeCreate, custom("half")}, {kindVolumeDelete, custom("going")}, {kindVolumeRename, renameEntry{custom("old"), custom("new")}},
+	} {
+		_, err := w.journal.Begin(w.ctx, begin.kind, begin.data)
+		w.ok(err)
+	}
+	w.ok(d.CreateVolume(w.ctx, custom("half").onDisk(), nil))
+	w.ok(os.Mkdir(filepath.Join(w.root, "storage-pools/p/custom/.tmp-x"), 0o700))
+	w.restart()
+	entries, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/custom"))
+	if len(entries) != 1 || entries[0].Name() != "default_new" {
+		t.Errorf("on disk: %v", entries)
+	}
+	list, _ := w.service.VolumeList("p", "", "")
+	if len(list) != 1 || list[0].Name != "new" {
+		t.Errorf("listed: %v", list)
+	}
+}
+
+func TestKeyedLocks(t *testing.T) {
+	var k keyed
+	ctx, cancel := context.WithCancel(context.Background())
+	one, err := k.lock(ctx, "a", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := k.lock(ctx, "a", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { _, err := k.lock(ctx, "a", true); done <- err }()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	one()
+	one()
+	two()
+	if w, err := k.lock(context.Background(), "a", true); err != nil {
+		t.Error(err)
+	} else {
+		w()
+	}
+	if len(k.locks) != 0 {
+		t.Error("locks are left")
+	}
+}
+
+func FuzzExpiry(f *testing.F) {
+	f.Add("1M 2H 3d 4w 5m 6y")
+	f.Add("999999y 999999y")
+	f.Add("-1d")
+	f.Fuzz(func(t *testing.T, value string) { _ = isExpiry(value) })
+}
