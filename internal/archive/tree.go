@@ -275,8 +275,8 @@ func writeAll(fd int, r io.Reader, size int64, buf []byte) error {
 	return nil
 }
 
-// empty removes everything in dir, but not dir.
-func empty(dir string) error {
+// Empty removes everything in dir, but not dir.
+func Empty(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err

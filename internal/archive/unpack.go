@@ -32,6 +32,7 @@ const (
 	Hardlink
 	Device
 	Fifo
+	LinkTarget // what a hard link names; asked for after the Hardlink itself
 )
 
 // Stats is what Unpack made.
@@ -56,7 +57,7 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 	}
 	stats, err := unpack(ctx, r, r.Size, dir, o)
 	if closeErr := r.Close(); err == nil && closeErr != nil {
-		err = errors.Join(closeErr, empty(dir))
+		err = errors.Join(closeErr, Empty(dir))
 	}
 	if err != nil {
 		return Stats{}, err
@@ -77,7 +78,7 @@ func unpack(ctx context.Context, r io.Reader, size int64, dir string, o Options)
 	defer func() {
 		u.tree.close()
 		if err != nil {
-			err = errors.Join(fmt.Errorf("unpack: %w", err), empty(dir))
+			err = errors.Join(fmt.Errorf("unpack: %w", err), Empty(dir))
 		}
 	}()
 	allowed := int64(-1)
@@ -190,7 +191,7 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 		if err != nil {
 			return fmt.Errorf("link target %q: %w", shorten(h.Linkname), err)
 		}
-		if target, err = u.choose(target, File); err != nil {
+		if target, err = u.choose(target, LinkTarget); err != nil {
 			return err
 		}
 		if target == "" {

@@ -1,0 +1,164 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/store"
+)
+
+const maxAlias = 255
+
+func checkAlias(name string) error {
+	if len(name) > maxAlias || strings.ContainsAny(name, "\x00\n") {
+		return api.BadRequest("Invalid alias name %q", name)
+	}
+	return nil
+}
+
+func (s *Service) showAlias(row store.Row[alias]) *api.ImageAliasesEntry {
+	kind := TypeContainer
+	if img, ok := s.images.Get(row.Path[0], row.Value.Target); ok {
+		kind = img.Value.Type
+	}
+	return &api.ImageAliasesEntry{
+		ImageAliasesEntryPut: api.ImageAliasesEntryPut{Description: row.Value.Description, Target: row.Value.Target},
+		Name:                 row.Path[1], Type: kind,
+	}
+}
+
+func (s *Service) publicTarget(row store.Row[alias]) bool {
+	img, ok := s.images.Get(row.Path[0], row.Value.Target)
+	return ok && img.Value.Public
+}
+
+// Aliases lists a project's aliases by name; with publicOnly, those of public images.
+func (s *Service) Aliases(_ context.Context, project string, publicOnly bool) []*api.ImageAliasesEntry {
+	list := []*api.ImageAliasesEntry{}
+	for _, row := range s.aliases.List(s.project(project)) {
+		if !publicOnly || s.publicTarget(row) {
+			list = append(list, s.showAlias(row))
+		}
+	}
+	return list
+}
+
+func (s *Service) findAlias(project, name string) (store.Row[alias], error) {
+	row, ok := s.aliases.Get(s.project(project), name)
+	if !ok {
+		return row, api.NotFound("Image alias not found")
+	}
+	return row, nil
+}
+
+// Alias gives one alias and its revision. One of an image that is not public does not exist for publicOnly.
+func (s *Service) Alias(_ context.Context, project, name string, publicOnly bool) (*api.ImageAliasesEntry, store.Revision, error) {
+	row, err := s.findAlias(project, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if publicOnly && !s.publicTarget(row) {
+		return nil, 0, api.NotFound("Image alias not found")
+	}
+	return s.showAlias(row), row.Revision, nil
+}
+
+func aliasURL(name string) string { return "/1.0/images/aliases/" + url.PathEscape(name) }
+
+// CreateAlias makes an alias and returns its URL.
+func (s *Service) CreateAlias(ctx context.Context, project string, req api.ImageAliasesPost) (string, error) {
+	if req.Name == "" || req.Target == "" {
+		return "", api.BadRequest("name and target are required")
+	}
+	if err := checkAlias(req.Name); err != nil {
+		return "", err
+	}
+	s.files.Lock() // the image must not go before its alias is there
+	defer s.files.Unlock()
+	where := s.project(project)
+	if _, ok := s.aliases.Get(where, req.Name); ok {
+		return "", api.Conflict("Alias %q already exists", req.Name)
+	}
+	img, err := s.find(project, req.Target)
+	if err != nil {
+		return "", err
+	}
+	op := s.aliases.Create(&alias{Target: img.Path[1], Description: req.Description}, where, req.Name)
+	if _, err := s.Store.Commit(ctx, op); err != nil {
+		if errors.Is(err, store.ErrConflict) {
+			return "", api.Conflict("Alias %q already exists", req.Name)
+		}
+		return "", err
+	}
+	s.Events.Lifecycle(ctx, project, "image-alias-created", aliasURL(req.Name), map[string]any{"target": img.Path[1]})
+	return aliasURL(req.Name), nil
+}
+
+// UpdateAlias replaces an alias's description and target. guard is the revision the caller saw, or 0.
+func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api.ImageAliasesEntryPut, guard store.Revision) error {
+	row, err := s.findAlias(project, name)
+	if err != nil {
+		return err
+	}
+	if put.Target == "" {
+		return api.BadRequest("The target field is required")
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	img, err := s.find(project, put.Target)
+	if err != nil {
+		return err
+	}
+	if guard != 0 {
+		row.Revision = guard
+	}
+	if _, err := s.Store.Commit(ctx, s.aliases.Replace(row, &alias{Target: img.Path[1], Description: put.Description})); err != nil {
+		return changed(err)
+	}
+	s.Events.Lifecycle(ctx, project, "image-alias-updated", aliasURL(name), map[string]any{"target": img.Path[1]})
+	return nil
+}
+
+// RenameAlias gives an alias another name and returns its new URL.
+func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (string, error) {
+	if to == "" {
+		return "", api.BadRequest("name is required")
+	}
+	if err := checkAlias(to); err != nil {
+		return "", err
+	}
+	where := s.project(project)
+	if _, ok := s.aliases.Get(where, to); ok {
+		return "", api.Conflict("Alias %q already exists", to)
+	}
+	row, err := s.findAlias(project, name)
+	if err != nil {
+		return "", err
+	}
+	old := s.aliases.Remove(row.Path...)
+	old.Guard = &row.Revision
+	if _, err := s.Store.Commit(ctx, old, s.aliases.Create(row.Value, where, to)); err != nil {
+		if errors.Is(err, store.ErrConflict) {
+			return "", api.Conflict("Alias %q already exists", to)
+		}
+		return "", err
+	}
+	s.Events.Lifecycle(ctx, project, "image-alias-renamed", aliasURL(to), map[string]any{"old_name": name})
+	return aliasURL(to), nil
+}
+
+// DeleteAlias removes an alias.
+func (s *Service) DeleteAlias(ctx context.Context, project, name string) error {
+	row, err := s.findAlias(project, name)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Store.Commit(ctx, s.aliases.Remove(row.Path...)); err != nil {
+		return err
+	}
+	s.Events.Lifecycle(ctx, project, "image-alias-deleted", aliasURL(name), nil)
+	return nil
+}

@@ -1,0 +1,112 @@
+package image
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Update replaces what can be changed of an image. As LXD has it, an expiry that is not given keeps the old one, and profiles
+// that are not given become "default".
+func (s *Service) Update(ctx context.Context, project, name string, put api.ImagePut, guard store.Revision) error {
+	row, err := s.find(project, name)
+	if err != nil {
+		return err
+	}
+	if put.Profiles == nil {
+		put.Profiles = []string{"default"}
+	}
+	if err := s.checkProfiles(ctx, project, put.Profiles); err != nil {
+		return err
+	}
+	next := *row.Value
+	next.Public, next.AutoUpdate, next.Profiles = put.Public, put.AutoUpdate, put.Profiles
+	next.Properties = cloneMap(put.Properties)
+	if !put.ExpiresAt.IsZero() {
+		next.ExpiresAt = put.ExpiresAt
+	}
+	if guard != 0 {
+		row.Revision = guard
+	}
+	if _, err := s.Store.Commit(ctx, s.images.Replace(row, &next)); err != nil {
+		return changed(err)
+	}
+	s.Events.Lifecycle(ctx, project, "image-updated", "/1.0/images/"+row.Path[1], nil)
+	return nil
+}
+
+// changed turns a lost race into the answer for a stale ETag.
+func changed(err error) error {
+	if errors.Is(err, store.ErrConflict) {
+		return api.PreconditionFailed("Image was changed meanwhile: %w", err)
+	}
+	return err
+}
+
+// Delete gives the task that removes an image from a project, with its aliases, and its files if no other project has it.
+func (s *Service) Delete(_ context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.find(project, name)
+	if err != nil {
+		return nil, err
+	}
+	url := "/1.0/images/" + row.Path[1]
+	return &operation.Task{
+		Description: "Deleting image",
+		Resources:   map[string][]string{"images": {url}},
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			if err := s.delete(ctx, row.Path[0], row.Path[1]); err != nil {
+				return err
+			}
+			s.Events.Lifecycle(ctx, project, "image-deleted", url, nil)
+			return nil
+		},
+	}, nil
+}
+
+// delete first forgets the image, which cannot be undone half-way, and then removes what it left on the disk; a kill in
+// between is finished by the journal.
+func (s *Service) delete(ctx context.Context, project, fingerprint string) error {
+	s.files.Lock()
+	defer s.files.Unlock()
+	if _, ok := s.images.Get(project, fingerprint); !ok {
+		return api.NotFound("%s", errNotFound)
+	}
+	ops := []store.Op{s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint)}
+	for _, row := range s.aliases.List(project) {
+		if row.Value.Target == fingerprint {
+			ops = append(ops, s.aliases.Remove(row.Path...))
+		}
+	}
+	entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := faultForgot.Hit(); err != nil {
+		return err
+	}
+	if err := s.dropFiles(ctx, fingerprint); err != nil {
+		return err
+	}
+	return entry.Close(ctx)
+}
+
+// Refresh gives the task that asks an image's source for a newer one. Images that came by upload have no source.
+func (s *Service) Refresh(_ context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.find(project, name)
+	if err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Refreshing image",
+		Run: func(ctx context.Context, p operation.Progress) error {
+			if row.Value.Source == nil {
+				return api.BadRequest("Failed to update image %q in project %q: Image source not found", row.Path[1], row.Path[0])
+			}
+			return s.refresh(ctx, p, row)
+		},
+	}, nil
+}

@@ -1,0 +1,130 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// ExportFile is one file of an image, ready to be sent. Close it.
+type ExportFile struct {
+	*os.File
+	Part string // form name in a multipart answer: metadata, rootfs or rootfs.img
+	Name string // file name for the client
+}
+
+// Export opens the files of an image: one of a unified image, two of a split one.
+func (s *Service) Export(ctx context.Context, project, name string) ([]ExportFile, error) {
+	row, err := s.find(project, name)
+	if err != nil {
+		return nil, err
+	}
+	fingerprint := row.Path[1]
+	meta, err := os.Open(s.metaPath(fingerprint))
+	if err != nil {
+		return nil, fmt.Errorf("export image: %w", err)
+	}
+	files := []ExportFile{{File: meta, Part: "metadata", Name: fingerprint + extension(meta)}}
+	if row.Value.Split {
+		rootfs, err := os.Open(s.rootfsPath(fingerprint))
+		if err != nil {
+			meta.Close()
+			return nil, fmt.Errorf("export image: %w", err)
+		}
+		part := "rootfs"
+		if row.Value.Type == TypeVM {
+			part = "rootfs.img"
+		}
+		files[0].Name = "meta-" + files[0].Name
+		files = append(files, ExportFile{File: rootfs, Part: part, Name: fingerprint + extension(rootfs)})
+	}
+	s.Events.Lifecycle(ctx, project, "image-retrieved", "/1.0/images/"+fingerprint, nil)
+	return files, nil
+}
+
+func extension(f *os.File) string {
+	format, err := archive.DetectFile(f)
+	if err != nil {
+		return ""
+	}
+	return format.Extension()
+}
+
+// secrets are the one-time keys with which another server may fetch an image that is not public.
+type secrets struct {
+	mu    sync.Mutex
+	valid map[string]string // secret -> project and fingerprint
+}
+
+// Secret gives the operation whose secret lets whoever has it export the image, while the operation lives.
+func (s *Service) Secret(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.find(project, name)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, 32)
+	if _, err := rand.Read(raw); err != nil {
+		return nil, fmt.Errorf("make secret: %w", err)
+	}
+	secret := hex.EncodeToString(raw)
+	url := "/1.0/images/" + row.Path[1]
+	s.Events.Lifecycle(ctx, project, "image-secret-created", url, nil)
+	return &operation.Task{
+		Class:       operation.ClassToken,
+		Description: "Image download token",
+		Resources:   map[string][]string{"images": {url}},
+		Metadata:    map[string]any{"secret": secret},
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			s.secrets.add(secret, row.Path[0]+"/"+row.Path[1])
+			defer s.secrets.remove(secret)
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	}, nil
+}
+
+// Visible fails, as if the image did not exist, if it is neither public nor opened by the secret.
+func (s *Service) Visible(_ context.Context, project, name, secret string) error {
+	row, err := s.find(project, name)
+	if err != nil {
+		return err
+	}
+	if row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1]) {
+		return nil
+	}
+	return api.NotFound("%s", errNotFound)
+}
+
+func (s *secrets) add(secret, image string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.valid == nil {
+		s.valid = map[string]string{}
+	}
+	s.valid[secret] = image
+}
+
+func (s *secrets) remove(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.valid, secret)
+}
+
+func (s *secrets) opens(secret, image string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for known, target := range s.valid {
+		if target == image && subtle.ConstantTimeCompare([]byte(known), []byte(secret)) == 1 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,265 @@
+// Package image holds the use-cases and rules of images: how they are received, checked, named, shown, unpacked and removed.
+//
+// An image is one or two files in images/, named by the image's fingerprint: the SHA-256 over the metadata archive and
+// then the root file system. Records in the store say in which projects it is known and with what properties; the files are
+// shared by all of them and go when the last record goes.
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Types of images, as the API names them.
+const (
+	TypeContainer = "container"
+	TypeVM        = "virtual-machine"
+)
+
+// DefaultMaxSize bounds an upload, in bytes; Deps.MaxSize changes it.
+const DefaultMaxSize = 256 << 30
+
+// record is an image as the store keeps it, at (project, fingerprint).
+type record struct {
+	Type         string            `json:"type"`
+	Architecture string            `json:"architecture"`
+	Filename     string            `json:"filename"`
+	Size         int64             `json:"size"`
+	Split        bool              `json:"split"`
+	Public       bool              `json:"public"`
+	AutoUpdate   bool              `json:"auto_update"`
+	Cached       bool              `json:"cached"`
+	Properties   map[string]string `json:"properties"`
+	Profiles     []string          `json:"profiles"`
+	Source       *api.ImageSource  `json:"source,omitempty"`
+	CreatedAt    time.Time         `json:"created_at"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	UploadedAt   time.Time         `json:"uploaded_at"`
+}
+
+// alias is a name of an image, at (project, name).
+type alias struct {
+	Target      string `json:"target"`
+	Description string `json:"description"`
+}
+
+// use is when an image was used last, at (project, fingerprint). It stands apart so that using an image does not
+// change the image's ETag.
+type use struct {
+	At time.Time `json:"at"`
+}
+
+// Deps are what the service needs.
+type Deps struct {
+	Store   *store.Store
+	Journal *journal.Journal
+	Events  event.Publisher
+	Dir     string // $BERTH_DIR/images
+
+	// OnDelete, if set, removes what pools prepared from an image that no project has any more.
+	OnDelete func(ctx context.Context, fingerprint string) error
+	// HasProfile, if set, tells whether a profile exists in a project.
+	HasProfile func(ctx context.Context, project, name string) bool
+	// Project, if set, maps a project to the one that holds its images.
+	Project func(project string) string
+	// MaxSize bounds an upload, in bytes; 0 is DefaultMaxSize.
+	MaxSize int64
+	// Publish, if set, gives the content of an instance or snapshot to make an image from.
+	Publish Publisher
+	// Remote, if set, fetches images from other servers.
+	Remote Remote
+}
+
+// Service is the images of all projects.
+type Service struct {
+	Deps
+	images   *store.Table[record]
+	aliases  *store.Table[alias]
+	uses     *store.Table[use]
+	files    sync.Mutex // held while files in images/ are put in place or taken away
+	verified verified
+	secrets  secrets
+}
+
+// Fault points between the steps of what changes files.
+var (
+	faultReceived = fault.New("image.import.received")
+	faultPlaced   = fault.New("image.import.placed")
+	faultCreated  = fault.New("image.import.created")
+	faultForgot   = fault.New("image.delete.forgotten")
+	faultRemoved  = fault.New("image.delete.removed")
+)
+
+// New makes the service and its tables, and registers how unfinished changes are undone. Call it before the store is loaded.
+func New(d Deps) *Service {
+	if d.MaxSize == 0 {
+		d.MaxSize = DefaultMaxSize
+	}
+	s := &Service{
+		Deps:    d,
+		images:  store.NewTable[record](d.Store, "images"),
+		aliases: store.NewTable[alias](d.Store, "image-aliases"),
+		uses:    store.NewTable[use](d.Store, "image-uses"),
+	}
+	d.Journal.Handle(kindUpload, s.undoUpload)
+	d.Journal.Handle(kindFiles, s.settleFiles)
+	return s
+}
+
+func (s *Service) project(name string) string {
+	if s.Project == nil {
+		return name
+	}
+	return s.Project(name)
+}
+
+// metaPath is the one file of a unified image and the metadata file of a split one; rootfsPath is the second.
+func (s *Service) metaPath(fingerprint string) string { return filepath.Join(s.Dir, fingerprint) }
+func (s *Service) rootfsPath(fingerprint string) string {
+	return filepath.Join(s.Dir, fingerprint+".rootfs")
+}
+
+var errNotFound = "Image not found"
+
+// find gives the record that a fingerprint or a prefix of one names.
+func (s *Service) find(project, name string) (store.Row[record], error) {
+	project = s.project(project)
+	if row, ok := s.images.Get(project, name); ok {
+		return row, nil
+	}
+	if name == "" || strings.Trim(name, "0123456789abcdef") != "" {
+		return store.Row[record]{}, api.NotFound("%s", errNotFound)
+	}
+	var found []store.Row[record]
+	for _, row := range s.images.List(project) {
+		if strings.HasPrefix(row.Path[1], name) {
+			found = append(found, row)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return store.Row[record]{}, api.NotFound("%s", errNotFound)
+	case 1:
+		return found[0], nil
+	default:
+		return store.Row[record]{}, api.BadRequest("More than one image matches")
+	}
+}
+
+// show makes the API's picture of a record.
+func (s *Service) show(row store.Row[record], aliases []api.ImageAlias) *api.Image {
+	r, fingerprint := row.Value, row.Path[1]
+	img := &api.Image{
+		ImagePut: api.ImagePut{
+			AutoUpdate: r.AutoUpdate, Public: r.Public, ExpiresAt: r.ExpiresAt,
+			Properties: cloneMap(r.Properties), Profiles: append([]string{}, r.Profiles...),
+		},
+		Aliases: append([]api.ImageAlias{}, aliases...), Architecture: r.Architecture, Cached: r.Cached, Filename: r.Filename,
+		Fingerprint: fingerprint, Size: r.Size, Type: r.Type,
+		CreatedAt: r.CreatedAt, UploadedAt: r.UploadedAt,
+	}
+	if r.Source != nil {
+		source := *r.Source
+		img.UpdateSource = &source
+	}
+	if u, ok := s.uses.Get(row.Path...); ok {
+		img.LastUsedAt = u.Value.At
+	}
+	return img
+}
+
+// aliasesByImage groups a project's aliases by what they name.
+func (s *Service) aliasesByImage(project string) map[string][]api.ImageAlias {
+	named := map[string][]api.ImageAlias{}
+	for _, row := range s.aliases.List(project) {
+		target := row.Value.Target
+		named[target] = append(named[target], api.ImageAlias{Name: row.Path[1], Description: row.Value.Description})
+	}
+	return named
+}
+
+// List gives a project's images, by fingerprint; with publicOnly, those that anyone may see.
+func (s *Service) List(_ context.Context, project string, publicOnly bool) []*api.Image {
+	project = s.project(project)
+	named := s.aliasesByImage(project)
+	images := []*api.Image{}
+	for _, row := range s.images.List(project) {
+		if !publicOnly || row.Value.Public {
+			images = append(images, s.show(row, named[row.Path[1]]))
+		}
+	}
+	return images
+}
+
+// Get gives one image by fingerprint or a unique prefix of one, and its revision.
+func (s *Service) Get(_ context.Context, project, name string) (*api.Image, store.Revision, error) {
+	row, err := s.find(project, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.show(row, s.aliasesByImage(row.Path[0])[row.Path[1]]), row.Revision, nil
+}
+
+// Touch notes that an image was used. That it fails harms nobody.
+func (s *Service) Touch(ctx context.Context, project, fingerprint string) {
+	row, err := s.find(project, fingerprint)
+	if err == nil {
+		_, _ = s.Store.Commit(ctx, s.uses.Put(&use{At: time.Now().UTC()}, row.Path...))
+	}
+}
+
+// settleFiles is the journal's handler for files under way: those of an image that no record names are removed.
+func (s *Service) settleFiles(ctx context.Context, data json.RawMessage) error {
+	var entry filesEntry
+	if err := json.Unmarshal(data, &entry); err != nil {
+		return fmt.Errorf("journal entry: %w", err)
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	return s.dropFiles(ctx, entry.Fingerprint)
+}
+
+// dropFiles removes the files of an image that no project has. s.files is held.
+func (s *Service) dropFiles(ctx context.Context, fingerprint string) error {
+	for _, row := range s.images.List() {
+		if row.Path[1] == fingerprint {
+			return nil
+		}
+	}
+	s.verified.forget(fingerprint)
+	for _, path := range []string{s.metaPath(fingerprint), s.rootfsPath(fingerprint)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove image: %w", err)
+		}
+	}
+	if err := faultRemoved.Hit(); err != nil {
+		return err
+	}
+	if s.OnDelete != nil {
+		if err := s.OnDelete(ctx, fingerprint); err != nil {
+			return fmt.Errorf("remove the pools' copies of image %s: %w", fingerprint, err)
+		}
+	}
+	return nil
+}
+
+func cloneMap(m map[string]string) map[string]string {
+	c := make(map[string]string, len(m))
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}

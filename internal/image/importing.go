@@ -1,0 +1,178 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Request says what a new image is to be like, beside what its files say.
+type Request struct {
+	Project     string
+	Fingerprint string // expected; empty accepts any
+	Filename    string
+	Public      bool
+	AutoUpdate  bool
+	Cached      bool
+	Properties  map[string]string // over those of the metadata
+	Profiles    []string          // nil is "default"
+	Aliases     []api.ImageAlias
+	ExpiresAt   time.Time // zero takes the metadata's
+	Source      *api.ImageSource
+}
+
+// imported is what a successful import gave.
+type imported struct {
+	fingerprint string
+	size        int64
+}
+
+// Import gives the task that checks received files and makes an image of them. The files are gone after it, one way or the other.
+func (s *Service) Import(r *Received, q Request) *operation.Task {
+	return &operation.Task{
+		Description: "Downloading image",
+		Run: func(ctx context.Context, p operation.Progress) error {
+			return s.importReceived(ctx, p, r, q)
+		},
+	}
+}
+
+func (s *Service) importReceived(ctx context.Context, p operation.Progress, r *Received, q Request) error {
+	d, err := s.check(ctx, r, q)
+	if err == nil {
+		p.Update(map[string]any{"fingerprint": r.Fingerprint, "size": strconv.FormatInt(r.Size, 10)})
+		err = s.create(ctx, r, q, d)
+	}
+	if err != nil {
+		return errors.Join(err, r.Discard(ctx))
+	}
+	s.Events.Lifecycle(ctx, q.Project, "image-created", "/1.0/images/"+r.Fingerprint, map[string]any{"type": kindOf(d)})
+	return nil
+}
+
+func (s *Service) check(ctx context.Context, r *Received, q Request) (*description, error) {
+	if q.Fingerprint != "" && q.Fingerprint != r.Fingerprint {
+		return nil, api.BadRequest("fingerprints don't match, got %s expected %s", r.Fingerprint, q.Fingerprint)
+	}
+	d, err := r.inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.checkProfiles(ctx, q.Project, q.Profiles)
+}
+
+func kindOf(d *description) string {
+	if d.vm {
+		return TypeVM
+	}
+	return TypeContainer
+}
+
+// create puts the files in place and commits the record. Before the commit nobody can see the image; a kill leaves a journal entry
+// for the folder of the upload and one for the files.
+func (s *Service) create(ctx context.Context, r *Received, q Request, d *description) error {
+	if err := faultReceived.Hit(); err != nil {
+		return err
+	}
+	project := s.project(q.Project)
+	rec := newRecord(r, q, d)
+	s.files.Lock()
+	defer s.files.Unlock()
+	if _, ok := s.images.Get(project, r.Fingerprint); ok {
+		return api.Conflict("Image with same fingerprint already exists")
+	}
+	entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: r.Fingerprint})
+	if err != nil {
+		return err
+	}
+	err = s.place(r)
+	if err == nil {
+		err = faultPlaced.Hit()
+	}
+	if err == nil {
+		ops := []store.Op{s.images.Create(rec, project, r.Fingerprint), entry.Done(), r.entry.Done()}
+		for _, a := range q.Aliases {
+			ops = append(ops, s.aliases.Put(&alias{Target: r.Fingerprint, Description: a.Description}, project, a.Name))
+		}
+		_, err = s.Store.Commit(ctx, ops...)
+	}
+	if err != nil {
+		ctx = context.WithoutCancel(ctx)
+		return errors.Join(err, s.dropFiles(ctx, r.Fingerprint), entry.Close(ctx))
+	}
+	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
+	return faultCreated.Hit()
+}
+
+// place moves the files of an upload to where images are, and makes that last.
+func (s *Service) place(r *Received) error {
+	moves := map[string]string{"meta": s.metaPath(r.Fingerprint)}
+	if r.Split {
+		moves["rootfs"] = s.rootfsPath(r.Fingerprint)
+	}
+	for from, to := range moves {
+		if err := os.Rename(filepath.Join(r.dir, from), to); err != nil {
+			return fmt.Errorf("place image: %w", err)
+		}
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("place image: %w", err)
+	}
+	return syncDir(s.Dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	return nil
+}
+
+func newRecord(r *Received, q Request, d *description) *record {
+	properties := cloneMap(d.metadata.Properties)
+	for k, v := range q.Properties {
+		properties[k] = v
+	}
+	profiles := q.Profiles
+	if profiles == nil {
+		profiles = []string{"default"}
+	}
+	filename := q.Filename
+	if r.Filename != "" {
+		filename = r.Filename
+	}
+	expires := q.ExpiresAt
+	if expires.IsZero() {
+		expires = time.Unix(d.metadata.ExpiryDate, 0)
+	}
+	return &record{
+		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split,
+		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source,
+		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: expires.UTC(), UploadedAt: time.Now().UTC(),
+	}
+}
+
+func (s *Service) checkProfiles(ctx context.Context, project string, names []string) error {
+	if s.HasProfile == nil {
+		return nil
+	}
+	for _, name := range names {
+		if !s.HasProfile(ctx, project, name) {
+			return api.BadRequest("Profile '%s' doesn't exist", name)
+		}
+	}
+	return nil
+}

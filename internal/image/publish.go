@@ -1,0 +1,135 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// Publisher gives the content of an instance or a snapshot ("instance/snapshot") to make an image from. It fails if
+// there is no such thing (api.NotFound) or it is running (api.BadRequest).
+type Publisher func(ctx context.Context, project, name string) (*Content, error)
+
+// Content is a volume held still.
+type Content struct {
+	Dir      string             // with rootfs/ and, where there are any, templates/
+	Metadata *api.ImageMetadata // the instance's own, or made up; Properties and dates are set anew
+	Release  func() error
+}
+
+// PublishInstance gives the task that packs an instance or snapshot into an image.
+func (s *Service) PublishInstance(ctx context.Context, name, compression string, q Request) (*operation.Task, error) {
+	if s.Publish == nil {
+		return nil, api.NotImplemented("This server does not publish instances")
+	}
+	if compression == "" {
+		compression = "gzip"
+	}
+	c, err := archive.ParseCompression(compression)
+	if err != nil {
+		return nil, api.BadRequest("%w", err)
+	}
+	if err := s.checkProfiles(ctx, q.Project, q.Profiles); err != nil {
+		return nil, err
+	}
+	content, err := s.Publish(ctx, q.Project, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := content.Release(); err != nil { // checked; held again for the time that it takes
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Downloading image",
+		Run: func(ctx context.Context, p operation.Progress) error {
+			return s.publish(ctx, p, name, c, q)
+		},
+	}, nil
+}
+
+func (s *Service) publish(ctx context.Context, p operation.Progress, name string, c archive.Compression, q Request) error {
+	content, err := s.Publish(ctx, q.Project, name)
+	if err != nil {
+		return err
+	}
+	r, err := s.pack(ctx, content, c, q)
+	if err = errors.Join(err, content.Release()); err != nil {
+		if r != nil {
+			err = errors.Join(err, r.Discard(ctx))
+		}
+		return err
+	}
+	return s.importReceived(ctx, p, r, q)
+}
+
+// pack writes a unified image of the content into an upload of our own.
+func (s *Service) pack(ctx context.Context, content *Content, c archive.Compression, q Request) (*Received, error) {
+	metadata := *content.Metadata
+	metadata.CreationDate, metadata.ExpiryDate, metadata.Properties = time.Now().Unix(), 0, cloneMap(q.Properties)
+	if !q.ExpiresAt.IsZero() && q.ExpiresAt.Unix() > 0 {
+		metadata.ExpiryDate = q.ExpiresAt.Unix()
+	}
+	text, err := EncodeMetadata(&metadata)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	packed := filepath.Join(r.dir, "packed")
+	if err := packUnified(ctx, packed, content.Dir, text, c); err != nil {
+		return r, err
+	}
+	f, err := os.Open(packed)
+	if err != nil {
+		return r, fmt.Errorf("publish: %w", err)
+	}
+	defer f.Close()
+	if err := r.adopt(ctx, f); err != nil {
+		return r, err
+	}
+	return r, nil
+}
+
+// packUnified writes metadata.yaml, templates/ and rootfs/ to a new file.
+func packUnified(ctx context.Context, path, dir string, metadata []byte, c archive.Compression) error {
+	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	defer out.Close()
+	w, err := c.Compress(ctx, out)
+	if err != nil {
+		return err
+	}
+	p := archive.NewPacker(ctx, w)
+	err = p.AddBytes("metadata.yaml", metadata, time.Now())
+	for _, part := range []string{"templates", "rootfs"} {
+		if err != nil {
+			break
+		}
+		full := filepath.Join(dir, part)
+		if info, statErr := os.Lstat(full); part == "templates" && (statErr != nil || !info.IsDir()) {
+			continue
+		}
+		err = p.AddTree(full, part)
+	}
+	if err == nil {
+		err = p.Close()
+	}
+	if closeErr := w.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = out.Sync()
+	}
+	return err
+}

@@ -1,0 +1,127 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// Remote is where images come from over the network. The daemon supplies it, so that one client with one policy makes
+// all fetches.
+type Remote interface {
+	// Describe finds the image that a source names on its server, without its files.
+	Describe(ctx context.Context, src api.ImagesPostSource) (*api.Image, error)
+	// Export opens the files of the image: contentType is that of the answer, multipart for a split image.
+	Export(ctx context.Context, src api.ImagesPostSource, fingerprint string) (body io.ReadCloser, contentType string, err error)
+}
+
+// Pull gives the task that fetches an image from another server.
+func (s *Service) Pull(src api.ImagesPostSource, q Request) *operation.Task {
+	return &operation.Task{
+		Description: "Downloading image",
+		Run: func(ctx context.Context, p operation.Progress) error {
+			_, err := s.pull(ctx, p, src, q)
+			return err
+		},
+	}
+}
+
+// pull fetches an image unless the project has it, and returns its fingerprint.
+func (s *Service) pull(ctx context.Context, p operation.Progress, src api.ImagesPostSource, q Request) (string, error) {
+	if s.Remote == nil {
+		return "", api.NotImplemented("This server does not fetch images")
+	}
+	if src.Protocol != "" && src.Protocol != "lxd" {
+		return "", api.BadRequest("Unsupported protocol: %s", src.Protocol)
+	}
+	far, err := s.Remote.Describe(ctx, src)
+	if err != nil {
+		return "", err
+	}
+	if row, err := s.find(q.Project, far.Fingerprint); err == nil {
+		p.Update(map[string]any{"fingerprint": row.Path[1]})
+		return row.Path[1], nil
+	}
+	body, contentType, err := s.Remote.Export(ctx, src, far.Fingerprint)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType)
+	if err != nil {
+		return "", err
+	}
+	q.Fingerprint = far.Fingerprint
+	if q.Filename == "" {
+		q.Filename = far.Filename
+	}
+	if q.Properties == nil {
+		q.Properties = far.Properties
+	}
+	if src.Alias != "" {
+		source := src.ImageSource
+		source.ImageType = far.Type
+		q.Source = &source
+	}
+	if err := s.importReceived(ctx, p, r, q); err != nil {
+		if row, found := s.find(q.Project, far.Fingerprint); found == nil && api.IsConflict(err) {
+			return row.Path[1], nil // somebody else fetched it meanwhile
+		}
+		return "", err
+	}
+	return r.Fingerprint, nil
+}
+
+// receiveAny takes a split image from a multipart body and a unified one from any other.
+func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType string) (*Received, error) {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err == nil && kind == "multipart/form-data" {
+		if params["boundary"] == "" {
+			return nil, errors.New("multipart image without a boundary")
+		}
+		return s.ReceiveParts(ctx, multipart.NewReader(body, params["boundary"]))
+	}
+	return s.ReceiveFile(ctx, body)
+}
+
+// withProgress shows how much of a body has come.
+func withProgress(body io.Reader, size int64, p operation.Progress) io.Reader {
+	show := rate(func(percent int, perSecond int64) {
+		p.Update(map[string]any{"download_progress": fmt.Sprintf("rootfs: %d%% (%s/s)", percent, siSize(perSecond))})
+	})
+	return &progressReader{r: body, size: size, show: show}
+}
+
+type progressReader struct {
+	r       io.Reader
+	n, size int64
+	show    func(read, size int64)
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.n += int64(n)
+	p.show(p.n, p.size)
+	return n, err
+}
+
+// siSize shows bytes in the way of LXD: 12.34MB.
+func siSize(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%dB", n)
+	}
+	value := float64(n)
+	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB"} {
+		value /= 1000
+		if value < 1000 {
+			return fmt.Sprintf("%.2f%s", value, unit)
+		}
+	}
+	return fmt.Sprintf("%.2fEB", value/1000)
+}

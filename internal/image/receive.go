@@ -1,0 +1,195 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"mime/multipart"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/journal"
+)
+
+// Kinds of journal entries.
+const (
+	kindUpload = "image.upload" // a folder in images/ that holds an upload
+	kindFiles  = "image.files"  // files in images/ that may have no record
+)
+
+type uploadEntry struct {
+	Name string `json:"name"` // of the folder
+}
+
+type filesEntry struct {
+	Fingerprint string `json:"fingerprint"`
+}
+
+// Received is an image's files as they came in, in a folder of their own, with what they hash to.
+type Received struct {
+	Fingerprint string
+	Size        int64
+	Split       bool
+	Filename    string // the root file system's own name, when the upload gave one
+	vm          bool
+
+	dir   string
+	entry *journal.Entry
+	sum   hash.Hash
+	max   int64
+}
+
+// receive makes the folder of an upload. It is to end in Import or Discard.
+func (s *Service) receive(ctx context.Context) (*Received, error) {
+	name := "upload-" + uuid.NewString()
+	entry, err := s.Journal.Begin(ctx, kindUpload, uploadEntry{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	r := &Received{dir: filepath.Join(s.Dir, name), entry: entry, sum: sha256.New(), max: s.MaxSize}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, errors.Join(fmt.Errorf("receive image: %w", err), entry.Close(ctx))
+	}
+	return r, nil
+}
+
+// Discard removes what was received and not imported.
+func (r *Received) Discard(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("discard image: %w", err)
+	}
+	return r.entry.Close(ctx)
+}
+
+func (s *Service) undoUpload(_ context.Context, data json.RawMessage) error {
+	var entry uploadEntry
+	if err := json.Unmarshal(data, &entry); err != nil {
+		return fmt.Errorf("journal entry: %w", err)
+	}
+	if !strings.HasPrefix(entry.Name, "upload-") || strings.ContainsRune(entry.Name, '/') {
+		return fmt.Errorf("journal entry names %q", entry.Name)
+	}
+	return os.RemoveAll(filepath.Join(s.Dir, entry.Name))
+}
+
+// ReceiveFile takes a unified image from body.
+func (s *Service) ReceiveFile(ctx context.Context, body io.Reader) (*Received, error) {
+	r, err := s.receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.store(ctx, "meta", body); err != nil {
+		return nil, errors.Join(err, r.Discard(ctx))
+	}
+	r.finish()
+	return r, nil
+}
+
+// ReceiveParts takes a split image from a multipart body: a part "metadata", then "rootfs" (or "rootfs.img" of a virtual machine).
+func (s *Service) ReceiveParts(ctx context.Context, parts *multipart.Reader) (*Received, error) {
+	r, err := s.receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.storeParts(ctx, parts); err != nil {
+		return nil, errors.Join(err, r.Discard(ctx))
+	}
+	r.finish()
+	return r, nil
+}
+
+func (r *Received) storeParts(ctx context.Context, parts *multipart.Reader) error {
+	meta, err := parts.NextPart()
+	if err != nil {
+		return api.BadRequest("Invalid multipart image: %w", err)
+	}
+	if meta.FormName() != "metadata" {
+		return api.BadRequest("Invalid multipart image")
+	}
+	if err := r.store(ctx, "meta", meta); err != nil {
+		return err
+	}
+	rootfs, err := parts.NextPart()
+	if err != nil {
+		return api.BadRequest("Invalid multipart image: %w", err)
+	}
+	switch rootfs.FormName() {
+	case "rootfs":
+	case "rootfs.img":
+		r.vm = true
+	default:
+		return api.BadRequest("Invalid multipart image")
+	}
+	r.Split, r.Filename = true, rootfs.FileName()
+	return r.store(ctx, "rootfs", rootfs)
+}
+
+// store writes one file of the upload, and hashes it on the way.
+func (r *Received) store(ctx context.Context, name string, body io.Reader) error {
+	f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("receive image: %w", err)
+	}
+	defer f.Close()
+	limited := io.LimitReader(&ctxReader{ctx, body}, r.max-r.Size+1)
+	n, err := io.CopyBuffer(io.MultiWriter(f, r.sum), limited, make([]byte, 1<<20))
+	if r.Size += n; r.Size > r.max {
+		return api.BadRequest("Image is larger than %d bytes", r.max)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("receive image: %w", err)
+	}
+	return nil
+}
+
+// adopt makes the file of our own making that f reads the upload's only file.
+func (r *Received) adopt(ctx context.Context, f *os.File) error {
+	n, err := io.CopyBuffer(r.sum, struct{ io.Reader }{&ctxReader{ctx, f}}, make([]byte, 1<<20))
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(r.dir, "meta"))
+	}
+	if err != nil {
+		return fmt.Errorf("receive image: %w", err)
+	}
+	r.Size = n
+	r.finish()
+	return nil
+}
+
+func (r *Received) finish() { r.Fingerprint = hex.EncodeToString(r.sum.Sum(nil)) }
+
+func (r *Received) open(name string) (*os.File, error) {
+	f, err := os.Open(filepath.Join(r.dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("read image: %w", err)
+	}
+	return f, nil
+}
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,108 @@
+package image
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Resolve finds the image that a source names: by alias, by fingerprint or a unique prefix, or by properties, of which
+// the newest match wins. An image on another server is fetched first.
+func (s *Service) Resolve(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
+	if src.Server != "" {
+		return s.resolveRemote(ctx, project, src)
+	}
+	switch {
+	case src.Alias != "":
+		if src.Fingerprint != "" {
+			return nil, api.BadRequest("Only one of alias or fingerprint may be given")
+		}
+		return s.ByAlias(ctx, project, src.Alias)
+	case src.Fingerprint != "":
+		img, _, err := s.Get(ctx, project, src.Fingerprint)
+		return img, err
+	case len(src.Properties) > 0:
+		return s.byProperties(ctx, project, src.Properties)
+	default:
+		return nil, errors.New("Must specify one of alias, fingerprint or properties for init from image")
+	}
+}
+
+// ByAlias gives the image that an alias names. A fingerprint prefix is accepted in its place, as people type either.
+func (s *Service) ByAlias(ctx context.Context, project, name string) (*api.Image, error) {
+	row, err := s.findAlias(project, name)
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := s.Get(ctx, project, row.Value.Target)
+	return img, err
+}
+
+func (s *Service) byProperties(ctx context.Context, project string, want map[string]string) (*api.Image, error) {
+	var newest *api.Image
+	for _, img := range s.List(ctx, project, false) {
+		if matches(img.Properties, want) && (newest == nil || img.CreatedAt.After(newest.CreatedAt)) {
+			newest = img
+		}
+	}
+	if newest == nil {
+		return nil, errors.New("No matching image could be found")
+	}
+	return newest, nil
+}
+
+func matches(have, want map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// resolveRemote fetches an image from another server unless it is here already. It is kept as cached.
+func (s *Service) resolveRemote(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
+	pull := api.ImagesPostSource{
+		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},
+		Mode:        "pull", Type: "image", Fingerprint: src.Fingerprint, Secret: src.Secret,
+	}
+	fingerprint, err := s.pull(ctx, operation.NoProgress{}, pull, Request{Project: project, Cached: true})
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := s.Get(ctx, project, fingerprint)
+	return img, err
+}
+
+// refresh asks an image's source what its alias names now, fetches that, moves the aliases over and removes the old image.
+func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.Row[record]) error {
+	project, old := row.Path[0], row.Path[1]
+	src := api.ImagesPostSource{ImageSource: *row.Value.Source, Mode: "pull", Type: "image"}
+	q := Request{
+		Project: project, Public: row.Value.Public, AutoUpdate: row.Value.AutoUpdate, Cached: row.Value.Cached,
+		Profiles: row.Value.Profiles, Source: row.Value.Source,
+	}
+	fingerprint, err := s.pull(ctx, p, src, q)
+	if err != nil {
+		return err
+	}
+	p.Update(map[string]any{"refreshed": fingerprint != old})
+	if fingerprint == old {
+		return nil
+	}
+	var ops []store.Op
+	for _, a := range s.aliases.List(project) {
+		if a.Value.Target == old {
+			ops = append(ops, s.aliases.Replace(a, &alias{Target: fingerprint, Description: a.Value.Description}))
+		}
+	}
+	if len(ops) > 0 {
+		if _, err := s.Store.Commit(ctx, ops...); err != nil {
+			return changed(err)
+		}
+	}
+	return s.delete(ctx, project, old)
+}

@@ -1,0 +1,363 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/image"
+)
+
+// imagesAPI is /1.0/images: what is public there, everybody sees.
+type imagesAPI struct{ svc *image.Service }
+
+func (a imagesAPI) routes() []Route {
+	return []Route{
+		{Method: "GET", Path: "/1.0/images", Public: true, Handle: a.list},
+		{Method: "POST", Path: "/1.0/images", Handle: a.create},
+		{Method: "GET", Path: "/1.0/images/{fingerprint}", Public: true, Handle: a.get},
+		{Method: "PUT", Path: "/1.0/images/{fingerprint}", Handle: a.put},
+		{Method: "PATCH", Path: "/1.0/images/{fingerprint}", Handle: a.patch},
+		{Method: "DELETE", Path: "/1.0/images/{fingerprint}", Handle: a.remove},
+		{Method: "GET", Path: "/1.0/images/{fingerprint}/export", Public: true, Handle: a.export},
+		{Method: "POST", Path: "/1.0/images/{fingerprint}/secret", Handle: a.secret},
+		{Method: "POST", Path: "/1.0/images/{fingerprint}/refresh", Handle: a.refresh},
+		{Method: "GET", Path: "/1.0/images/aliases", Public: true, Handle: a.aliases},
+		{Method: "POST", Path: "/1.0/images/aliases", Handle: a.createAlias},
+		{Method: "GET", Path: "/1.0/images/aliases/{name...}", Public: true, Handle: a.alias},
+		{Method: "PUT", Path: "/1.0/images/aliases/{name...}", Handle: a.putAlias},
+		{Method: "PATCH", Path: "/1.0/images/aliases/{name...}", Handle: a.patchAlias},
+		{Method: "POST", Path: "/1.0/images/aliases/{name...}", Handle: a.renameAlias},
+		{Method: "DELETE", Path: "/1.0/images/aliases/{name...}", Handle: a.removeAlias},
+	}
+}
+
+// publicOnly tells whether the caller sees nothing but public images.
+func publicOnly(r *Request) bool { return !r.Trusted() || r.URL.Query().Has("public") }
+
+func (a imagesAPI) list(r *Request) Response {
+	clauses, err := r.Filter()
+	if err != nil {
+		return Fail(err)
+	}
+	urls, images := []string{}, []*api.Image{}
+	for _, img := range a.svc.List(r.Context(), r.Project(), publicOnly(r)) {
+		if clauses.Match(img) {
+			images = append(images, img)
+			urls = append(urls, "/1.0/images/"+img.Fingerprint)
+		}
+	}
+	if r.Recursion() == 0 {
+		return Sync(urls)
+	}
+	return Sync(images)
+}
+
+// visible fails with 404 for an image that the caller may not see.
+func (a imagesAPI) visible(r *Request) error {
+	if r.Trusted() && !r.URL.Query().Has("secret") {
+		return nil
+	}
+	return a.svc.Visible(r.Context(), r.Project(), r.Var("fingerprint"), r.Query("secret"))
+}
+
+func (a imagesAPI) get(r *Request) Response {
+	if err := a.visible(r); err != nil {
+		return Fail(err)
+	}
+	img, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(img, ETag(rev))
+}
+
+func (a imagesAPI) put(r *Request) Response {
+	_, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err == nil {
+		err = r.IfMatch(ETag(rev))
+	}
+	var put api.ImagePut
+	if err == nil {
+		err = r.Decode(&put)
+	}
+	if err == nil {
+		err = a.svc.Update(r.Context(), r.Project(), r.Var("fingerprint"), put, rev)
+	}
+	if err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+// patch changes the fields that are given; a property that is given as "" goes.
+func (a imagesAPI) patch(r *Request) Response {
+	img, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err == nil {
+		err = r.IfMatch(ETag(rev))
+	}
+	if err != nil {
+		return Fail(err)
+	}
+	put := img.ImagePut // decoding over it keeps what is not given, and merges properties
+	if err := r.Decode(&put); err != nil {
+		return Fail(err)
+	}
+	for key, value := range put.Properties {
+		if value == "" {
+			delete(put.Properties, key)
+		}
+	}
+	if err := a.svc.Update(r.Context(), r.Project(), img.Fingerprint, put, rev); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a imagesAPI) remove(r *Request) Response {
+	task, err := a.svc.Delete(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+func (a imagesAPI) secret(r *Request) Response {
+	task, err := a.svc.Secret(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+func (a imagesAPI) refresh(r *Request) Response {
+	task, err := a.svc.Refresh(r.Context(), r.Project(), r.Var("fingerprint"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+// create takes an image as the body (one file, or two in a multipart body), or a JSON description of where it is.
+func (a imagesAPI) create(r *Request) Response {
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind == "application/json" {
+		return a.createFrom(r)
+	}
+	q, err := uploadRequest(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var received *image.Received
+	if kind == "multipart/form-data" {
+		if params["boundary"] == "" {
+			return Fail(api.BadRequest("multipart body without a boundary"))
+		}
+		received, err = a.svc.ReceiveParts(r.Context(), multipart.NewReader(r.Body, params["boundary"]))
+	} else {
+		received, err = a.svc.ReceiveFile(r.Context(), r.Body)
+	}
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(a.svc.Import(received, q))
+}
+
+// uploadRequest reads the headers of an upload.
+func uploadRequest(r *Request) (image.Request, error) {
+	q := image.Request{
+		Project:     r.Project(),
+		Fingerprint: r.Header.Get("X-LXD-fingerprint"),
+		Filename:    r.Header.Get("X-LXD-filename"),
+		Public:      isTrue(r.Header.Get("X-LXD-public")),
+	}
+	properties, err := url.ParseQuery(r.Header.Get("X-LXD-properties"))
+	if err != nil {
+		return q, api.BadRequest("X-LXD-properties: %w", err)
+	}
+	q.Properties = map[string]string{}
+	for key := range properties {
+		q.Properties[key] = properties.Get(key)
+	}
+	profiles, err := url.ParseQuery(r.Header.Get("X-LXD-profiles"))
+	if err != nil {
+		return q, api.BadRequest("X-LXD-profiles: %w", err)
+	}
+	q.Profiles = profiles["profile"]
+	aliases, err := url.ParseQuery(r.Header.Get("X-LXD-aliases"))
+	if err != nil {
+		return q, api.BadRequest("X-LXD-aliases: %w", err)
+	}
+	for _, name := range aliases["alias"] {
+		q.Aliases = append(q.Aliases, api.ImageAlias{Name: name})
+	}
+	return q, nil
+}
+
+func (a imagesAPI) createFrom(r *Request) Response {
+	var req api.ImagesPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if req.Source == nil {
+		return Fail(api.BadRequest("Invalid images JSON"))
+	}
+	q := image.Request{
+		Project: r.Project(), Filename: req.Filename, Public: req.Public, AutoUpdate: req.AutoUpdate,
+		Properties: req.Properties, Profiles: req.Profiles, Aliases: req.Aliases, ExpiresAt: req.ExpiresAt,
+	}
+	switch req.Source.Type {
+	case "image":
+		return Async(a.svc.Pull(*req.Source, q))
+	case "instance", "container", "virtual-machine", "snapshot":
+		task, err := a.svc.PublishInstance(r.Context(), req.Source.Name, req.CompressionAlgorithm, q)
+		if err != nil {
+			return Fail(err)
+		}
+		return Async(task)
+	default:
+		return Fail(errors.New("Invalid images JSON"))
+	}
+}
+
+func (a imagesAPI) export(r *Request) Response {
+	if err := a.visible(r); err != nil {
+		return Fail(err)
+	}
+	return Raw(func(w http.ResponseWriter, req *http.Request) error {
+		files, err := a.svc.Export(req.Context(), r.Project(), r.Var("fingerprint"))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			defer f.Close()
+		}
+		if len(files) == 1 {
+			return serveFile(w, req, files[0])
+		}
+		return serveParts(w, files)
+	})
+}
+
+func serveFile(w http.ResponseWriter, req *http.Request, f image.ExportFile) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", "inline;filename="+f.Name)
+	http.ServeContent(w, req, f.Name, info.ModTime(), f.File)
+	return nil
+}
+
+func serveParts(w http.ResponseWriter, files []image.ExportFile) error {
+	m := multipart.NewWriter(w)
+	w.Header().Set("Content-Type", m.FormDataContentType())
+	for _, f := range files {
+		header := textproto.MIMEHeader{}
+		header.Set("Content-Disposition", mime.FormatMediaType("form-data", map[string]string{"name": f.Part, "filename": f.Name}))
+		header.Set("Content-Type", "application/octet-stream")
+		part, err := m.CreatePart(header)
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteTo(part); err != nil {
+			return err
+		}
+	}
+	return m.Close()
+}
+
+func (a imagesAPI) aliases(r *Request) Response {
+	aliases := a.svc.Aliases(r.Context(), r.Project(), publicOnly(r))
+	if r.Recursion() > 0 {
+		return Sync(aliases)
+	}
+	urls := []string{}
+	for _, alias := range aliases {
+		urls = append(urls, "/1.0/images/aliases/"+url.PathEscape(alias.Name))
+	}
+	return Sync(urls)
+}
+
+func (a imagesAPI) alias(r *Request) Response {
+	alias, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), publicOnly(r))
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(alias, ETag(rev))
+}
+
+func (a imagesAPI) createAlias(r *Request) Response {
+	var req api.ImageAliasesPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	location, err := a.svc.CreateAlias(r.Context(), r.Project(), req)
+	if err != nil {
+		return Fail(err)
+	}
+	return Created(location)
+}
+
+func (a imagesAPI) putAlias(r *Request) Response {
+	return a.changeAlias(r, func(*api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error) {
+		var put api.ImageAliasesEntryPut
+		return put, r.Decode(&put)
+	})
+}
+
+func (a imagesAPI) patchAlias(r *Request) Response {
+	return a.changeAlias(r, func(now *api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error) {
+		put := now.ImageAliasesEntryPut
+		err := r.Decode(&put)
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			err = api.BadRequest("`%s` was not a string", strings.ToLower(wrong.Field))
+		}
+		return put, err
+	})
+}
+
+func (a imagesAPI) changeAlias(r *Request, decode func(*api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error)) Response {
+	now, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), false)
+	if err == nil {
+		err = r.IfMatch(ETag(rev))
+	}
+	if err != nil {
+		return Fail(err)
+	}
+	put, err := decode(now)
+	if err == nil {
+		err = a.svc.UpdateAlias(r.Context(), r.Project(), r.Var("name"), put, rev)
+	}
+	if err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a imagesAPI) renameAlias(r *Request) Response {
+	var req api.ImageAliasesEntryPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	location, err := a.svc.RenameAlias(r.Context(), r.Project(), r.Var("name"), req.Name)
+	if err != nil {
+		return Fail(err)
+	}
+	return Created(location)
+}
+
+func (a imagesAPI) removeAlias(r *Request) Response {
+	if err := a.svc.DeleteAlias(r.Context(), r.Project(), r.Var("name")); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
