@@ -1,0 +1,42 @@
+package serverconfig
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/berthd/berth/internal/config"
+)
+
+// Keys is the daemon's own configuration.
+var Keys = config.NewTable(config.ServerWords,
+	config.Key{Name: "core.https_address", Validate: config.IsListenAddress, Live: true, Doc: "Address to bind for the remote API (HTTPS)"},
+	config.Key{Name: "core.https_allowed_credentials", Type: config.Bool, Live: true, Doc: "Whether browsers of allowed origins may send credentials"},
+	config.Key{Name: "core.https_allowed_headers", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Headers sent to allowed origins"},
+	config.Key{Name: "core.https_allowed_methods", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Methods sent to allowed origins"},
+	config.Key{Name: "core.https_allowed_origin", Validate: config.OneLine, Live: true, Doc: "Origin whose pages may use the API: https://host[:port]"},
+	config.Key{Name: "core.proxy_http", Validate: config.OneLine, Live: true, Doc: "Proxy for HTTP (else $HTTP_PROXY)"},
+	config.Key{Name: "core.proxy_https", Validate: config.OneLine, Live: true, Doc: "Proxy for HTTPS (else $HTTPS_PROXY)"},
+	config.Key{Name: "core.proxy_ignore_hosts", Validate: config.OneLine, Live: true, Doc: "Hosts reached without the proxy (else $NO_PROXY)"},
+	config.Key{Name: "core.shutdown_timeout", Type: config.Integer, Default: "5", Live: true, Doc: "Minutes to wait for running operations at shutdown"},
+	config.Key{Name: "core.trust_ca_certificates", Type: config.Bool, Live: true, Doc: "Whether clients whose certificate server.ca signed are trusted"},
+	config.Key{Name: passwordKey, Hidden: true, Live: true, Doc: "Password that makes an untrusted client trusted"},
+	config.Key{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Whether cached images are updated"},
+	config.Key{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between updates of cached images; 0: never"},
+	config.Key{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of new images"},
+	config.Key{Name: "images.default_architecture", Validate: config.OneLine, Live: true, Doc: "Architecture to prefer among those of the machines"},
+	config.Key{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days after which an unused cached image is dropped"},
+	config.Key{Name: "backups.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of new backups"},
+	config.Key{Name: "user.*", Live: true, Doc: "Free for users"},
+)
+
+const passwordKey = "core.trust_password"
+
+// isCompression accepts the name of a compression, with options after it: "gzip -9".
+func isCompression(value string) error {
+	name, _, _ := strings.Cut(value, " ")
+	switch name {
+	case "bzip2", "gzip", "lzma", "xz", "zstd", "squashfs", "none":
+		return config.OneLine(value)
+	}
+	return fmt.Errorf("Invalid compression algorithm %q", value)
+}
