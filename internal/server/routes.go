@@ -3,12 +3,14 @@ package server
 import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/storage"
 )
 
 // Services is everything the server translates to. A nil service has no routes.
 type Services struct {
 	Operations *operation.Manager
 	Events     *event.Hub
+	Storage    *storage.Service
 }
 
 // routes lists all routes. Each resource's file makes its own; this is where they are joined.
@@ -17,6 +19,7 @@ func (s *Server) routes() []Route {
 	all = append(all, rootRoutes()...)
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
 	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
+	all = append(all, storagePoolsAPI{svc: s.services.Storage}.routes()...)
 	return all
 }
 

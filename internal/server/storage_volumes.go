@@ -1,0 +1,291 @@
+package server
+
+import (
+	"net/url"
+	"sort"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/storage"
+)
+
+type storageVolumesAPI struct{ svc *storage.Service }
+
+func (a storageVolumesAPI) routes() []Route {
+	const volumes = "/1.0/storage-pools/{pool}/volumes"
+	const volume = volumes + "/{type}/{name}"
+	const snapshot = volume + "/snapshots/{snapshot}"
+	return []Route{
+		{Method: "GET", Path: volumes, Handle: a.list},
+		{Method: "POST", Path: volumes, Handle: a.create},
+		{Method: "GET", Path: volumes + "/{type}", Handle: a.list},
+		{Method: "POST", Path: volumes + "/{type}", Handle: a.create},
+		{Method: "GET", Path: volume, Handle: a.get},
+		{Method: "PUT", Path: volume, Handle: a.update},
+		{Method: "PATCH", Path: volume, Handle: a.update},
+		{Method: "POST", Path: volume, Handle: a.rename},
+		{Method: "DELETE", Path: volume, Handle: a.delete},
+		{Method: "GET", Path: volume + "/state", Handle: a.state},
+		{Method: "GET", Path: volume + "/snapshots", Handle: a.snapshots},
+		{Method: "POST", Path: volume + "/snapshots", Handle: a.createSnapshot},
+		{Method: "GET", Path: snapshot, Handle: a.getSnapshot},
+		{Method: "PUT", Path: snapshot, Handle: a.updateSnapshot},
+		{Method: "PATCH", Path: snapshot, Handle: a.updateSnapshot},
+		{Method: "POST", Path: snapshot, Handle: a.renameSnapshot},
+		{Method: "DELETE", Path: snapshot, Handle: a.deleteSnapshot},
+	}
+}
+
+// volumeID is the volume, or snapshot of one, that a call names.
+func volumeID(r *Request) (storage.VolumeID, error) {
+	kind, err := storage.ParseVolumeType(r.Var("type"))
+	return storage.VolumeID{
+		Pool: r.Var("pool"), Project: r.Project(), Type: kind, Name: r.Var("name"), Snapshot: r.Var("snapshot"),
+	}, err
+}
+
+func volumeURL(pool string, v api.StorageVolume) string {
+	u := "/1.0/storage-pools/" + url.PathEscape(pool) + "/volumes/" + v.Type + "/"
+	name, snapshot, isSnapshot := strings.Cut(v.Name, "/")
+	u += url.PathEscape(name)
+	if isSnapshot {
+		u += "/snapshots/" + url.PathEscape(snapshot)
+	}
+	if v.Project != "" && v.Project != api.ProjectDefault {
+		u += "?project=" + url.QueryEscape(v.Project)
+	}
+	return u
+}
+
+func (a storageVolumesAPI) list(r *Request) Response {
+	var kind storage.VolumeType
+	if r.Var("type") != "" {
+		var err error
+		if kind, err = storage.ParseVolumeType(r.Var("type")); err != nil {
+			return Fail(err)
+		}
+	}
+	project := r.Project()
+	if r.AllProjects() {
+		project = ""
+	}
+	clauses, err := r.Filter()
+	if err != nil {
+		return Fail(err)
+	}
+	all, err := a.svc.VolumeList(r.Var("pool"), project, kind)
+	if err != nil {
+		return Fail(err)
+	}
+	volumes, urls := []api.StorageVolume{}, []string{}
+	for _, v := range all {
+		if clauses.Match(v) {
+			volumes = append(volumes, v)
+			urls = append(urls, volumeURL(r.Var("pool"), v))
+		}
+	}
+	if r.Recursion() == 0 {
+		return Sync(urls)
+	}
+	return Sync(volumes)
+}
+
+func (a storageVolumesAPI) create(r *Request) Response {
+	var req api.StorageVolumesPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if kind := r.Var("type"); kind != "" {
+		req.Type = kind
+	}
+	task, err := a.svc.CreateVolume(r.Context(), r.Var("pool"), r.Project(), req)
+	switch {
+	case err != nil:
+		return Fail(err)
+	case task != nil:
+		return Async(task)
+	}
+	return Empty()
+}
+
+func (a storageVolumesAPI) get(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	v, rev, err := a.svc.Volume(id)
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(v, ETag(rev))
+}
+
+func (a storageVolumesAPI) update(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var put api.StorageVolumePut
+	if err := r.Decode(&put); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.UpdateVolume(r.Context(), id, put, r.Method == "PATCH", ifMatch(r)); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a storageVolumesAPI) rename(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var req api.StorageVolumePost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if req.Migration {
+		return Fail(api.BadRequest("Moving storage volumes between servers is not supported"))
+	}
+	to := id
+	to.Name = req.Name
+	if req.Pool != "" {
+		to.Pool = req.Pool
+	}
+	if req.Project != "" {
+		to.Project = req.Project
+	}
+	if to.Pool != id.Pool || to.Project != id.Project {
+		task, err := a.svc.MoveVolume(id, to)
+		if err != nil {
+			return Fail(err)
+		}
+		return Async(task)
+	}
+	if err := a.svc.RenameVolume(r.Context(), id, req.Name); err != nil {
+		return Fail(err)
+	}
+	return Created(to.URL())
+}
+
+func (a storageVolumesAPI) delete(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.DeleteVolume(r.Context(), id); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a storageVolumesAPI) state(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	state, err := a.svc.VolumeUsage(r.Context(), id)
+	if err != nil {
+		return Fail(err)
+	}
+	return Sync(state)
+}
+
+func (a storageVolumesAPI) snapshots(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	list, err := a.svc.VolumeSnapshots(id)
+	if err != nil {
+		return Fail(err)
+	}
+	if r.Recursion() > 0 {
+		return Sync(list)
+	}
+	urls := []string{}
+	for _, snap := range list {
+		_, name, _ := strings.Cut(snap.Name, "/")
+		urls = append(urls, id.URL()+"/snapshots/"+url.PathEscape(name))
+	}
+	sort.Strings(urls)
+	return Sync(urls)
+}
+
+func (a storageVolumesAPI) createSnapshot(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var req api.StorageVolumeSnapshotsPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	task, err := a.svc.CreateVolumeSnapshot(id, req)
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+func (a storageVolumesAPI) getSnapshot(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	snap, rev, err := a.svc.VolumeSnapshot(id)
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(snap, ETag(rev))
+}
+
+func (a storageVolumesAPI) updateSnapshot(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var put api.StorageVolumeSnapshotPut
+	if r.Method == "PATCH" { // what is not given stays
+		old, _, err := a.svc.VolumeSnapshot(id)
+		if err != nil {
+			return Fail(err)
+		}
+		put = old.StorageVolumeSnapshotPut
+	}
+	if err := r.Decode(&put); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.UpdateVolumeSnapshot(r.Context(), id, put, ifMatch(r)); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a storageVolumesAPI) renameSnapshot(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	var req api.StorageVolumeSnapshotPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	task, err := a.svc.RenameVolumeSnapshot(id, req.Name)
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+func (a storageVolumesAPI) deleteSnapshot(r *Request) Response {
+	id, err := volumeID(r)
+	if err != nil {
+		return Fail(err)
+	}
+	task, err := a.svc.DeleteVolumeSnapshot(id)
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
