@@ -58,11 +58,6 @@ type Images interface {
 	Touch(ctx context.Context, project, fingerprint string)
 }
 
-// Profiles is what instances need of profiles; *profile.Service implements it.
-type Profiles interface {
-	Get(ctx context.Context, project, name string) (*api.Profile, error)
-}
-
 // What a Runtime speaks in lives apart, so that drivers need not import this package.
 type (
 	// Process is a running instance as the runtime knows it.

@@ -1,0 +1,339 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+var (
+	createBegun  = fault.New("instance.create.begun")
+	createVolume = fault.New("instance.create.volume")
+	createLinked = fault.New("instance.create.linked")
+)
+
+// Create checks a request for a new instance and returns the work.
+func (s *Service) Create(ctx context.Context, project string, req api.InstancesPost) (*operation.Task, error) {
+	if err := checkType(req.Type); err != nil {
+		return nil, err
+	}
+	if req.Name == "" {
+		req.Name = newName(func(n string) bool { _, taken := s.instances.Get(project, n); return taken })
+	}
+	if err := checkName(req.Name); err != nil {
+		return nil, err
+	}
+	if err := applySize(&req); err != nil {
+		return nil, err
+	}
+	if req.Architecture != "" && req.Architecture != s.Host.Arch && !compatible(s.Host.Arch, req.Architecture) {
+		return nil, api.BadRequest("Architecture isn't supported: %s", req.Architecture)
+	}
+	switch req.Source.Type {
+	case "image":
+		return s.createFromImage(ctx, project, req)
+	case "none":
+		i := s.newInstance(project, req)
+		return s.createTask(ctx, i, []string{i.Name}, func(ctx context.Context, _ operation.Progress) error {
+			return s.Volumes.CreateEmpty(ctx, i.volume())
+		}, nil)
+	case "copy":
+		return s.createFromCopy(ctx, project, req)
+	case "migration":
+		return nil, api.NotImplemented("Migration between servers is not supported by this server")
+	default:
+		return nil, api.BadRequest("Unknown source type %s", req.Source.Type)
+	}
+}
+
+func checkType(t api.InstanceType) error {
+	switch t {
+	case "", api.InstanceTypeContainer, "any":
+		return nil
+	case api.InstanceTypeVM:
+		return api.BadRequest("Instance type %q is not supported on this server", t)
+	default:
+		return api.BadRequest("Invalid instance type")
+	}
+}
+
+// compatible tells whether a host of one architecture runs another's programs.
+func compatible(host, guest string) bool {
+	return (host == "x86_64" && guest == "i686") || (host == "aarch64" && guest == "armv7l")
+}
+
+func (s *Service) createFromImage(ctx context.Context, project string, req api.InstancesPost) (*operation.Task, error) {
+	src := req.Source
+	if src.Alias == "" && src.Fingerprint == "" && len(src.Properties) == 0 {
+		return nil, api.BadRequest("Must specify one of alias, fingerprint or properties for init from image")
+	}
+	img, err := s.Images.Resolve(ctx, project, src)
+	if err != nil {
+		return nil, err
+	}
+	if img.Type != "" && img.Type != string(api.InstanceTypeContainer) {
+		return nil, api.BadRequest("Asked for a container but image is of type %s", img.Type)
+	}
+	if req.Profiles == nil {
+		req.Profiles = img.Profiles
+	}
+	if req.Architecture == "" {
+		req.Architecture = img.Architecture
+	}
+	i := s.newInstance(project, req)
+	for k, v := range img.Properties {
+		i.Config["image."+k] = v
+	}
+	i.Config["volatile.base_image"] = img.Fingerprint
+	return s.createTask(ctx, i, []string{i.Name}, func(ctx context.Context, p operation.Progress) error {
+		err := s.Volumes.CreateFromImage(ctx, i.volume(), img.Fingerprint, func(ctx context.Context, dir string) error {
+			return s.Images.Unpack(ctx, project, img.Fingerprint, dir, unpackProgress(p))
+		})
+		if err == nil {
+			s.Images.Touch(ctx, project, img.Fingerprint)
+		}
+		return err
+	}, nil)
+}
+
+func unpackProgress(p operation.Progress) func(percent int, speed int64) {
+	return func(percent int, speed int64) {
+		const stage = "create_instance_from_image_unpack"
+		p.Update(map[string]any{
+			stage + "_progress": fmt.Sprintf("Unpack: %d%% (%s/s)", percent, formatBytes(speed)),
+			"progress":          map[string]string{"percent": fmt.Sprint(percent), "speed": fmt.Sprint(speed), "stage": stage},
+		})
+	}
+}
+
+func formatBytes(n int64) string {
+	f, unit := float64(n), 0
+	for f >= 1000 && unit < 5 {
+		f /= 1000
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%dB", n)
+	}
+	return fmt.Sprintf("%.2f%s", f, []string{"B", "kB", "MB", "GB", "TB", "PB"}[unit])
+}
+
+// newInstance makes the record of a request, with the volatile keys that every instance has from its beginning.
+func (s *Service) newInstance(project string, req api.InstancesPost) *Instance {
+	i := &Instance{Project: project, Name: req.Name, Creating: true, Body: Body{
+		Type:         api.InstanceTypeContainer,
+		Architecture: req.Architecture,
+		Config:       maps.Clone(req.Config),
+		Devices:      toDevices(req.Devices),
+		Profiles:     req.Profiles,
+		Ephemeral:    req.Ephemeral,
+		Stateful:     req.Stateful,
+		Description:  req.Description,
+		CreatedAt:    time.Now().UTC(),
+		LastUsedAt:   never,
+	}}
+	if i.Architecture == "" {
+		i.Architecture = s.Host.Arch
+	}
+	if i.Config == nil {
+		i.Config = map[string]string{}
+	}
+	if i.Profiles == nil {
+		i.Profiles = []string{"default"}
+	}
+	for k, v := range i.Config {
+		if v == "" {
+			delete(i.Config, k)
+		}
+	}
+	setDefault(i.Config, "volatile.apply_template", "create")
+	setDefault(i.Config, "volatile.uuid", uuid.NewString())
+	setDefault(i.Config, "volatile.cloud-init.instance-id", uuid.NewString())
+	return i
+}
+
+func setDefault(c map[string]string, key, value string) {
+	if c[key] == "" {
+		c[key] = value
+	}
+}
+
+// snapshotCopy is a snapshot that comes with a new instance.
+type snapshotCopy struct {
+	name   string
+	record *Snapshot
+}
+
+// createTask checks the finished record and returns the work: fill makes the volume.
+func (s *Service) createTask(ctx context.Context, i *Instance, named []string, fill func(context.Context, operation.Progress) error, snaps []snapshotCopy) (*operation.Task, error) {
+	for _, p := range i.Profiles {
+		if _, _, ok := s.Profiles.Definition(i.Project, p); !ok {
+			return nil, api.NotFound("Requested profile %q doesn't exist", p)
+		}
+	}
+	return &operation.Task{
+		Description: "Creating instance",
+		Resources:   resources(named...),
+		Run: func(ctx context.Context, p operation.Progress) error {
+			return s.create(ctx, i, func(ctx context.Context) error { return fill(ctx, p) }, snaps)
+		},
+	}, nil
+}
+
+func errExists() error {
+	return api.Conflict(`Failed creating instance record: Add instance info to the database: This "instances" entry already exists`)
+}
+
+func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Context) error, snaps []snapshotCopy) (err error) {
+	l, err := s.locks.acquire(ctx, i.id(), "create", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	if _, exists := s.instances.Get(i.Project, i.Name); exists {
+		return errExists()
+	}
+	eff, err := s.check(ctx, i, nil)
+	if err != nil {
+		return fmt.Errorf("Failed creating instance record: %w", err)
+	}
+	i.Pool = eff.Pool
+	setIDMap(i.Config, eff)
+	if err := s.deviceDefaults(i, eff); err != nil {
+		return fmt.Errorf("Failed creating instance record: %w", err)
+	}
+	entry, err := s.Journal.Begin(ctx, kindCreate, change{Project: i.Project, Name: i.Name, Pool: i.Pool},
+		s.instances.Create(i, i.Project, i.Name))
+	if errors.Is(err, store.ErrConflict) {
+		return errExists()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		if undo := s.undoCreate(ctx, change{Project: i.Project, Name: i.Name, Pool: i.Pool}); undo != nil {
+			s.Log.Error("undo of a failed create", "instance", i.Name, "err", undo)
+			return // the journal keeps the entry for the next start
+		}
+		if undo := entry.Close(ctx); undo != nil {
+			s.Log.Error("undo of a failed create", "instance", i.Name, "err", undo)
+		}
+	}()
+	if err := createBegun.Hit(); err != nil {
+		return err
+	}
+	if err := fill(ctx); err != nil {
+		return fmt.Errorf("Failed creating instance from %s: %w", "source", err)
+	}
+	if err := createVolume.Hit(); err != nil {
+		return err
+	}
+	if err := s.finishVolume(ctx, i, eff.Devices[eff.Root], len(snaps) > 0); err != nil {
+		return err
+	}
+	if err := createLinked.Hit(); err != nil {
+		return err
+	}
+	i.Creating = false
+	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), nil), entry.Done()}
+	for _, snap := range snaps {
+		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), nil))
+	}
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
+	for _, snap := range snaps {
+		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)
+	}
+	return nil
+}
+
+// finishVolume sets the quota of a new volume and makes the links to it.
+func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Config, snapshots bool) error {
+	if err := s.applyQuota(ctx, i, root["size"]); err != nil {
+		return err
+	}
+	if err := s.linkInstance(i); err != nil {
+		return err
+	}
+	if !snapshots {
+		return nil
+	}
+	return s.linkSnapshots(i, true)
+}
+
+// undoCreate takes away whatever a create has made so far.
+func (s *Service) undoCreate(ctx context.Context, c change) error {
+	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool}
+	if err := s.Volumes.Delete(ctx, i.volume()); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	if err := s.unlinkAll(i.id()); err != nil {
+		return err
+	}
+	ops := []store.Op{s.instances.Remove(c.Project, c.Name), s.Volumes.Forget(i.volume())}
+	for _, row := range s.snapshots.List(c.Project, c.Name) {
+		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
+	}
+	_, err := s.Store.Commit(ctx, ops...)
+	return err
+}
+
+// deviceDefaults fills the volatile keys that a device has from when it is added: a NIC's MAC address.
+func (s *Service) deviceDefaults(i *Instance, e *effective) error {
+	in := s.deviceInstance(i, e)
+	for _, name := range sortedNames(e.Devices) {
+		d, ok := s.Modules[e.Devices[name]["type"]].(device.Defaulter)
+		if !ok {
+			continue
+		}
+		more, err := d.Defaults(in, name, e.Devices[name], deviceVolatile(i.Config, name))
+		if err != nil {
+			return fmt.Errorf("Failed setting up device %q: %w", name, err)
+		}
+		setDeviceVolatile(i.Config, name, more)
+	}
+	return nil
+}
+
+// deviceVolatile returns the volatile keys of a device, without their prefix.
+func deviceVolatile(c map[string]string, name string) map[string]string {
+	return family(c, "volatile."+name+".")
+}
+
+// setDeviceVolatile writes a device's volatile keys back; an empty value removes one.
+func setDeviceVolatile(c map[string]string, name string, changes map[string]string) {
+	for k, v := range changes {
+		if v == "" {
+			delete(c, "volatile."+name+"."+k)
+		} else {
+			c["volatile."+name+"."+k] = v
+		}
+	}
+}
+
+// dropDeviceVolatile removes everything that was kept for a device.
+func dropDeviceVolatile(c map[string]string, name string) {
+	for k := range c {
+		if strings.HasPrefix(k, "volatile."+name+".") {
+			delete(c, k)
+		}
+	}
+}

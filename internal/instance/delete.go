@@ -1,0 +1,134 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+var (
+	deleteBegun  = fault.New("instance.delete.begun")
+	deleteVolume = fault.New("instance.delete.volume")
+	deleteLinks  = fault.New("instance.delete.links")
+)
+
+// Delete checks that an instance may go and returns the work.
+func (s *Service) Delete(_ context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	if s.running(row.Value) {
+		return nil, api.BadRequest("Instance is running")
+	}
+	return &operation.Task{
+		Description: "Deleting instance",
+		Resources:   resources(name),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.delete(ctx, project, name)
+		},
+	}, nil
+}
+
+func (s *Service) delete(ctx context.Context, project, name string) error {
+	l, err := s.locks.acquire(ctx, id(project, name), "delete", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	i := row.Value
+	if s.running(i) {
+		return api.BadRequest("Instance is running")
+	}
+	c, _ := expand(s.Profiles, project, &i.Body)
+	if config.IsTrue(c["security.protection.delete"]) {
+		return api.BadRequest("Container is protected")
+	}
+	return s.remove(ctx, i)
+}
+
+// remove takes an instance away with all that belongs to it; its lock is held. Once begun it is finished, now or at
+// the next start.
+func (s *Service) remove(ctx context.Context, i *Instance) error {
+	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool}
+	entry, err := s.Journal.Begin(ctx, kindDelete, c)
+	if err != nil {
+		return err
+	}
+	if err := deleteBegun.Hit(); err != nil {
+		return errors.Join(err, entry.Close(ctx))
+	}
+	snapshots := s.snapshots.List(i.Project, i.Name)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := s.removeWith(ctx, i, entry.Done()); err != nil {
+		return fmt.Errorf("Failed deleting instance: %w", err)
+	}
+	for n := len(snapshots) - 1; n >= 0; n-- {
+		s.publish(ctx, i.Project, "instance-snapshot-deleted", snapshotURL(i.Name, snapshots[n].Path[2]), nil)
+	}
+	s.publish(ctx, i.Project, "instance-deleted", url(i.Name), nil)
+	return nil
+}
+
+// removeWith is the steps of a removal, each of which may have been done before.
+func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
+	s.forgetDevices(ctx, i)
+	if err := s.Volumes.Delete(ctx, i.volume()); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	if err := deleteVolume.Hit(); err != nil {
+		return err
+	}
+	if err := s.unlinkAll(i.id()); err != nil {
+		return err
+	}
+	if err := deleteLinks.Hit(); err != nil {
+		return err
+	}
+	ops := append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))
+	for _, row := range s.snapshots.List(i.Project, i.Name) {
+		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
+	}
+	_, err := s.Store.Commit(ctx, ops...)
+	return err
+}
+
+// forgetDevices drops what modules keep for the devices of an instance beyond its stop.
+func (s *Service) forgetDevices(ctx context.Context, i *Instance) {
+	c, devices := expand(s.Profiles, i.Project, &i.Body)
+	in := s.deviceInstance(i, &effective{Config: c, Devices: devices})
+	for name, cfg := range devices {
+		s.forgetDevice(ctx, in, name, cfg, deviceVolatile(i.Config, name))
+	}
+}
+
+func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name string, cfg device.Config, volatile map[string]string) {
+	m, ok := s.Modules[cfg["type"]].(device.Remover)
+	if !ok || isRoot(cfg) {
+		return
+	}
+	if err := m.Remove(ctx, in, name, cfg, volatile); err != nil {
+		s.Log.Error("Failed to remove device", "instance", in.Name, "device", name, "err", err)
+	}
+}
+
+// finishDelete is the recovery of a removal that was cut off.
+func (s *Service) finishDelete(ctx context.Context, c change) error {
+	row, ok := s.instances.Get(c.Project, c.Name)
+	if !ok {
+		return nil
+	}
+	return s.removeWith(ctx, row.Value)
+}

@@ -1,0 +1,61 @@
+package instance
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var errExpiry = errors.New("Invalid expiry expression")
+
+var expiryPart = regexp.MustCompile(`^([0-9]{1,6})([SMHdwmy])$`)
+
+// expiry is an age in calendar units: a month from now is not a fixed number of hours.
+type expiry struct {
+	years, months, days int
+	rest                time.Duration
+}
+
+// parseExpiry reads "1M 2H 3d 4w 5m 6y": minutes, hours, days, weeks, months, years, each at most once.
+func parseExpiry(v string) (expiry, error) {
+	var e expiry
+	seen := map[string]bool{}
+	for _, field := range strings.Fields(v) {
+		m := expiryPart.FindStringSubmatch(field)
+		if m == nil || seen[m[2]] {
+			return expiry{}, errExpiry
+		}
+		seen[m[2]] = true
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			return expiry{}, errExpiry
+		}
+		switch m[2] {
+		case "S":
+			e.rest += time.Duration(n) * time.Second
+		case "M":
+			e.rest += time.Duration(n) * time.Minute
+		case "H":
+			e.rest += time.Duration(n) * time.Hour
+		case "d":
+			e.days += n
+		case "w":
+			e.days += 7 * n
+		case "m":
+			e.months += n
+		case "y":
+			e.years += n
+		}
+	}
+	return e, nil
+}
+
+// after is the instant that the age ends, for something made at t; the zero time for no age at all.
+func (e expiry) after(t time.Time) time.Time {
+	if e == (expiry{}) {
+		return time.Time{}
+	}
+	return t.AddDate(e.years, e.months, e.days).Add(e.rest)
+}

@@ -1,0 +1,65 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/berthd/berth/internal/journal"
+)
+
+// Kinds of changes that the journal knows.
+const (
+	kindCreate         = "instance.create"
+	kindDelete         = "instance.delete"
+	kindRename         = "instance.rename"
+	kindMove           = "instance.move"
+	kindSnapshot       = "instance.snapshot"
+	kindSnapshotDelete = "instance.snapshot.delete"
+	kindSnapshotRename = "instance.snapshot.rename"
+	kindRestore        = "instance.restore"
+	kindRefresh        = "instance.refresh"
+	kindPlug           = "instance.plug"
+)
+
+// change is what the handlers of all kinds need to know.
+type change struct {
+	Project  string   `json:"project"`
+	Name     string   `json:"name"`
+	Pool     string   `json:"pool"`
+	NewName  string   `json:"new_name,omitempty"`
+	NewPool  string   `json:"new_pool,omitempty"`
+	Snapshot string   `json:"snapshot,omitempty"`
+	NewSnap  string   `json:"new_snapshot,omitempty"`
+	Devices  []string `json:"devices,omitempty"`
+}
+
+func (c change) instance() *Instance {
+	return &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool}
+}
+
+// handleJournal says, kind by kind, whether a change that was cut off is finished or undone. Undone is what only
+// makes something new; finished is what has begun to take something away.
+func (s *Service) handleJournal() {
+	handlers := map[string]func(context.Context, change) error{
+		kindCreate:         s.undoCreate,
+		kindDelete:         s.finishDelete,
+		kindRename:         s.undoRename,
+		kindMove:           s.settleMove,
+		kindSnapshot:       s.undoSnapshot,
+		kindSnapshotDelete: s.finishSnapshotDelete,
+		kindSnapshotRename: s.undoSnapshotRename,
+		kindRestore:        s.finishRestore,
+		kindRefresh:        s.undoRefresh,
+		kindPlug:           s.undoPlug,
+	}
+	for kind, h := range handlers {
+		s.Journal.Handle(kind, journal.Handler(func(ctx context.Context, data json.RawMessage) error {
+			var c change
+			if err := json.Unmarshal(data, &c); err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
+			return h(ctx, c)
+		}))
+	}
+}

@@ -1,0 +1,187 @@
+package instance
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/idmap"
+)
+
+// Keys are the configuration keys of instances and profiles. A key stands here only if it does something, or is
+// plain data that guests and clients read.
+var Keys = config.NewTable(config.InstanceWords, slices.Concat(
+	miscKeys, bootKeys, limitKeys, rawKeys, securityKeys, snapshotKeys, volatileKeys)...)
+
+const (
+	container     = "container"
+	lowlevel      = "restricted.containers.lowlevel"
+	interception  = "restricted.containers.interception"
+	devlxdDefault = "true"
+)
+
+var miscKeys = []config.Key{
+	{Name: "cluster.evacuate", Type: config.String, Default: "auto", Restricted: config.Free,
+		Validate: config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
+	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Environment variable for the instance and for exec"},
+	{Name: "linux.kernel_modules", Type: config.String, Live: true, Restricted: lowlevel, Condition: container,
+		Validate: kernelModules, Doc: "Comma-separated list of kernel modules to load before the start"},
+	{Name: "linux.sysctl.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: config.OneLine, Doc: "Value of a sysctl inside the container"},
+	{Name: "user.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Free-form data, for use in searches and by cloud-init"},
+	{Name: "image.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Property of the image the instance was created from"},
+	{Name: "cloud-init.user-data", Type: config.String, Restricted: config.Free, Doc: "User data for cloud-init"},
+	{Name: "cloud-init.vendor-data", Type: config.String, Restricted: config.Free, Doc: "Vendor data for cloud-init"},
+	{Name: "cloud-init.network-config", Type: config.String, Restricted: config.Free, Validate: yamlMapping, Doc: "Network configuration for cloud-init"},
+}
+
+var bootKeys = []config.Key{
+	{Name: "boot.autostart", Type: config.Bool, Live: true, Restricted: config.Free, Doc: "Whether to start the instance with the daemon; unset: as it was before"},
+	{Name: "boot.autostart.delay", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Seconds to wait after the start before the next instance is started"},
+	{Name: "boot.autostart.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Order of the starts, highest first"},
+	{Name: "boot.host_shutdown_timeout", Type: config.Integer, Default: "30", Live: true, Restricted: config.Free, Doc: "Seconds to wait for a clean stop before the instance is killed"},
+	{Name: "boot.stop.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Order of the stops, highest first"},
+}
+
+var limitKeys = []config.Key{
+	{Name: "limits.cpu", Type: config.String, Live: true, Restricted: config.Free, Validate: cpuLimit, Doc: "Number, set or range of CPUs"},
+	{Name: "limits.cpu.allowance", Type: config.String, Default: "100%", Live: true, Restricted: config.Free, Condition: container, Validate: cpuAllowance, Doc: "Share of CPU time: soft (50%) or hard (25ms/100ms)"},
+	{Name: "limits.cpu.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Doc: "Weight among instances with the same share (0 to 10)"},
+	{Name: "limits.disk.priority", Type: config.Integer, Default: "5", Live: true, Restricted: config.Free, Validate: config.IsPriority, Doc: "Weight of the instance's disk I/O (0 to 10)"},
+	{Name: "limits.kernel.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rlimit, Doc: "Kernel resource limit, soft:hard"},
+	{Name: "limits.memory", Type: config.String, Live: true, Restricted: config.Free, Validate: config.IsMemory, Doc: "Bytes, with units, or percent of the host's memory"},
+	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Validate: config.OneOf("soft", "hard"), Doc: "Whether the memory limit may be exceeded while the host has memory to spare"},
+	{Name: "limits.memory.swap", Type: config.Bool, Default: "true", Live: true, Restricted: config.Free, Condition: container, Doc: "Whether the instance's memory may be swapped out"},
+	{Name: "limits.memory.swap.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Doc: "The higher, the less likely to be swapped out (0 to 10)"},
+	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Doc: "Weight of the instance's network traffic (0 to 10)"},
+	{Name: "limits.processes", Type: config.Integer, Live: true, Restricted: config.Free, Condition: container, Doc: "Largest number of processes"},
+}
+
+var rawKeys = []config.Key{
+	{Name: "raw.lxc", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawLXC, Doc: "liblxc configuration, put last"},
+	{Name: "raw.idmap", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawIDMap, Doc: "Further ID mappings, such as: both 1000 1000"},
+	{Name: "raw.seccomp", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Whole seccomp profile, in the place of the generated one"},
+}
+
+var securityKeys = []config.Key{
+	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside"},
+	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Doc: "First host ID of the map"},
+	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
+	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Doc: "Number of IDs in the map"},
+	{Name: "security.nesting", Type: config.Bool, Default: "false", Restricted: "restricted.containers.nesting", Condition: container, Doc: "Support for containers inside"},
+	{Name: "security.privileged", Type: config.Bool, Default: "false", Restricted: "restricted.containers.privilege", Condition: container, Doc: "Run without an ID map"},
+	{Name: "security.protection.delete", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Doc: "Refuse to delete the instance"},
+	{Name: "security.protection.shift", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Condition: container, Doc: "Refuse to change the owners of the instance's files"},
+	{Name: "security.syscalls.allow", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Lines of system calls to allow; all others are denied"},
+	{Name: "security.syscalls.deny", Type: config.String, Restricted: config.Free, Condition: container, Doc: "Lines of system calls to deny"},
+	{Name: "security.syscalls.deny_default", Type: config.Bool, Default: "true", Restricted: lowlevel, Condition: container, Doc: "Deny the usual dangerous system calls"},
+}
+
+var snapshotKeys = []config.Key{
+	{Name: "snapshots.expiry", Type: config.String, Live: true, Restricted: config.Free, Validate: isExpiry, Doc: "Age at which snapshots are deleted, such as: 1d 2w"},
+	{Name: "snapshots.pattern", Type: config.String, Default: "snap%d", Live: true, Restricted: config.Free, Doc: "Pattern of the names of snapshots"},
+}
+
+var volatileKeys = []config.Key{
+	{Name: "volatile.apply_template", Type: config.String, Doc: "Template trigger of the next start"},
+	{Name: "volatile.base_image", Type: config.String, Doc: "Fingerprint of the image"},
+	{Name: "volatile.cloud-init.instance-id", Type: config.String, Validate: isUUID, Doc: "Instance ID as cloud-init sees it"},
+	{Name: "volatile.idmap.base", Type: config.String, Doc: "First ID of the map"},
+	{Name: "volatile.idmap.current", Type: config.String, Doc: "ID map in use"},
+	{Name: "volatile.idmap.next", Type: config.String, Doc: "ID map of the next start"},
+	{Name: "volatile.last_state.idmap", Type: config.String, Doc: "ID map the files on disk are shifted to"},
+	{Name: "volatile.last_state.power", Type: config.String, Doc: "Power state when the daemon last looked"},
+	{Name: "volatile.uuid", Type: config.String, Validate: isUUID, Doc: "Unique ID of the instance"},
+	{Name: "volatile.*.apply_quota", Type: config.String, Doc: "Quota to apply at the next start"},
+	{Name: "volatile.*.host_name", Type: config.String, Doc: "Network device on the host"},
+	{Name: "volatile.*.hwaddr", Type: config.String, Doc: "Generated MAC address"},
+	{Name: "volatile.*.name", Type: config.String, Doc: "Network device inside"},
+	{Name: "volatile.*.last_state.created", Type: config.String, Doc: "Whether the network device was created by the daemon"},
+	{Name: "volatile.*.last_state.mtu", Type: config.String, Doc: "MTU to go back to"},
+	{Name: "volatile.*.last_state.hwaddr", Type: config.String, Doc: "MAC address to go back to"},
+}
+
+func isUUID(v string) error {
+	if _, err := uuid.Parse(v); err != nil {
+		return fmt.Errorf("Invalid UUID")
+	}
+	return nil
+}
+
+func isExpiry(v string) error {
+	_, err := parseExpiry(v)
+	return err
+}
+
+func yamlMapping(v string) error {
+	var m map[string]any
+	return yaml.Unmarshal([]byte(v), &m)
+}
+
+var moduleName = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_]*$`)
+
+func kernelModules(v string) error {
+	for _, m := range strings.Split(v, ",") {
+		if m = strings.TrimSpace(m); m != "" && !moduleName.MatchString(m) {
+			return fmt.Errorf("Invalid kernel module name %q", m)
+		}
+	}
+	return nil
+}
+
+var rlimitValue = regexp.MustCompile(`^([0-9]+|unlimited)(:([0-9]+|unlimited))?$`)
+
+func rlimit(v string) error {
+	if !rlimitValue.MatchString(v) {
+		return fmt.Errorf("Invalid kernel limit %q: must be a number or unlimited, or soft:hard", v)
+	}
+	return nil
+}
+
+var cpuLimitValue = regexp.MustCompile(`^[0-9]+((,[0-9]+)|(-[0-9]+))*$`)
+
+func cpuLimit(v string) error {
+	if !cpuLimitValue.MatchString(v) {
+		return fmt.Errorf("Invalid CPU limit syntax")
+	}
+	_, err := parseCPUs(v)
+	return err
+}
+
+func cpuAllowance(v string) error {
+	_, _, err := parseAllowance(v)
+	return err
+}
+
+// rawLXC refuses lines that are none, and keys that would take the instance out of the daemon's hands.
+func rawLXC(v string) error {
+	for _, line := range strings.Split(v, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, _, ok := strings.Cut(line, "=")
+		if !ok {
+			return fmt.Errorf("Invalid raw.lxc line: %s", line)
+		}
+		key = strings.ToLower(strings.TrimSpace(key))
+		switch {
+		case key == "lxc.ephemeral", key == "lxc.logfile", key == "lxc.log.file", key == "lxc.syslog", key == "lxc.log.syslog":
+			return fmt.Errorf("Setting %s is not allowed", key)
+		case strings.HasPrefix(key, "lxc.network."), strings.HasPrefix(key, "lxc.net.") && !interfaceAddress.MatchString(key):
+			return fmt.Errorf("Only interface-specific ipv4/ipv6 lxc.net. keys are allowed")
+		}
+	}
+	return nil
+}
+
+var interfaceAddress = regexp.MustCompile(`^lxc\.net\.[0-9]+\.ipv[46]($|\.)`)
+
+func rawIDMap(v string) error {
+	_, err := idmap.ParseRaw(v)
+	return err
+}

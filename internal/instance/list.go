@@ -1,0 +1,232 @@
+package instance
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Get returns an instance and its revision.
+func (s *Service) Get(_ context.Context, project, name string) (*api.Instance, store.Revision, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.show(row.Value), row.Revision, nil
+}
+
+// GetFull returns an instance with its state and snapshots.
+func (s *Service) GetFull(ctx context.Context, project, name string) (*api.InstanceFull, store.Revision, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	full := s.showFull(ctx, row.Value)
+	return &full, row.Revision, nil
+}
+
+// Exists tells whether there is an instance of that name.
+func (s *Service) Exists(project, name string) bool {
+	_, ok := s.instances.Get(project, name)
+	return ok
+}
+
+// List returns the instances of a project, or with "" those of all, by project and name. keep chooses.
+func (s *Service) List(_ context.Context, project string, keep func(*api.Instance) bool) []*api.Instance {
+	var list []*api.Instance
+	for _, i := range s.rows(project) {
+		if one := s.show(i); keep == nil || keep(one) {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// atOnce bounds how many live states are read side by side.
+const atOnce = 8
+
+// ListFull is List with the live state and the snapshots of each.
+func (s *Service) ListFull(ctx context.Context, project string, keep func(*api.InstanceFull) bool) []*api.InstanceFull {
+	rows := s.rows(project)
+	list := make([]*api.InstanceFull, len(rows))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for n, i := range rows {
+		if !s.running(i) { // no need of a goroutine, nor of the disk
+			full := s.showFull(ctx, i)
+			list[n] = &full
+			continue
+		}
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wg.Done()
+			defer func() { <-slots }()
+			full := s.showFull(ctx, i)
+			list[n] = &full
+		}()
+	}
+	wg.Wait()
+	if keep == nil {
+		return list
+	}
+	return slices.DeleteFunc(list, func(i *api.InstanceFull) bool { return !keep(i) })
+}
+
+func (s *Service) rows(project string) []*Instance {
+	var found []store.Row[Instance]
+	if project == "" {
+		found = s.instances.List()
+	} else {
+		found = s.instances.List(project)
+	}
+	list := make([]*Instance, len(found))
+	for n, row := range found {
+		list[n] = row.Value
+	}
+	return list
+}
+
+// show is an instance as the API gives it.
+func (s *Service) show(i *Instance) *api.Instance {
+	status := s.Runtime.Status(i.id())
+	c, devices := expand(s.Profiles, i.Project, &i.Body)
+	return &api.Instance{
+		InstancePut: api.InstancePut{
+			Architecture: i.Architecture,
+			Config:       maps.Clone(i.Config),
+			Devices:      fromDevices(i.Devices),
+			Ephemeral:    i.Ephemeral,
+			Profiles:     list(i.Profiles),
+			Stateful:     i.Stateful,
+			Description:  i.Description,
+		},
+		CreatedAt:       i.CreatedAt,
+		ExpandedConfig:  c,
+		ExpandedDevices: fromDevices(devices),
+		Name:            i.Name,
+		Status:          status.String(),
+		StatusCode:      status,
+		LastUsedAt:      i.LastUsedAt,
+		Location:        "none",
+		Type:            string(i.Type),
+		Project:         i.Project,
+	}
+}
+
+// list is a copy that is never null on the wire.
+func list(v []string) []string { return append([]string{}, v...) }
+
+func (s *Service) showFull(ctx context.Context, i *Instance) api.InstanceFull {
+	full := api.InstanceFull{Instance: *s.show(i), State: s.state(ctx, i)}
+	for _, row := range s.sortedSnapshots(i.Project, i.Name) {
+		full.Snapshots = append(full.Snapshots, s.showSnapshot(i.Project, row))
+	}
+	return full
+}
+
+// State returns the live state of an instance.
+func (s *Service) State(ctx context.Context, project, name string) (*api.InstanceState, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.state(ctx, row.Value), nil
+}
+
+func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
+	status := s.Runtime.Status(i.id())
+	stopped := &api.InstanceState{Status: status.String(), StatusCode: status, Disk: map[string]api.InstanceStateDisk{}}
+	if status == api.Stopped {
+		return stopped
+	}
+	hostNames := map[string]string{}
+	e := s.effectiveOf(i)
+	for name, cfg := range e.Devices {
+		if cfg["type"] != "nic" {
+			continue
+		}
+		v := deviceVolatile(i.Config, name)
+		inside := first(cfg["name"], v["name"], name)
+		if host := first(cfg["host_name"], v["host_name"]); host != "" {
+			hostNames[inside] = host
+		}
+	}
+	state, err := s.Runtime.State(ctx, i.id(), hostNames)
+	if err != nil || state == nil {
+		s.Log.Debug("live state", "instance", i.Name, "err", err)
+		return stopped
+	}
+	if state.Disk == nil {
+		state.Disk = map[string]api.InstanceStateDisk{}
+	}
+	if usage, err := s.Volumes.Usage(ctx, i.volume()); err == nil && usage >= 0 && e.Root != "" {
+		state.Disk[e.Root] = api.InstanceStateDisk{Usage: usage}
+	}
+	return state
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// Snapshots lists the snapshots of an instance, oldest first.
+func (s *Service) Snapshots(_ context.Context, project, name string) ([]api.InstanceSnapshot, error) {
+	if _, err := s.get(project, name); err != nil {
+		return nil, err
+	}
+	list := []api.InstanceSnapshot{}
+	for _, row := range s.sortedSnapshots(project, name) {
+		list = append(list, s.showSnapshot(project, row))
+	}
+	return list, nil
+}
+
+// Snapshot returns one snapshot and its revision.
+func (s *Service) Snapshot(_ context.Context, project, name, snapshot string) (*api.InstanceSnapshot, store.Revision, error) {
+	if _, err := s.get(project, name); err != nil {
+		return nil, 0, err
+	}
+	row, err := s.getSnapshot(project, name, snapshot)
+	if err != nil {
+		return nil, 0, err
+	}
+	one := s.showSnapshot(project, row)
+	return &one, row.Revision, nil
+}
+
+func (s *Service) sortedSnapshots(project, name string) []store.Row[Snapshot] {
+	rows := s.snapshots.List(project, name)
+	sort.SliceStable(rows, func(a, b int) bool { return rows[a].Value.CreatedAt.Before(rows[b].Value.CreatedAt) })
+	return rows
+}
+
+func (s *Service) showSnapshot(project string, row store.Row[Snapshot]) api.InstanceSnapshot {
+	snap := row.Value
+	c, devices := expand(s.Profiles, project, &snap.Body)
+	return api.InstanceSnapshot{
+		InstanceSnapshotPut: api.InstanceSnapshotPut{ExpiresAt: snap.ExpiresAt},
+		Architecture:        snap.Architecture,
+		Config:              maps.Clone(snap.Config),
+		CreatedAt:           snap.CreatedAt,
+		Devices:             fromDevices(snap.Devices),
+		Ephemeral:           snap.Ephemeral,
+		ExpandedConfig:      c,
+		ExpandedDevices:     fromDevices(devices),
+		LastUsedAt:          snap.LastUsedAt,
+		Name:                row.Path[2],
+		Profiles:            list(snap.Profiles),
+		Stateful:            snap.Stateful,
+		Size:                -1,
+	}
+}

@@ -1,0 +1,138 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+var (
+	moveBegun  = fault.New("instance.move.begun")
+	moveCopied = fault.New("instance.move.copied")
+	moveKept   = fault.New("instance.move.kept")
+)
+
+// moveTask checks a move to another pool, perhaps under another name, and returns the work.
+func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost) (*operation.Task, error) {
+	if req.Name == "" {
+		req.Name = i.Name
+	}
+	if req.Name != i.Name {
+		if err := s.checkNewName(i.Project, req.Name); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.Volumes.CheckPool(req.Pool); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Migrating instance",
+		Resources:   map[string][]string{"instances": {url(i.Name)}},
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			if req.Pool == i.Pool {
+				if req.Name == i.Name {
+					return api.BadRequest("Instance is on storage pool %q already", req.Pool)
+				}
+				return s.rename(ctx, i.Project, i.Name, req.Name)
+			}
+			if err := s.movePool(ctx, i.Project, i.Name, req.Pool); err != nil {
+				return err
+			}
+			if req.Name == i.Name {
+				return nil
+			}
+			return s.rename(ctx, i.Project, i.Name, req.Name)
+		},
+	}, nil
+}
+
+// movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
+func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
+	l, err := s.locks.acquire(ctx, id(project, name), "move", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	old := row.Value
+	if s.running(old) {
+		return api.BadRequest("Instance must be stopped to be moved between storage pools")
+	}
+	e := s.effectiveOf(old)
+	next := old.clone()
+	next.Pool = pool
+	root := maps.Clone(e.Devices[e.Root])
+	root["pool"] = pool
+	next.Devices[e.Root] = root
+	if _, err := s.check(ctx, next, next); err != nil {
+		return err
+	}
+	snapshots := s.snapshots.List(project, name)
+	c := change{Project: project, Name: name, Pool: old.Pool, NewPool: pool}
+	entry, err := s.Journal.Begin(ctx, kindMove, c)
+	if err != nil {
+		return err
+	}
+	settle := func(cause error) error {
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		err := s.settleMove(ctx, c)
+		if err == nil {
+			err = entry.Close(ctx)
+		}
+		return errors.Join(cause, err)
+	}
+	if err := moveBegun.Hit(); err != nil {
+		return settle(err)
+	}
+	if err := s.Volumes.Copy(ctx, next.volume(), old.volume()); err != nil {
+		return settle(err)
+	}
+	var ops []store.Op
+	for _, snap := range snapshots {
+		n := snap.Path[2]
+		if err := s.Volumes.Copy(ctx, next.snapshotVolume(n), old.snapshotVolume(n)); err != nil {
+			return settle(err)
+		}
+		ops = append(ops, s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), nil))
+	}
+	if err := moveCopied.Hit(); err != nil {
+		return settle(err)
+	}
+	ops = append(ops, s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), nil), s.instances.Replace(row, next))
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return settle(err)
+	}
+	if err := moveKept.Hit(); err != nil {
+		return settle(err)
+	}
+	return settle(nil)
+}
+
+// settleMove removes the volumes of whichever pool the record does not name, and sets the links right.
+func (s *Service) settleMove(ctx context.Context, c change) error {
+	row, ok := s.instances.Get(c.Project, c.Name)
+	if !ok {
+		return nil
+	}
+	stale := row.Value.clone()
+	stale.Pool = c.NewPool
+	if row.Value.Pool == c.NewPool {
+		stale.Pool = c.Pool
+	}
+	if err := s.Volumes.Delete(ctx, stale.volume()); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	if err := s.linkInstance(row.Value); err != nil {
+		return err
+	}
+	return s.linkSnapshots(row.Value, len(s.snapshots.List(c.Project, c.Name)) > 0)
+}

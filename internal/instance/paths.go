@@ -1,0 +1,73 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// linkInstance makes containers/<id> point at the volume, as people and scripts expect. Idempotent.
+func (s *Service) linkInstance(i *Instance) error {
+	return link(s.Volumes.Path(i.volume()), filepath.Join(s.Root, "containers", i.id()))
+}
+
+// linkSnapshots makes snapshots/<id> point at the folder of the instance's snapshots, or removes it when there are
+// none.
+func (s *Service) linkSnapshots(i *Instance, any bool) error {
+	at := filepath.Join(s.Root, "snapshots", i.id())
+	if !any {
+		return unlink(at)
+	}
+	return link(filepath.Dir(s.Volumes.Path(i.snapshotVolume("x"))), at)
+}
+
+func (s *Service) unlinkAll(id string) error {
+	return errors.Join(
+		unlink(filepath.Join(s.Root, "containers", id)),
+		unlink(filepath.Join(s.Root, "snapshots", id)),
+		os.RemoveAll(s.devicesPath(id)),
+		os.RemoveAll(s.logPath(id)),
+	)
+}
+
+func (s *Service) devicesPath(id string) string { return filepath.Join(s.Root, "devices", id) }
+
+func (s *Service) logPath(id string) string { return filepath.Join(s.Root, "logs", id) }
+
+func link(target, at string) error {
+	if old, err := os.Readlink(at); err == nil && old == target {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(at), 0o711); err != nil {
+		return err
+	}
+	if err := unlink(at); err != nil {
+		return err
+	}
+	return os.Symlink(target, at)
+}
+
+// unlink removes a symlink and nothing else: a folder in its place is somebody's data.
+func unlink(at string) error {
+	st, err := os.Lstat(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("%s is not a link", at)
+	}
+	return os.Remove(at)
+}
+
+// unlinkNames removes the links under containers and snapshots alone.
+func (s *Service) unlinkNames(id string) error {
+	return errors.Join(
+		unlink(filepath.Join(s.Root, "containers", id)),
+		unlink(filepath.Join(s.Root, "snapshots", id)),
+	)
+}

@@ -1,0 +1,100 @@
+package instance
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+)
+
+// Body is what an instance and its snapshots have in common: everything a user configures.
+type Body struct {
+	Type         api.InstanceType         `json:"type"`
+	Architecture string                   `json:"architecture"`
+	Config       map[string]string        `json:"config"` // own keys and volatile ones, without profiles
+	Devices      map[string]device.Config `json:"devices"`
+	Profiles     []string                 `json:"profiles"`
+	Ephemeral    bool                     `json:"ephemeral,omitempty"`
+	Stateful     bool                     `json:"stateful,omitempty"`
+	Description  string                   `json:"description,omitempty"`
+	CreatedAt    time.Time                `json:"created_at"`
+	LastUsedAt   time.Time                `json:"last_used_at"`
+}
+
+// Instance is an instance as the store keeps it, at /instances/<project>/<name>.
+type Instance struct {
+	Body
+	Project string `json:"project"`
+	Name    string `json:"name"`
+	// Pool is where the root volume is. It is kept here, beside the root device, so that a profile that goes
+	// wrong can never make an instance lose its volume.
+	Pool string `json:"pool"`
+	// Creating is set until the volume is whole; the journal has an entry for it.
+	Creating bool `json:"creating,omitempty"`
+}
+
+// Snapshot is a snapshot as the store keeps it, at /instance-snapshots/<project>/<instance>/<snapshot>: a table of
+// its own, so that a long history does not slow a list of instances down.
+type Snapshot struct {
+	Body
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func (b Body) clone() Body {
+	b.Config = maps.Clone(b.Config)
+	if b.Config == nil {
+		b.Config = map[string]string{}
+	}
+	b.Devices = cloneDevices(b.Devices)
+	b.Profiles = slices.Clone(b.Profiles)
+	return b
+}
+
+func (i *Instance) clone() *Instance {
+	c := *i
+	c.Body = i.Body.clone()
+	return &c
+}
+
+func cloneDevices(devices map[string]device.Config) map[string]device.Config {
+	c := make(map[string]device.Config, len(devices))
+	for name, d := range devices {
+		c[name] = maps.Clone(d)
+	}
+	return c
+}
+
+// toDevices and fromDevices convert between the wire's maps and ours.
+func toDevices(wire map[string]map[string]string) map[string]device.Config {
+	c := make(map[string]device.Config, len(wire))
+	for name, d := range wire {
+		c[name] = maps.Clone(d)
+		if c[name] == nil {
+			c[name] = device.Config{}
+		}
+	}
+	return c
+}
+
+func fromDevices(devices map[string]device.Config) map[string]map[string]string {
+	c := make(map[string]map[string]string, len(devices))
+	for name, d := range devices {
+		c[name] = maps.Clone(d)
+	}
+	return c
+}
+
+// never is the last_used_at of an instance that never ran.
+var never = time.Unix(0, 0).UTC()
+
+// id is the name of an instance on the host: plain in the default project, with the project before it elsewhere.
+func id(project, name string) string {
+	if project == api.ProjectDefault || project == "" {
+		return name
+	}
+	return project + "_" + name
+}
+
+func (i *Instance) id() string { return id(i.Project, i.Name) }

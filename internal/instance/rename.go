@@ -1,0 +1,167 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+var (
+	renameBegun  = fault.New("instance.rename.begun")
+	renameVolume = fault.New("instance.rename.volume")
+	renameLinks  = fault.New("instance.rename.links")
+)
+
+// Post renames an instance or moves it to another pool, and returns the work.
+func (s *Service) Post(ctx context.Context, project, name string, req api.InstancePost) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	if req.Project != "" && req.Project != project {
+		return nil, api.BadRequest("Moving an instance to another project is not supported by this server")
+	}
+	if req.Migration {
+		if req.Pool == "" || req.Target != nil {
+			return nil, api.NotImplemented("Migration between servers is not supported by this server")
+		}
+		return s.moveTask(ctx, row.Value, req)
+	}
+	if err := s.checkNewName(project, req.Name); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Renaming instance",
+		Resources:   resources(name),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.rename(ctx, project, name, req.Name)
+		},
+	}, nil
+}
+
+func (s *Service) checkNewName(project, name string) error {
+	if _, taken := s.instances.Get(project, name); taken {
+		return api.Conflict("Name %q already in use", name)
+	}
+	return checkName(name)
+}
+
+func (s *Service) rename(ctx context.Context, project, name, newName string) (err error) {
+	l, err := s.locks.acquire(ctx, id(project, name), "rename", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	old := row.Value
+	if s.running(old) {
+		return api.BadRequest("Renaming of running container not allowed")
+	}
+	l2, err := s.locks.acquire(ctx, id(project, newName), "rename", false)
+	if err != nil {
+		return err
+	}
+	defer l2.release()
+	if err := s.checkNewName(project, newName); err != nil {
+		return err
+	}
+	next := old.clone()
+	next.Name = newName
+	next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
+	next.Config["volatile.apply_template"] = "rename"
+	if old.Config["volatile.apply_template"] == "create" {
+		// A first start is still to come, and that says more.
+		next.Config["volatile.apply_template"] = "create"
+	}
+
+	c := change{Project: project, Name: name, Pool: old.Pool, NewName: newName}
+	entry, err := s.Journal.Begin(ctx, kindRename, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		undo := s.undoRename(ctx, c)
+		if undo == nil {
+			undo = entry.Close(ctx)
+		}
+		err = errors.Join(err, undo)
+	}()
+	if err := renameBegun.Hit(); err != nil {
+		return err
+	}
+	if err := s.Volumes.Rename(ctx, old.volume(), next.volume()); err != nil {
+		return fmt.Errorf("Rename instance: %w", err)
+	}
+	if err := renameVolume.Hit(); err != nil {
+		return err
+	}
+	snapshots := s.snapshots.List(project, name)
+	if err := s.relink(old, next, len(snapshots) > 0); err != nil {
+		return err
+	}
+	if err := renameLinks.Hit(); err != nil {
+		return err
+	}
+	s.forgetDevices(ctx, old)
+	ops := []store.Op{entry.Done(), s.instances.Remove(project, name), s.instances.Create(next, project, newName),
+		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), nil)}
+	for _, snap := range snapshots {
+		n := snap.Path[2]
+		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(snap.Value, project, newName, n),
+			s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), nil))
+	}
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-renamed", url(newName), map[string]any{"old_name": name})
+	return nil
+}
+
+// relink moves the links and logs of an instance to its new name.
+func (s *Service) relink(old, next *Instance, snapshots bool) error {
+	if err := s.unlinkNames(old.id()); err != nil {
+		return err
+	}
+	if err := s.linkInstance(next); err != nil {
+		return err
+	}
+	if err := s.linkSnapshots(next, snapshots); err != nil {
+		return err
+	}
+	err := os.Rename(s.logPath(old.id()), s.logPath(next.id()))
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// undoRename gives everything its old name back.
+func (s *Service) undoRename(ctx context.Context, c change) error {
+	row, ok := s.instances.Get(c.Project, c.Name)
+	if !ok { // the last commit went through
+		return nil
+	}
+	old := row.Value
+	next := old.clone()
+	next.Name = c.NewName
+	if err := s.Volumes.Rename(ctx, next.volume(), old.volume()); err != nil {
+		return err
+	}
+	return s.relink(next, old, len(s.snapshots.List(c.Project, c.Name)) > 0)
+}

@@ -1,0 +1,132 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+)
+
+// run is one run of an instance, from its start to its end.
+type run struct {
+	project, name, id string
+	release           func() error // of the root volume
+	devices           map[string]device.Config
+
+	once sync.Once
+	done chan struct{} // closed when everything is cleaned up
+}
+
+// runs are the instances that run, by ID.
+type runs struct {
+	mu   sync.Mutex
+	list map[string]*run
+}
+
+func (r *runs) set(one *run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.list == nil {
+		r.list = map[string]*run{}
+	}
+	r.list[one.id] = one
+}
+
+func (r *runs) get(id string) *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list[id]
+}
+
+func (r *runs) drop(one *run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.list[one.id] == one {
+		delete(r.list, one.id)
+	}
+}
+
+// watch enters a run and has its end noticed, whoever brings it about.
+func (s *Service) watch(r *run) {
+	s.runs.set(r)
+	s.Runtime.Watch(r.id, func() {
+		s.tasks.Add(1)
+		go func() {
+			defer s.tasks.Done()
+			s.exited(r)
+		}()
+	})
+}
+
+// exited cleans up after an instance that ended by itself. A stop that we asked for cleans up in its own course, with
+// the lock held: then there is nothing left to do here.
+func (s *Service) exited(r *run) {
+	l, err := s.locks.acquireForever(s.background, r.id, "exit")
+	if err != nil {
+		return // the daemon ends; the next one finds out
+	}
+	defer l.release()
+	s.finish(s.background, r, "instance-shutdown", true)
+}
+
+// finish cleans up after a run, once, with the instance's lock held. action is the event to publish, "" for none;
+// last tells that the instance is not about to be started again, so that an ephemeral one goes.
+func (s *Service) finish(ctx context.Context, r *run, action string, last bool) {
+	r.once.Do(func() {
+		defer close(r.done)
+		defer s.runs.drop(r)
+		work, cancel := detached(ctx)
+		defer cancel()
+		i, err := s.settle(work, r)
+		if err != nil {
+			s.Log.Error("clean-up after an instance", "instance", r.name, "project", r.project, "err", err)
+		}
+		if action != "" {
+			s.publish(ctx, r.project, action, url(r.name), nil)
+		}
+		if i != nil && i.Ephemeral && last {
+			if err := s.remove(work, i); err != nil {
+				s.Log.Error("removal of an ephemeral instance", "instance", r.name, "project", r.project, "err", err)
+			}
+		}
+	})
+}
+
+// settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped.
+func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
+	err := s.Runtime.Cleanup(ctx, r.id)
+	row, gone := s.get(r.project, r.name)
+	if gone != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.devicesPath(r.id)))
+	}
+	i := row.Value
+	if hitErr := stopGone.Hit(); hitErr != nil {
+		err = errors.Join(err, hitErr)
+	}
+	volatile := s.stopDevices(ctx, i, r.devices)
+	if r.release != nil {
+		err = errors.Join(err, r.release())
+	}
+	if hitErr := stopDevices.Hit(); hitErr != nil {
+		err = errors.Join(err, hitErr)
+	}
+	err = errors.Join(err, s.modify(ctx, r.project, r.name, func(i *Instance) error {
+		i.Config["volatile.last_state.power"] = powerStopped
+		for name, changes := range volatile {
+			setDeviceVolatile(i.Config, name, changes)
+		}
+		return nil
+	}))
+	if hitErr := stopKept.Hit(); hitErr != nil {
+		err = errors.Join(err, hitErr)
+	}
+	err = errors.Join(err, os.RemoveAll(s.devicesPath(r.id)))
+	s.rebalance(ctx, i)
+	return i, err
+}
+
+// running tells whether an instance has processes.
+func (s *Service) running(i *Instance) bool { return s.Runtime.Status(i.id()) != api.Stopped }

@@ -1,0 +1,154 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Deps is what the service stands on.
+type Deps struct {
+	Root     string // the daemon's folder
+	Store    *store.Store
+	Journal  *journal.Journal
+	Volumes  Volumes
+	Images   Images
+	Profiles Profiles
+	Runtime  Runtime
+	Events   event.Publisher
+	// Modules are the device modules by type: "disk", "nic", "none", …
+	Modules map[string]device.Module
+	Host    Host
+	Log     *slog.Logger
+}
+
+// Service is the use-cases of instances.
+type Service struct {
+	Deps
+	instances *store.Table[Instance]
+	snapshots *store.Table[Snapshot]
+	locks     locks
+	runs      runs
+
+	// background is ended by Close; what goes on after a request (autostart, exits) runs under it.
+	background context.Context
+	end        context.CancelFunc
+	tasks      sync.WaitGroup
+}
+
+// New makes the service and registers its journal handlers. Call it before the store is loaded.
+func New(d Deps) *Service {
+	if d.Log == nil {
+		d.Log = slog.Default()
+	}
+	if d.Events == nil {
+		d.Events = event.Nobody{}
+	}
+	s := &Service{
+		Deps:      d,
+		instances: store.NewTable[Instance](d.Store, "instances"),
+		snapshots: store.NewTable[Snapshot](d.Store, "instance-snapshots"),
+	}
+	s.background, s.end = context.WithCancel(context.Background())
+	s.handleJournal()
+	return s
+}
+
+// Close ends what runs in the background and waits for it. Instances go on.
+func (s *Service) Close() {
+	s.end()
+	s.tasks.Wait()
+}
+
+// errNotFound is what clients see for an instance that does not exist.
+func errNotFound() error { return api.NotFound("Instance not found") }
+
+// get returns the row of an instance.
+func (s *Service) get(project, name string) (store.Row[Instance], error) {
+	row, ok := s.instances.Get(project, name)
+	if !ok {
+		return row, errNotFound()
+	}
+	return row, nil
+}
+
+func (s *Service) getSnapshot(project, name, snapshot string) (store.Row[Snapshot], error) {
+	row, ok := s.snapshots.Get(project, name, snapshot)
+	if !ok {
+		return row, api.NotFound("Failed to fetch snapshot %q of instance %q in project %q: InstanceSnapshot not found",
+			snapshot, name, project)
+	}
+	return row, nil
+}
+
+// modify changes an instance's record under a guard and tries again when someone else wrote it meanwhile.
+// change gets a clone; the extra ops are committed with it.
+func (s *Service) modify(ctx context.Context, project, name string, change func(*Instance) error, with ...store.Op) error {
+	for {
+		row, err := s.get(project, name)
+		if err != nil {
+			return err
+		}
+		next := row.Value.clone()
+		if err := change(next); err != nil {
+			return err
+		}
+		_, err = s.Store.Commit(ctx, append([]store.Op{s.instances.Replace(row, next)}, with...)...)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// volume is the ID of an instance's root volume.
+func (i *Instance) volume() storage.VolumeID {
+	return storage.VolumeID{Pool: i.Pool, Project: i.Project, Type: storage.VolumeContainer, Name: i.Name}
+}
+
+func (i *Instance) snapshotVolume(snapshot string) storage.VolumeID {
+	v := i.volume()
+	v.Snapshot = snapshot
+	return v
+}
+
+func url(name string) string { return "/1.0/instances/" + name }
+
+func snapshotURL(name, snapshot string) string { return url(name) + "/snapshots/" + snapshot }
+
+func (s *Service) publish(ctx context.Context, project, action, source string, details map[string]any) {
+	s.Events.Lifecycle(ctx, project, action, source, details)
+}
+
+// resources names instances the way operations do: containers under both their names.
+func resources(paths ...string) map[string][]string {
+	r := map[string][]string{}
+	for _, p := range paths {
+		r["instances"] = append(r["instances"], "/1.0/instances/"+p)
+		r["containers"] = append(r["containers"], "/1.0/containers/"+p)
+	}
+	return r
+}
+
+// detached is ctx without its end, for undoing and finishing what must not stay half-done; it has a bound of its own.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+}
+
+func defaultProject(p string) string {
+	if p == "" {
+		return api.ProjectDefault
+	}
+	return p
+}
+
+var _ = spec.Spec{}

@@ -1,0 +1,347 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+var (
+	snapBegun  = fault.New("instance.snapshot.create.begun")
+	snapVolume = fault.New("instance.snapshot.create.volume")
+	snapLinked = fault.New("instance.snapshot.create.linked")
+
+	snapDelBegun  = fault.New("instance.snapshot.delete.begun")
+	snapDelVolume = fault.New("instance.snapshot.delete.volume")
+
+	snapRenBegun  = fault.New("instance.snapshot.rename.begun")
+	snapRenVolume = fault.New("instance.snapshot.rename.volume")
+)
+
+// CreateSnapshot checks a request for a snapshot and returns the work.
+func (s *Service) CreateSnapshot(_ context.Context, project, name string, req api.InstanceSnapshotsPost) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	c, _ := expand(s.Profiles, project, &row.Value.Body)
+	if req.Name == "" {
+		if req.Name, err = s.nextSnapshotName(project, name, Keys.Get(c, "snapshots.pattern")); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkSnapshotName(req.Name); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Snapshotting instance",
+		Resources:   resources(name),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.snapshot(ctx, project, name, req, c["snapshots.expiry"])
+		},
+	}, nil
+}
+
+func (s *Service) snapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost, age string) error {
+	l, err := s.locks.acquire(ctx, id(project, name), "snapshot", true)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	i := row.Value
+	if req.Stateful {
+		if !s.running(i) {
+			return api.BadRequest("Unable to create a stateful snapshot. The instance isn't running")
+		}
+		return api.BadRequest("Unable to create a stateful snapshot. This server does not keep the state of running instances")
+	}
+	snap := &Snapshot{Body: i.Body.clone()}
+	snap.CreatedAt = time.Now().UTC()
+	snap.LastUsedAt = time.Time{}
+	switch {
+	case req.ExpiresAt != nil:
+		snap.ExpiresAt = req.ExpiresAt.UTC()
+	case age != "":
+		e, err := parseExpiry(age)
+		if err != nil {
+			return err
+		}
+		snap.ExpiresAt = e.after(snap.CreatedAt)
+	}
+	if err := s.addSnapshot(ctx, i, req.Name, snap, func(ctx context.Context) error {
+		return s.Volumes.Snapshot(ctx, i.snapshotVolume(req.Name))
+	}); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-snapshot-created", snapshotURL(name, req.Name), nil)
+	return nil
+}
+
+// addSnapshot makes a snapshot of an instance whose lock is held; fill makes its volume.
+func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, snap *Snapshot, fill func(context.Context) error) (err error) {
+	if _, exists := s.snapshots.Get(i.Project, i.Name, name); exists {
+		return api.Conflict("Failed creating instance snapshot record %q: Add snapshot info to the database: "+
+			`This "instances_snapshots" entry already exists`, name)
+	}
+	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool, Snapshot: name}
+	entry, err := s.Journal.Begin(ctx, kindSnapshot, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		undo := s.undoSnapshot(ctx, c)
+		if undo == nil {
+			undo = entry.Close(ctx)
+		}
+		err = errors.Join(err, undo)
+	}()
+	if err := snapBegun.Hit(); err != nil {
+		return err
+	}
+	if err := fill(ctx); err != nil {
+		return fmt.Errorf("Create instance snapshot: %w", err)
+	}
+	if err := snapVolume.Hit(); err != nil {
+		return err
+	}
+	if err := s.linkSnapshots(i, true); err != nil {
+		return err
+	}
+	if err := snapLinked.Hit(); err != nil {
+		return err
+	}
+	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Create(snap, i.Project, i.Name, name),
+		s.Volumes.Record(i.snapshotVolume(name), nil))
+	return err
+}
+
+func (s *Service) undoSnapshot(ctx context.Context, c change) error {
+	if _, whole := s.snapshots.Get(c.Project, c.Name, c.Snapshot); whole {
+		return nil
+	}
+	i := c.instance()
+	if err := s.Volumes.Delete(ctx, i.snapshotVolume(c.Snapshot)); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	return s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0)
+}
+
+// DeleteSnapshot returns the work that deletes a snapshot.
+func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot string) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Deleting snapshot",
+		Resources:   resources(name + "/" + snapshot),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			l, err := s.locks.acquire(ctx, row.Value.id(), "snapshot", true)
+			if err != nil {
+				return err
+			}
+			defer l.release()
+			if row, err := s.get(project, name); err != nil {
+				return err
+			} else if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
+				return err
+			}
+			s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
+			return nil
+		},
+	}, nil
+}
+
+func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot string) error {
+	if _, err := s.getSnapshot(i.Project, i.Name, snapshot); err != nil {
+		return err
+	}
+	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool, Snapshot: snapshot}
+	entry, err := s.Journal.Begin(ctx, kindSnapshotDelete, c)
+	if err != nil {
+		return err
+	}
+	if err := snapDelBegun.Hit(); err != nil {
+		return errors.Join(err, entry.Close(ctx))
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return s.finishSnapshotDeleteWith(ctx, c, entry.Done())
+}
+
+func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
+	return s.finishSnapshotDeleteWith(ctx, c)
+}
+
+func (s *Service) finishSnapshotDeleteWith(ctx context.Context, c change, with ...store.Op) error {
+	i := c.instance()
+	if err := s.Volumes.Delete(ctx, i.snapshotVolume(c.Snapshot)); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	if err := snapDelVolume.Hit(); err != nil {
+		return err
+	}
+	ops := append(with, s.snapshots.Remove(c.Project, c.Name, c.Snapshot), s.Volumes.Forget(i.snapshotVolume(c.Snapshot)))
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	return s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0)
+}
+
+// RenameSnapshot returns the work that renames a snapshot.
+func (s *Service) RenameSnapshot(_ context.Context, project, name, snapshot string, req api.InstanceSnapshotPost) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+		return nil, err
+	}
+	if req.Migration {
+		return nil, api.NotImplemented("Migration between servers is not supported by this server")
+	}
+	if _, taken := s.snapshots.Get(project, name, req.Name); taken {
+		return nil, api.Conflict("Name '%s/%s' already in use", name, req.Name)
+	}
+	if err := checkSnapshotName(req.Name); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Renaming snapshot",
+		Resources:   resources(name),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			l, err := s.locks.acquire(ctx, row.Value.id(), "snapshot", true)
+			if err != nil {
+				return err
+			}
+			defer l.release()
+			return s.renameSnapshot(ctx, project, name, snapshot, req.Name)
+		},
+	}, nil
+}
+
+func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, newName string) (err error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	i := row.Value
+	snap, err := s.getSnapshot(project, name, snapshot)
+	if err != nil {
+		return err
+	}
+	c := change{Project: project, Name: name, Pool: i.Pool, Snapshot: snapshot, NewSnap: newName}
+	entry, err := s.Journal.Begin(ctx, kindSnapshotRename, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		undo := s.undoSnapshotRename(ctx, c)
+		if undo == nil {
+			undo = entry.Close(ctx)
+		}
+		err = errors.Join(err, undo)
+	}()
+	if err := snapRenBegun.Hit(); err != nil {
+		return err
+	}
+	if err := s.Volumes.Rename(ctx, i.snapshotVolume(snapshot), i.snapshotVolume(newName)); err != nil {
+		return err
+	}
+	if err := snapRenVolume.Hit(); err != nil {
+		return err
+	}
+	if _, err := s.Store.Commit(ctx, entry.Done(), s.snapshots.Remove(snap.Path...), s.snapshots.Create(snap.Value, project, name, newName),
+		s.Volumes.Forget(i.snapshotVolume(snapshot)), s.Volumes.Record(i.snapshotVolume(newName), nil)); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(name, newName), map[string]any{"old_name": snapshot})
+	return nil
+}
+
+func (s *Service) undoSnapshotRename(ctx context.Context, c change) error {
+	if _, ok := s.snapshots.Get(c.Project, c.Name, c.Snapshot); !ok {
+		return nil
+	}
+	i := c.instance()
+	return s.Volumes.Rename(ctx, i.snapshotVolume(c.NewSnap), i.snapshotVolume(c.Snapshot))
+}
+
+// UpdateSnapshot changes what can be changed of a snapshot: when it expires.
+func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot string, req api.InstanceSnapshotPut) (*operation.Task, error) {
+	if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Updating snapshot",
+		Resources:   resources(name + "/" + snapshot),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			row, err := s.getSnapshot(project, name, snapshot)
+			if err != nil {
+				return err
+			}
+			next := *row.Value
+			next.ExpiresAt = req.ExpiresAt.UTC()
+			if _, err := s.Store.Commit(ctx, s.snapshots.Replace(row, &next)); err != nil {
+				return err
+			}
+			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(name, snapshot), nil)
+			return nil
+		},
+	}, nil
+}
+
+// nextSnapshotName fills a pattern: "%d" becomes one more than the highest number at its place among the snapshots.
+func (s *Service) nextSnapshotName(project, name, pattern string) (string, error) {
+	pattern, err := renderPattern(pattern, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if strings.Count(pattern, "%") > strings.Count(pattern, "%d") || strings.Count(pattern, "%d") > 1 {
+		return "", api.BadRequest("Snapshot pattern may contain '%%d' only once")
+	}
+	if !strings.Contains(pattern, "%d") {
+		if _, taken := s.snapshots.Get(project, name, pattern); !taken {
+			return pattern, nil
+		}
+		pattern += "-%d"
+	}
+	before, after, _ := strings.Cut(pattern, "%d")
+	number := regexp.MustCompile("^" + regexp.QuoteMeta(before) + "([0-9]{1,9})" + regexp.QuoteMeta(after) + "$")
+	next := 0
+	for _, row := range s.snapshots.List(project, name) {
+		if m := number.FindStringSubmatch(row.Path[2]); m != nil {
+			n, err := strconv.Atoi(m[1])
+			if err == nil && n >= next {
+				next = n + 1
+			}
+		}
+	}
+	return before + strconv.Itoa(next) + after, nil
+}

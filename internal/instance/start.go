@@ -1,0 +1,197 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/idmap"
+)
+
+var (
+	startMarked  = fault.New("instance.start.marked")
+	startDevices = fault.New("instance.start.devices")
+	startKept    = fault.New("instance.start.kept")
+	startRunning = fault.New("instance.start.running")
+)
+
+// start runs an instance whose lock is held.
+//
+// It needs no journal entry. The folder devices/<id> marks, from before the first effect on, that the host may hold
+// something of the instance; the one commit says that it runs, before it does. What a killed daemon leaves is thus
+// either a mark without a running instance, which settle cleans up, or a running instance that is known.
+func (s *Service) start(ctx context.Context, i *Instance) (err error) {
+	if i.Creating {
+		return api.BadRequest("Instance is not ready")
+	}
+	if s.Runtime.Status(i.id()) != api.Stopped {
+		return api.BadRequest("The instance is already running")
+	}
+	eff, err := s.check(ctx, i, i)
+	if err != nil {
+		return err
+	}
+	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: eff.Devices}
+	if err := s.mark(i); err != nil {
+		return err
+	}
+	before := i.Config["volatile.last_state.power"]
+	kept := false
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.undoStart(ctx, i, r, kept, before))
+		}
+	}()
+	if err := startMarked.Hit(); err != nil {
+		return err
+	}
+	if r.release, err = s.Volumes.Mount(ctx, i.volume()); err != nil {
+		return err
+	}
+	if err := s.applyPendingQuota(ctx, i); err != nil {
+		return err
+	}
+	next := i.clone()
+	setIDMap(next.Config, eff)
+	contributions, err := s.startDevices(ctx, next, eff)
+	if err != nil {
+		return err
+	}
+	if err := startDevices.Hit(); err != nil {
+		return err
+	}
+	if err := s.applyTemplates(next, eff, "start"); err != nil {
+		return err
+	}
+	sp, err := Plan(PlanInput{
+		Instance:      next,
+		Config:        eff.Config,
+		RootPath:      filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
+		RootReadOnly:  config.IsTrue(eff.Devices[eff.Root]["readonly"]),
+		Idmapped:      s.Host.Unshifted == nil || s.Host.Unshifted(i.Pool),
+		IDMap:         eff.IDMap,
+		Contributions: contributions,
+		CPUs:          s.cpus(i, eff.Config),
+		Host:          s.Host,
+	})
+	if err != nil {
+		return err
+	}
+	delete(next.Config, "volatile.apply_template")
+	next.Config["volatile.idmap.current"] = idmap.Encode(eff.IDMap)
+	next.Config["volatile.last_state.power"] = powerRunning
+	next.LastUsedAt = time.Now().UTC()
+	kept = true
+	if err := s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
+		stored.Config, stored.LastUsedAt = next.Config, next.LastUsedAt
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := startKept.Hit(); err != nil {
+		return err
+	}
+	if _, err := s.Runtime.Start(ctx, sp); err != nil {
+		return err
+	}
+	if err := startRunning.Hit(); err != nil {
+		return err
+	}
+	s.watch(r)
+	s.rebalance(ctx, i)
+	return nil
+}
+
+// Values of volatile.last_state.power.
+const (
+	powerRunning = "RUNNING"
+	powerStopped = "STOPPED"
+)
+
+// mark makes the folders that a run needs.
+func (s *Service) mark(i *Instance) error {
+	if err := os.MkdirAll(s.logPath(i.id()), 0o700); err != nil {
+		return err
+	}
+	return os.MkdirAll(s.devicesPath(i.id()), 0o711)
+}
+
+// undoStart takes away what a failed start has made; kept tells that the record may say it runs.
+func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool, power string) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	err := s.Runtime.Cleanup(ctx, i.id())
+	volatile := s.stopDevices(ctx, i, r.devices)
+	if r.release != nil {
+		err = errors.Join(err, r.release())
+	}
+	if kept {
+		err = errors.Join(err, s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
+			stored.LastUsedAt = i.LastUsedAt
+			if power == "" || power == powerRunning {
+				power = powerStopped
+			}
+			stored.Config["volatile.last_state.power"] = power
+			if t := i.Config["volatile.apply_template"]; t != "" {
+				stored.Config["volatile.apply_template"] = t
+			}
+			for name, changes := range volatile {
+				setDeviceVolatile(stored.Config, name, changes)
+			}
+			return nil
+		}))
+	}
+	return errors.Join(err, os.RemoveAll(s.devicesPath(i.id())))
+}
+
+// startDevices prepares the host's side of all devices and notes their volatile keys in i. On error those that were
+// started are left to stopDevices.
+func (s *Service) startDevices(ctx context.Context, i *Instance, e *effective) ([]device.Contribution, error) {
+	in := s.deviceInstance(i, e)
+	var all []device.Contribution
+	for _, name := range sortedNames(e.Devices) {
+		cfg := e.Devices[name]
+		if isRoot(cfg) {
+			continue
+		}
+		c, err := s.Modules[cfg["type"]].Start(ctx, in, name, cfg, deviceVolatile(i.Config, name))
+		if err != nil {
+			return nil, fmt.Errorf("Failed to start device %q: %w", name, err)
+		}
+		setDeviceVolatile(i.Config, name, c.Volatile)
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// stopDevices undoes the host's side of devices, the last first, whether they were started or not. It goes on after
+// errors: nothing may stay behind because something else did. It returns the volatile keys to change.
+func (s *Service) stopDevices(ctx context.Context, i *Instance, devices map[string]device.Config) map[string]map[string]string {
+	c, all := expand(s.Profiles, i.Project, &i.Body)
+	in := s.deviceInstance(i, &effective{Config: c, Devices: all})
+	if m, err := idmap.Decode(i.Config["volatile.idmap.current"]); err == nil {
+		in.IDMap = m
+	}
+	volatile := map[string]map[string]string{}
+	names := sortedNames(devices)
+	for n := len(names) - 1; n >= 0; n-- {
+		name, cfg := names[n], devices[names[n]]
+		m, ok := s.Modules[cfg["type"]]
+		if !ok || isRoot(cfg) {
+			continue
+		}
+		changes, err := m.Stop(ctx, in, name, cfg, deviceVolatile(i.Config, name))
+		if err != nil {
+			s.Log.Error("Failed to stop device", "instance", i.Name, "device", name, "err", err)
+		}
+		volatile[name] = changes
+	}
+	return volatile
+}

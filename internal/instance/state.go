@@ -1,0 +1,151 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// SetState checks a change of an instance's power state and returns the work.
+func (s *Service) SetState(_ context.Context, project, name string, req api.InstanceStatePut) (*operation.Task, error) {
+	if _, err := s.get(project, name); err != nil {
+		return nil, err
+	}
+	act, description, err := s.action(req)
+	if err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: description,
+		Resources:   map[string][]string{"instances": {url(name)}},
+		Bound:       stateBound(req),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return act(ctx, project, name)
+		},
+	}, nil
+}
+
+// stateBound is longer than any stop that somebody may sensibly wait for.
+func stateBound(req api.InstanceStatePut) time.Duration {
+	return time.Duration(max(req.Timeout, 0))*time.Second + 24*time.Hour
+}
+
+// action finds what a request asks for.
+func (s *Service) action(req api.InstanceStatePut) (func(ctx context.Context, project, name string) error, string, error) {
+	if req.Stateful {
+		return nil, "", api.BadRequest("Stateful start and stop are not supported by this server")
+	}
+	timeout := time.Duration(req.Timeout) * time.Second
+	switch req.Action {
+	case "start":
+		return s.doStart, "Starting instance", nil
+	case "stop":
+		return func(ctx context.Context, project, name string) error {
+			return s.stop(ctx, project, name, req.Force, timeout)
+		}, "Stopping instance", nil
+	case "restart":
+		return func(ctx context.Context, project, name string) error {
+			return s.restart(ctx, project, name, req.Force, timeout)
+		}, "Restarting instance", nil
+	case "freeze":
+		return s.freeze, "Freezing instance", nil
+	case "unfreeze":
+		return s.unfreeze, "Unfreezing instance", nil
+	}
+	return nil, "", api.BadRequest("Unknown action: '%s'", req.Action)
+}
+
+// doStart starts an instance for a request.
+func (s *Service) doStart(ctx context.Context, project, name string) error {
+	return s.startWith(ctx, project, name, "instance-started")
+}
+
+func (s *Service) startWith(ctx context.Context, project, name, event string) error {
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	if s.running(row.Value) && s.locks.holder(row.Value.id()) == nil {
+		return api.BadRequest("The instance is already running")
+	}
+	l, err := s.locks.acquire(ctx, row.Value.id(), "start", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	if row, err = s.get(project, name); err != nil { // it may have changed while we waited
+		return err
+	}
+	if err := s.start(ctx, row.Value); err != nil {
+		return err
+	}
+	s.publish(ctx, project, event, url(name), nil)
+	return nil
+}
+
+func (s *Service) restart(ctx context.Context, project, name string, force bool, timeout time.Duration) error {
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	if !s.running(row.Value) {
+		return api.BadRequest("The instance is already stopped")
+	}
+	l, err := s.locks.acquire(ctx, row.Value.id(), "restart", false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	if err := s.halt(ctx, row.Value, force, timeout, false); err != nil {
+		return err
+	}
+	if row, err = s.get(project, name); err != nil {
+		return err
+	}
+	if err := s.start(ctx, row.Value); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-restarted", url(name), nil)
+	return nil
+}
+
+func (s *Service) freeze(ctx context.Context, project, name string) error {
+	return s.thaw(ctx, project, name, "freeze", api.Running, "The container is already frozen", s.Runtime.Freeze, "instance-paused")
+}
+
+func (s *Service) unfreeze(ctx context.Context, project, name string) error {
+	return s.thaw(ctx, project, name, "unfreeze", api.Frozen, "The container is already running", s.Runtime.Thaw, "instance-resumed")
+}
+
+// thaw freezes or thaws an instance that must be in state from.
+func (s *Service) thaw(ctx context.Context, project, name, action string, from api.StatusCode, already string,
+	do func(context.Context, string) error, event string,
+) error {
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	id := row.Value.id()
+	if s.Runtime.Status(id) == api.Stopped {
+		return api.BadRequest("The container isn't running")
+	}
+	l, err := s.locks.acquire(ctx, id, action, false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	switch s.Runtime.Status(id) {
+	case from:
+	case api.Stopped:
+		return api.BadRequest("The container isn't running")
+	default:
+		return api.BadRequest("%s", already)
+	}
+	if err := do(ctx, id); err != nil {
+		return err
+	}
+	s.publish(ctx, project, event, url(name), nil)
+	return nil
+}

@@ -1,0 +1,174 @@
+package instance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/template"
+)
+
+func renderPattern(pattern string, now time.Time) (string, error) {
+	name, err := template.Name(pattern, now)
+	if err != nil {
+		return "", api.BadRequest("Invalid snapshots.pattern: %w", err)
+	}
+	return name, nil
+}
+
+// maxMetadata bounds metadata.yaml of an instance, in bytes.
+const maxMetadata = 1 << 20
+
+// readBeneath reads a regular file below root, up to limit bytes. It does not block on a FIFO put there as a trap.
+func readBeneath(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return data, nil
+}
+
+// readMetadata reads metadata.yaml of an instance's volume; an instance without one has empty metadata.
+func readMetadata(volume *os.Root) (*api.ImageMetadata, error) {
+	data, err := readBeneath(volume, "metadata.yaml", maxMetadata)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &api.ImageMetadata{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return image.DecodeMetadata(data)
+}
+
+// applyTemplates renders the templates of a mounted instance: those of the pending trigger (create, copy, rename) and
+// those of every start.
+func (s *Service) applyTemplates(i *Instance, e *effective, trigger string) error {
+	volume, err := os.OpenRoot(s.Volumes.Path(i.volume()))
+	if err != nil {
+		return err
+	}
+	defer volume.Close()
+	meta, err := readMetadata(volume)
+	if err != nil {
+		return fmt.Errorf("Failed to read metadata: %w", err)
+	}
+	if len(meta.Templates) == 0 {
+		return nil
+	}
+	rootfs, err := volume.OpenRoot("rootfs")
+	if err != nil {
+		return err
+	}
+	defer rootfs.Close()
+	targets := make([]string, 0, len(meta.Templates))
+	for target := range meta.Templates {
+		targets = append(targets, target)
+	}
+	sort.Strings(targets)
+	for _, once := range []string{i.Config["volatile.apply_template"], trigger} {
+		if once == "" {
+			continue
+		}
+		for _, target := range targets {
+			t := meta.Templates[target]
+			if !slices.Contains(t.When, once) {
+				continue
+			}
+			if err := s.applyTemplate(volume, rootfs, i, e, once, target, t); err != nil {
+				return fmt.Errorf("Failed applying template for %s: %w", target, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) applyTemplate(volume, rootfs *os.Root, i *Instance, e *effective, trigger, target string, t *api.ImageMetadataTemplate) error {
+	name := strings.TrimPrefix(path.Clean("/"+target), "/")
+	if name == "" {
+		return api.BadRequest("template for %q names no file", target)
+	}
+	if err := checkTemplateName(t.Template); err != nil {
+		return err
+	}
+	_, err := rootfs.Stat(name)
+	if err == nil && t.CreateOnly {
+		return nil
+	}
+	source, err := readBeneath(volume, path.Join("templates", t.Template), template.MaxSource)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := template.Render(&out, source, template.Vars{
+		Trigger: trigger,
+		Path:    target,
+		Instance: map[string]string{
+			"name":         i.Name,
+			"type":         string(i.Type),
+			"architecture": i.Architecture,
+			"privileged":   strconv.FormatBool(config.IsTrue(e.Config["security.privileged"])),
+			"ephemeral":    strconv.FormatBool(i.Ephemeral),
+		},
+		Config:     e.Config,
+		Devices:    fromDevices(e.Devices),
+		Properties: t.Properties,
+	}); err != nil {
+		return err
+	}
+	if err := rootfs.MkdirAll(path.Dir(name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return writeBeneath(rootfs, name, out.Bytes(), 0o644)
+}
+
+// writeBeneath replaces the content of a file below root, or makes it. What is there keeps its owner and mode.
+func writeBeneath(root *os.Root, name string, data []byte, mode fs.FileMode) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, mode)
+	if err != nil {
+		return err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("%s is not a regular file", name), err, f.Close())
+	}
+	if err := f.Truncate(0); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return f.Close()
+}
+
+// checkTemplateName holds a template's file name to one path element.
+func checkTemplateName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return api.BadRequest("Invalid template filename")
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Put replaces what can be changed of an instance, and returns the work.
+func (s *Service) Put(ctx context.Context, project, name string, req api.InstancePut) (*operation.Task, error) {
+	if _, err := s.get(project, name); err != nil {
+		return nil, err
+	}
+	if req.Restore != "" {
+		return s.Restore(ctx, project, name, req.Restore)
+	}
+	return &operation.Task{
+		Description: "Updating instance",
+		Resources:   resources(name),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			return s.update(ctx, project, name, func(i *Instance) error {
+				i.Config = withoutEmpty(req.Config)
+				i.Devices = toDevices(req.Devices)
+				if req.Profiles == nil {
+					req.Profiles = []string{"default"}
+				}
+				i.Profiles = slices.Clone(req.Profiles)
+				i.Ephemeral = req.Ephemeral
+				i.Description = req.Description
+				return s.setArchitecture(i, req.Architecture)
+			})
+		},
+	}, nil
+}
+
+// Patch changes what the request holds: keys of the configuration and whole devices one by one (an empty value
+// removes a key), other fields if has says that the request has them.
+func (s *Service) Patch(ctx context.Context, project, name string, req api.InstancePut, has func(field string) bool) error {
+	if _, err := s.get(project, name); err != nil {
+		return err
+	}
+	return s.update(ctx, project, name, func(i *Instance) error {
+		maps.Copy(i.Config, req.Config)
+		i.Config = withoutEmpty(i.Config)
+		maps.Copy(i.Devices, toDevices(req.Devices))
+		if has("profiles") {
+			i.Profiles = slices.Clone(req.Profiles)
+		}
+		if has("ephemeral") {
+			i.Ephemeral = req.Ephemeral
+		}
+		if has("description") {
+			i.Description = req.Description
+		}
+		if has("architecture") {
+			return s.setArchitecture(i, req.Architecture)
+		}
+		return nil
+	})
+}
+
+func withoutEmpty(c map[string]string) map[string]string {
+	kept := map[string]string{}
+	for k, v := range c {
+		if v != "" {
+			kept[k] = v
+		}
+	}
+	return kept
+}
+
+func (s *Service) setArchitecture(i *Instance, arch string) error {
+	if arch == "" || arch == i.Architecture {
+		return nil
+	}
+	if arch != s.Host.Arch && !compatible(s.Host.Arch, arch) {
+		return api.BadRequest("Architecture isn't supported: %s", arch)
+	}
+	i.Architecture = arch
+	return nil
+}
+
+// update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live.
+func (s *Service) update(ctx context.Context, project, name string, edit func(*Instance) error) error {
+	l, err := s.locks.acquire(ctx, id(project, name), "update", true)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	next := row.Value.clone()
+	if err := edit(next); err != nil {
+		return err
+	}
+	if err := s.replace(ctx, row, next); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-updated", url(name), nil)
+	return nil
+}
+
+// replace checks a new version of an instance and puts it into force.
+func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *Instance) error {
+	old := row.Value
+	for _, key := range []string{"volatile.idmap.base", "volatile.idmap.current", "volatile.idmap.next", "volatile.last_state.idmap"} {
+		if old.Config[key] != "" && next.Config[key] == "" {
+			return api.BadRequest("Volatile idmap keys can't be deleted by the user")
+		}
+	}
+	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
+		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
+	}
+	after, err := s.check(ctx, next, old)
+	if err != nil {
+		return err
+	}
+	before := s.effectiveOf(old)
+	return s.transition(ctx, old, next, before, after, func(ctx context.Context, with ...store.Op) error {
+		return s.modify(ctx, old.Project, old.Name, func(i *Instance) error {
+			*i = *next
+			return nil
+		}, with...)
+	})
+}
+
+// effectiveOf expands an instance as it is kept, without checking it again.
+func (s *Service) effectiveOf(i *Instance) *effective {
+	e := &effective{Pool: i.Pool}
+	e.Config, e.Devices = expand(s.Profiles, i.Project, &i.Body)
+	e.Root, _, _ = rootDevice(e.Devices)
+	return e
+}
+
+// transition carries an instance over from one effective configuration to another: volatile keys, quota, limits and
+// devices. keep writes the new record; it is called once, when all that can fail before it has succeeded.
+func (s *Service) transition(ctx context.Context, old, next *Instance, before, after *effective,
+	keep func(context.Context, ...store.Op) error,
+) error {
+	setIDMap(next.Config, after)
+	if cloudInitChanged(before.Config, after.Config) {
+		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
+	}
+	d := diffDevices(before.Devices, after.Devices)
+	if err := s.deviceDefaults(next, after); err != nil {
+		return err
+	}
+	if size := after.Devices[after.Root]["size"]; size != before.Devices[before.Root]["size"] {
+		if err := s.applyQuota(ctx, next, size); err != nil {
+			return err
+		}
+	}
+	if !s.running(old) {
+		in := s.deviceInstance(old, before)
+		for _, name := range d.gone {
+			s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
+			if _, replaced := after.Devices[name]; !replaced {
+				dropDeviceVolatile(next.Config, name)
+			}
+		}
+		return keep(ctx)
+	}
+	return s.transitionLive(ctx, old, next, before, after, d, keep)
+}
+
+func cloudInitChanged(before, after map[string]string) bool {
+	return slices.ContainsFunc(config.Changed(before, after), func(key string) bool {
+		switch key {
+		case "user.user-data", "user.vendor-data", "user.network-config", "user.meta-data":
+			return true
+		}
+		return strings.HasPrefix(key, "cloud-init.")
+	})
+}
+
+// difference is what has to happen to devices. A changed one is in gone and in added.
+type difference struct {
+	gone, added []string
+	changed     []string // both, those with a change at all
+}
+
+func diffDevices(before, after map[string]device.Config) difference {
+	var d difference
+	for _, name := range sortedNames(before) {
+		now, still := after[name]
+		if still && maps.Equal(before[name], now) {
+			continue
+		}
+		if still && isRoot(before[name]) && isRoot(now) {
+			continue // its quota is not a matter of plugging
+		}
+		d.gone = append(d.gone, name)
+		if still {
+			d.changed = append(d.changed, name)
+		}
+	}
+	for _, name := range sortedNames(after) {
+		was, before := before[name]
+		if !before || slices.Contains(d.gone, name) {
+			if isRoot(after[name]) && isRoot(was) {
+				continue
+			}
+			d.added = append(d.added, name)
+		}
+	}
+	slices.Reverse(d.gone)
+	return d
+}
+
+// undoPlug is the recovery of a change of devices that was cut off: what is not in the record has to go from the host.
+func (s *Service) undoPlug(ctx context.Context, c change) error {
+	row, ok := s.instances.Get(c.Project, c.Name)
+	if !ok {
+		return nil
+	}
+	e := s.effectiveOf(row.Value)
+	in := s.deviceInstance(row.Value, e)
+	var all error
+	for _, name := range c.Devices {
+		if _, kept := e.Devices[name]; kept {
+			continue
+		}
+		for _, m := range s.Modules {
+			_, err := m.Stop(ctx, in, name, device.Config{}, deviceVolatile(row.Value.Config, name))
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}

@@ -1,0 +1,197 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sort"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/spec"
+)
+
+// effective is what an instance really has: its own configuration over that of its profiles, checked.
+type effective struct {
+	Config  map[string]string
+	Devices map[string]device.Config
+	IDMap   []spec.IDMapEntry
+	IDBase  int64
+	Root    string // name of the root disk among the devices
+	Pool    string // of the root disk
+}
+
+// check is the one choke point: it expands an instance and checks the outcome, whatever way the instance came to be
+// what it is. old is the instance as it was, or nil for a new one.
+func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, error) {
+	for n, p := range i.Profiles {
+		if _, _, ok := s.Profiles.Definition(i.Project, p); !ok {
+			return nil, api.BadRequest("Requested profile %q doesn't exist", p)
+		}
+		for _, q := range i.Profiles[:n] {
+			if p == q {
+				return nil, api.BadRequest("Duplicate profile found in request")
+			}
+		}
+	}
+	if err := Keys.Validate(i.Config); err != nil {
+		return nil, wrapIf(old != nil, "Invalid config", err)
+	}
+	own := s.deviceInstance(i, &effective{Config: i.Config, Devices: i.Devices})
+	own.Profile = true // an instance's own devices alone need not make a whole
+	if err := s.checkDevices(ctx, own, i.Devices); err != nil {
+		return nil, fmt.Errorf("%sInvalid devices: %w", initialising(old), err)
+	}
+	e := &effective{}
+	e.Config, e.Devices = expand(s.Profiles, i.Project, &i.Body)
+	if err := s.checkConfig(i, e); err != nil {
+		return nil, wrapIf(old != nil, "Invalid expanded config", err)
+	}
+	var err error
+	if e.Root, e.Pool, err = s.checkRoot(e.Devices, old); err != nil {
+		return nil, err
+	}
+	if e.IDMap, e.IDBase, err = s.nextIDMap(i, e.Config); err != nil {
+		return nil, err
+	}
+	if err := s.checkDevices(ctx, s.deviceInstance(i, e), e.Devices); err != nil {
+		return nil, fmt.Errorf("%sInvalid expanded devices: %w", initialising(old), err)
+	}
+	return e, nil
+}
+
+func initialising(old *Instance) string {
+	if old == nil {
+		return "Failed initialising instance: "
+	}
+	return ""
+}
+
+func wrapIf(yes bool, with string, err error) error {
+	if !yes {
+		return err
+	}
+	return fmt.Errorf("%s: %w", with, err)
+}
+
+// checkConfig checks the effective configuration: each key, and what keys say about each other.
+func (s *Service) checkConfig(i *Instance, e *effective) error {
+	if err := Keys.Validate(e.Config); err != nil {
+		return err
+	}
+	c := e.Config
+	if c["security.syscalls.allow"] != "" && (c["security.syscalls.deny"] != "" || config.IsTrue(c["security.syscalls.deny_default"])) {
+		return api.BadRequest("security.syscalls.allow is mutually exclusive with security.syscalls.deny*")
+	}
+	if _, err := idmap.ParseRaw(c["raw.idmap"]); err != nil {
+		return err
+	}
+	return nil
+}
+
+// checkRoot finds the root disk and its pool, which must exist and, once the instance does, stay.
+func (s *Service) checkRoot(devices map[string]device.Config, old *Instance) (name, pool string, err error) {
+	name, cfg, count := rootDevice(devices)
+	switch {
+	case count > 1 && old == nil:
+		return "", "", api.BadRequest("Failed initialising instance: Failed detecting root disk device: More than one root device found")
+	case count > 1:
+		return "", "", api.BadRequest("Invalid expanded devices: Failed detecting root disk device: More than one root device found")
+	case count == 0 && old == nil:
+		return "", "", api.BadRequest("Failed initialising instance: Failed getting root disk: No root device could be found")
+	case count == 0:
+		return "", "", api.BadRequest("Invalid expanded devices: Failed detecting root disk device: No root device could be found")
+	}
+	pool = cfg["pool"]
+	if old != nil {
+		if pool != old.Pool {
+			return "", "", api.BadRequest("Cannot update root disk device pool name to %q", pool)
+		}
+		return name, pool, nil
+	}
+	if pool == "" {
+		return "", "", api.BadRequest(`Failed initialising instance: Invalid devices: Root disk entry must have a "pool" property set`)
+	}
+	if err := s.Volumes.CheckPool(pool); err != nil {
+		return "", "", fmt.Errorf("Failed initialising instance: Failed loading storage pool: %w", err)
+	}
+	return name, pool, nil
+}
+
+// checkDevices asks each device's module.
+func (s *Service) checkDevices(ctx context.Context, in device.Instance, devices map[string]device.Config) error {
+	for _, name := range sortedNames(devices) {
+		if err := s.checkDevice(ctx, in, name, devices[name]); err != nil {
+			return fmt.Errorf("Device validation failed for %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) checkDevice(ctx context.Context, in device.Instance, name string, cfg device.Config) error {
+	if name == "" || name == "." || name == ".." || len(name) > 64 || !deviceName.MatchString(name) {
+		return api.BadRequest("Invalid device name %q", name)
+	}
+	m, ok := s.Modules[cfg["type"]]
+	if !ok {
+		return api.BadRequest("Failed loading device %q: Unsupported device type", name)
+	}
+	return m.Validate(ctx, in, name, cfg)
+}
+
+// CheckProfile checks what a profile holds, by itself: it need not make a whole instance. Errors are 400.
+func (s *Service) CheckProfile(ctx context.Context, project string, c map[string]string, devices map[string]device.Config) error {
+	for key := range c {
+		if len(key) > 9 && key[:9] == "volatile." {
+			return api.BadRequest("Volatile keys can only be set on instances")
+		}
+		if len(key) > 6 && key[:6] == "image." {
+			return api.BadRequest("Image keys can only be set on instances")
+		}
+	}
+	if err := Keys.Validate(c); err != nil {
+		return err
+	}
+	in := device.Instance{Project: project, Type: string(api.InstanceTypeContainer), Config: c, Devices: devices, Profile: true}
+	err := s.checkDevices(ctx, in, devices)
+	if err != nil && api.StatusOf(err) == http.StatusInternalServerError {
+		return api.BadRequest("%w", err)
+	}
+	return err
+}
+
+// deviceInstance is what modules get to know of an instance.
+func (s *Service) deviceInstance(i *Instance, e *effective) device.Instance {
+	return device.Instance{
+		Project:     i.Project,
+		Name:        i.Name,
+		ID:          i.id(),
+		Type:        string(i.Type),
+		Privileged:  config.IsTrue(e.Config["security.privileged"]),
+		IDMap:       e.IDMap,
+		Config:      e.Config,
+		Devices:     e.Devices,
+		DevicesPath: filepath.Join(s.Root, "devices", i.id()),
+	}
+}
+
+// sortedNames orders devices by name, and disks by where they are mounted: a mount must come before those beneath it.
+func sortedNames(devices map[string]device.Config) []string {
+	names := make([]string, 0, len(devices))
+	for n := range devices {
+		names = append(names, n)
+	}
+	sort.Slice(names, func(a, b int) bool {
+		x, y := devices[names[a]], devices[names[b]]
+		if dx, dy := x["type"] == "disk", y["type"] == "disk"; dx != dy {
+			return dx
+		} else if dx && x["path"] != y["path"] {
+			return x["path"] < y["path"]
+		}
+		return names[a] < names[b]
+	})
+	return names
+}

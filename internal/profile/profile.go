@@ -1,0 +1,266 @@
+// Package profile holds the use-cases and rules of profiles: configuration and devices that instances share.
+package profile
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Profile is a profile as the store keeps it, at /profiles/<project>/<name>.
+type Profile struct {
+	Description string                   `json:"description"`
+	Config      map[string]string        `json:"config"`
+	Devices     map[string]device.Config `json:"devices"`
+}
+
+// Instances is what profiles need of instances; *instance.Service implements it.
+type Instances interface {
+	// CheckProfile checks a profile's content by itself.
+	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
+	// ChangeProfile carries the instances that use a profile over to a new content; keep writes the profile.
+	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config,
+		keep func(context.Context) error) error
+	// ProfileUsers lists the URLs of the instances that use a profile.
+	ProfileUsers(project, name string) []string
+	// RenameProfile returns the ops that make instances use a profile under its new name.
+	RenameProfile(project, old, name string) []store.Op
+}
+
+// Service is the use-cases of profiles.
+type Service struct {
+	store     *store.Store
+	table     *store.Table[Profile]
+	events    event.Publisher
+	instances Instances
+}
+
+// New makes the service. Call it before the store is loaded, and SetInstances before the first use.
+func New(s *store.Store, events event.Publisher) *Service {
+	if events == nil {
+		events = event.Nobody{}
+	}
+	return &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events}
+}
+
+// SetInstances closes the circle: instances are made of profiles, and a change of a profile goes through its instances.
+func (s *Service) SetInstances(i Instances) { s.instances = i }
+
+// EnsureDefault makes the profile "default" of a project if there is none.
+func (s *Service) EnsureDefault(ctx context.Context, project string) error {
+	if _, ok := s.table.Get(project, api.ProjectDefault); ok {
+		return nil
+	}
+	description := "Default LXD profile"
+	if project != api.ProjectDefault {
+		description = "Default LXD profile for project " + project
+	}
+	_, err := s.store.Commit(ctx, s.table.Create(&Profile{Description: description}, project, "default"))
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// Definition returns what a profile gives its instances. The maps are shared: clone before change.
+func (s *Service) Definition(project, name string) (map[string]string, map[string]device.Config, bool) {
+	row, ok := s.table.Get(project, name)
+	if !ok {
+		return nil, nil, false
+	}
+	return row.Value.Config, row.Value.Devices, true
+}
+
+// Get returns a profile and its revision.
+func (s *Service) Get(_ context.Context, project, name string) (*api.Profile, store.Revision, error) {
+	row, ok := s.table.Get(project, name)
+	if !ok {
+		return nil, 0, api.NotFound("Profile not found")
+	}
+	return s.show(project, row), row.Revision, nil
+}
+
+// List returns the profiles of a project by name.
+func (s *Service) List(_ context.Context, project string) []*api.Profile {
+	list := []*api.Profile{}
+	for _, row := range s.table.List(project) {
+		list = append(list, s.show(project, row))
+	}
+	return list
+}
+
+// Names returns the names of a project's profiles.
+func (s *Service) Names(project string) []string {
+	names := []string{}
+	for _, row := range s.table.List(project) {
+		names = append(names, row.Path[1])
+	}
+	return names
+}
+
+// Users lists the URLs of the profiles whose devices fit: by whom a pool or network is used.
+func (s *Service) Users(fits func(devices map[string]device.Config) bool) []string {
+	var urls []string
+	for _, row := range s.table.List() {
+		if fits(row.Value.Devices) {
+			urls = append(urls, "/1.0/profiles/"+row.Path[1])
+		}
+	}
+	return urls
+}
+
+func (s *Service) show(project string, row store.Row[Profile]) *api.Profile {
+	p := &api.Profile{Name: row.Path[1], UsedBy: s.instances.ProfileUsers(project, row.Path[1])}
+	p.Description = row.Value.Description
+	p.Config = maps.Clone(row.Value.Config)
+	if p.Config == nil {
+		p.Config = map[string]string{}
+	}
+	p.Devices = map[string]map[string]string{}
+	for name, cfg := range row.Value.Devices {
+		p.Devices[name] = maps.Clone(cfg)
+	}
+	return p
+}
+
+// Create makes a profile.
+func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPost) error {
+	if err := checkName(req.Name); err != nil {
+		return err
+	}
+	if _, exists := s.table.Get(project, req.Name); exists {
+		return errExists(req.Name)
+	}
+	p := fromPut(req.ProfilePut)
+	if err := s.instances.CheckProfile(ctx, project, p.Config, p.Devices); err != nil {
+		return err
+	}
+	_, err := s.store.Commit(ctx, s.table.Create(p, project, req.Name))
+	if errors.Is(err, store.ErrConflict) {
+		return errExists(req.Name)
+	}
+	if err != nil {
+		return err
+	}
+	s.events.Lifecycle(ctx, project, "profile-created", "/1.0/profiles/"+req.Name, nil)
+	return nil
+}
+
+func errExists(name string) error {
+	return api.Conflict("Error inserting %q into database: The profile already exists", name)
+}
+
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return api.BadRequest("No name provided")
+	case strings.Contains(name, "/"):
+		return api.BadRequest("Profile names may not contain slashes")
+	case name == "." || name == "..":
+		return api.BadRequest("Invalid profile name %q", name)
+	}
+	return nil
+}
+
+func fromPut(req api.ProfilePut) *Profile {
+	p := &Profile{Description: req.Description, Config: map[string]string{}, Devices: map[string]device.Config{}}
+	for k, v := range req.Config {
+		if v != "" {
+			p.Config[k] = v
+		}
+	}
+	for name, cfg := range req.Devices {
+		p.Devices[name] = maps.Clone(cfg)
+		if p.Devices[name] == nil {
+			p.Devices[name] = device.Config{}
+		}
+	}
+	return p
+}
+
+// Put replaces a profile's content, and with it that of the instances that use it.
+func (s *Service) Put(ctx context.Context, project, name string, req api.ProfilePut) error {
+	return s.change(ctx, project, name, fromPut(req))
+}
+
+// Patch changes the keys and devices that the request holds; an empty value removes a key. describe tells that the
+// request holds a description.
+func (s *Service) Patch(ctx context.Context, project, name string, req api.ProfilePut, describe bool) error {
+	row, ok := s.table.Get(project, name)
+	if !ok {
+		return api.NotFound("Failed to retrieve profile=%q: Profile not found", name)
+	}
+	merged := s.show(project, row).ProfilePut
+	maps.Copy(merged.Config, req.Config)
+	maps.Copy(merged.Devices, req.Devices)
+	if describe {
+		merged.Description = req.Description
+	}
+	return s.change(ctx, project, name, fromPut(merged))
+}
+
+func (s *Service) change(ctx context.Context, project, name string, next *Profile) error {
+	row, ok := s.table.Get(project, name)
+	if !ok {
+		return api.NotFound("Failed to retrieve profile %q: Profile not found", name)
+	}
+	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
+		return err
+	}
+	if err := s.instances.ChangeProfile(ctx, project, name, next.Config, next.Devices, func(ctx context.Context) error {
+		_, err := s.store.Commit(ctx, s.table.Replace(row, next))
+		return err
+	}); err != nil {
+		return err
+	}
+	s.events.Lifecycle(ctx, project, "profile-updated", "/1.0/profiles/"+name, nil)
+	return nil
+}
+
+// Rename renames a profile; the instances that use it follow.
+func (s *Service) Rename(ctx context.Context, project, name, newName string) error {
+	if name == "default" {
+		return api.Forbidden(`The "default" profile cannot be renamed`)
+	}
+	if err := checkName(newName); err != nil {
+		return err
+	}
+	row, ok := s.table.Get(project, name)
+	if !ok {
+		return api.NotFound("Profile not found")
+	}
+	if _, taken := s.table.Get(project, newName); taken {
+		return api.Conflict("Name %q already in use", newName)
+	}
+	ops := append(s.instances.RenameProfile(project, name, newName),
+		s.table.Remove(project, name), s.table.Create(row.Value, project, newName))
+	if _, err := s.store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.events.Lifecycle(ctx, project, "profile-renamed", "/1.0/profiles/"+newName, map[string]any{"old_name": name})
+	return nil
+}
+
+// Delete removes a profile that nobody uses.
+func (s *Service) Delete(ctx context.Context, project, name string) error {
+	if name == "default" {
+		return api.Forbidden(`The "default" profile cannot be deleted`)
+	}
+	if _, ok := s.table.Get(project, name); !ok {
+		return api.NotFound("Profile not found")
+	}
+	if len(s.instances.ProfileUsers(project, name)) > 0 {
+		return api.BadRequest("Profile is currently in use")
+	}
+	if _, err := s.store.Commit(ctx, s.table.Remove(project, name)); err != nil {
+		return err
+	}
+	s.events.Lifecycle(ctx, project, "profile-deleted", "/1.0/profiles/"+name, nil)
+	return nil
+}
