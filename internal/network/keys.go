@@ -1,0 +1,128 @@
+package network
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+)
+
+// bridgeKeys is the configuration of a managed bridge.
+var bridgeKeys = config.NewTable(config.NetworkWords(""), append(append(
+	familyKeys("ipv4", "IPv4", familyChecks{
+		address: addressOr(config.IsIPv4Interface), single: config.IsIPv4,
+		ranges: config.ListOf(config.IsIPv4Range), nets: config.ListOf(config.IsIPv4Network),
+	}),
+	familyKeys("ipv6", "IPv6", familyChecks{
+		address: addressOr(config.IsIPv6Interface), single: config.IsIPv6,
+		ranges: config.ListOf(config.IsIPv6Range), nets: config.ListOf(config.IsIPv6Network),
+	})...),
+	config.Key{Name: "bridge.driver", Validate: config.OneOf("native", "openvswitch"), Default: "native", Live: true,
+		Doc: "Bridge driver"},
+	config.Key{Name: "bridge.external_interfaces", Validate: config.ListOf(externalInterface), Live: true,
+		Doc: "Comma-separated list of unconfigured network interfaces to include in the bridge"},
+	config.Key{Name: "bridge.hwaddr", Validate: config.IsMAC, Live: true, Doc: "MAC address for the bridge"},
+	config.Key{Name: "bridge.mode", Validate: config.OneOf("standard", "fan"), Default: "standard", Live: true,
+		Doc: "Bridge operation mode"},
+	config.Key{Name: "bridge.mtu", Type: config.Integer, Validate: config.IsMTU, Default: "1500", Live: true, Doc: "Bridge MTU"},
+	config.Key{Name: "dns.domain", Validate: config.OneLine, Default: "lxd", Live: true,
+		Doc: "Domain to advertise to DHCP clients and use for DNS resolution"},
+	config.Key{Name: "dns.mode", Validate: config.OneOf("dynamic", "managed", "none"), Default: "managed", Live: true,
+		Doc: "DNS registration mode: none, managed (from the instances' names) or dynamic (from the clients)"},
+	config.Key{Name: "dns.search", Validate: config.OneLine, Live: true,
+		Doc: "Comma-separated domain search list, defaulting to dns.domain"},
+	config.Key{Name: "ipv4.dhcp.gateway", Validate: config.IsIPv4, Live: true, Doc: "Address of the gateway for the subnet"},
+	config.Key{Name: "ipv6.dhcp.stateful", Type: config.Bool, Live: true, Doc: "Whether to allocate addresses using DHCP"},
+	config.Key{Name: "raw.dnsmasq", Live: true, Doc: "Additional dnsmasq configuration to append to the configuration file"},
+	config.Key{Name: "user.*", Live: true, Restricted: config.Free, Doc: "User-provided free-form key/value pairs"},
+)...)
+
+// familyChecks are the validators in which IPv4 and IPv6 differ.
+type familyChecks struct{ address, single, ranges, nets func(string) error }
+
+func familyKeys(prefix, family string, is familyChecks) []config.Key {
+	key := func(name string, k config.Key) config.Key {
+		k.Name, k.Live = prefix+"."+name, true
+		return k
+	}
+	return []config.Key{
+		key("address", config.Key{Validate: is.address, Doc: family + " address of the bridge (CIDR), none, or auto for a random unused subnet"}),
+		key("dhcp", config.Key{Type: config.Bool, Default: "true", Doc: "Whether to give addresses or configuration over DHCP"}),
+		key("dhcp.expiry", config.Key{Validate: expiry, Default: "1h", Doc: "When to expire DHCP leases"}),
+		key("dhcp.ranges", config.Key{Validate: is.ranges, Doc: "Comma-separated list of ranges to use for DHCP (FIRST-LAST format)"}),
+		key("firewall", config.Key{Type: config.Bool, Default: "true", Doc: "Whether to generate filtering firewall rules"}),
+		key("nat", config.Key{Type: config.Bool, Default: "false", Doc: "Whether to NAT"}),
+		key("nat.address", config.Key{Validate: is.single, Doc: "The source address of outbound traffic"}),
+		key("nat.order", config.Key{Validate: config.OneOf("before", "after"), Default: "before", Doc: "Whether NAT comes before or after other rules"}),
+		key("routes", config.Key{Validate: is.nets, Doc: "Comma-separated list of additional subnets to route to the bridge"}),
+		key("routing", config.Key{Type: config.Bool, Default: "true", Doc: "Whether to route traffic in and out of the bridge"}),
+	}
+}
+
+func addressOr(check func(string) error) func(string) error {
+	return func(value string) error {
+		if value == "none" || value == "auto" {
+			return nil
+		}
+		return check(value)
+	}
+}
+
+func externalInterface(value string) error {
+	if err := config.IsInterfaceName(value); err != nil {
+		return fmt.Errorf("Invalid interface name %q: %w", value, err)
+	}
+	return nil
+}
+
+// expiry is a time as dnsmasq reads it: a number with an optional unit, or infinite.
+func expiry(value string) error {
+	digits := strings.TrimRight(value, "smhdw")
+	if value == "infinite" || digits != "" && len(value)-len(digits) <= 1 && strings.Trim(digits, "0123456789") == "" {
+		return nil
+	}
+	return fmt.Errorf("Invalid DHCP expiry %q (a number with the unit s, m, h, d or w, or infinite)", value)
+}
+
+// otherTypes are the types of network that LXD knows and this build does not serve.
+var otherTypes = []string{"macvlan", "sriov", "ovn", "physical"}
+
+func checkType(kind string) error {
+	if kind == "bridge" {
+		return nil
+	}
+	if slices.Contains(otherTypes, kind) {
+		return api.BadRequest("Network type %q is not supported here, only bridge is", kind)
+	}
+	return api.BadRequest("Unknown driver")
+}
+
+func checkName(name string) error {
+	if name == "" {
+		return api.BadRequest("No name provided")
+	}
+	if err := config.IsInterfaceName(name); err != nil {
+		return api.BadRequest("%w", err)
+	}
+	if strings.ContainsRune(name, ':') || strings.Trim(name, ".") == "" || strings.HasPrefix(name, "-") {
+		return api.BadRequest("Network interface contains invalid characters")
+	}
+	return nil
+}
+
+// validate checks a whole configuration, keys and how they go together.
+func validate(name string, c map[string]string) error {
+	if err := bridgeKeys.Worded(config.NetworkWords(name)).Validate(c); err != nil {
+		return err
+	}
+	switch {
+	case c["bridge.mode"] == "fan":
+		return api.BadRequest("Bridge mode %q is not supported here, only standard is", "fan")
+	case c["bridge.driver"] == "openvswitch":
+		return api.BadRequest("Open vSwitch isn't installed on this system")
+	}
+	_, err := compile(record{Name: name, Config: c}, "")
+	return err
+}

@@ -1,0 +1,158 @@
+package network
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sort"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/driver/network/bridge"
+	"github.com/berthd/berth/internal/netstate"
+	"github.com/berthd/berth/internal/store"
+)
+
+// List returns the managed networks of a project by name, then the host's other interfaces.
+func (s *Service) List(_ context.Context, project string) ([]api.Network, error) {
+	list := []api.Network{}
+	for _, row := range s.table.List(project) {
+		list = append(list, *s.render(row.Value))
+	}
+	interfaces, err := netstate.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range interfaces {
+		if _, ok := s.byInterface(i.Name); !ok {
+			list = append(list, *s.unmanaged(project, i))
+		}
+	}
+	return list, nil
+}
+
+// Managed lists the names of a project's managed networks.
+func (s *Service) Managed(project string) []string {
+	var names []string
+	for _, row := range s.table.List(project) {
+		names = append(names, row.Value.Name)
+	}
+	return names
+}
+
+// Get returns a managed network or an interface of the host; the latter has revision 0.
+func (s *Service) Get(_ context.Context, project, name string) (*api.Network, store.Revision, error) {
+	if row, ok := s.table.Get(project, name); ok {
+		return s.render(row.Value), row.Revision, nil
+	}
+	if _, other := s.byInterface(name); !other {
+		if i, ok := netstate.Find(name); ok && checkName(name) == nil {
+			return s.unmanaged(project, i), 0, nil
+		}
+	}
+	return nil, 0, api.NotFound("Network not found")
+}
+
+func (s *Service) render(r *record) *api.Network {
+	return &api.Network{
+		NetworkPut: api.NetworkPut{Config: clean(r.Config), Description: r.Description},
+		Name:       r.Name, Type: r.Type, Managed: true, Status: s.status(r),
+		UsedBy: s.UsedBy(r.Project, r.Name), Locations: []string{"none"},
+	}
+}
+
+func (s *Service) unmanaged(project string, i netstate.Interface) *api.Network {
+	n := &api.Network{NetworkPut: api.NetworkPut{Config: map[string]string{}}, Name: i.Name, Type: i.Type}
+	if i.Type == "loopback" {
+		n.UsedBy = []string{}
+	} else {
+		n.UsedBy = s.UsedBy(project, i.Name)
+	}
+	return n
+}
+
+// State returns the live state of a network's, or of any of the host's interfaces.
+func (s *Service) State(_ context.Context, _ string, name string) (*api.NetworkState, error) {
+	return netstate.Host(name)
+}
+
+// Leases lists the addresses in a managed network: the bridge's, the reserved ones, and what DHCP and SLAAC gave.
+func (s *Service) Leases(_ context.Context, project, name string) ([]api.NetworkLease, error) {
+	row, err := s.row(project, name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compile(*row.Value, s.dir(name))
+	if err != nil {
+		return nil, err
+	}
+	leases := []api.NetworkLease{}
+	for _, f := range []*bridge.Family{c.IPv4, c.IPv6} {
+		if f != nil {
+			leases = append(leases, api.NetworkLease{Hostname: name + ".gw", Address: f.Address.Addr().String(), Type: "gateway"})
+		}
+	}
+	hosts, err := bridge.Hosts(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	add := func(kind, host, mac string, addr netip.Addr) {
+		if !addr.IsValid() || seen[addr.String()] {
+			return
+		}
+		seen[addr.String()] = true
+		leases = append(leases, api.NetworkLease{Hostname: host, Hwaddr: mac, Address: addr.String(), Type: kind, Location: "none"})
+	}
+	names := map[string]string{}
+	for _, file := range sorted(hosts) {
+		h := hosts[file]
+		host := instanceOf(file)
+		names[h.HWAddr.String()] = host
+		add("static", host, h.HWAddr.String(), h.IPv4)
+		add("static", host, h.HWAddr.String(), h.IPv6)
+	}
+	if c.IPv6 != nil && c.IPv6.DHCP && !c.IPv6.Stateful {
+		for _, file := range sorted(hosts) {
+			h := hosts[file]
+			add("dynamic", instanceOf(file), h.HWAddr.String(), slaac(c.IPv6.Address, h.HWAddr))
+		}
+	}
+	given, err := bridge.Leases(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range given {
+		host := l.Hostname
+		if n, ok := names[l.HWAddr]; ok {
+			host = n
+		}
+		add("dynamic", host, l.HWAddr, l.Address)
+	}
+	return leases, nil
+}
+
+func sorted(hosts map[string]bridge.Host) []string {
+	names := make([]string, 0, len(hosts))
+	for name := range hosts {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// instanceOf is the instance in the name of a hosts file: "[project_]instance.device".
+func instanceOf(file string) string {
+	instance, _, _ := strings.Cut(file, ".")
+	return instance[strings.LastIndexByte(instance, '_')+1:]
+}
+
+// slaac is the address that a host makes of a prefix of 64 bits and its hardware address (RFC 4291, appendix A).
+func slaac(p netip.Prefix, mac net.HardwareAddr) netip.Addr {
+	if p.Bits() != 64 || len(mac) != 6 {
+		return netip.Addr{}
+	}
+	a := p.Addr().As16()
+	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(a)
+}
