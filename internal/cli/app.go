@@ -1,0 +1,142 @@
+// Package cli is the command line berth: one file per verb, each turning arguments into calls of package client.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/cliconf"
+	"github.com/berthd/berth/internal/version"
+)
+
+// App is one run of the command line.
+type App struct {
+	In       io.Reader
+	Out, Err io.Writer
+
+	conf    *cliconf.Conf
+	clients map[string]*client.Client
+	ret     int // exit code of a command that ran in an instance
+
+	flagProject    string
+	flagForceLocal bool
+	flagVerbose    bool
+	flagDebug      bool
+	flagQuiet      bool
+	flagVersion    bool
+	flagHelpAll    bool
+	flagAll        bool
+}
+
+// New makes an App on the process's own streams.
+func New() *App {
+	return &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+}
+
+// Run runs the command line (without the program's name) and returns the exit code.
+func (c *App) Run(args []string) int {
+	dir, err := cliconf.Dir()
+	if err == nil {
+		c.conf, err = cliconf.Load(dir)
+	}
+	if err != nil {
+		fmt.Fprintf(c.Err, "Error: %v\n", err)
+		return 1
+	}
+	if c.clients == nil {
+		c.clients = map[string]*client.Client{}
+	}
+	root := c.rootCommand()
+	args, err = expandAlias(c.conf.Aliases, root, args)
+	if err != nil {
+		fmt.Fprintf(c.Err, "Error: %v\n", err)
+		return 1
+	}
+	root.SetArgs(args)
+	if err := root.Execute(); err != nil {
+		if !errors.Is(err, errSilent) {
+			fmt.Fprintf(c.Err, "Error: %v\n", err)
+		}
+		if c.ret != 0 {
+			return c.ret
+		}
+		return 1
+	}
+	return c.ret
+}
+
+// errSilent ends a command whose error was printed already.
+var errSilent = errors.New("")
+
+// ask reads one line of an answer to a question.
+func (c *App) ask(question string) (string, error) {
+	fmt.Fprint(c.Out, question)
+	return c.readLine()
+}
+
+// readLine reads up to a line break, byte by byte: what follows belongs to somebody else.
+func (c *App) readLine() (string, error) {
+	var line []byte
+	buf := make([]byte, 1)
+	for {
+		n, err := c.In.Read(buf)
+		if n == 1 {
+			if buf[0] == '\n' {
+				return strings.TrimSuffix(string(line), "\r"), nil
+			}
+			line = append(line, buf[0])
+			continue
+		}
+		if err != nil {
+			if len(line) > 0 {
+				return string(line), nil
+			}
+			return "", err
+		}
+	}
+}
+
+// stdinFile is standard input as a file, for questions about terminals; nil in tests.
+func (c *App) stdinFile() *os.File {
+	f, _ := c.In.(*os.File)
+	return f
+}
+
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// interrupts runs fn for each Ctrl-C until stop is called.
+func interrupts(fn func(count int)) (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, os.Interrupt)
+	done := make(chan struct{})
+	go func() {
+		for count := 1; ; count++ {
+			select {
+			case <-ch:
+				fn(count)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(done)
+	}
+}
+
+// background is the context of work that only its own end stops.
+func background() context.Context { return context.Background() }
+
+func userAgent() string { return "Berth " + version.Version }

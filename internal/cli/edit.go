@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxEdit bounds what is read from standard input for an edit (bytes).
+const maxEdit = 16 << 20
+
+// editYAML lets the user change a document. Standard input that is not a terminal replaces it outright; else an editor is opened on help and
+// document, again as long as apply fails and the user wants to. The help is a comment: lines that start with "###".
+func (c *App) editYAML(help string, document any, apply func(data []byte) error) error {
+	if !isTerminal(c.In) {
+		data, err := io.ReadAll(io.LimitReader(c.In, maxEdit))
+		if err != nil {
+			return err
+		}
+		return apply(data)
+	}
+	data, err := toYAML(document)
+	if err != nil {
+		return err
+	}
+	return c.editText(append([]byte(help+"\n\n"), data...), ".yaml", apply)
+}
+
+// editText opens the editor on a text until apply takes it or the user gives up.
+func (c *App) editText(text []byte, suffix string, apply func([]byte) error) error {
+	content, err := c.runEditor(text, suffix)
+	if err != nil {
+		return err
+	}
+	for {
+		err := apply(content)
+		if err == nil {
+			return nil
+		}
+		fmt.Fprintf(c.Err, T("Config parsing error: %s")+"\n", err)
+		fmt.Fprintln(c.Out, T("Press enter to open the editor again or ctrl+c to abort change"))
+		if _, err := c.readLine(); err != nil {
+			return err
+		}
+		if content, err = c.runEditor(content, suffix); err != nil {
+			return err
+		}
+	}
+}
+
+// runEditor opens $VISUAL, $EDITOR or what is there on a temporary file and returns what it left in it.
+func (c *App) runEditor(text []byte, suffix string) ([]byte, error) {
+	command, err := editorCommand()
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp("", "berth_editor_*"+suffix)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(command[0], append(command[1:], f.Name())...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.In, c.Out, c.Err
+	if err := cmd.Run(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(f.Name())
+}
+
+func editorCommand() ([]string, error) {
+	for _, env := range []string{"VISUAL", "EDITOR"} {
+		if words := strings.Fields(os.Getenv(env)); len(words) > 0 {
+			return words, nil
+		}
+	}
+	for _, name := range []string{"editor", "vi", "emacs", "nano", "notepad"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return []string{path}, nil
+		}
+	}
+	return nil, errors.New(T("No text editor found, please set the EDITOR environment variable"))
+}
+
+// fromYAML decodes what a user wrote; nothing at all is an empty document.
+func fromYAML(data []byte, v any) error {
+	err := yaml.NewDecoder(bytes.NewReader(data)).Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// yamlHelp makes the comment on top of an edited document.
+func yamlHelp(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight("### "+l, " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/internal/version"
+)
+
+// commonCommands are the verbs that the short help shows.
+var commonCommands = map[string]bool{
+	"config": true, "copy": true, "delete": true, "exec": true, "file": true, "image": true, "info": true, "init": true, "launch": true,
+	"list": true, "move": true, "network": true, "profile": true, "project": true, "publish": true, "remote": true, "rename": true,
+	"restart": true, "restore": true, "snapshot": true, "start": true, "stop": true, "storage": true, "help": true, "console": true,
+}
+
+// rootCommand lists the verbs.
+func (c *App) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "berth",
+		Short: T("Command line client for Berth"),
+		Long: describe(T("Command line client for Berth"), T(
+			`Everything that Berth does can be driven through the commands below.
+For help with one of them, call it with --help.`)),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false, HiddenDefaultCmd: true},
+		PersistentPreRunE: c.preRun,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.flagVersion {
+				fmt.Fprintln(c.Out, version.Version)
+				return nil
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetIn(c.In)
+	root.SetOut(nil)
+	root.SetErr(c.Err)
+	c.globalFlags(root)
+	root.AddCommand(
+		c.aliasCommand(),
+		c.listCommand(),
+		c.queryCommand(),
+		c.versionCommand(),
+	)
+	setUsage(root, c)
+	return root
+}
+
+func (c *App) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&c.flagProject, "project", "", T("Override the source project")+"``")
+	f.BoolVar(&c.flagForceLocal, "force-local", false, T("Force using the local unix socket"))
+	f.BoolVarP(&c.flagVerbose, "verbose", "v", false, T("Show all information messages"))
+	f.BoolVar(&c.flagDebug, "debug", false, T("Show all debug messages"))
+	f.BoolVarP(&c.flagQuiet, "quiet", "q", false, T("Don't show progress information"))
+	f.BoolVar(&c.flagVersion, "version", false, T("Print version number"))
+	f.BoolVar(&c.flagHelpAll, "sub-commands", false, T("Use with help or --help to view sub-commands"))
+	f.BoolP("help", "h", false, T("Print help"))
+	root.Flags().BoolVar(&c.flagAll, "all", false, T("Show less common commands"))
+}
+
+func (c *App) preRun(cmd *cobra.Command, _ []string) error {
+	c.startLogging()
+	if c.flagVersion && cmd.HasParent() {
+		fmt.Fprintln(c.Out, version.Version)
+		return errSilentOK
+	}
+	return nil
+}
+
+// errSilentOK ends a command early and well.
+var errSilentOK = errors.New("done")

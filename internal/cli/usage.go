@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// describe makes the long help of a command: a title, then paragraphs.
+func describe(title string, paragraphs ...string) string {
+	text := strings.Join(append([]string{title}, paragraphs...), "\n\n")
+	lines := strings.Split("Description:\n"+indent(text), "\n")
+	return strings.Join(lines, "\n")
+}
+
+func indent(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if l != "" {
+			lines[i] = "  " + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// usage makes the usage line of a command.
+func usage(name string, args ...string) string {
+	if len(args) == 0 {
+		return name
+	}
+	return name + " " + strings.Join(args, " ")
+}
+
+// errArguments is for a wrong number of arguments.
+var errArguments = errors.New("Invalid number of arguments") //nolint:staticcheck // as lxc says it
+
+// checkArgs shows the help when there are fewer arguments than min or (max >= 0) more than max; done means that the command ends with err.
+func checkArgs(cmd *cobra.Command, args []string, min, max int) (done bool, err error) {
+	if len(args) >= min && (max < 0 || len(args) <= max) {
+		return false, nil
+	}
+	_ = cmd.Help()
+	if len(args) == 0 {
+		return true, nil
+	}
+	return true, errArguments
+}
+
+// group makes a command that only has sub-commands.
+func group(name, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Long:  describe(short),
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { _ = cmd.Usage() },
+	}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// setUsage gives all commands the layout of lxc's help.
+func setUsage(root *cobra.Command, c *App) {
+	cobra.AddTemplateFunc("berthShown", func(cmd *cobra.Command) bool {
+		if !cmd.IsAvailableCommand() && cmd.Name() != "help" {
+			return false
+		}
+		return cmd.Parent() != root || c.flagAll || commonCommands[cmd.Name()]
+	})
+	cobra.AddTemplateFunc("berthTree", func(cmd *cobra.Command) string {
+		if !c.flagHelpAll {
+			return ""
+		}
+		return tree(cmd)
+	})
+	root.SetUsageTemplate(usageTemplate)
+}
+
+// tree lists the commands beneath a command.
+func tree(cmd *cobra.Command) string {
+	var b strings.Builder
+	for _, sub := range cmd.Commands() {
+		if !sub.IsAvailableCommand() {
+			continue
+		}
+		b.WriteString("\n" + sub.CommandPath() + "\n  " + sub.Short)
+		b.WriteString(tree(sub))
+	}
+	return b.String()
+}
+
+const usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]{{end}}{{if gt (len .Aliases) 0}}
+
+Aliases:
+  {{.NameAndAliases}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Available Commands:{{range .Commands}}{{if berthShown .}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Global Flags:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{berthTree .}}{{if .HasAvailableSubCommands}}
+
+Use "{{.CommandPath}} [command] --help" for more information about a command.{{end}}
+`

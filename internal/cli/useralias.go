@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// builtinAliases are there until a user makes one of that name.
+var builtinAliases = map[string]string{
+	"shell":    "exec @ARGS@ -- su -l",
+	"cp":       "copy",
+	"ls":       "list",
+	"mv":       "move",
+	"rm":       "delete",
+	"freeze":   "pause",
+	"unfreeze": "start",
+}
+
+// expandAlias replaces an alias at the start of the arguments by its target. @ARGS@ in the target takes the rest of the
+// arguments; without it they come at the end.
+func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]string, error) {
+	at := firstWord(root, args)
+	if at < 0 {
+		return args, nil
+	}
+	name, target := matchAlias(user, args[at:])
+	if name == nil {
+		if cmd, _, err := root.Find(args[at : at+1]); err == nil && cmd != root {
+			return args, nil
+		}
+		name, target = matchAlias(builtinAliases, args[at:])
+	}
+	if name == nil {
+		return args, nil
+	}
+	words, err := splitWords(target)
+	if err != nil {
+		return nil, fmt.Errorf(T("Processing aliases failed: %s"), err)
+	}
+	rest := args[at+len(name):]
+	out := append([]string{}, args[:at]...)
+	placed := false
+	for _, w := range words {
+		if w == "@ARGS@" {
+			out = append(out, rest...)
+			placed = true
+			continue
+		}
+		out = append(out, w)
+	}
+	if !placed {
+		out = append(out, rest...)
+	}
+	return out, nil
+}
+
+// firstWord finds the first argument that is no global flag and no value of one.
+func firstWord(root *cobra.Command, args []string) int {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if a == "--" {
+			return -1
+		}
+		if !strings.HasPrefix(a, "-") || a == "-" {
+			return i
+		}
+		if strings.HasPrefix(a, "--") && !strings.Contains(a, "=") {
+			if f := root.PersistentFlags().Lookup(a[2:]); f != nil && f.NoOptDefVal == "" {
+				i++
+			}
+		}
+	}
+	return -1
+}
+
+// matchAlias finds the alias with the most words that the arguments start with.
+func matchAlias(aliases map[string]string, args []string) (name []string, target string) {
+	for alias, t := range aliases {
+		words := strings.Fields(alias)
+		if len(words) <= len(name) || len(words) > len(args) {
+			continue
+		}
+		same := true
+		for i, w := range words {
+			same = same && args[i] == w
+		}
+		if same {
+			name, target = words, t
+		}
+	}
+	return name, target
+}
+
+// splitWords splits a command as a shell would: quotes and backslashes count, nothing else does.
+func splitWords(s string) ([]string, error) {
+	var out []string
+	var word strings.Builder
+	inWord := false
+	quote := rune(0)
+	escaped := false
+	for _, r := range s {
+		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'':
+			escaped, inWord = true, true
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '\'' || r == '"':
+			quote, inWord = r, true
+		case r == ' ' || r == '\t' || r == '\n':
+			if inWord {
+				out = append(out, word.String())
+				word.Reset()
+				inWord = false
+			}
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	if quote != 0 || escaped {
+		return nil, errors.New(T("unbalanced quotes"))
+	}
+	if inWord {
+		out = append(out, word.String())
+	}
+	return out, nil
+}
