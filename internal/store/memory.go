@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sort"
@@ -13,7 +14,9 @@ type Memory struct {
 	mu       sync.Mutex
 	entries  map[string]Entry
 	revision Revision
+	apply    func(rev Revision, ops []Op)
 	watchers watchers
+	closed   bool
 }
 
 var _ Engine = (*Memory)(nil)
@@ -22,7 +25,10 @@ var _ Engine = (*Memory)(nil)
 func NewMemory() *Memory { return &Memory{entries: map[string]Entry{}} }
 
 // List implements Engine.
-func (m *Memory) List(_ context.Context, prefix string) ([]Entry, Revision, error) {
+func (m *Memory) List(ctx context.Context, prefix string) ([]Entry, Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []Entry
@@ -36,33 +42,59 @@ func (m *Memory) List(_ context.Context, prefix string) ([]Entry, Revision, erro
 }
 
 // Commit implements Engine.
-func (m *Memory) Commit(_ context.Context, ops []Op) (Revision, error) {
+func (m *Memory) Commit(ctx context.Context, ops []Op) (Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.closed {
+		return 0, ErrClosed
+	}
+	for _, op := range ops {
+		if !strings.HasPrefix(op.Key, "/") {
+			return 0, fmt.Errorf("key %.64q: must start with a slash", op.Key)
+		}
+	}
 	for _, op := range ops {
 		if op.Guard != nil && m.entries[op.Key].Revision != *op.Guard {
 			return 0, fmt.Errorf("%s: %w", op.Key, ErrConflict)
 		}
 	}
 	m.revision++
-	events := make([]Event, 0, len(ops))
 	for _, op := range ops {
-		e := Entry{Key: op.Key, Value: op.Value, Revision: m.revision}
 		if op.Delete {
 			delete(m.entries, op.Key)
 		} else {
-			m.entries[op.Key] = e
+			m.entries[op.Key] = Entry{Key: op.Key, Value: bytes.Clone(op.Value), Revision: m.revision}
 		}
-		events = append(events, Event{Entry: e, Deleted: op.Delete})
 	}
-	m.watchers.publish(events)
+	if m.apply != nil {
+		m.apply(m.revision, ops)
+	}
+	m.watchers.publish(m.revision, ops)
 	return m.revision, nil
 }
 
-// Watch implements Engine. Commits before the call are not replayed; `after` must be the current revision.
-func (m *Memory) Watch(ctx context.Context, prefix string, _ Revision) (<-chan []Event, error) {
-	return m.watchers.add(ctx, prefix), nil
+// OnCommit implements Engine.
+func (m *Memory) OnCommit(apply func(rev Revision, ops []Op)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.apply = apply
+}
+
+// Watch implements Engine.
+func (m *Memory) Watch(ctx context.Context, prefix string, after Revision) (<-chan []Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.watchers.add(ctx, prefix, after, m.revision)
 }
 
 // Close implements Engine.
-func (m *Memory) Close() error { return nil }
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	m.watchers.close()
+	return nil
+}

@@ -15,8 +15,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 )
 
 // Revision counts commits. Zero is "before the first" and, as a guard, "must not exist".
@@ -29,6 +29,7 @@ var (
 	ErrCorrupt  = errors.New("store is damaged")
 	ErrClosed   = errors.New("store is closed")
 	ErrNewer    = errors.New("store was written by a newer version")
+	ErrTooOld   = errors.New("revision is too long ago to watch from")
 )
 
 // Entry is one key with its value.
@@ -45,6 +46,10 @@ type Op struct {
 	Delete bool
 	// Guard, if set, is the revision the key must have before the commit; 0 demands that it does not exist.
 	Guard *Revision
+
+	// decoded is Value as the table will hold it: decoded from Value by whoever made the op, so that nobody waits for
+	// it while a commit is applied, and so that it shares no memory with what the caller passed.
+	decoded any
 }
 
 // Event is one change that a commit made.
@@ -59,8 +64,11 @@ type Engine interface {
 	List(ctx context.Context, prefix string) ([]Entry, Revision, error)
 	// Commit writes all ops or none and returns the new revision. A guard that fails gives ErrConflict.
 	Commit(ctx context.Context, ops []Op) (Revision, error)
+	// OnCommit sets what is called for every commit from now on, in the order of revisions, once the commit is durable
+	// and before its Commit returns. It must be quick and must not commit. An engine has one.
+	OnCommit(apply func(rev Revision, ops []Op))
 	// Watch delivers each commit after revision `after` that touches prefix, in order, until ctx ends. The
-	// channel is closed when ctx ends or the engine closes.
+	// channel is closed when ctx ends or the engine closes. ErrTooOld: list, and watch from there.
 	Watch(ctx context.Context, prefix string, after Revision) (<-chan []Event, error)
 	Close() error
 }
@@ -68,15 +76,14 @@ type Engine interface {
 // Store is an engine with the model in memory over it.
 type Store struct {
 	engine Engine
-
-	mu     sync.Mutex // orders commits with their effect on the tables
-	tables map[string]table
+	tables map[string]table // by prefix; fixed once Load was called
 }
 
 // table is what the store needs of a Table[T].
 type table interface {
 	load(entries []Entry) error
-	apply(events []Event) error
+	decode(op *Op) error
+	apply(rev Revision, op Op)
 }
 
 // New makes a store over engine. Tables are added with NewTable, then Load fills them.
@@ -84,7 +91,8 @@ func New(engine Engine) *Store {
 	return &Store{engine: engine, tables: map[string]table{}}
 }
 
-// Load reads every table from the engine. It is called once, before the first use of a table.
+// Load reads every table from the engine. It is called once, after the last NewTable and before the first use of
+// a table.
 func (s *Store) Load(ctx context.Context) error {
 	for prefix, t := range s.tables {
 		entries, _, err := s.engine.List(ctx, prefix)
@@ -95,28 +103,32 @@ func (s *Store) Load(ctx context.Context) error {
 			return fmt.Errorf("load %s: %w", prefix, err)
 		}
 	}
+	s.engine.OnCommit(s.apply)
 	return nil
 }
 
-// Commit writes all ops or none, durably, and brings the tables up to date before it returns.
+// Commit writes all ops or none, durably, and brings the tables up to date before it returns. Commits that come at
+// the same time share the cost of the disk.
 func (s *Store) Commit(ctx context.Context, ops ...Op) (Revision, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rev, err := s.engine.Commit(ctx, ops)
-	if err != nil {
-		return 0, err
-	}
-	for _, op := range ops {
-		t, ok := s.tables[prefixOf(op.Key)]
+	ops = slices.Clone(ops)
+	for i := range ops {
+		t, ok := s.tables[prefixOf(ops[i].Key)]
 		if !ok {
 			continue
 		}
-		event := Event{Entry: Entry{Key: op.Key, Value: op.Value, Revision: rev}, Deleted: op.Delete}
-		if err := t.apply([]Event{event}); err != nil {
+		if err := t.decode(&ops[i]); err != nil {
 			return 0, err
 		}
 	}
-	return rev, nil
+	return s.engine.Commit(ctx, ops)
+}
+
+func (s *Store) apply(rev Revision, ops []Op) {
+	for _, op := range ops {
+		if t, ok := s.tables[prefixOf(op.Key)]; ok {
+			t.apply(rev, op)
+		}
+	}
 }
 
 // Engine gives access to the engine, for dumps and checks.
@@ -127,6 +139,9 @@ func (s *Store) Close() error { return s.engine.Close() }
 
 // prefixOf returns the first element of a key with both its slashes: "/instances/" of "/instances/a/b".
 func prefixOf(key string) string {
+	if key == "" {
+		return ""
+	}
 	if i := strings.IndexByte(key[1:], '/'); i >= 0 {
 		return key[:i+2]
 	}

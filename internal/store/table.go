@@ -75,6 +75,19 @@ func (t *Table[T]) Put(v *T, path ...string) Op {
 	return Op{Key: t.Key(path...), Value: encode(v)}
 }
 
+// decode prepares op for apply, and refuses a value that no load would accept.
+func (t *Table[T]) decode(op *Op) error {
+	if op.Delete {
+		return nil
+	}
+	row, err := t.row(Entry{Key: op.Key, Value: op.Value})
+	if err != nil {
+		return err
+	}
+	op.decoded = &row
+	return nil
+}
+
 // Create writes v at path and demands that nothing is there.
 func (t *Table[T]) Create(v *T, path ...string) Op {
 	op := t.Put(v, path...)
@@ -144,21 +157,16 @@ func (t *Table[T]) load(entries []Entry) error {
 	return nil
 }
 
-func (t *Table[T]) apply(events []Event) error {
+func (t *Table[T]) apply(rev Revision, op Op) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range events {
-		if e.Deleted {
-			t.rows.Delete(e.Key)
-			continue
-		}
-		row, err := t.row(e.Entry)
-		if err != nil {
-			return err
-		}
-		t.rows.Set(e.Key, row)
+	if op.Delete {
+		t.rows.Delete(op.Key)
+		return
 	}
-	return nil
+	row := *op.decoded.(*Row[T])
+	row.Revision = rev
+	t.rows.Set(op.Key, row)
 }
 
 // encode turns a value into JSON. Values are plain structs of the program; one that cannot be encoded is a

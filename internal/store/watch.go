@@ -2,14 +2,20 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 )
 
+// history is how many commits watchers can be behind when they begin.
+const history = 512
+
 // watchers hands committed events to whoever watches. A slow watcher never blocks a commit: its events queue.
 type watchers struct {
-	mu   sync.Mutex
-	list map[*watcher]struct{}
+	mu     sync.Mutex
+	list   map[*watcher]struct{}
+	recent [][]Event // the last commits, oldest first
+	closed bool
 }
 
 type watcher struct {
@@ -17,16 +23,29 @@ type watcher struct {
 	wake   chan struct{}
 	mu     sync.Mutex
 	queue  [][]Event
+	ended  bool // the engine closed: end once the queue is empty
 }
 
-func (w *watchers) add(ctx context.Context, prefix string) <-chan []Event {
+// add begins a watch. now is the engine's current revision; no commit may be published between reading it and add.
+func (w *watchers) add(ctx context.Context, prefix string, after, now Revision) (<-chan []Event, error) {
 	one := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrClosed
+	}
+	if after < now && (len(w.recent) == 0 || w.recent[0][0].Revision > after+1) {
+		return nil, fmt.Errorf("watch %s after revision %d: %w", prefix, after, ErrTooOld)
+	}
+	for _, events := range w.recent {
+		if events[0].Revision > after {
+			one.put(events)
+		}
+	}
 	if w.list == nil {
 		w.list = map[*watcher]struct{}{}
 	}
 	w.list[one] = struct{}{}
-	w.mu.Unlock()
 
 	out := make(chan []Event)
 	go func() {
@@ -42,21 +61,36 @@ func (w *watchers) add(ctx context.Context, prefix string) <-chan []Event {
 				return
 			case <-one.wake:
 			}
-			for _, events := range one.take() {
+			queue, ended := one.take()
+			for _, events := range queue {
 				select {
 				case <-ctx.Done():
 					return
 				case out <- events:
 				}
 			}
+			if ended {
+				return
+			}
 		}
 	}()
-	return out
+	return out, nil
 }
 
-func (w *watchers) publish(events []Event) {
+func (w *watchers) publish(rev Revision, ops []Op) {
+	if len(ops) == 0 {
+		return
+	}
+	events := make([]Event, 0, len(ops))
+	for _, op := range ops {
+		events = append(events, Event{Entry: Entry{Key: op.Key, Value: op.Value, Revision: rev}, Deleted: op.Delete})
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.recent) >= 2*history {
+		w.recent = append(w.recent[:0], w.recent[history:]...)
+	}
+	w.recent = append(w.recent, events)
 	for one := range w.list {
 		one.put(events)
 	}
@@ -81,10 +115,30 @@ func (w *watcher) put(events []Event) {
 	}
 }
 
-func (w *watcher) take() [][]Event {
+func (w *watcher) take() (queue [][]Event, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	queue := w.queue
+	queue = w.queue
 	w.queue = nil
-	return queue
+	return queue, w.ended
+}
+
+// close ends every watch after what it still has to deliver.
+func (w *watchers) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for one := range w.list {
+		one.end()
+	}
+}
+
+func (w *watcher) end() {
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }

@@ -1,0 +1,361 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// Options tune OpenBolt. The zero value is right for the daemon.
+type Options struct {
+	// NoBackup skips the copy "<path>.bak" that is otherwise taken of a store that opened well.
+	NoBackup bool
+
+	schema     int // 0: SchemaVersion; tests go beyond
+	migrations map[int]Migration
+}
+
+// Bolt is the engine of one machine: one bbolt file, one fsync'd transaction for all commits that come at once.
+type Bolt struct {
+	path string
+	lock *fileLock
+	db   *bolt.DB
+
+	queueMu sync.Mutex
+	queue   []*commit
+
+	writeMu  sync.Mutex // held while a batch is written and told of: commits take effect in one order
+	broken   error      // set when the file is no longer known to be what we think it is
+	closed   bool
+	apply    func(rev Revision, ops []Op)
+	watchers watchers
+
+	background sync.WaitGroup
+}
+
+var _ Engine = (*Bolt)(nil)
+
+type commit struct {
+	ops  []Op
+	done bool
+	rev  Revision
+	err  error
+}
+
+// OpenBolt opens the store at path, or makes one, brings it to the current schema, and holds its lock until Close.
+// Errors: ErrLocked, ErrCorrupt, ErrNewer.
+func OpenBolt(path string, opts Options) (Engine, error) {
+	b, err := openBolt(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	return b, nil
+}
+
+func openBolt(path string, opts Options) (b *Bolt, err error) {
+	if opts.schema == 0 {
+		opts.schema, opts.migrations = SchemaVersion, migrations
+	}
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.release()
+		}
+	}()
+	if err := create(path, opts.schema); err != nil {
+		return nil, err
+	}
+	if err := verifyPages(path); err != nil {
+		return nil, err
+	}
+	b = &Bolt{path: path, lock: lock}
+	err = guarded(func() error {
+		b.db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:         200 * time.Millisecond,
+			FreelistType:    bolt.FreelistMapType,
+			InitialMmapSize: 64 << 20, // address space only; spares readers and writers a remap
+		})
+		if err != nil {
+			return boltError(err)
+		}
+		b.db.AllocSize = 1 << 20
+		return checkDB(b.db)
+	})
+	if err == nil {
+		err = migrate(b.db, path, opts)
+	}
+	if err != nil {
+		if b.db != nil {
+			_ = guarded(b.db.Close)
+		}
+		return nil, err
+	}
+	if !opts.NoBackup {
+		b.background.Go(b.keepBackup)
+	}
+	return b, nil
+}
+
+// keepBackup refreshes the copy of a store that is known to be good.
+func (b *Bolt) keepBackup() {
+	if err := b.Backup(b.path + ".bak"); err != nil {
+		slog.Warn("cannot keep a backup of the store", "path", b.path, "err", err)
+	}
+}
+
+// OnCommit implements Engine.
+func (b *Bolt) OnCommit(apply func(rev Revision, ops []Op)) {
+	b.writeMu.Lock()
+	defer b.writeMu.Unlock()
+	b.apply = apply
+}
+
+// List implements Engine.
+func (b *Bolt) List(ctx context.Context, prefix string) ([]Entry, Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	var found []Entry
+	var rev Revision
+	err := guarded(func() error {
+		return b.db.View(func(tx *bolt.Tx) error {
+			found = nil
+			rev = revisionOf(tx)
+			c := tx.Bucket(bucketEntries).Cursor()
+			for k, v := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, v = c.Next() {
+				e, err := decodeEntry(k, v)
+				if err != nil {
+					return err
+				}
+				found = append(found, e)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, 0, boltError(err)
+	}
+	return found, rev, nil
+}
+
+// Commit implements Engine. Whoever comes while another commit is being written waits, and the first of those who
+// waited writes for all of them: the cost of an fsync is shared by as many as come at once.
+func (b *Bolt) Commit(ctx context.Context, ops []Op) (Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	for _, op := range ops {
+		if !strings.HasPrefix(op.Key, "/") || len(op.Key) > bolt.MaxKeySize {
+			return 0, fmt.Errorf("key %.64q: must start with a slash and be at most %d bytes long", op.Key, bolt.MaxKeySize)
+		}
+	}
+	c := &commit{ops: ops}
+	b.queueMu.Lock()
+	b.queue = append(b.queue, c)
+	b.queueMu.Unlock()
+
+	b.writeMu.Lock()
+	defer b.writeMu.Unlock()
+	if !c.done {
+		b.queueMu.Lock()
+		batch := b.queue
+		b.queue = nil
+		b.queueMu.Unlock()
+		b.writeBatch(batch)
+	}
+	return c.rev, c.err
+}
+
+func (b *Bolt) writeBatch(batch []*commit) {
+	err := b.broken
+	if b.closed {
+		err = ErrClosed
+	}
+	if err == nil {
+		err = b.write(batch)
+	}
+	for _, c := range batch {
+		c.done = true
+		if c.err == nil && err != nil {
+			c.rev, c.err = 0, err
+		}
+		if c.err != nil {
+			continue
+		}
+		if b.apply != nil {
+			b.apply(c.rev, c.ops)
+		}
+		b.watchers.publish(c.rev, c.ops)
+	}
+}
+
+var errNothingToWrite = errors.New("no commit of the batch passed its guards")
+
+func (b *Bolt) write(batch []*commit) error {
+	var last Revision
+	err := guarded(func() error {
+		return b.db.Update(func(tx *bolt.Tx) error {
+			entries := tx.Bucket(bucketEntries)
+			first := revisionOf(tx)
+			last = first
+			for _, c := range batch {
+				if c.rev, c.err = 0, checkGuards(entries, c.ops); c.err != nil {
+					continue
+				}
+				last++
+				c.rev = last
+				if err := writeOps(entries, c.ops, last); err != nil {
+					return err
+				}
+			}
+			if last == first {
+				return errNothingToWrite
+			}
+			return setRevision(tx, last)
+		})
+	})
+	switch {
+	case err == nil || errors.Is(err, errNothingToWrite):
+		return nil
+	case errors.Is(err, ErrCorrupt):
+		b.broken = err
+		return err
+	default:
+		return b.settle(last, boltError(err))
+	}
+}
+
+// settle decides what a failed write came to. As a rule nothing of it is in the file. Should the failure have come
+// after the very last write, the change is there, and only its durability is in doubt: make sure of it, or stop.
+func (b *Bolt) settle(last Revision, cause error) error {
+	var now Revision
+	err := guarded(func() error {
+		return b.db.View(func(tx *bolt.Tx) error {
+			now = revisionOf(tx)
+			return nil
+		})
+	})
+	if err == nil && now != last {
+		return cause
+	}
+	if err == nil {
+		if err = b.db.Sync(); err == nil {
+			return nil
+		}
+	}
+	b.broken = fmt.Errorf("store needs a restart after a failed write: %w", cause)
+	return b.broken
+}
+
+func checkGuards(entries *bolt.Bucket, ops []Op) error {
+	for _, op := range ops {
+		if op.Guard == nil {
+			continue
+		}
+		var rev Revision
+		if v := entries.Get([]byte(op.Key)); v != nil {
+			e, err := decodeEntry([]byte(op.Key), v)
+			if err != nil {
+				return err
+			}
+			rev = e.Revision
+		}
+		if rev != *op.Guard {
+			return fmt.Errorf("%s: %w", op.Key, ErrConflict)
+		}
+	}
+	return nil
+}
+
+func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) error {
+	for _, op := range ops {
+		var err error
+		if op.Delete {
+			err = entries.Delete([]byte(op.Key))
+		} else {
+			err = entries.Put([]byte(op.Key), encodeEntry(op.Key, op.Value, rev))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", op.Key, err)
+		}
+	}
+	return nil
+}
+
+// Watch implements Engine.
+func (b *Bolt) Watch(ctx context.Context, prefix string, after Revision) (<-chan []Event, error) {
+	b.writeMu.Lock()
+	defer b.writeMu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	var now Revision
+	err := guarded(func() error {
+		return b.db.View(func(tx *bolt.Tx) error {
+			now = revisionOf(tx)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, boltError(err)
+	}
+	return b.watchers.add(ctx, prefix, after, now)
+}
+
+// Close implements Engine. Commits that wait fail with ErrClosed; a second Close does nothing.
+func (b *Bolt) Close() error {
+	b.writeMu.Lock()
+	if b.closed {
+		b.writeMu.Unlock()
+		return nil
+	}
+	b.closed = true
+	b.writeMu.Unlock()
+	b.background.Wait()
+	b.watchers.close()
+	err := guarded(b.db.Close)
+	b.lock.release()
+	return err
+}
+
+// guarded runs what reads bbolt's memory map. A damaged file makes bbolt panic, a shortened one makes the kernel
+// fault; either becomes ErrCorrupt.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, r)
+		}
+	}()
+	return f()
+}
+
+// boltError gives bbolt's errors our kinds.
+func boltError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return ErrLocked
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		return ErrClosed
+	case !errors.Is(err, syscall.ENOSPC) && strings.Contains(err.Error(), syscall.ENOSPC.Error()):
+		return fmt.Errorf("%w: %w", err, syscall.ENOSPC) // bbolt does not wrap all it is told
+	default:
+		return err
+	}
+}

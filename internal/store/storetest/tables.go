@@ -1,0 +1,68 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/berthd/berth/internal/store"
+)
+
+type pet struct {
+	Name string            `json:"name"`
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+func testTables(t *testing.T, e store.Engine) {
+	s := store.New(e)
+	pets := store.NewTable[pet](s, "pets")
+	if err := s.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mine := &pet{Name: "a", Tags: map[string]string{"k": "v"}}
+	if _, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y")); err != nil {
+		t.Fatal(err)
+	}
+	mine.Tags["k"] = "changed after the commit"
+	row, ok := pets.Get("home", "x/y")
+	if !ok || row.Value.Tags["k"] != "v" || row.Revision != 1 || row.Path[1] != "x/y" {
+		t.Fatalf("row %+v %v", row, ok)
+	}
+	if _, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y")); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("second create: %v", err)
+	}
+	if _, err := s.Commit(t.Context(), pets.Replace(row, &pet{Name: "b"}), pets.Put(&pet{Name: "c"}, "home", "z")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), pets.Replace(row, &pet{Name: "late"})); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("replace of an old row: %v", err)
+	}
+	if rows := pets.List("home"); len(rows) != 2 || rows[0].Value.Name != "b" || rows[1].Value.Name != "c" {
+		t.Errorf("rows %+v", rows)
+	}
+	if _, err := s.Commit(t.Context(), store.Op{Key: "/pets/bad", Value: []byte(`{"name":5}`)}); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("a value that no table could load: %v", err)
+	}
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for i := range 10 {
+				name := fmt.Sprintf("p%d-%d", w, i)
+				if _, err := s.Commit(context.Background(), pets.Create(&pet{Name: name}, name)); err != nil {
+					t.Error(err)
+				}
+				if row, ok := pets.Get(name); !ok || row.Value.Name != name {
+					t.Errorf("%s is not in the table when its commit returns", name)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	again := store.New(e)
+	loaded := store.NewTable[pet](again, "pets")
+	if err := again.Load(t.Context()); err != nil || loaded.Len() != pets.Len() || pets.Len() != 82 {
+		t.Errorf("loaded %d, have %d, %v", loaded.Len(), pets.Len(), err)
+	}
+}
