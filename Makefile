@@ -9,14 +9,13 @@ GO      ?= go
 VERSION ?= $(shell cat VERSION)
 
 LDFLAGS  := -s -w -X github.com/berthd/berth/internal/version.Version=$(VERSION)
-PURE     := berth berthd
 FUZZTIME ?= 60s
 
 .PHONY: build
-build: bin/berth bin/berthd bin/berth-lxc
+build: bin/berth bin/berthd bin/berth-lxc bin/berth-bench
 
 # The pure Go programs stay buildable without a C compiler; only berth-lxc links liblxc.
-bin/berth bin/berthd: bin/%: FORCE
+bin/berth bin/berthd bin/berth-bench: bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 bin/berth-lxc: FORCE

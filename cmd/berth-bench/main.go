@@ -1,0 +1,135 @@
+// Berth-bench measures a daemon with many containers: it makes, starts, stops and deletes them.
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/bench"
+	"github.com/berthd/berth/internal/version"
+)
+
+func main() {
+	if err := command().Execute(); err != nil {
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	socket, project, reportFile, reportLabel string
+	parallel, count                          int
+	privileged, freeze                       bool
+	limit                                    time.Duration
+}
+
+func command() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use: "berth-bench", Short: "Measure a daemon with many containers",
+		Version: version.Version, SilenceUsage: true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&o.socket, "socket", defaultSocket(), "Unix socket of the daemon")
+	flags.StringVar(&o.project, "project", "default", "Project to use")
+	flags.IntVarP(&o.parallel, "parallel", "P", runtime.NumCPU(), "Calls at the same time")
+	flags.StringVar(&o.reportFile, "report-file", "", "CSV file that the result is appended to")
+	flags.StringVar(&o.reportLabel, "report-label", "", "Label of the result (default: the action)")
+	flags.DurationVar(&o.limit, "limit", 2*time.Minute, "A call that takes longer counts as hung")
+	root.AddCommand(o.create("init", "Create containers", false), o.create("launch", "Create and start containers", true),
+		o.action("start", "Start the containers", (*bench.Bench).Start),
+		o.action("stop", "Stop the containers, by force", (*bench.Bench).Stop),
+		o.action("delete", "Stop and delete the containers", (*bench.Bench).Delete))
+	return root
+}
+
+func defaultSocket() string {
+	if s := os.Getenv("BERTH_SOCKET"); s != "" {
+		return s
+	}
+	dir := os.Getenv("BERTH_DIR")
+	if dir == "" {
+		dir = "/var/lib/berth"
+	}
+	return filepath.Join(dir, "unix.socket")
+}
+
+func (o *options) create(name, short string, start bool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name + " <image alias>", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd, func(b *bench.Bench) (bench.Result, error) {
+				return b.Create(cmd.Context(), args[0], o.count, o.privileged, start, o.freeze)
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&o.count, "count", "C", 1, "Number of containers")
+	cmd.Flags().BoolVar(&o.privileged, "privileged", false, "Make privileged containers")
+	if start {
+		cmd.Flags().BoolVarP(&o.freeze, "freeze", "F", false, "Freeze each container right after its start")
+	}
+	return cmd
+}
+
+func (o *options) action(name, short string, f func(*bench.Bench, context.Context) (bench.Result, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.run(cmd, func(b *bench.Bench) (bench.Result, error) { return f(b, cmd.Context()) })
+		},
+	}
+}
+
+func (o *options) run(cmd *cobra.Command, f func(*bench.Bench) (bench.Result, error)) error {
+	c, err := client.ConnectUnix(o.socket)
+	if err != nil {
+		return err
+	}
+	b := &bench.Bench{Client: c.UseProject(o.project), Parallel: o.parallel, Out: cmd.OutOrStdout(), Limit: o.limit}
+	result, err := f(b)
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s: %d containers in %.3f s, %.1f/s, median of one %.1f ms\n", cmd.Name(), result.Count,
+		result.Elapsed.Seconds(), float64(result.Count)/max(result.Elapsed.Seconds(), 1e-9), float64(result.Median().Microseconds())/1000)
+	if n := len(result.Ended); n >= 200 {
+		first, last := result.Rate(0, 100), result.Rate(n-100, n)
+		fmt.Fprintf(out, "rate of the first hundred %.1f/s, of the last hundred %.1f/s, last / first %.2f\n", first, last, last/first)
+	}
+	return errors.Join(err, o.report(cmd.Name(), result))
+}
+
+// report appends one line: label, unix milliseconds, elapsed milliseconds, containers, parallel calls.
+func (o *options) report(action string, r bench.Result) error {
+	if o.reportFile == "" {
+		return nil
+	}
+	_, err := os.Stat(o.reportFile)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(o.reportFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(file)
+	if fresh {
+		_ = w.Write([]string{"label", "timestamp_ms", "elapsed_ms", "containers", "parallel"})
+	}
+	label := o.reportLabel
+	if label == "" {
+		label = action
+	}
+	_ = w.Write([]string{
+		label, strconv.FormatInt(time.Now().UnixMilli(), 10), strconv.FormatInt(r.Elapsed.Milliseconds(), 10),
+		strconv.Itoa(r.Count), strconv.Itoa(o.parallel),
+	})
+	w.Flush()
+	return errors.Join(w.Error(), file.Close())
+}
