@@ -82,6 +82,12 @@ type Updater interface {
 	Update(ctx context.Context, run Running, inst Instance, name string, old, new Config, volatile map[string]string) error
 }
 
+// Checker is a module that looks at the host before a device is added to an instance or changed: at what may be gone
+// later without making the device wrong, such as the source of a disk. Start checks it again.
+type Checker interface {
+	Check(ctx context.Context, inst Instance, name string, cfg Config) error
+}
+
 // Remover is a module that keeps something for a device beyond a stop (a DHCP reservation) and drops it when the
 // device or its instance is deleted.
 type Remover interface {

@@ -45,6 +45,8 @@ type Service struct {
 	mu     sync.Mutex
 	open   map[string]storagedriver.Driver // pools that are mounted
 	mounts map[VolumeID]int
+	// attached are the custom volumes that devices hold, by the word that names the device.
+	attached map[string]attachment
 }
 
 type poolRecord struct {
@@ -61,6 +63,8 @@ func New(d Deps) *Service {
 		volumes: store.NewTable[volumeRecord](d.Store, "storage-volumes"),
 		open:    map[string]storagedriver.Driver{},
 		mounts:  map[VolumeID]int{},
+
+		attached: map[string]attachment{},
 	}
 	d.Journal.Handle(kindPoolCreate, s.recoverPoolCreate)
 	d.Journal.Handle(kindPoolDelete, s.recoverPoolDelete)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/driver/device/disk"
 	"github.com/berthd/berth/internal/driver/storage/dir"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -87,6 +88,8 @@ func (w *world) pool(name string, config map[string]string) error {
 }
 
 func anyRevision(store.Revision) error { return nil }
+
+var _ disk.Pools = (*Service)(nil)
 
 func custom(name string) VolumeID {
 	return VolumeID{Pool: "p", Project: "default", Type: VolumeCustom, Name: name}
@@ -311,6 +314,22 @@ func TestCustomVolumes(t *testing.T) {
 	}
 	if strings.Join(names, " ") != "v v/snap0 y y/snap0" {
 		t.Errorf("volumes %v", names)
+	}
+	for range 2 {
+		path, err := s.Attach(w.ctx, "c/d", "p", "default", "v")
+		w.ok(err)
+		if path != filepath.Dir(file) {
+			t.Error(path)
+		}
+	}
+	_, err = s.Attach(w.ctx, "c/d", "p", "default", "y")
+	w.fails(err, 409, "still attached")
+	w.ok(s.Detach(w.ctx, "c/d"))
+	w.ok(s.Detach(w.ctx, "c/d"))
+	_, err = s.Attach(w.ctx, "c/d", "p", "default", "none")
+	w.fails(err, 404, "Storage pool volume not found")
+	if len(s.mounts) != 0 {
+		t.Error("mounts are left")
 	}
 	w.used[custom("v")] = []string{"/1.0/instances/c"}
 	w.fails(s.DeleteVolume(w.ctx, custom("v")), 400, "in use")

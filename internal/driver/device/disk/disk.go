@@ -1,0 +1,237 @@
+// Package disk is the device type disk: the root disk, folders and files of the host, file systems on the host's
+// block devices, and custom volumes of storage pools.
+//
+// What appears inside is a mount that the runtime makes, beneath the guest's root and without following its links:
+// this package never opens a path inside the guest. Sources are paths of the host that the administrator gave, and
+// are resolved as any path on the host is.
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/spec"
+)
+
+// Pools is what disks need of storage pools.
+type Pools interface {
+	// CheckPool tells whether a pool exists and is usable.
+	CheckPool(pool string) error
+	// CustomVolume returns the configuration of a custom volume, or api.NotFound.
+	CustomVolume(pool, project, name string) (map[string]string, error)
+	// Attach makes a custom volume reachable at a path until the same user, a word of the caller's, detaches it. Both are
+	// idempotent.
+	Attach(ctx context.Context, user, pool, project, name string) (path string, err error)
+	Detach(ctx context.Context, user string) error
+}
+
+// Module implements device.Module.
+type Module struct{ Pools Pools }
+
+var (
+	_ device.Module     = (*Module)(nil)
+	_ device.HotPlugger = (*Module)(nil)
+	_ device.Updater    = (*Module)(nil)
+	_ device.Checker    = (*Module)(nil)
+)
+
+func isRoot(cfg device.Config) bool { return cfg["path"] == "/" }
+
+// target is the path inside, as spec.Mount wants it.
+func target(cfg device.Config) string { return strings.TrimPrefix(path.Clean("/"+cfg["path"]), "/") }
+
+func required(cfg device.Config) bool {
+	return !config.IsFalse(cfg["required"]) && !config.IsTrue(cfg["optional"])
+}
+
+// Check implements device.Checker: it looks at what may be gone again tomorrow without making a device wrong.
+func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
+	switch {
+	case cfg["pool"] != "":
+		if err := m.Pools.CheckPool(cfg["pool"]); err != nil {
+			return fmt.Errorf("Failed to get storage pool %q: %w", cfg["pool"], err)
+		}
+		if isRoot(cfg) {
+			return nil
+		}
+		if _, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"]); err != nil {
+			if api.IsNotFound(err) {
+				return api.NotFound("Failed loading custom volume: Storage volume not found")
+			}
+			return fmt.Errorf("Failed loading custom volume: %w", err)
+		}
+		return nil
+	case isSpecial(cfg["source"]) || cfg["source"] == "" || !required(cfg):
+		return nil
+	}
+	if _, err := os.Stat(cfg["source"]); errors.Is(err, os.ErrNotExist) {
+		return api.BadRequest("Missing source path %q for disk %q", cfg["source"], name)
+	}
+	return nil
+}
+
+// Start implements device.Module.
+func (m *Module) Start(ctx context.Context, inst device.Instance, name string, cfg device.Config, _ map[string]string) (device.Contribution, error) {
+	if isRoot(cfg) || isSpecial(cfg["source"]) {
+		return device.Contribution{}, nil
+	}
+	if target(cfg) == "" {
+		return device.Contribution{}, api.BadRequest("Disk %q has no path inside the instance", name)
+	}
+	if err := m.Check(ctx, inst, name, cfg); err != nil {
+		return device.Contribution{}, err
+	}
+	mount := spec.Mount{Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"])}
+	flags := flagsOf(cfg["raw.mount.options"])
+	if cfg["pool"] != "" {
+		volume, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"])
+		if err != nil {
+			return device.Contribution{}, err
+		}
+		if mount.Source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
+			return device.Contribution{}, err
+		}
+		// The files of a volume have plain IDs; every instance sees them through its own map.
+		mount.Idmapped = !inst.Privileged && !config.IsTrue(volume["security.unmapped"])
+	} else {
+		st, err := os.Stat(cfg["source"])
+		switch {
+		case errors.Is(err, os.ErrNotExist) && !required(cfg):
+			return device.Contribution{}, nil
+		case err != nil:
+			return device.Contribution{}, fmt.Errorf("source of disk %q: %w", name, err)
+		case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
+			if mount.Source, err = m.mountDevice(inst, name, cfg); err != nil {
+				return device.Contribution{}, err
+			}
+		case !st.IsDir():
+			mount.Source, mount.Create = cfg["source"], "file"
+		default:
+			mount.Source = cfg["source"]
+		}
+	}
+	mount.Options = options(cfg, flags)
+	mount.Optional = !required(cfg)
+	return device.Contribution{Mounts: []spec.Mount{mount}}, nil
+}
+
+// options are the options of the mount inside.
+func options(cfg device.Config, flags []string) []string {
+	list := []string{"bind"}
+	if config.IsTrue(cfg["recursive"]) {
+		list = []string{"rbind"}
+	}
+	if config.IsTrue(cfg["readonly"]) {
+		list = append(list, "ro")
+	}
+	for _, f := range flags {
+		if f != "ro" || !config.IsTrue(cfg["readonly"]) {
+			list = append(list, f)
+		}
+	}
+	if p := cfg["propagation"]; p != "" {
+		list = append(list, p)
+	}
+	return list
+}
+
+// user is what a device's hold on a volume is called.
+func user(inst device.Instance, name string) string { return inst.ID + "/" + name }
+
+// Stop implements device.Module.
+func (m *Module) Stop(ctx context.Context, inst device.Instance, name string, cfg device.Config, _ map[string]string) (map[string]string, error) {
+	if isRoot(cfg) {
+		return nil, nil
+	}
+	err := unmountDevice(inst, name)
+	if cfg["pool"] != "" {
+		err = errors.Join(err, m.Pools.Detach(ctx, user(inst, name)))
+	}
+	return nil, err
+}
+
+// Plug implements device.HotPlugger.
+func (m *Module) Plug(ctx context.Context, run device.Running, _ device.Instance, _ string, _ device.Config, c device.Contribution) error {
+	for _, mount := range c.Mounts {
+		if err := run.Mount(ctx, mount); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unplug implements device.HotPlugger.
+func (m *Module) Unplug(ctx context.Context, run device.Running, _ device.Instance, _ string, cfg device.Config, _ map[string]string) error {
+	at := target(cfg)
+	if at == "" || isSpecial(cfg["source"]) {
+		return nil
+	}
+	mounted, err := isMounted(run.InitPID(), at)
+	if err != nil || !mounted { // an optional disk without its source, or one that the guest unmounted itself
+		return err
+	}
+	return run.Unmount(ctx, at)
+}
+
+// LiveKeys implements device.Updater: the size of the root disk is its volume's, which the instance sees to.
+func (m *Module) LiveKeys() []string { return []string{"size", "size.state", "boot.priority"} }
+
+// Update implements device.Updater.
+func (m *Module) Update(context.Context, device.Running, device.Instance, string, device.Config, device.Config, map[string]string) error {
+	return nil
+}
+
+// hostPath is where the file system of a block device is mounted on the host.
+func hostPath(inst device.Instance, name string) string {
+	return filepath.Join(inst.DevicesPath, "disk."+name)
+}
+
+// mountDevice mounts the file system of a block device on the host, from where the runtime binds it.
+func (m *Module) mountDevice(inst device.Instance, name string, cfg device.Config) (string, error) {
+	at := hostPath(inst, name)
+	if err := unmountDevice(inst, name); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(inst.DevicesPath, 0o711); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(at, 0o700); err != nil {
+		return "", err
+	}
+	flags, data := splitOptions(cfg["raw.mount.options"])
+	if config.IsTrue(cfg["readonly"]) {
+		flags |= unix.MS_RDONLY
+	}
+	if err := mountAny(cfg["source"], at, flags, data); err != nil {
+		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), os.Remove(at))
+	}
+	return at, nil
+}
+
+// unmountDevice undoes mountDevice. That nothing is mounted is no error.
+func unmountDevice(inst device.Instance, name string) error {
+	at := hostPath(inst, name)
+	for {
+		err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if err == unix.EINVAL || err == unix.ENOENT {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w", at, err)
+		}
+	}
+	if err := os.Remove(at); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

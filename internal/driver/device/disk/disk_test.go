@@ -1,0 +1,284 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/spec"
+)
+
+type pools struct{ held map[string]string }
+
+func (p pools) CheckPool(pool string) error {
+	if pool != "default" {
+		return api.NotFound("Storage pool not found")
+	}
+	return nil
+}
+
+func (p pools) CustomVolume(_, _, name string) (map[string]string, error) {
+	switch name {
+	case "data":
+		return nil, nil
+	case "plain":
+		return map[string]string{"security.unmapped": "true"}, nil
+	}
+	return nil, api.NotFound("Storage pool volume not found")
+}
+
+func (p pools) Attach(_ context.Context, user, pool, _, name string) (string, error) {
+	p.held[user] = pool + "/" + name
+	return "/pools/" + pool + "/custom/default_" + name, nil
+}
+
+func (p pools) Detach(_ context.Context, user string) error {
+	delete(p.held, user)
+	return nil
+}
+
+// parse makes a configuration from "key=value key=value".
+func parse(text string) device.Config {
+	cfg := device.Config{"type": "disk"}
+	for _, word := range strings.Fields(text) {
+		key, value, _ := strings.Cut(word, "=")
+		cfg[key] = value
+	}
+	return cfg
+}
+
+func TestValidate(t *testing.T) {
+	const (
+		missing   = `Disk entry is missing the required "source" or "path" property`
+		recursive = "The recursive option is only supported for additional bind-mounted paths"
+	)
+	for cfg, want := range map[string]string{ // texts are those of LXD 5.0.2
+		"":                                               missing,
+		"path=/mnt":                                      missing,
+		"pool=default path=/mnt":                         missing,
+		"source=/tmp path=/mnt":                          "",
+		"source=/tmp path=mnt":                           "",
+		"source=/nonexist path=/mnt":                     "",
+		"source=/tmp path=/":                             `Root disk entry may not have a "source" property set`,
+		"path=/":                                         `Root disk entry must have a "pool" property set`,
+		"pool=default path=/ size=1GiB":                  "",
+		"pool=default path=/ size=foo":                   `Invalid value for device option "size": Invalid value: foo`,
+		"source=/tmp path=/mnt readonly=maybe":           `Invalid value for device option "readonly": Invalid value for a boolean "maybe"`,
+		"source=/tmp path=/mnt foo=bar":                  `Invalid device option "foo"`,
+		"source=/tmp path=/mnt size=1GB":                 "Only the root disk may have a size quota",
+		"source=/tmp path=/mnt size.state=1GB":           "Only the root disk may have a migration size quota",
+		"source=/tmp path=/mnt recursive=true":           "",
+		"source=/etc/passwd path=/mnt recursive=true":    recursive,
+		"pool=default path=/ recursive=true":             recursive,
+		"source=/tmp path=/mnt recursive=1 readonly=1":   "Recursive read-only bind-mounts aren't currently supported by the kernel",
+		"source=relative path=/mnt":                      "Source path must be absolute for local sources",
+		"pool=default source=/tmp path=/mnt":             "Storage volumes cannot be specified as absolute paths",
+		"pool=default source=data path=/mnt shift=true":  `The "shift" property cannot be used with custom storage volumes (set "security.shifted=true" on the volume instead)`,
+		"source=/tmp path=/mnt ceph.user_name=x":         `Invalid options ceph.cluster_name/ceph.user_name for source "/tmp"`,
+		"source=/tmp path=/mnt boot.priority=x":          `Invalid value for device option "boot.priority": Invalid value for uint32 "x": strconv.ParseUint: parsing "x": invalid syntax`,
+		"source=/tmp path=/mnt/..":                       `Invalid path "/mnt/..": only the root disk is mounted at the root`,
+		"source=/tmp path=/../mnt":                       "",
+		"source=/tmp path=/mnt propagation=rslave":       "",
+		"source=/tmp path=/mnt propagation=bogus":        `Invalid value for device option "propagation"`,
+		"source=/tmp path=/mnt required=false shift=yes": "",
+	} {
+		err := (&Module{}).Validate(context.Background(), device.Instance{}, "d", parse(cfg))
+		if want == "" && err == nil {
+			continue
+		}
+		if err == nil || want == "" || !strings.HasPrefix(err.Error(), want) || api.StatusOf(err) != http.StatusBadRequest {
+			t.Errorf("%s: got %v, want %q", cfg, err, want)
+		}
+	}
+}
+
+func TestValidateKeepsLinesWhole(t *testing.T) {
+	for _, key := range []string{"source", "path", "raw.mount.options", "propagation"} {
+		cfg := device.Config{"type": "disk", "source": "/tmp", "path": "/mnt"}
+		cfg[key] += "/x\nlxc.hook.start = /evil"
+		if err := (&Module{}).Validate(context.Background(), device.Instance{}, "d", cfg); err == nil {
+			t.Errorf("%s takes a line break", key)
+		}
+	}
+}
+
+func TestSamePathTwice(t *testing.T) {
+	devices := map[string]device.Config{"a": parse("source=/tmp path=/mnt"), "b": parse("source=/tmp path=/mnt")}
+	err := (&Module{}).Validate(context.Background(), device.Instance{Devices: devices}, "a", devices["a"])
+	if err == nil || err.Error() != `More than one disk device uses the same path "/mnt"` {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStart(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bind := []string{"bind"}
+	for cfg, want := range map[string][]spec.Mount{
+		"pool=default path=/":                 nil,
+		"source=" + folder + " path=/mnt":     {{Source: folder, Target: "mnt", Type: "none", Options: bind, Create: "dir"}},
+		"source=" + file + " path=/mnt/../x/": {{Source: file, Target: "x", Type: "none", Options: bind, Create: "file"}},
+		"source=" + folder + " path=a/../../b recursive=true propagation=rslave": {{
+			Source: folder, Target: "b", Type: "none", Options: []string{"rbind", "rslave"}, Create: "dir"}},
+		"source=" + folder + " path=/b readonly=true raw.mount.options=ro,noexec,uid=1 shift=true": {{
+			Source: folder, Target: "b", Type: "none", Options: []string{"bind", "ro", "noexec"}, Create: "dir", Idmapped: true}},
+		"source=/nonexist path=/mnt required=false": nil,
+		"source=/nonexist path=/mnt optional=true":  nil,
+		"pool=default source=data path=/mnt":        {{Source: "/pools/default/custom/default_data", Target: "mnt", Type: "none", Options: bind, Create: "dir", Idmapped: true}},
+		"pool=default source=plain path=/mnt":       {{Source: "/pools/default/custom/default_plain", Target: "mnt", Type: "none", Options: bind, Create: "dir"}},
+	} {
+		m := &Module{Pools: pools{map[string]string{}}}
+		inst := device.Instance{ID: "c", Project: "default", DevicesPath: t.TempDir()}
+		c, err := m.Start(context.Background(), inst, "d", parse(cfg), nil)
+		if err != nil {
+			t.Errorf("%s: %v", cfg, err)
+			continue
+		}
+		if diff := cmp.Diff(want, c.Mounts); diff != "" {
+			t.Errorf("%s: %s", cfg, diff)
+		}
+		for range 2 {
+			if _, err := m.Stop(context.Background(), inst, "d", parse(cfg), nil); err != nil {
+				t.Errorf("%s: %v", cfg, err)
+			}
+		}
+		if n := len(m.Pools.(pools).held); n != 0 {
+			t.Errorf("%s: %d volumes are still held", cfg, n)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	m := &Module{Pools: pools{}}
+	for cfg, want := range map[string]string{
+		"source=/nonexist path=/mnt":                `Missing source path "/nonexist" for disk "d"`,
+		"source=/nonexist path=/mnt required=false": "",
+		"pool=nope source=v path=/mnt":              `Failed to get storage pool "nope": Storage pool not found`,
+		"pool=default source=nope path=/mnt":        "Failed loading custom volume: Storage volume not found",
+		"pool=default source=data path=/mnt":        "",
+	} {
+		err := m.Check(context.Background(), device.Instance{}, "d", parse(cfg))
+		if got := text(err); got != want {
+			t.Errorf("%s: got %q, want %q", cfg, got, want)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestBlockDevice(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, tool := range []string{"mkfs.ext4", "losetup"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
+	}
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", image).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v: %s", err, out)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", image).Output()
+	if err != nil {
+		t.Skipf("needs loop devices: %v", err)
+	}
+	loop := strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", loop).Run() })
+
+	m := &Module{}
+	inst := device.Instance{ID: "c", DevicesPath: filepath.Join(t.TempDir(), "c")}
+	cfg := parse("path=/mnt raw.mount.options=noexec")
+	cfg["source"] = loop
+	for range 2 { // the second finds what a killed daemon left
+		c, err := m.Start(context.Background(), inst, "d", cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(c.Mounts[0].Source, "lost+found")); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 2 {
+		if _, err := m.Stop(context.Background(), inst, "d", cfg, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := os.ReadDir(inst.DevicesPath); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+	cfg["source"] = loop + "x"
+	if _, err := m.Start(context.Background(), inst, "d", cfg, nil); err == nil {
+		t.Error("started from nothing")
+	}
+}
+
+type running struct {
+	device.Running
+	calls []string
+	fail  error
+}
+
+func (r *running) InitPID() int { return os.Getpid() }
+func (r *running) Mount(_ context.Context, m spec.Mount) error {
+	r.calls = append(r.calls, "mount "+m.Target)
+	return r.fail
+}
+func (r *running) Unmount(_ context.Context, target string) error {
+	r.calls = append(r.calls, "unmount "+target)
+	return r.fail
+}
+
+func TestHotPlug(t *testing.T) {
+	m, run, ctx := &Module{}, &running{}, context.Background()
+	c := device.Contribution{Mounts: []spec.Mount{{Target: "a"}}}
+	if err := m.Plug(ctx, run, device.Instance{}, "d", nil, c); err != nil {
+		t.Error(err)
+	}
+	if err := m.Unplug(ctx, run, device.Instance{}, "d", parse("source=/tmp path=/proc"), nil); err != nil {
+		t.Error(err)
+	}
+	if err := m.Unplug(ctx, run, device.Instance{}, "d", parse("source=/tmp path=/not-mounted"), nil); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"mount a", "unmount proc"}, run.calls); diff != "" {
+		t.Error(diff)
+	}
+	run.fail = errors.New("failure")
+	if err := m.Plug(ctx, run, device.Instance{}, "d", nil, c); !errors.Is(err, run.fail) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add([]byte("29 1 254:0 / /with\\040space rw - ext4 /dev/vda rw\n"), "/with space")
+	f.Add([]byte("\\\\\\ \\0 \\99 \\777"), "\\")
+	f.Fuzz(func(_ *testing.T, data []byte, path string) { hasMount(data, path) })
+}
+
+func TestMountinfo(t *testing.T) {
+	info := []byte("29 1 254:0 / /with\\040space rw - ext4 /dev/vda rw\n")
+	if !hasMount(info, "/with space") || hasMount(info, "/with") {
+		t.Error("mount points are misread")
+	}
+}

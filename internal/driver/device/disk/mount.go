@@ -1,0 +1,139 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountFlags are the options that are flags of mount(2) rather than matters of a file system.
+var mountFlags = map[string]uintptr{
+	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
+	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME,
+	"strictatime": unix.MS_STRICTATIME, "sync": unix.MS_SYNCHRONOUS, "dirsync": unix.MS_DIRSYNC,
+	"lazytime": unix.MS_LAZYTIME,
+}
+
+// splitOptions parts raw.mount.options into flags and what the file system reads. Options that say the default are dropped.
+func splitOptions(raw string) (flags uintptr, data string) {
+	var rest []string
+	for _, o := range strings.Split(raw, ",") {
+		o = strings.TrimSpace(o)
+		if f, ok := mountFlags[o]; ok {
+			flags |= f
+		} else if o != "" && o != "rw" && o != "defaults" {
+			rest = append(rest, o)
+		}
+	}
+	return flags, strings.Join(rest, ",")
+}
+
+// flagsOf is the part of raw.mount.options that a bind mount can have too.
+func flagsOf(raw string) []string {
+	var list []string
+	for _, o := range strings.Split(raw, ",") {
+		if _, ok := mountFlags[strings.TrimSpace(o)]; ok {
+			list = append(list, strings.TrimSpace(o))
+		}
+	}
+	return list
+}
+
+// mountAny mounts a block device with whichever file system of the kernel knows what is on it.
+func mountAny(source, at string, flags uintptr, data string) error {
+	list, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return err
+	}
+	kinds := filesystems(string(list))
+	for _, kind := range kinds {
+		err := unix.Mount(source, at, kind, flags, data)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINVAL, unix.EUCLEAN, unix.ENODEV: // another one, then
+		case unix.EACCES, unix.EROFS:
+			if flags&unix.MS_RDONLY == 0 { // the device itself is read-only
+				if unix.Mount(source, at, kind, flags|unix.MS_RDONLY, data) == nil {
+					return nil
+				}
+			}
+		default:
+			return fmt.Errorf("mount %s: %w", source, err)
+		}
+	}
+	return fmt.Errorf("mount %s: no file system on it, or not one of %s, or not with options %q", source, strings.Join(kinds, ", "), data)
+}
+
+// filesystems reads /proc/filesystems: those on block devices, ext4 standing for all of its family.
+func filesystems(text string) []string {
+	var kinds []string
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) == 1 {
+			kinds = append(kinds, fields[0])
+		}
+	}
+	if slices.Contains(kinds, "ext4") {
+		kinds = slices.DeleteFunc(kinds, func(k string) bool { return k == "ext2" || k == "ext3" })
+	}
+	// What a stray match is least likely of comes first; msdos would take a vfat without its long names.
+	slices.SortStableFunc(kinds, func(a, b string) int { return order(a) - order(b) })
+	return kinds
+}
+
+func order(kind string) int {
+	if i := slices.Index([]string{"ext4", "xfs", "btrfs", "squashfs", "iso9660", "vfat"}, kind); i >= 0 {
+		return i
+	}
+	return 100
+}
+
+// isMounted tells whether a path inside is a mount of the process's. That the process has gone is no error: so has
+// the mount.
+func isMounted(pid int, target string) (bool, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/mountinfo")
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return hasMount(data, "/"+target), nil
+}
+
+// hasMount looks for a mount point in the text of a mountinfo file (proc_pid_mountinfo(5): the fifth field).
+func hasMount(mountinfo []byte, path string) bool {
+	lines := bufio.NewScanner(bytes.NewReader(mountinfo))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 4 && unescape(fields[4]) == path {
+			return true
+		}
+	}
+	return false
+}
+
+// unescape undoes the kernel's \040 and the like.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

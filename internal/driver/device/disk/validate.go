@@ -1,0 +1,131 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+)
+
+// Keys are the keys of the device.
+var Keys = config.NewTable(config.DeviceWords,
+	config.Key{Name: "type", Doc: "disk"},
+	config.Key{Name: "path", Validate: cleanPath, Doc: "Path inside the instance."},
+	config.Key{Name: "source", Validate: cleanPath, Doc: "Path on the host, or name of a custom volume of the pool."},
+	config.Key{Name: "pool", Restricted: config.Free, Doc: "Storage pool of the root disk or of the volume."},
+	config.Key{Name: "size", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk."},
+	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk's file system for state."},
+	config.Key{Name: "readonly", Type: config.Bool, Restricted: config.Free, Doc: "Mount it read-only."},
+	config.Key{Name: "recursive", Type: config.Bool, Doc: "Bring along what is mounted beneath the source."},
+	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Fail if the source does not exist."},
+	config.Key{Name: "optional", Type: config.Bool, Doc: "Old opposite of required."},
+	config.Key{Name: "shift", Type: config.Bool, Doc: "See the source through the instance's ID map."},
+	config.Key{Name: "propagation", Validate: config.OneOf("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"),
+		Doc: "How mounts pass between the host and the instance."},
+	config.Key{Name: "raw.mount.options", Validate: config.OneLine, Doc: "Mount options of the source's file system."},
+	config.Key{Name: "limits.read", Validate: config.OneLine, Doc: "Bound of reads, in bytes/s or iops."},
+	config.Key{Name: "limits.write", Validate: config.OneLine, Doc: "Bound of writes, in bytes/s or iops."},
+	config.Key{Name: "limits.max", Validate: config.OneLine, Doc: "Bound of both reads and writes."},
+	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines boot from disks."},
+	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Cluster of a Ceph source."},
+	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "User of a Ceph source."},
+)
+
+// cleanPath keeps out what would break the configuration file of the runtime.
+func cleanPath(value string) error {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("Path holds control characters")
+	}
+	return nil
+}
+
+// isSpecial tells sources that are no paths.
+func isSpecial(source string) bool { return source == "cloud-init:config" }
+
+// Validate implements device.Module.
+func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg device.Config) error {
+	if cfg["source"] == "" && !isRoot(cfg) {
+		return api.BadRequest(`Disk entry is missing the required "source" or "path" property`)
+	}
+	if err := Keys.Validate(cfg); err != nil {
+		return err
+	}
+	if err := validateRoot(cfg); err != nil {
+		return err
+	}
+	if err := validateSource(cfg); err != nil {
+		return err
+	}
+	if cfg["path"] != "" {
+		count := 0
+		for _, other := range inst.Devices {
+			if other["type"] == "disk" && other["path"] == cfg["path"] {
+				count++
+			}
+		}
+		if count > 1 {
+			return api.BadRequest("More than one disk device uses the same path %q", cfg["path"])
+		}
+	}
+	return nil
+}
+
+func validateRoot(cfg device.Config) error {
+	if isRoot(cfg) {
+		if cfg["source"] != "" {
+			return api.BadRequest(`Root disk entry may not have a "source" property set`)
+		}
+		if cfg["pool"] == "" {
+			return api.BadRequest(`Root disk entry must have a "pool" property set`)
+		}
+		return nil
+	}
+	if cfg["size"] != "" {
+		return api.BadRequest("Only the root disk may have a size quota")
+	}
+	if cfg["size.state"] != "" {
+		return api.BadRequest("Only the root disk may have a migration size quota")
+	}
+	if target(cfg) == "" && cfg["path"] != "" { // "//" or "/x/..": the root by another name
+		return api.BadRequest("Invalid path %q: only the root disk is mounted at the root", cfg["path"])
+	}
+	return nil
+}
+
+func validateSource(cfg device.Config) error {
+	source := cfg["source"]
+	if config.IsTrue(cfg["recursive"]) {
+		if isRoot(cfg) || cfg["pool"] != "" || !mayBeFolder(source) {
+			return api.BadRequest("The recursive option is only supported for additional bind-mounted paths")
+		}
+		if config.IsTrue(cfg["readonly"]) {
+			return api.BadRequest("Recursive read-only bind-mounts aren't currently supported by the kernel")
+		}
+	}
+	if cfg["ceph.cluster_name"] != "" || cfg["ceph.user_name"] != "" {
+		return api.BadRequest("Invalid options ceph.cluster_name/ceph.user_name for source %q", source)
+	}
+	if cfg["pool"] != "" {
+		if strings.HasPrefix(source, "/") {
+			return api.BadRequest("Storage volumes cannot be specified as absolute paths")
+		}
+		if cfg["shift"] != "" {
+			return api.BadRequest(`The "shift" property cannot be used with custom storage volumes (set "security.shifted=true" on the volume instead)`)
+		}
+		return nil
+	}
+	if !isRoot(cfg) && !isSpecial(source) && !strings.HasPrefix(source, "/") {
+		return api.BadRequest("Source path must be absolute for local sources")
+	}
+	return nil
+}
+
+// mayBeFolder tells whether a source is, or may come to be, a folder.
+func mayBeFolder(source string) bool {
+	st, err := os.Stat(source)
+	return err != nil || st.IsDir()
+}

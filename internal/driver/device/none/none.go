@@ -1,0 +1,45 @@
+// Package none is the device type that is nothing: it hides a device of the same name that a profile brings.
+package none
+
+import (
+	"context"
+
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+)
+
+// Keys are the keys of the device: none but its type.
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "none"})
+
+// Module implements device.Module.
+type Module struct{}
+
+var (
+	_ device.Module     = Module{}
+	_ device.HotPlugger = Module{}
+)
+
+// Validate implements device.Module.
+func (Module) Validate(_ context.Context, _ device.Instance, _ string, cfg device.Config) error {
+	return Keys.Validate(cfg)
+}
+
+// Start implements device.Module.
+func (Module) Start(context.Context, device.Instance, string, device.Config, map[string]string) (device.Contribution, error) {
+	return device.Contribution{}, nil
+}
+
+// Stop implements device.Module.
+func (Module) Stop(context.Context, device.Instance, string, device.Config, map[string]string) (map[string]string, error) {
+	return nil, nil
+}
+
+// Plug implements device.HotPlugger.
+func (Module) Plug(context.Context, device.Running, device.Instance, string, device.Config, device.Contribution) error {
+	return nil
+}
+
+// Unplug implements device.HotPlugger.
+func (Module) Unplug(context.Context, device.Running, device.Instance, string, device.Config, map[string]string) error {
+	return nil
+}

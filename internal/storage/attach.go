@@ -1,0 +1,70 @@
+package storage
+
+import (
+	"context"
+
+	"github.com/berthd/berth/api"
+)
+
+// The methods in this file are what disk devices need of pools: disk.Pools.
+
+// CustomVolume returns the configuration of a custom volume. It is shared: not to be changed.
+func (s *Service) CustomVolume(pool, project, name string) (map[string]string, error) {
+	row, ok := s.volumes.Get(VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: name}.path()...)
+	if !ok {
+		return nil, errNoVolume()
+	}
+	return row.Value.Config, nil
+}
+
+// Attach mounts a custom volume for a user, a word of the caller's, until that user detaches it.
+func (s *Service) Attach(ctx context.Context, user, pool, project, name string) (string, error) {
+	id := VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: name}
+	if _, err := s.CustomVolume(pool, project, name); err != nil {
+		return "", err
+	}
+	unlock, err := s.changes.lock(ctx, "attach "+user, true)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	s.mu.Lock()
+	held, ok := s.attached[user]
+	s.mu.Unlock()
+	if ok && held.id == id {
+		return s.Path(id), nil
+	}
+	if ok {
+		return "", api.Conflict("Volume %q is still attached in the place of %q", held.id.Name, name)
+	}
+	release, err := s.Mount(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	s.attached[user] = attachment{id, release}
+	s.mu.Unlock()
+	return s.Path(id), nil
+}
+
+// Detach ends Attach. That nothing is attached is no error.
+func (s *Service) Detach(ctx context.Context, user string) error {
+	unlock, err := s.changes.lock(ctx, "attach "+user, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s.mu.Lock()
+	held, ok := s.attached[user]
+	delete(s.attached, user)
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return held.release()
+}
+
+type attachment struct {
+	id      VolumeID
+	release func() error
+}
