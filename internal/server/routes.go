@@ -1,25 +1,51 @@
 package server
 
 import (
+	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/instance"
+	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/profile"
+	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/warning"
 )
 
 // Services is everything the server translates to. A nil service has no routes.
 type Services struct {
 	Operations *operation.Manager
 	Events     *event.Hub
-	Storage    *storage.Service
+	Instances  *instance.Service
+	Profiles   *profile.Service
+
+	Config       *serverconfig.Service
+	Environment  Environment
+	Lifetime     Lifetime
+	Certificates *certificate.Service
+	Projects     *project.Service
+	Warnings     *warning.Service
+	Storage      *storage.Service
+	Networks     *network.Service
 }
 
 // routes lists all routes. Each resource's file makes its own; this is where they are joined.
 func (s *Server) routes() []Route {
 	var all []Route
 	all = append(all, rootRoutes()...)
+	all = append(all, serverAPI{config: s.services.Config, environment: s.services.Environment}.routes()...)
+	all = append(all, internalAPI{life: s.services.Lifetime}.routes()...)
+	all = append(all, certificatesAPI{svc: s.services.Certificates}.routes()...)
+	all = append(all, projectsAPI{svc: s.services.Projects}.routes()...)
+	all = append(all, warningsAPI{svc: s.services.Warnings}.routes()...)
+	all = append(all, clusterRoutes()...)
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
 	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
+	all = append(all, instancesAPI{svc: s.services.Instances}.routes()...)
+	all = append(all, profilesAPI{svc: s.services.Profiles}.routes()...)
 	all = append(all, storagePoolsAPI{svc: s.services.Storage}.routes()...)
+	all = append(all, networksAPI{svc: s.services.Networks}.routes()...)
 	return all
 }
 

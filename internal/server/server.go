@@ -91,8 +91,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 
 // dispatch finds the route of a request, checks that the caller may take it, and handles it.
 func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
-	if err := s.checkBrowser(r.Request); err != nil {
-		return Fail(err)
+	if !allowOrigin(w, r.Request, s.services.Config) {
+		if err := s.checkBrowser(r.Request); err != nil {
+			return Fail(err)
+		}
 	}
 	methods, vars := s.router.find(r.URL.EscapedPath())
 	if methods == nil {
@@ -111,6 +113,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	}
 	slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
 		"url", redact(r.URL), "username", r.caller.Username)
+	if err := s.waitRecovered(r); err != nil {
+		return Fail(err)
+	}
 	r.vars = vars
 	r.writer = w
 	return route.Handle(r)

@@ -1,0 +1,31 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/berthd/berth/internal/serverconfig"
+)
+
+// allowOrigin tells browsers what core.https_allowed_* say. It returns whether the request comes from a page that the
+// administrator allowed.
+func allowOrigin(w http.ResponseWriter, r *http.Request, c *serverconfig.Service) bool {
+	if c == nil || r.Header.Get("Origin") == "" {
+		return false
+	}
+	allowed := c.Get("core.https_allowed_origin")
+	if allowed == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", allowed)
+	w.Header().Add("Vary", "Origin")
+	if v := c.Get("core.https_allowed_methods"); v != "" {
+		w.Header().Set("Access-Control-Allow-Methods", v)
+	}
+	if v := c.Get("core.https_allowed_headers"); v != "" {
+		w.Header().Set("Access-Control-Allow-Headers", v)
+	}
+	if c.Bool("core.https_allowed_credentials") {
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+	}
+	return r.Header.Get("Origin") == allowed
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/berthd/berth/internal/project"
+)
+
+type projectsAPI struct{ svc *project.Service }
+
+func (a projectsAPI) routes() []Route {
+	if a.svc == nil {
+		return nil
+	}
+	return []Route{
+		{Method: "GET", Path: "/1.0/projects", Handle: a.list},
+		{Method: "GET", Path: "/1.0/projects/{name}", Handle: a.get},
+	}
+}
+
+func (a projectsAPI) list(r *Request) Response {
+	f, err := r.Filter()
+	if err != nil {
+		return Fail(err)
+	}
+	urls := []string{}
+	list := a.svc.List()
+	kept := list[:0]
+	for _, p := range list {
+		if f.Match(&p) {
+			kept = append(kept, p)
+			urls = append(urls, project.URL(p.Name))
+		}
+	}
+	if r.Recursion() > 0 {
+		return Sync(kept)
+	}
+	return Sync(urls)
+}
+
+func (a projectsAPI) get(r *Request) Response {
+	p, err := a.svc.Get(r.Var("name"))
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(p, contentETag(p.ProjectPut))
+}
+
+// contentETag is the version of an object that is not in the store.
+func contentETag(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

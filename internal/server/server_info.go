@@ -1,0 +1,71 @@
+package server
+
+import (
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/serverconfig"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Environment describes host and daemon; project is the one asked for. It must be cheap: GET /1.0 is what clients
+// begin with.
+type Environment func(project string) api.ServerEnvironment
+
+type serverAPI struct {
+	config      *serverconfig.Service
+	environment Environment
+}
+
+func (a serverAPI) routes() []Route {
+	if a.config == nil {
+		return nil
+	}
+	return []Route{
+		{Method: "GET", Path: "/1.0", Public: true, Handle: a.get},
+		{Method: "PUT", Path: "/1.0", Handle: a.put},
+		{Method: "PATCH", Path: "/1.0", Handle: a.patch},
+	}
+}
+
+func (a serverAPI) get(r *Request) Response {
+	about := api.ServerUntrusted{
+		APIExtensions: api.Extensions, APIStatus: "stable", APIVersion: "1.0", Auth: "untrusted",
+		AuthMethods: []string{"tls"},
+	}
+	if !r.Trusted() {
+		return Sync(about)
+	}
+	about.Auth = "trusted"
+	shown, rev := a.config.Show()
+	return SyncETag(api.Server{
+		ServerPut: api.ServerPut{Config: shown}, ServerUntrusted: about, Environment: a.environment(r.Project()),
+	}, ETag(rev))
+}
+
+func (a serverAPI) put(r *Request) Response {
+	var req api.ServerPut
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	return done(a.config.Replace(r.Context(), req.Config, matches(r)))
+}
+
+func (a serverAPI) patch(r *Request) Response {
+	var req api.ServerPut
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	return done(a.config.Merge(r.Context(), req.Config, matches(r)))
+}
+
+// matches makes the check of If-Match that services ask before they change an object.
+func matches(r *Request) func(store.Revision) error {
+	return func(rev store.Revision) error { return r.IfMatch(ETag(rev)) }
+}
+
+// done answers with nothing, or with the error.
+func done(err error) Response {
+	if err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}

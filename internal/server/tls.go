@@ -1,0 +1,76 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/certificate"
+	"github.com/berthd/berth/internal/request"
+)
+
+// TLSConfig is how the daemon speaks TLS: version 1.2 with elliptic-curve ciphers, or 1.3. Clients may show a certificate;
+// whether it is trusted is found out for each request, so that trust taken away ends at once.
+func TLSConfig(cert tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		ClientAuth:   tls.RequestClientCert,
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		NextProtos: []string{"h2", "http/1.1"},
+	}
+}
+
+// NewTLSListener speaks TLS over l.
+func NewTLSListener(l net.Listener, cert tls.Certificate) net.Listener {
+	return tls.NewListener(l, TLSConfig(cert))
+}
+
+// TrustStore knows the trusted certificates.
+type TrustStore interface {
+	Trusted(cert *x509.Certificate) (api.Certificate, bool)
+}
+
+// TLSAuth trusts callers by the certificate they show.
+type TLSAuth struct {
+	Store TrustStore
+	// CA, if not nil, gives the authority whose certificates are trusted without being in the store; it may give nil.
+	CA func() *x509.CertPool
+}
+
+// Authenticate implements Authenticator. An unknown caller is told apart by its address alone.
+func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
+	caller := request.Caller{Protocol: "tls", Address: r.RemoteAddr}
+	if r.TLS == nil {
+		return caller
+	}
+	for _, cert := range r.TLS.PeerCertificates[:min(1, len(r.TLS.PeerCertificates))] {
+		caller.Username = certificate.Fingerprint(cert)
+		// A restricted certificate is for some projects only. Until there are such, it is good for nothing: to trust it
+		// with everything would be worse.
+		if known, ok := a.Store.Trusted(cert); ok {
+			caller.Trusted = !known.Restricted
+			return caller
+		}
+		caller.Trusted = a.signed(cert)
+	}
+	return caller
+}
+
+func (a TLSAuth) signed(cert *x509.Certificate) bool {
+	if a.CA == nil {
+		return false
+	}
+	roots := a.CA()
+	if roots == nil {
+		return false
+	}
+	_, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
+}

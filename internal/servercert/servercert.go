@@ -1,0 +1,123 @@
+// Package servercert keeps the daemon's own certificate: the one that clients remember it by.
+package servercert
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// lifetime of a certificate that nobody renews.
+const lifetime = 10 * 365 * 24 * time.Hour
+
+// Cert is the daemon's certificate with its key.
+type Cert struct {
+	TLS         tls.Certificate
+	PEM         string
+	Fingerprint string // SHA-256 of the DER form, hex
+}
+
+// Load reads server.crt and server.key in dir, or makes both.
+func Load(dir string) (*Cert, error) {
+	crt, key := filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	c, err := read(crt, key)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	if err := generate(crt, key); err != nil {
+		return nil, fmt.Errorf("make server certificate: %w", err)
+	}
+	return read(crt, key)
+}
+
+func read(crt, key string) (*Cert, error) {
+	crtPEM, err := os.ReadFile(crt)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := os.ReadFile(key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(crtPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("server certificate %s: %w", crt, err)
+	}
+	sum := sha256.Sum256(pair.Certificate[0])
+	return &Cert{TLS: pair, PEM: string(crtPEM), Fingerprint: hex.EncodeToString(sum[:])}, nil
+}
+
+// generate writes the key first: a certificate without its key would be refused at the next start.
+func generate(crt, key string) error {
+	private, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{Organization: []string{"Berth"}, CommonName: "root@" + host},
+		NotBefore:    now, NotAfter: now.Add(lifetime),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+		DNSNames: []string{host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return err
+	}
+	keyDER, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		return err
+	}
+	if err := replace(key, "EC PRIVATE KEY", keyDER, 0o600); err != nil {
+		return err
+	}
+	return replace(crt, "CERTIFICATE", der, 0o644)
+}
+
+// replace writes a PEM file whole or not at all.
+func replace(path, kind string, der []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = f.Close()
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if err := pem.Encode(f, &pem.Block{Type: kind, Bytes: der}); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
