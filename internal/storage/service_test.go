@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
-	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/driver/device/disk"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/driver/storage/dir"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
