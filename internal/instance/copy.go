@@ -246,4 +246,3 @@ func (s *Service) refreshSnapshots(ctx context.Context, dst, src *Instance) erro
 	}
 	return nil
 }
-

@@ -239,7 +239,7 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 		return err
 	}
 	if err := fill(ctx); err != nil {
-		return fmt.Errorf("Failed creating instance from %s: %w", "source", err)
+		return fmt.Errorf("Failed creating instance: %w", err)
 	}
 	if err := createVolume.Hit(); err != nil {
 		return err

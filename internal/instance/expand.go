@@ -45,4 +45,6 @@ func rootDevice(devices map[string]device.Config) (name string, cfg device.Confi
 	return name, cfg, count
 }
 
-func isRoot(c device.Config) bool { return c["type"] == "disk" && c["path"] == "/" && c["source"] == "" }
+func isRoot(c device.Config) bool {
+	return c["type"] == "disk" && c["path"] == "/" && c["source"] == ""
+}

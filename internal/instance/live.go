@@ -278,4 +278,3 @@ func (s *Service) initPID(ctx context.Context, i *Instance) int {
 	}
 	return all[i.id()].InitPID
 }
-

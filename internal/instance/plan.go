@@ -126,4 +126,3 @@ func seccomp(c map[string]string) string {
 }
 
 var deviceName = regexp.MustCompile(`^[^/\x00-\x1f]+$`)
-

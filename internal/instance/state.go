@@ -2,6 +2,9 @@ package instance
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -148,4 +151,53 @@ func (s *Service) thaw(ctx context.Context, project, name, action string, from a
 	}
 	s.publish(ctx, project, event, url(name), nil)
 	return nil
+}
+
+// SetStateAll returns the work that changes the state of every instance of a project to which it applies.
+func (s *Service) SetStateAll(_ context.Context, project string, req api.InstanceStatePut) (*operation.Task, error) {
+	act, description, err := s.action(req)
+	if err != nil {
+		return nil, err
+	}
+	var names, urls []string
+	for _, i := range s.rows(project) {
+		status := s.Runtime.Status(i.id())
+		switch req.Action {
+		case "start", "unfreeze":
+			if (req.Action == "start") != (status == api.Stopped) || (req.Action == "unfreeze" && status != api.Frozen) {
+				continue
+			}
+		default:
+			if status == api.Stopped || (req.Action == "freeze" && status == api.Frozen) {
+				continue
+			}
+		}
+		names, urls = append(names, i.Name), append(urls, url(i.Name))
+	}
+	return &operation.Task{
+		Description: description,
+		Resources:   map[string][]string{"instances": urls},
+		Bound:       stateBound(req),
+		Run: func(ctx context.Context, _ operation.Progress) error {
+			errs := make([]error, len(names))
+			var wg sync.WaitGroup
+			slots := make(chan struct{}, atOnce)
+			for n, name := range names {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					slots <- struct{}{}
+					defer func() { <-slots }()
+					if err := act(ctx, project, name); err != nil {
+						errs[n] = fmt.Errorf("Instance: %s: %w", name, err)
+					}
+				}()
+			}
+			wg.Wait()
+			if err := errors.Join(errs...); err != nil {
+				return fmt.Errorf("The following instances failed to update state:\n%w", err)
+			}
+			return nil
+		},
+	}, nil
 }

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"net/url"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/profile"
+)
+
+type profilesAPI struct{ svc *profile.Service }
+
+func (a profilesAPI) routes() []Route {
+	if a.svc == nil {
+		return nil
+	}
+	return []Route{
+		{Method: "GET", Path: "/1.0/profiles", Handle: a.list},
+		{Method: "POST", Path: "/1.0/profiles", Handle: a.create},
+		{Method: "GET", Path: "/1.0/profiles/{name}", Handle: a.get},
+		{Method: "PUT", Path: "/1.0/profiles/{name}", Handle: a.put},
+		{Method: "PATCH", Path: "/1.0/profiles/{name}", Handle: a.patch},
+		{Method: "POST", Path: "/1.0/profiles/{name}", Handle: a.rename},
+		{Method: "DELETE", Path: "/1.0/profiles/{name}", Handle: a.delete},
+	}
+}
+
+func (a profilesAPI) list(r *Request) Response {
+	clauses, err := r.Filter()
+	if err != nil {
+		return Fail(err)
+	}
+	urls, list := []string{}, []*api.Profile{}
+	if r.Recursion() == 0 && clauses.Empty() {
+		for _, name := range a.svc.Names(r.Project()) {
+			urls = append(urls, "/1.0/profiles/"+url.PathEscape(name))
+		}
+		return Sync(urls)
+	}
+	for _, p := range a.svc.List(r.Context(), r.Project()) {
+		if clauses.Match(p) {
+			list = append(list, p)
+			urls = append(urls, "/1.0/profiles/"+url.PathEscape(p.Name))
+		}
+	}
+	if r.Recursion() == 0 {
+		return Sync(urls)
+	}
+	return Sync(list)
+}
+
+func (a profilesAPI) create(r *Request) Response {
+	var req api.ProfilesPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Create(r.Context(), r.Project(), req); err != nil {
+		return Fail(err)
+	}
+	return Created("/1.0/profiles/" + url.PathEscape(req.Name))
+}
+
+func (a profilesAPI) get(r *Request) Response {
+	p, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("name"))
+	if err != nil {
+		return Fail(err)
+	}
+	return SyncETag(p, ETag(rev))
+}
+
+func (a profilesAPI) match(r *Request) error {
+	_, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("name"))
+	if err != nil {
+		return err
+	}
+	return r.IfMatch(ETag(rev))
+}
+
+func (a profilesAPI) put(r *Request) Response {
+	var req api.ProfilePut
+	if err := a.match(r); err != nil {
+		return Fail(err)
+	}
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Put(r.Context(), r.Project(), r.Var("name"), req); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a profilesAPI) patch(r *Request) Response {
+	var req api.ProfilePut
+	if err := a.match(r); err != nil {
+		return Fail(err)
+	}
+	has, err := decodePatch(r, &req)
+	if err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("name"), req, has("description")); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a profilesAPI) rename(r *Request) Response {
+	var req api.ProfilePost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Rename(r.Context(), r.Project(), r.Var("name"), req.Name); err != nil {
+		return Fail(err)
+	}
+	return Created("/1.0/profiles/" + url.PathEscape(req.Name))
+}
+
+func (a profilesAPI) delete(r *Request) Response {
+	if err := a.svc.Delete(r.Context(), r.Project(), r.Var("name")); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
