@@ -1,0 +1,128 @@
+package server
+
+import (
+	"net/url"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/network"
+)
+
+type networksAPI struct{ svc *network.Service }
+
+func (a networksAPI) routes() []Route {
+	if a.svc == nil {
+		return nil
+	}
+	return []Route{
+		{Method: "GET", Path: "/1.0/networks", Handle: a.list},
+		{Method: "POST", Path: "/1.0/networks", Handle: a.create},
+		{Method: "GET", Path: "/1.0/networks/{network}", Handle: a.get},
+		{Method: "PUT", Path: "/1.0/networks/{network}", Handle: a.update},
+		{Method: "PATCH", Path: "/1.0/networks/{network}", Handle: a.patch},
+		{Method: "POST", Path: "/1.0/networks/{network}", Handle: a.rename},
+		{Method: "DELETE", Path: "/1.0/networks/{network}", Handle: a.delete},
+		{Method: "GET", Path: "/1.0/networks/{network}/state", Handle: a.state},
+		{Method: "GET", Path: "/1.0/networks/{network}/leases", Handle: a.leases},
+	}
+}
+
+func networkURL(name string) string { return "/1.0/networks/" + url.PathEscape(name) }
+
+func (a networksAPI) list(r *Request) Response {
+	f, err := r.Filter()
+	if err != nil {
+		return Fail(err)
+	}
+	all, err := a.svc.List(r.Context(), r.Project())
+	if err != nil {
+		return Fail(err)
+	}
+	urls, kept := []string{}, []api.Network{}
+	for _, n := range all {
+		if f.Match(&n) {
+			urls, kept = append(urls, networkURL(n.Name)), append(kept, n)
+		}
+	}
+	if r.Recursion() == 0 {
+		return Sync(urls)
+	}
+	return Sync(kept)
+}
+
+func (a networksAPI) create(r *Request) Response {
+	var req api.NetworksPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Create(r.Context(), r.Project(), req); err != nil {
+		return Fail(err)
+	}
+	return Created(networkURL(req.Name))
+}
+
+func (a networksAPI) get(r *Request) Response {
+	n, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("network"))
+	if err != nil {
+		return Fail(err)
+	}
+	if rev == 0 {
+		return SyncETag(n, contentETag(n.NetworkPut))
+	}
+	return SyncETag(n, ETag(rev))
+}
+
+func (a networksAPI) update(r *Request) Response {
+	var put api.NetworkPut
+	if err := r.Decode(&put); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Update(r.Context(), r.Project(), r.Var("network"), put, ifMatch(r)); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a networksAPI) patch(r *Request) Response {
+	var patch network.Patch
+	if err := r.Decode(&patch); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("network"), patch, ifMatch(r)); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a networksAPI) rename(r *Request) Response {
+	var req api.NetworkPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Rename(r.Context(), r.Project(), r.Var("network"), req); err != nil {
+		return Fail(err)
+	}
+	return Created(networkURL(req.Name))
+}
+
+func (a networksAPI) delete(r *Request) Response {
+	if err := a.svc.Delete(r.Context(), r.Project(), r.Var("network")); err != nil {
+		return Fail(err)
+	}
+	return Empty()
+}
+
+func (a networksAPI) state(r *Request) Response {
+	state, err := a.svc.State(r.Context(), r.Project(), r.Var("network"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Sync(state)
+}
+
+func (a networksAPI) leases(r *Request) Response {
+	leases, err := a.svc.Leases(r.Context(), r.Project(), r.Var("network"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Sync(leases)
+}
