@@ -88,6 +88,13 @@ type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
 }
 
+// Adder is a module that prepares something as soon as a device belongs to an instance, running or not: a DHCP
+// reservation. Add is called after a change of the instance's devices is kept, for each device that is new or
+// changed, with the device's volatile keys. It is idempotent, and what it does is done again by Start if it failed.
+type Adder interface {
+	Add(ctx context.Context, inst Instance, name string, cfg Config, volatile map[string]string) error
+}
+
 // Remover is a module that keeps something for a device beyond a stop (a DHCP reservation) and drops it when the
 // device or its instance is deleted.
 type Remover interface {
