@@ -110,7 +110,7 @@ func TestDamage(t *testing.T) {
 	for _, size := range []int{1, 100, 4095, 4096, 8192, 16384, used / 2, used - 5000} {
 		try(t, fmt.Sprintf("cut at %d", size), good[:size], true)
 	}
-	step := 97
+	step := 397
 	if testing.Short() {
 		step = 997
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // The file has two buckets. "entries" maps a key to its revision (8 bytes, big endian), a CRC-32C over key, revision
-// and value (4 bytes), and the value. "meta" holds "schema" and "revision", 8 bytes each.
+// and value (4 bytes), and the value. "meta" holds "schema" and "revision", 8 bytes and a CRC-32C over name and bytes.
 var (
 	bucketEntries = []byte("entries")
 	bucketMeta    = []byte("meta")
@@ -57,15 +57,23 @@ func revisionOf(tx *bolt.Tx) Revision { return Revision(getNumber(tx, keyRevisio
 
 func setRevision(tx *bolt.Tx, rev Revision) error { return putNumber(tx, keyRevision, uint64(rev)) }
 
+// getNumber returns 0 for a number that is not there or not whole: checkDB tells of the latter.
 func getNumber(tx *bolt.Tx, key []byte) uint64 {
-	if v := tx.Bucket(bucketMeta).Get(key); len(v) == 8 {
-		return binary.BigEndian.Uint64(v)
+	n, _ := number(tx, key)
+	return n
+}
+
+func number(tx *bolt.Tx, key []byte) (n uint64, whole bool) {
+	v := tx.Bucket(bucketMeta).Get(key)
+	if len(v) != 12 || binary.BigEndian.Uint32(v[8:]) != sum(key, v[:8]) {
+		return 0, false
 	}
-	return 0
+	return binary.BigEndian.Uint64(v), true
 }
 
 func putNumber(tx *bolt.Tx, key []byte, n uint64) error {
-	return tx.Bucket(bucketMeta).Put(key, binary.BigEndian.AppendUint64(nil, n))
+	v := binary.BigEndian.AppendUint64(nil, n)
+	return tx.Bucket(bucketMeta).Put(key, binary.BigEndian.AppendUint32(v, sum(key, v)))
 }
 
 // create makes an empty store at path if there is none, whole or not at all.
@@ -89,7 +97,7 @@ func create(path string, schema int) error {
 				return err
 			}
 		}
-		return putNumber(tx, keySchema, uint64(schema))
+		return errors.Join(putNumber(tx, keySchema, uint64(schema)), setRevision(tx, 0))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return boltError(err)
@@ -114,8 +122,13 @@ func replaceFile(from, to string) error {
 func checkDB(db *bolt.DB) error {
 	return db.View(func(tx *bolt.Tx) error {
 		entries, meta := tx.Bucket(bucketEntries), tx.Bucket(bucketMeta)
-		if entries == nil || meta == nil || getNumber(tx, keySchema) == 0 {
+		if entries == nil || meta == nil {
 			return fmt.Errorf("%w: it is no store of Berth", ErrCorrupt)
+		}
+		for _, key := range [][]byte{keySchema, keyRevision} {
+			if _, whole := number(tx, key); !whole {
+				return fmt.Errorf("%w: its %s is damaged", ErrCorrupt, key)
+			}
 		}
 		return entries.ForEach(func(k, v []byte) error {
 			_, err := decodeEntry(k, v)
