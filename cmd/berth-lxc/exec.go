@@ -22,10 +22,20 @@ const (
 // execute runs a command in the container. The request on fd 3 is a list of strings that each end in NUL: user
 // ID, group ID, working folder (or nothing), number of environment entries, the entries, and the command's own
 // arguments; so that no secret shows in a process list. The report on fd 4 is "pid N\n" with the command's process ID on
-// the host as soon as it is known, then "exit N\n" with its status as a shell gives it.
+// the host as soon as it is known, then "exit N\n" with its status as a shell gives it; or "error TEXT\n".
 func execute(c *lxc.Container) error {
 	syscall.CloseOnExec(reportFd)
 	report := os.NewFile(reportFd, "report")
+	err := attach(c, report)
+	if err != nil {
+		// Standard error is the command's.
+		_, _ = report.WriteString("error " + err.Error() + "\n")
+		os.Exit(1)
+	}
+	return nil
+}
+
+func attach(c *lxc.Container, report *os.File) error {
 	opts, args, err := readRequest()
 	if err != nil {
 		return err

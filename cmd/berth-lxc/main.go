@@ -9,7 +9,7 @@
 //	berth-lxc start    LXCPATH NAME CONFIG   # ends when init runs; prints "INIT-PID\n"
 //	berth-lxc exec     LXCPATH NAME CONFIG   # request on fd 3, report on fd 4, see exec.go
 //	berth-lxc console  LXCPATH NAME CONFIG   # relays between the terminal on fd 0 and the console until either ends
-//	berth-lxc consolelog LXCPATH NAME CONFIG [clear]
+//	berth-lxc device   LXCPATH NAME CONFIG allow|deny RULE
 //	berth-lxc state    LXCPATH NAME CONFIG   # prints "STATE INIT-PID\n"
 //	berth-lxc version                        # prints liblxc's version
 //	berth-lxc features                       # prints the API extensions of liblxc that Berth asks about
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: berth-lxc start|exec|console|consolelog|state LXCPATH NAME CONFIG, or version, or features")
+var errUsage = errors.New("usage: berth-lxc start|exec|console|device|state LXCPATH NAME CONFIG, or version, or features")
 
 func run(args []string) error {
 	if len(args) == 1 {
@@ -56,8 +56,11 @@ func run(args []string) error {
 		return execute(c)
 	case "console":
 		return console(c)
-	case "consolelog":
-		return consoleLog(c, len(args) > 4 && args[4] == "clear")
+	case "device":
+		if len(args) != 6 {
+			return errUsage
+		}
+		return device(c, args[4], args[5])
 	case "state":
 		_, err := os.Stdout.WriteString(c.State().String() + " " + strconv.Itoa(c.InitPid()) + "\n")
 		return err
@@ -96,13 +99,12 @@ func console(c *lxc.Container) error {
 	return c.Console(lxc.ConsoleOptions{Tty: 0, StdinFd: 0, StdoutFd: 1, StderrFd: 2, EscapeCharacter: -1})
 }
 
-func consoleLog(c *lxc.Container, clearIt bool) error {
-	data, err := c.ConsoleLog(lxc.ConsoleLogOptions{ClearLog: clearIt, ReadLog: !clearIt})
-	if err != nil {
-		return err
+// device changes the device rules of a running container; liblxc knows how with either version of cgroups.
+func device(c *lxc.Container, verb, rule string) error {
+	if verb != "allow" && verb != "deny" {
+		return errUsage
 	}
-	_, err = os.Stdout.Write(data)
-	return err
+	return c.SetCgroupItem("devices."+verb, rule)
 }
 
 // Extensions that the driver renders configuration for only where they are.

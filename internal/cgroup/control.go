@@ -1,0 +1,147 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollEvery is how often a state is looked at that the kernel announces to nobody (freezer of v1, rmdir of a group
+// whose last process is being reaped).
+const pollEvery = 2 * time.Millisecond
+
+// Freeze stops every process of the group and returns once all stand still.
+func (g Group) Freeze(ctx context.Context) error { return g.freeze(ctx, true) }
+
+// Thaw lets them go on.
+func (g Group) Thaw(ctx context.Context) error { return g.freeze(ctx, false) }
+
+func (g Group) freeze(ctx context.Context, on bool) error {
+	root, v2 := g.host.dir("freezer")
+	if root == "" {
+		return errors.New("no freezer on this host")
+	}
+	file, value := "freezer.state", "THAWED"
+	if on {
+		value = "FROZEN"
+	}
+	if v2 {
+		file, value = "cgroup.freeze", "0"
+		if on {
+			value = "1"
+		}
+	}
+	if err := write(filepath.Join(root, g.name, file), value); err != nil {
+		return err
+	}
+	for {
+		frozen, err := g.Frozen()
+		if err != nil || frozen == on {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for processes to be %s: %w", strings.ToLower(value), ctx.Err())
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// Frozen tells whether every process of the group stands still.
+func (g Group) Frozen() (bool, error) {
+	root, v2 := g.host.dir("freezer")
+	switch {
+	case root == "":
+		return false, nil
+	case v2:
+		raw, err := os.ReadFile(filepath.Join(root, g.name, "cgroup.events"))
+		return strings.Contains(string(raw), "frozen 1"), ignoreGone(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(root, g.name, "freezer.state"))
+	return strings.TrimSpace(string(raw)) == "FROZEN", ignoreGone(err)
+}
+
+// Kill sends SIGKILL to every process of the group and of all below, thaws it so that they can end, and returns
+// when none is left.
+func (g Group) Kill(ctx context.Context) error {
+	for {
+		if g.host.unified != "" {
+			_ = write(filepath.Join(g.host.unified, g.name, "cgroup.kill"), "1")
+		}
+		pids, err := g.Procs()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if root := g.host.v1["freezer"]; root != "" {
+			_ = write(filepath.Join(root, g.name, "freezer.state"), "THAWED")
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes of %s do not end: %w", len(pids), g.name, ctx.Err())
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// removeTries bounds how long Remove waits for groups that the kernel still empties.
+const removeTries = 100
+
+// Remove takes the group and all below away in every hierarchy. It must hold no process. That there is none is no error.
+func (g Group) Remove() error {
+	var errs []error
+	for _, root := range g.host.roots() {
+		if err := removeTree(filepath.Join(root, g.name)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	for range removeTries {
+		err = unix.Rmdir(dir)
+		if !errors.Is(err, syscall.EBUSY) {
+			break
+		}
+		<-time.After(pollEvery)
+	}
+	if err != nil && !errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("removing control group %s: %w", dir, err)
+	}
+	return nil
+}
+
+func write(path, value string) error {
+	// Not os.WriteFile: a group's file must exist already, and is never created or truncated.
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}

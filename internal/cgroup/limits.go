@@ -1,0 +1,213 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/berthd/berth/internal/spec"
+)
+
+// Setting is one value of one file of a group.
+type Setting struct {
+	Controller string // as v1 names it
+	V2         bool
+	File       string
+	Value      string
+}
+
+// Settings are the writes that bring a group without limits to c: what a host cannot limit is left out and named
+// in missing.
+func (h *Host) Settings(c spec.Cgroup) (set []Setting, missing []string) {
+	return h.settings(c, false)
+}
+
+// settings lists the writes; with reset it also writes "no limit" for what c leaves empty.
+func (h *Host) settings(c spec.Cgroup, reset bool) (set []Setting, missing []string) {
+	add := func(key, controller, v1, v2 string, value func(v2 bool) string, wanted bool) {
+		if !wanted && !reset {
+			return
+		}
+		dir, isV2 := h.dir(controller)
+		file := v1
+		if isV2 {
+			file = v2
+		}
+		text := value(isV2)
+		if dir == "" || file == "" || !h.offers(dir, file) {
+			if wanted {
+				missing = append(missing, key)
+			}
+			return
+		}
+		if text != "" {
+			set = append(set, Setting{controller, isV2, file, text})
+		}
+	}
+	add("limits.memory", "memory", "memory.limit_in_bytes", "memory.max", number(c.MemoryLimit, "-1"), c.MemoryLimit != nil)
+	add("limits.memory", "memory", "memory.soft_limit_in_bytes", "memory.high", number(c.MemorySoft, "-1"), c.MemorySoft != nil)
+	add("limits.memory.swap", "memory", "memory.memsw.limit_in_bytes", "memory.swap.max", swap(c), c.SwapLimit != nil)
+	add("limits.memory.swap.priority", "memory", "memory.swappiness", "", number(c.Swappiness, "60"), c.Swappiness != nil)
+	add("limits.processes", "pids", "pids.max", "pids.max", number(c.Pids, "max"), c.Pids != nil)
+	add("limits.cpu", "cpuset", "cpuset.cpus", "cpuset.cpus", h.cpus(c.CPUSet), c.CPUSet != "")
+	add("limits.cpu.priority", "cpu", "cpu.shares", "cpu.weight", shares(c.CPUShares), c.CPUShares != nil)
+	add("limits.cpu.allowance", "cpu", "cpu.cfs_period_us", "", period(c.CPUQuota), c.CPUQuota != nil && !h.cpuV2())
+	add("limits.cpu.allowance", "cpu", "cpu.cfs_quota_us", "cpu.max", quota(c.CPUQuota), c.CPUQuota != nil)
+	add("limits.disk.priority", "blkio", h.blkioFile(), "io.weight", weight(c.BlkioWeight), c.BlkioWeight != nil)
+	add("limits.network.priority", "net_prio", "net_prio.ifpriomap", "", func(bool) string { return "" }, c.NetworkPriority != nil)
+	return set, missing
+}
+
+func (h *Host) cpuV2() bool {
+	_, v2 := h.dir("cpu")
+	return v2
+}
+
+func (h *Host) blkioFile() string {
+	if dir := h.v1["blkio"]; dir != "" && !exists(filepath.Join(dir, "blkio.weight")) {
+		return "blkio.bfq.weight"
+	}
+	return "blkio.weight"
+}
+
+// always are files that a group has wherever there is its controller; others hang on how the kernel was built.
+var always = map[string]bool{
+	"memory.max": true, "memory.high": true, "pids.max": true, "cpuset.cpus": true, "cpu.weight": true, "cpu.max": true,
+}
+
+// offers tells whether groups have a file. The group at the top lacks many; then any group below speaks for all.
+func (h *Host) offers(dir, file string) bool {
+	if always[file] || exists(filepath.Join(dir, file)) {
+		return true
+	}
+	below, _ := filepath.Glob(filepath.Join(dir, "*", file))
+	return len(below) > 0
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func number(n *int64, none string) func(bool) string {
+	return func(v2 bool) string {
+		switch {
+		case n != nil:
+			return strconv.FormatInt(*n, 10)
+		case v2 && none == "-1":
+			return "max"
+		}
+		return none
+	}
+}
+
+func swap(c spec.Cgroup) func(bool) string {
+	return func(v2 bool) string {
+		if c.SwapLimit == nil || !v2 || c.MemoryLimit == nil {
+			return number(c.SwapLimit, "-1")(v2)
+		}
+		// v2 limits swap alone, v1 memory and swap together.
+		return strconv.FormatInt(max(0, *c.SwapLimit-*c.MemoryLimit), 10)
+	}
+}
+
+func (h *Host) cpus(set string) func(bool) string {
+	return func(v2 bool) string {
+		if set != "" {
+			return set
+		}
+		dir, _ := h.dir("cpuset")
+		for _, file := range []string{"cpuset.effective_cpus", "cpuset.cpus.effective", "cpuset.cpus"} {
+			if raw, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
+				return strings.TrimSpace(string(raw))
+			}
+		}
+		return ""
+	}
+}
+
+// shares converts: v1 counts 2 to 262144 with 1024 as one unit, v2 1 to 10000 with 100 as one.
+func shares(n *int64) func(bool) string {
+	return func(v2 bool) string {
+		value := int64(1024)
+		if n != nil {
+			value = *n
+		}
+		if v2 {
+			value = min(10000, max(1, value*100/1024))
+		}
+		return strconv.FormatInt(value, 10)
+	}
+}
+
+func period(q *spec.Quota) func(bool) string {
+	return func(bool) string {
+		if q == nil {
+			return "100000"
+		}
+		return strconv.FormatInt(q.Period.Microseconds(), 10)
+	}
+}
+
+func quota(q *spec.Quota) func(bool) string {
+	return func(v2 bool) string {
+		switch {
+		case v2 && q == nil:
+			return "max 100000"
+		case v2:
+			return fmt.Sprintf("%d %d", q.Quota.Microseconds(), q.Period.Microseconds())
+		case q == nil:
+			return "-1"
+		}
+		return strconv.FormatInt(q.Quota.Microseconds(), 10)
+	}
+}
+
+func weight(n *int64) func(bool) string {
+	return func(v2 bool) string {
+		if n == nil {
+			if v2 {
+				return "default 100"
+			}
+			return "500"
+		}
+		return strconv.FormatInt(*n, 10)
+	}
+}
+
+// Set brings a group to c, whatever its limits were. Limits that the host does not know are skipped.
+func (g Group) Set(c spec.Cgroup) error {
+	set, _ := g.host.settings(c, true)
+	var failed []Setting
+	for _, s := range set {
+		if g.apply(s) != nil {
+			failed = append(failed, s)
+		}
+	}
+	// A limit that hangs on another (memory+swap may not be below memory, a quota not above its period's) is
+	// refused while the other has its old value; by now it has its new one. So each gets a second chance, last first.
+	var errs []error
+	for i := len(failed) - 1; i >= 0; i-- {
+		if err := g.apply(failed[i]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// A lowered memory limit can be refused until swap follows: once more, now that all else is set.
+	if len(errs) > 0 {
+		errs = nil
+		for _, s := range failed {
+			if err := g.apply(s); err != nil {
+				errs = append(errs, fmt.Errorf("setting %s to %s: %w", s.File, s.Value, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g Group) apply(s Setting) error {
+	dir, _ := g.host.dir(s.Controller)
+	return write(filepath.Join(dir, g.name, s.File), s.Value)
+}

@@ -1,0 +1,204 @@
+// Package lxc runs containers with liblxc. What it knows of a running one it can read again from the kernel:
+// control groups named after the daemon's folder and the instance say what runs and which processes are whose.
+package lxc
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cgroup"
+	"github.com/berthd/berth/internal/spec"
+)
+
+// Options is what a Driver stands on.
+type Options struct {
+	// Root is the daemon's folder.
+	Root string
+	// Helper is the path of berth-lxc; empty: next to this program, then in /usr/libexec/berth and /usr/lib/berth.
+	Helper string
+	// Network reads the interfaces of an instance through its init; hostNames are the host's ends by name inside.
+	Network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
+	Log     *slog.Logger
+}
+
+// Driver runs containers. It implements instance.Runtime.
+type Driver struct {
+	root    string
+	tag     string // tells the control groups of daemons with different folders apart
+	helper  string
+	network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
+	log     *slog.Logger
+	cgroups *cgroup.Host
+	watcher *watcher
+
+	mu      sync.Mutex
+	running map[string]*container
+}
+
+// New makes the driver; it starts nothing and looks for nothing.
+func New(o Options) (*Driver, error) {
+	root, err := filepath.Abs(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	// Two names of one folder are one daemon.
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	groups, err := cgroup.Probe()
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	w, err := newWatcher()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(root))
+	d := &Driver{
+		root: root, tag: hex.EncodeToString(sum[:4]), helper: o.Helper, network: o.Network, log: o.Log,
+		cgroups: groups, watcher: w, running: map[string]*container{},
+	}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	if d.helper == "" {
+		d.helper = findHelper()
+	}
+	return d, nil
+}
+
+// Close ends the watching. Containers go on.
+func (d *Driver) Close() error {
+	d.watcher.close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, c := range d.running {
+		c.close()
+		delete(d.running, id)
+	}
+	return nil
+}
+
+func findHelper() string {
+	const name = "berth-lxc"
+	if self, err := os.Executable(); err == nil {
+		if path := filepath.Join(filepath.Dir(self), name); executable(path) {
+			return path
+		}
+	}
+	for _, dir := range []string{"/usr/local/libexec/berth", "/usr/libexec/berth", "/usr/local/lib/berth", "/usr/lib/berth", "/usr/local/bin", "/usr/bin"} {
+		if path := filepath.Join(dir, name); executable(path) {
+			return path
+		}
+	}
+	return name
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// Version is liblxc's.
+func (d *Driver) Version(ctx context.Context) (string, error) {
+	out, err := d.run(ctx, "version")
+	return strings.TrimSpace(out), err
+}
+
+// Features are the extensions of liblxc that Berth can use, by liblxc's names.
+func (d *Driver) Features(ctx context.Context) ([]string, error) {
+	out, err := d.run(ctx, "features")
+	return strings.Fields(out), err
+}
+
+// Cgroups is how the host's control groups are laid out: "cgroup", "cgroup2" or "hybrid".
+func (d *Driver) Cgroups() *cgroup.Host { return d.cgroups }
+
+// Missing names the limits of c that this host cannot enforce.
+func (d *Driver) Missing(c spec.Cgroup) []string {
+	_, missing := d.cgroups.Settings(c)
+	return missing
+}
+
+// Log implements instance.Runtime.
+func (d *Driver) Log(id string) string { return d.layoutOf(id).Log }
+
+// ConsoleLog is the path of what the console has shown.
+func (d *Driver) ConsoleLog(id string) string { return d.layoutOf(id).Console }
+
+func (d *Driver) payloadPrefix() string { return "lxc.payload." + d.tag + "." }
+func (d *Driver) monitorPrefix() string { return "lxc.monitor." + d.tag + "." }
+func (d *Driver) lxcPath() string       { return filepath.Join(d.root, "run", "lxc") }
+func (d *Driver) payload(id string) cgroup.Group {
+	return d.cgroups.Group(d.payloadPrefix() + id)
+}
+func (d *Driver) monitor(id string) cgroup.Group {
+	return d.cgroups.Group(d.monitorPrefix() + id)
+}
+
+func (d *Driver) get(id string) *container {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running[id]
+}
+
+// errNotRunning is what clients of LXD see.
+var errNotRunning = api.BadRequest("Instance is not running")
+
+// Status implements instance.Runtime.
+func (d *Driver) Status(id string) api.StatusCode {
+	c := d.get(id)
+	switch {
+	case c == nil || c.ended():
+		return api.Stopped
+	case c.frozen.Load():
+		return api.Frozen
+	}
+	return api.Running
+}
+
+// Freeze implements instance.Runtime.
+func (d *Driver) Freeze(ctx context.Context, id string) error {
+	c := d.get(id)
+	if c == nil {
+		return errNotRunning
+	}
+	if err := d.payload(id).Freeze(ctx); err != nil {
+		thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return errors.Join(fmt.Errorf("freezing: %w", err), d.payload(id).Thaw(thawing))
+	}
+	c.frozen.Store(true)
+	return nil
+}
+
+// Thaw implements instance.Runtime.
+func (d *Driver) Thaw(ctx context.Context, id string) error {
+	c := d.get(id)
+	if c == nil {
+		return errNotRunning
+	}
+	if err := d.payload(id).Thaw(ctx); err != nil {
+		return fmt.Errorf("thawing: %w", err)
+	}
+	c.frozen.Store(false)
+	return nil
+}
+
+// Limits implements instance.Runtime.
+func (d *Driver) Limits(_ context.Context, id string, c spec.Cgroup) error {
+	if d.get(id) == nil {
+		return errNotRunning
+	}
+	return d.payload(id).Set(c)
+}

@@ -1,0 +1,417 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cgroup"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/runtime"
+	"github.com/berthd/berth/internal/spec"
+)
+
+var (
+	afterConfig = fault.New("lxc.start.config")
+	afterStart  = fault.New("lxc.start.started")
+)
+
+// helperEnv is all that berth-lxc gets. No PATH: liblxc must not find newuidmap and newgidmap. The Go runtime in it
+// shall not collect garbage and the C library keep one arena: both would only make the monitor's memory larger.
+var helperEnv = []string{"GOGC=off", "GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "LC_ALL=C"}
+
+// Start implements instance.Runtime.
+func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, error) {
+	if d.get(s.ID) != nil {
+		return runtime.Process{}, api.BadRequest("The instance is already running")
+	}
+	l := d.layoutOf(s.ID)
+	if d.payload(s.ID).Exists() || d.monitor(s.ID).Exists() {
+		if err := d.Cleanup(ctx, s.ID); err != nil {
+			return runtime.Process{}, fmt.Errorf("clearing what an earlier run left: %w", err)
+		}
+	}
+	if err := d.prepare(s, l); err != nil {
+		return runtime.Process{}, err
+	}
+	if err := afterConfig.Hit(); err != nil {
+		return runtime.Process{}, errors.Join(err, d.undo(s.ID))
+	}
+	c, err := d.launch(ctx, s.ID, l)
+	if err == nil {
+		err = afterStart.Hit()
+	}
+	if err != nil {
+		return runtime.Process{}, errors.Join(err, d.undo(s.ID))
+	}
+	return c.process(), nil
+}
+
+// undoTime bounds the clearing away of a start that failed.
+const undoTime = 30 * time.Second
+
+func (d *Driver) undo(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	return d.Cleanup(ctx, id)
+}
+
+// prepare writes the files that liblxc reads.
+func (d *Driver) prepare(s *spec.Spec, l layout) error {
+	_, devicesV2 := d.deviceRules()
+	text, err := render(s, l, facts{
+		AppArmor: apparmor(),
+		Exists:   func(p string) bool { _, err := os.Stat(p); return err == nil },
+		Limits: func(c spec.Cgroup) []cgroup.Setting {
+			set, missing := d.cgroups.Settings(c)
+			if len(missing) > 0 {
+				d.log.Warn("this host cannot enforce every limit", "instance", s.ID, "limits", missing)
+			}
+			return set
+		},
+		Devices: d.cgroups.Has("devices") || devicesV2, DevicesV2: devicesV2,
+	})
+	if err != nil {
+		return err
+	}
+	// Container root walks these folders to its own: it needs to pass, not to look.
+	for _, dir := range []string{d.root, filepath.Join(d.root, "run"), d.lxcPath()} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(l.Log), 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(l.Log, l.Log+".old"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if s.Seccomp != "" {
+		if err := os.MkdirAll(filepath.Dir(l.Seccomp), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(l.Seccomp, []byte(s.Seccomp), 0o600); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(l.Config, []byte(text), 0o640)
+}
+
+func (d *Driver) deviceRules() (v1, v2 bool) {
+	v2 = d.cgroups.Unified()
+	return !v2 && d.cgroups.Has("devices"), v2
+}
+
+func apparmor() bool {
+	raw, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	return err == nil && strings.HasPrefix(string(raw), "Y")
+}
+
+// launch runs the helper and takes the new container into the driver's keeping.
+func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, error) {
+	// The lock tells a daemon that has just started that one before it is in the middle of a start.
+	lock, err := d.lock(id, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close() }()
+	cmd := exec.Command(d.helper, "start", d.lxcPath(), id, l.Config)
+	cmd.Env = helperEnv
+	cmd.Dir = "/"
+	cmd.ExtraFiles = []*os.File{lock} // held by the helper too, for as long as it runs
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &limited{w: &out}, &limited{w: &errs}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the helper of liblxc: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	err = cmd.Wait()
+	stop()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, d.startError(l, errs.String(), err)
+	}
+	c, err := d.adopt(id)
+	if err != nil {
+		return nil, d.startError(l, "the instance ended at once", err)
+	}
+	return c, nil
+}
+
+// startError says why liblxc gave up: the errors in its log, the last of which is the least telling.
+func (d *Driver) startError(l layout, text string, err error) error {
+	causes := logErrors(l.Log)
+	if len(causes) == 0 {
+		return fmt.Errorf("Failed to start instance: %s: %w", strings.TrimSpace(text), err) //nolint:staticcheck // as LXD's texts
+	}
+	return fmt.Errorf("Failed to start instance: %s", strings.Join(causes, "; ")) //nolint:staticcheck // as LXD's texts
+}
+
+// Bounds of what is read of a log and shown of it.
+const (
+	maxLog    = 64 << 10
+	maxCauses = 3
+)
+
+// logErrors are the first messages of level ERROR in a log of liblxc, without time and place.
+func logErrors(path string) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	raw, _ := io.ReadAll(io.LimitReader(f, maxLog))
+	var out []string
+	for line := range strings.Lines(string(raw)) {
+		// lxc NAME TIME ERROR    FILE - PATH:FUNCTION:LINE - MESSAGE
+		if _, rest, ok := strings.Cut(line, " ERROR "); ok {
+			if parts := strings.SplitN(rest, " - ", 3); len(parts) == 3 && len(out) < maxCauses {
+				out = append(out, strings.TrimSpace(parts[2]))
+			}
+		}
+	}
+	return out
+}
+
+// adopt takes a container that runs into the driver's keeping.
+func (d *Driver) adopt(id string) (*container, error) {
+	group := d.monitor(id)
+	pids, err := group.TopProcs()
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range pids {
+		c, err := openContainer(id, pid, func(pid int) bool {
+			again, err := group.TopProcs()
+			return err == nil && contains(again, pid)
+		})
+		if err != nil {
+			continue
+		}
+		if c.first.Load() == nil {
+			c.close()
+			continue
+		}
+		frozen, _ := d.payload(id).Frozen()
+		c.frozen.Store(frozen)
+		return c, d.keep(c)
+	}
+	return nil, fmt.Errorf("no monitor of %s: %w", id, unix.ESRCH)
+}
+
+func contains(list []int, n int) bool {
+	for _, v := range list {
+		if v == n {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Driver) keep(c *container) error {
+	d.mu.Lock()
+	if have := d.running[c.id]; have != nil {
+		d.mu.Unlock()
+		c.close()
+		return nil
+	}
+	d.running[c.id] = c
+	d.mu.Unlock()
+	return d.watcher.add(c.monitorFD, func() {
+		d.mu.Lock()
+		if d.running[c.id] == c {
+			delete(d.running, c.id)
+		}
+		d.mu.Unlock()
+		close(c.gone)
+		c.close()
+		// The monitor has put its groups away but for the one it ended in.
+		_ = d.cgroups.Group(d.layoutOf(c.id).Pivot).Remove()
+	})
+}
+
+// lock takes the lock of an instance's start; closing the file gives it back.
+func (d *Driver) lock(id string, how int) (*os.File, error) {
+	dir := filepath.Join(d.root, "run", "locks")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, id), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock of %s: %w", id, err), f.Close())
+	}
+	return f, nil
+}
+
+// Find implements instance.Runtime.
+func (d *Driver) Find(context.Context) (map[string]runtime.Process, error) {
+	names, err := d.cgroups.List(d.monitorPrefix())
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]runtime.Process{}
+	for _, name := range names {
+		id := strings.TrimPrefix(name, d.monitorPrefix())
+		// A start that a daemon before us began may still be on its way: it is over when its lock is free.
+		lock, err := d.lock(id, unix.LOCK_SH)
+		if err != nil {
+			return nil, err
+		}
+		_ = lock.Close()
+		c := d.get(id)
+		if c == nil {
+			if _, err := d.adopt(id); err != nil {
+				d.log.Info("control groups without a running instance", "instance", id, "err", err)
+				continue
+			}
+			c = d.get(id)
+		}
+		if c != nil {
+			if p := c.process(); p.InitPID != 0 {
+				found[id] = p
+			}
+		}
+	}
+	return found, nil
+}
+
+// Watch implements instance.Runtime.
+func (d *Driver) Watch(id string, exited func()) {
+	c := d.get(id)
+	if c == nil {
+		go exited()
+		return
+	}
+	go func() {
+		<-c.gone
+		exited()
+	}()
+}
+
+// Shutdown implements instance.Runtime.
+func (d *Driver) Shutdown(ctx context.Context, id string) error {
+	c := d.get(id)
+	if c == nil {
+		return nil
+	}
+	if i := c.init(); i != nil {
+		if err := unix.PidfdSendSignal(i.fd, haltSignal(i.pid), nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("signalling init: %w", err)
+		}
+	}
+	return c.wait(ctx)
+}
+
+// haltSignal is what init takes for "halt": SIGRTMIN+3 where it handles or waits for that (systemd), SIGPWR otherwise.
+func haltSignal(pid int) unix.Signal {
+	const rtmin3 = 34 + 3 // SIGRTMIN as the C libraries count
+	for _, key := range []string{"SigCgt:", "SigBlk:"} {
+		mask, err := strconv.ParseUint(statusLine(pid, key), 16, 64)
+		if err == nil && mask&(1<<(rtmin3-1)) != 0 {
+			return rtmin3
+		}
+	}
+	return unix.SIGPWR
+}
+
+// Kill implements instance.Runtime.
+func (d *Driver) Kill(ctx context.Context, id string) error {
+	c := d.get(id)
+	if c == nil {
+		return nil
+	}
+	if i := c.init(); i != nil {
+		// The end of process 1 ends its whole PID namespace.
+		if err := unix.PidfdSendSignal(i.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("killing init: %w", err)
+		}
+	}
+	if c.frozen.Load() {
+		// In cgroup v1 a frozen process cannot even die.
+		if err := d.Thaw(ctx, id); err != nil && d.get(id) != nil {
+			return err
+		}
+	}
+	return c.wait(ctx)
+}
+
+// Cleanup implements instance.Runtime.
+func (d *Driver) Cleanup(ctx context.Context, id string) error {
+	lock, err := d.lock(id, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := d.payload(id).Kill(ctx); err != nil {
+		return err
+	}
+	if c := d.get(id); c != nil {
+		bounded, cancel := context.WithTimeout(ctx, monitorTime)
+		_ = c.wait(bounded) // if it does not end by itself it is ended next
+		cancel()
+	}
+	if err := d.monitor(id).Kill(ctx); err != nil {
+		return err
+	}
+	if c := d.get(id); c != nil {
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+	}
+	l := d.layoutOf(id)
+	errs := []error{d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove()}
+	for _, path := range []string{l.Seccomp, lock.Name()} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// monitorTime is how long a monitor may take to end after its container has.
+const monitorTime = 5 * time.Second
+
+// run calls a verb of the helper that answers on standard output.
+func (d *Driver) run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, d.helper, args...)
+	cmd.Env = helperEnv
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &limited{w: &out}, &limited{w: &errs}
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("berth-lxc %s: %s: %w", args[0], strings.TrimSpace(errs.String()), err)
+	}
+	return out.String(), nil
+}
+
+// limited keeps the beginning of what a helper says and drops the rest.
+type limited struct {
+	w *strings.Builder
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if room := maxLog - l.w.Len(); room > 0 {
+		l.w.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}

@@ -1,0 +1,256 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	goruntime "runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/spec"
+)
+
+// Mount implements instance.Runtime. The mount is made on the host, out of anyone's sight, and then moved to its place
+// by a thread that has entered the instance's mount namespace: there a path cannot lead out of the instance, whatever links
+// the guest has put in it.
+func (d *Driver) Mount(_ context.Context, id string, m spec.Mount) error {
+	c := d.get(id)
+	if c == nil {
+		return errNotRunning
+	}
+	i := c.init()
+	if i == nil {
+		return errNotRunning
+	}
+	if !fs.ValidPath(m.Target) || m.Target == "." {
+		return api.BadRequest("mount target %q is not a path beneath the root", m.Target)
+	}
+	tree, err := detached(i, m)
+	if err != nil {
+		if m.Optional && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("mount of %s: %w", m.Source, err)
+	}
+	defer func() { _ = unix.Close(tree) }()
+	uid, gid, err := rootOf(i.pid)
+	if err != nil {
+		return err
+	}
+	return inside(i, func() error {
+		target, err := openTarget(m, uid, gid)
+		if err != nil {
+			return fmt.Errorf("mount target %s: %w", m.Target, err)
+		}
+		defer func() { _ = unix.Close(target) }()
+		err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		if err != nil {
+			return fmt.Errorf("mount on %s: %w", m.Target, err)
+		}
+		return nil
+	})
+}
+
+// detached makes the mount without a place.
+func detached(i *initProcess, m spec.Mount) (int, error) {
+	if m.Type != "" && m.Type != "none" {
+		return -1, api.BadRequest("a file system of type %s cannot be mounted into a running instance", m.Type)
+	}
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	attr := unix.MountAttr{}
+	recursive := uint(0)
+	for _, option := range m.Options {
+		switch option {
+		case "rbind":
+			flags |= unix.AT_RECURSIVE
+			recursive = unix.AT_RECURSIVE
+		case "ro":
+			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+		case "nosuid":
+			attr.Attr_set |= unix.MOUNT_ATTR_NOSUID
+		case "nodev":
+			attr.Attr_set |= unix.MOUNT_ATTR_NODEV
+		case "noexec":
+			attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
+		case "noatime":
+			attr.Attr_set |= unix.MOUNT_ATTR_NOATIME
+			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+		case "private", "rprivate":
+			attr.Propagation = unix.MS_PRIVATE
+		case "slave", "rslave":
+			attr.Propagation = unix.MS_SLAVE
+		case "shared", "rshared":
+			attr.Propagation = unix.MS_SHARED
+		}
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags)
+	if err != nil {
+		return -1, err
+	}
+	if m.Idmapped {
+		user, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", i.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			_ = unix.Close(tree)
+			return -1, err
+		}
+		defer func() { _ = unix.Close(user) }()
+		if !alive(i.fd) {
+			_ = unix.Close(tree)
+			return -1, unix.ESRCH
+		}
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(user)
+	}
+	if attr != (unix.MountAttr{}) {
+		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|recursive, &attr); err != nil {
+			_ = unix.Close(tree)
+			return -1, fmt.Errorf("options %s: %w", strings.Join(m.Options, ","), err)
+		}
+	}
+	return tree, nil
+}
+
+// Unmount implements instance.Runtime. That nothing is mounted there is no error.
+func (d *Driver) Unmount(_ context.Context, id string, target string) error {
+	c := d.get(id)
+	if c == nil {
+		return errNotRunning
+	}
+	i := c.init()
+	if i == nil {
+		return errNotRunning
+	}
+	if !fs.ValidPath(target) || target == "." {
+		return api.BadRequest("mount target %q is not a path beneath the root", target)
+	}
+	return inside(i, func() error {
+		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(parent) }()
+		// The folder is this thread's own, and the last step follows no link.
+		if err := unix.Fchdir(parent); err != nil {
+			return err
+		}
+		err = unix.Unmount(path.Base(target), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		return err
+	})
+}
+
+func how(flags int) *unix.OpenHow {
+	return &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+}
+
+// openTarget opens where a mount goes, in the mount namespace of the instance, and makes it first where it is asked to:
+// as the instance's root, since nobody else has a place in an ID-mapped file system.
+func openTarget(m spec.Mount, uid, gid int) (int, error) {
+	if m.Create != "" {
+		if err := asRoot(uid, gid, func() error { return create(m) }); err != nil {
+			return -1, err
+		}
+	}
+	return unix.Openat2(unix.AT_FDCWD, "/"+m.Target, how(unix.O_PATH))
+}
+
+func create(m spec.Mount) error {
+	dir := "/"
+	parts := strings.Split(m.Target, "/")
+	for n, part := range parts {
+		parent, err := unix.Openat2(unix.AT_FDCWD, dir, how(unix.O_PATH|unix.O_DIRECTORY))
+		if err != nil {
+			return err
+		}
+		if n == len(parts)-1 && m.Create == "file" {
+			fd, err := unix.Openat(parent, part, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+			if err == nil {
+				_ = unix.Close(fd)
+			} else if errors.Is(err, unix.EEXIST) {
+				err = nil
+			}
+			_ = unix.Close(parent)
+			return err
+		}
+		err = unix.Mkdirat(parent, part, 0o755)
+		_ = unix.Close(parent)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+		dir = path.Join(dir, part)
+	}
+	return nil
+}
+
+// asRoot runs f with the file system identity of the instance's root, on this thread alone.
+func asRoot(uid, gid int, f func() error) error {
+	if _, err := unix.SetfsgidRetGid(gid); err != nil {
+		return err
+	}
+	if _, err := unix.SetfsuidRetUid(uid); err != nil {
+		return err
+	}
+	err := f()
+	_, uerr := unix.SetfsuidRetUid(0)
+	_, gerr := unix.SetfsgidRetGid(0)
+	return errors.Join(err, uerr, gerr)
+}
+
+// inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it.
+func inside(i *initProcess, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread does not end, and /proc/self is what it sees: another one must go. It is another while
+			// this one is locked.
+			done <- inside(i, f)
+			goruntime.UnlockOSThread()
+			return
+		}
+		// Never unlocked from here on: the thread is of no use to anyone else.
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Setns(i.fd, unix.CLONE_NEWNS)
+		}
+		if err != nil {
+			done <- fmt.Errorf("entering the instance: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// AllowDevice implements instance.Runtime. Containers with an ID map have no rules to change: they cannot make nodes,
+// and what is bind mounted into them was given on purpose.
+func (d *Driver) AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error {
+	c := d.get(id)
+	if c == nil {
+		return errNotRunning
+	}
+	i := c.init()
+	if i == nil {
+		return errNotRunning
+	}
+	uid, _, err := rootOf(i.pid)
+	if err != nil || uid != 0 {
+		return err
+	}
+	verb := "deny"
+	if r.Allow {
+		verb = "allow"
+	}
+	_, err = d.run(ctx, "device", d.lxcPath(), id, d.layoutOf(id).Config, verb, r.Rule)
+	return err
+}

@@ -1,0 +1,199 @@
+package lxc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/runtime"
+)
+
+// container is one that runs: its init and the monitor that liblxc leaves behind, each held by a pidfd so that no
+// other process can take their place.
+type container struct {
+	id         string
+	monitorPID int
+	monitorFD  int
+	gone       chan struct{} // closed when the monitor has ended
+	frozen     atomic.Bool
+
+	// first is the init that the container was found or started with; after a restart from inside there is another.
+	first atomic.Pointer[initProcess]
+}
+
+type initProcess struct {
+	pid     int
+	fd      int
+	started time.Time
+}
+
+func (c *container) close() {
+	_ = unix.Close(c.monitorFD)
+	if i := c.first.Load(); i != nil {
+		_ = unix.Close(i.fd)
+	}
+}
+
+func (c *container) ended() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *container) process() runtime.Process {
+	i := c.init()
+	if i == nil {
+		return runtime.Process{ID: c.id}
+	}
+	return runtime.Process{ID: c.id, InitPID: i.pid, StartedAt: i.started}
+}
+
+// init is the container's first process as it is now: liblxc's monitor starts another when the container restarts
+// from inside. It is nil in between and at the end.
+func (c *container) init() *initProcess {
+	have := c.first.Load()
+	if have != nil && alive(have.fd) {
+		return have
+	}
+	now, err := findInit(c.monitorPID)
+	if err != nil || now == nil {
+		return nil
+	}
+	if !c.first.CompareAndSwap(have, now) {
+		_ = unix.Close(now.fd)
+		return c.first.Load()
+	}
+	// The old descriptor stays open for whoever still holds it, until the container ends; restarts are rare.
+	return now
+}
+
+// open makes a container of a monitor whose control group says that it is id's.
+func openContainer(id string, monitorPID int, stillOurs func(pid int) bool) (*container, error) {
+	fd, err := unix.PidfdOpen(monitorPID, 0)
+	if err != nil {
+		return nil, fmt.Errorf("monitor of %s: %w", id, err)
+	}
+	if !stillOurs(monitorPID) {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("monitor of %s: %w", id, unix.ESRCH)
+	}
+	c := &container{id: id, monitorPID: monitorPID, monitorFD: fd, gone: make(chan struct{})}
+	c.init()
+	return c, nil
+}
+
+// findInit finds the child of a monitor that is process 1 of its own PID namespace; nil if there is none now.
+func findInit(monitor int) (*initProcess, error) {
+	children, err := childrenOf(monitor)
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range children {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		st, err := readStat(pid)
+		if err == nil && st.parent == monitor && isInit(pid) && alive(fd) {
+			return &initProcess{pid: pid, fd: fd, started: bootTime().Add(st.started)}, nil
+		}
+		_ = unix.Close(fd)
+	}
+	return nil, nil
+}
+
+func childrenOf(pid int) ([]int, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for field := range strings.FieldsSeq(string(raw)) {
+		if n, err := strconv.Atoi(field); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// isInit tells whether a process is the first of its PID namespace: the last ID in NSpid is 1.
+func isInit(pid int) bool {
+	f := strings.Fields(statusLine(pid, "NSpid:"))
+	return len(f) > 1 && f[len(f)-1] == "1"
+}
+
+// statusLine is the rest of one line of /proc/PID/status; empty where it is missing.
+func statusLine(pid int, key string) string {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+type stat struct {
+	parent  int
+	started time.Duration // after boot
+}
+
+// readStat reads /proc/PID/stat. Fields are counted from the end of the name, which may hold anything.
+func readStat(pid int) (stat, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}, err
+	}
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, errors.New("malformed stat")
+	}
+	parent, err1 := strconv.Atoi(fields[1])
+	ticks, err2 := strconv.ParseInt(fields[19], 10, 64)
+	const perSecond = 100 // USER_HZ, the same on every architecture that Go knows
+	return stat{parent, time.Duration(ticks) * time.Second / perSecond}, errors.Join(err1, err2)
+}
+
+func bootTime() time.Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(ts.Nano()))
+}
+
+// alive tells whether the process of a pidfd has not ended: the descriptor is readable from then on.
+func alive(fd int) bool {
+	for {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return err == nil && n == 0
+	}
+}
+
+// wait returns when the container has gone entirely, or ctx ends.
+func (c *container) wait(ctx context.Context) error {
+	select {
+	case <-c.gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,170 @@
+package lxc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Terminal makes a pseudo-terminal in the instance's own devpts, owned by its root: the controlling end and the one
+// for a command.
+func (d *Driver) Terminal(_ context.Context, id string) (controller, terminal *os.File, err error) {
+	c := d.get(id)
+	if c == nil {
+		return nil, nil, errNotRunning
+	}
+	i := c.init()
+	if i == nil {
+		return nil, nil, errNotRunning
+	}
+	uid, gid, err := rootOf(i.pid)
+	if err != nil {
+		return nil, nil, err
+	}
+	ptmx, err := openInside(i, "dev/pts/ptmx", unix.O_PATH)
+	if err != nil {
+		return nil, nil, fmt.Errorf("terminals of the instance: %w", err)
+	}
+	defer func() { _ = unix.Close(ptmx) }()
+	// What lies at that path is the guest's to choose. Only devpts makes terminals.
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(ptmx, &fs); err != nil {
+		return nil, nil, err
+	}
+	if fs.Type != unix.DEVPTS_SUPER_MAGIC {
+		return nil, nil, errors.New("the instance's /dev/pts is not a file system of terminals")
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", ptmx), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("terminals of the instance: %w", err)
+	}
+	return pair(fd, uid, gid)
+}
+
+// hostTerminal makes a pseudo-terminal on the host.
+func hostTerminal() (controller, terminal *os.File, err error) {
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pair(fd, 0, 0)
+}
+
+// pair unlocks a new terminal, whose controlling end is fd, and opens its other end without a path.
+func pair(fd, uid, gid int) (controller, terminal *os.File, err error) {
+	fail := func(err error) (*os.File, *os.File, error) {
+		_ = unix.Close(fd)
+		return nil, nil, fmt.Errorf("new terminal: %w", err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return fail(err)
+	}
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return fail(errno)
+	}
+	if err := unix.Fchown(int(peer), uid, gid); err != nil {
+		_ = unix.Close(int(peer))
+		return fail(err)
+	}
+	return os.NewFile(uintptr(fd), "ptmx"), os.NewFile(peer, "pts"), nil
+}
+
+// rootOf is who root of a process's user namespace is on the host.
+func rootOf(pid int) (uid, gid int, err error) {
+	if uid, err = mapped(pid, "uid_map"); err != nil {
+		return 0, 0, err
+	}
+	gid, err = mapped(pid, "gid_map")
+	return uid, gid, err
+}
+
+func mapped(pid int, file string) (int, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if fields := strings.Fields(s.Text()); len(fields) == 3 && fields[0] == "0" {
+			return strconv.Atoi(fields[1])
+		}
+	}
+	return 0, errors.Join(s.Err(), errors.New("root is not mapped"))
+}
+
+// openInside opens a path in the file system that an init sees, following no link.
+func openInside(i *initProcess, path string, flags int) (int, error) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", i.pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(root) }()
+	if !alive(i.fd) {
+		return -1, unix.ESRCH // the number may be another's
+	}
+	return unix.Openat2(root, path, &unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+}
+
+// consoleSession is a terminal of the host that the helper connects with the container's console.
+type consoleSession struct {
+	*os.File
+	helper *exec.Cmd
+}
+
+// Console implements instance.Runtime. What it returns is an *os.File of a terminal, in effect: it has File.
+func (d *Driver) Console(_ context.Context, id string) (io.ReadWriteCloser, error) {
+	if d.get(id) == nil {
+		return nil, errNotRunning
+	}
+	controller, terminal, err := hostTerminal()
+	if err != nil {
+		return nil, fmt.Errorf("terminal for the console: %w", err)
+	}
+	defer func() { _ = terminal.Close() }()
+	cmd := exec.Command(d.helper, "console", d.lxcPath(), id, d.layoutOf(id).Config)
+	cmd.Env = helperEnv
+	cmd.Dir = "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the helper of liblxc: %w", err), controller.Close())
+	}
+	return &consoleSession{controller, cmd}, nil
+}
+
+// Resize tells the console's side how large the window is.
+func (s *consoleSession) Resize(width, height int) error { return Resize(s.File, width, height) }
+
+// Close ends the session.
+func (s *consoleSession) Close() error {
+	_ = s.helper.Process.Kill()
+	_ = s.helper.Wait()
+	return s.File.Close()
+}
+
+// Resize sets the size of a terminal, in characters.
+func Resize(terminal *os.File, width, height int) error {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ioctl error
+	err = raw.Control(func(fd uintptr) {
+		ioctl = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(height), Col: uint16(width)})
+	})
+	return errors.Join(err, ioctl)
+}
