@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/daemon"
+	"github.com/berthd/berth/internal/fault"
+)
+
+// ask makes one request of the daemon on this machine.
+func ask(ctx context.Context, method, path string) error {
+	socket := filepath.Join(rootDir(), "unix.socket")
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://berth"+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer api.Response
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil {
+		return fmt.Errorf("answer of the daemon: %w", err)
+	}
+	if answer.Type == api.ErrorResponse {
+		return &api.Error{Status: answer.ErrorCode, Message: answer.Error}
+	}
+	return nil
+}
+
+func waitreadyCommand() *cobra.Command {
+	var timeout int
+	cmd := &cobra.Command{
+		Use: "waitready", Short: "Wait until the daemon is ready", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if timeout > 0 {
+				limited, cancel := context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
+				defer cancel()
+				ctx = limited
+			}
+			return waitReady(ctx)
+		},
+	}
+	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait; 0: without end")
+	return cmd
+}
+
+// waitReady asks until the daemon says that it is ready. A daemon that starts has no socket for a moment.
+func waitReady(ctx context.Context) error {
+	for {
+		err := ask(ctx, http.MethodGet, "/internal/ready")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon is not ready: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func shutdownCommand() *cobra.Command {
+	var timeout int
+	var force bool
+	cmd := &cobra.Command{
+		Use: "shutdown", Short: "Stop all instances and the daemon", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if force {
+				query.Set("force", "true")
+			}
+			if timeout > 0 {
+				query.Set("timeout", (time.Duration(timeout) * time.Second).String())
+			}
+			return shutdown(cmd.Context(), query)
+		},
+	}
+	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait for operations and instances; 0: as configured")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not wait for running operations")
+	return cmd
+}
+
+// shutdown ends the daemon and returns once its process has gone.
+func shutdown(ctx context.Context, query url.Values) error {
+	pidfd, err := daemonProcess(ctx)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode()); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(poll, -1); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// daemonProcess is a descriptor of the process that answers on the socket.
+func daemonProcess(ctx context.Context) (int, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", filepath.Join(rootDir(), "unix.socket"))
+	if err != nil {
+		return -1, err
+	}
+	defer conn.Close()
+	rawConn, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	pidfd := -1
+	var inner error
+	if err := rawConn.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			inner = err
+			return
+		}
+		pidfd, inner = unix.PidfdOpen(int(cred.Pid), 0)
+	}); err != nil {
+		return -1, err
+	}
+	return pidfd, inner
+}
+
+func activateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "activateifneeded", Short: "Start the daemon if something needs it", Args: cobra.NoArgs,
+		Long: `Where a service manager holds the socket, the first request starts the daemon. This command makes that request
+when instances are to be started with the machine, or when the daemon listens on the network.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			needed, err := daemon.Needed(rootDir())
+			if err != nil || !needed {
+				return err
+			}
+			return ask(cmd.Context(), http.MethodGet, "/1.0")
+		},
+	}
+}
+
+func debugCommand() *cobra.Command {
+	debug := &cobra.Command{Use: "debug", Short: "Look at the daemon's inside", Args: cobra.NoArgs, Hidden: true}
+	debug.AddCommand(&cobra.Command{
+		Use: "faults", Short: "List the fault points of this build", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			for _, name := range fault.Names() {
+				fmt.Fprintln(cmd.OutOrStdout(), name)
+			}
+		},
+	})
+	return debug
+}

@@ -1,0 +1,223 @@
+// Package daemon puts the house together: it opens the store, makes every service, gives each what it needs of the
+// others, and runs it all until it is told to stop.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/berthd/berth/internal/certificate"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/hostinfo"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/server"
+	"github.com/berthd/berth/internal/servercert"
+	"github.com/berthd/berth/internal/serverconfig"
+	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/warning"
+)
+
+// Options say how to run a daemon.
+type Options struct {
+	Root  string // $BERTH_DIR
+	Group string // that may use the socket; empty: root only
+	// Hub carries log lines; it exists before the daemon so that they can be heard from the start.
+	Hub *event.Hub
+}
+
+// Daemon is a running daemon.
+type Daemon struct {
+	Options
+	store    *store.Store
+	journal  *journal.Journal
+	ops      *operation.Manager
+	config   *serverconfig.Service
+	warnings *warning.Service
+	certs    *certificate.Service
+	projects *project.Service
+	helper   *hostinfo.Helper
+	cert     *servercert.Cert
+	network  *network
+	server   *server.Server
+	services server.Services
+
+	parts []part // in the order they start; they stop in the other
+	lacks []hostinfo.Lack
+
+	// environment is filled by the services that know: storage drivers in use and supported, runtimes.
+	environment environment
+
+	recovered, ready chan struct{}
+	stop             chan stopRequest
+	running          sync.WaitGroup
+}
+
+// part is something with a life of its own. Each function may be nil.
+type part struct {
+	name string
+	// recover picks up what was there before the daemon started; changes through the API wait for it.
+	recover func(ctx context.Context) error
+	// start begins what goes on by itself, such as instances that start with the machine.
+	start func(ctx context.Context) error
+	// halt stops what must not outlive the machine: instances. It is not called when only the daemon ends.
+	halt func(ctx context.Context) error
+	// close ends goroutines.
+	close func()
+}
+
+type stopRequest struct {
+	halt    bool // stop instances too
+	force   bool
+	timeout time.Duration
+	done    chan error // told when instances have stopped; may be nil
+}
+
+// Path is where a daemon on root keeps its store.
+func Path(root string) string { return filepath.Join(root, "database", "berth.db") }
+
+// New opens a daemon on a folder. Nothing runs yet.
+func New(o Options) (*Daemon, error) {
+	if err := makeLayout(o.Root); err != nil {
+		return nil, err
+	}
+	engine, err := store.OpenBolt(Path(o.Root), store.Options{})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("a daemon is already running on %s: %w", o.Root, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		Options: o, store: store.New(engine), helper: hostinfo.NewHelper(),
+		recovered: make(chan struct{}), ready: make(chan struct{}), stop: make(chan stopRequest, 1),
+	}
+	if err := d.build(); err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	return d, nil
+}
+
+// build makes the services and wires them, then fills their tables.
+func (d *Daemon) build() error {
+	var err error
+	if d.cert, err = servercert.Load(d.Root); err != nil {
+		return err
+	}
+	d.journal = journal.New(d.store)
+	d.ops = operation.NewManager(d.Hub)
+	d.config = serverconfig.New(d.store, d.Hub)
+	d.warnings = warning.New(d.store, d.Hub)
+	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
+	d.projects = project.New()
+	d.network = &network{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
+	d.config.OnChange("core.https_address", d.network.prepare)
+	d.services = server.Services{
+		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
+		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
+	}
+	if err := d.wire(); err != nil {
+		return err
+	}
+	if err := d.store.Load(context.Background()); err != nil {
+		return err
+	}
+	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, CA: d.authority}})
+	return nil
+}
+
+// Ready implements server.Lifetime.
+func (d *Daemon) Ready() <-chan struct{} { return d.ready }
+
+// Recovered implements server.Lifetime.
+func (d *Daemon) Recovered() <-chan struct{} { return d.recovered }
+
+// Run serves until ctx ends, which leaves instances running, or Shutdown is called.
+func (d *Daemon) Run(ctx context.Context) error {
+	listeners, err := d.listeners()
+	if err != nil {
+		return errors.Join(err, d.store.Close())
+	}
+	for _, l := range listeners {
+		d.running.Go(func() {
+			if err := d.server.Serve(l); err != nil {
+				slog.Error("Socket failed", "err", err)
+			}
+		})
+	}
+	slog.Info("Daemon answers", "socket", listeners[0].Addr().String())
+
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	var starting sync.WaitGroup
+	starting.Go(func() { d.bringUp(life) })
+
+	var req stopRequest
+	select {
+	case <-ctx.Done():
+	case req = <-d.stop:
+	}
+	end()
+	starting.Wait()
+	return d.takeDown(req)
+}
+
+func (d *Daemon) listeners() ([]net.Listener, error) {
+	list, err := passedSockets()
+	if err != nil || len(list) > 0 {
+		return list, err
+	}
+	l, err := listenUnix(d.Root, d.Group)
+	if err != nil {
+		return nil, err
+	}
+	return []net.Listener{l}, nil
+}
+
+// bringUp does what belongs to the start beyond answering: clear up, pick up, listen on the network, start.
+func (d *Daemon) bringUp(ctx context.Context) {
+	if address := d.config.Get("core.https_address"); address != "" {
+		if commit, _, err := d.network.prepare(ctx, address); err != nil {
+			slog.Error("The network address cannot be listened on", "address", address, "err", err)
+			d.lacks = append(d.lacks, hostinfo.Lack{Type: "Unable to listen on the network", Message: err.Error()})
+		} else {
+			commit()
+		}
+	}
+	if err := d.journal.Recover(ctx); err != nil {
+		slog.Error("Recovery failed", "err", err)
+	}
+	for _, p := range d.parts {
+		if p.recover != nil && ctx.Err() == nil {
+			if err := p.recover(ctx); err != nil {
+				slog.Error("Part of the daemon could not be picked up", "part", p.name, "err", err)
+			}
+		}
+	}
+	d.raiseWarnings(ctx)
+	close(d.recovered)
+	for _, p := range d.parts {
+		if p.start != nil && ctx.Err() == nil {
+			if err := p.start(ctx); err != nil {
+				slog.Error("Part of the daemon could not be started", "part", p.name, "err", err)
+			}
+		}
+	}
+	close(d.ready)
+	slog.Info("Daemon is ready")
+}
+
+func (d *Daemon) raiseWarnings(ctx context.Context) {
+	var host []warning.Host
+	for _, l := range append(hostinfo.Lacks(), d.lacks...) {
+		host = append(host, warning.Host{Type: l.Type, Severity: warning.Low, Message: l.Message})
+	}
+	d.warnings.ResolveAtStart(ctx, host)
+}

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"crypto/x509"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/hostinfo"
+	"github.com/berthd/berth/internal/version"
+)
+
+// environment is what GET /1.0 says about this machine. What cannot change is found out once.
+type environment struct {
+	once  sync.Once
+	fixed api.ServerEnvironment
+
+	// storageDrivers lists the drivers that work here; storageUsed names those of existing pools. Both may be nil.
+	storageDrivers func() []api.ServerStorageDriverInfo
+	storageUsed    func() []string
+}
+
+// describe implements server.Environment.
+func (d *Daemon) describe(project string) api.ServerEnvironment {
+	d.environment.once.Do(d.describeFixed)
+	env := d.environment.fixed
+	env.Addresses = d.network.addresses()
+	env.Project = project
+	if name, err := os.Hostname(); err == nil {
+		env.ServerName = name
+	}
+	if d.environment.storageUsed == nil {
+		return env
+	}
+	versions := map[string]string{}
+	for _, driver := range env.StorageSupportedDriver {
+		versions[driver.Name] = driver.Version
+	}
+	used := d.environment.storageUsed()
+	sort.Strings(used)
+	var shown []string
+	for _, name := range used {
+		shown = append(shown, versions[name])
+	}
+	env.Storage = strings.Join(used, " | ")
+	env.StorageVersion = strings.Join(shown, " | ")
+	return env
+}
+
+func (d *Daemon) describeFixed() {
+	env := &d.environment.fixed
+	env.Architectures = hostinfo.Architectures()
+	env.Certificate, env.CertificateFingerprint = d.cert.PEM, d.cert.Fingerprint
+	env.Kernel, env.KernelVersion, env.KernelArchitecture = hostinfo.Kernel()
+	env.KernelFeatures = hostinfo.KernelFeatures()
+	env.OSName, env.OSVersion = hostinfo.OS()
+	env.Driver = "lxc"
+	env.DriverVersion, env.LXCFeatures = d.helper.LXC()
+	env.Firewall = "nftables"
+	// Clients that know LXD look at this name before they look at extensions.
+	env.Server = "lxd"
+	env.ServerVersion = version.Version
+	env.ServerEventMode = "full-mesh"
+	env.ServerPid = os.Getpid()
+	env.StorageSupportedDriver = []api.ServerStorageDriverInfo{}
+	if d.environment.storageDrivers != nil {
+		env.StorageSupportedDriver = d.environment.storageDrivers()
+	}
+}
+
+// authority is server.ca, if the administrator put one there and wants its clients trusted.
+func (d *Daemon) authority() *x509.CertPool {
+	if !d.config.Bool("core.trust_ca_certificates") {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(d.Root, "server.ca"))
+	if err != nil {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		slog.Warn("server.ca holds no certificate")
+		return nil
+	}
+	return pool
+}

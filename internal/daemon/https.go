@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/server"
+	"github.com/berthd/berth/internal/servercert"
+)
+
+// defaultPort is where the API listens on the network if no port is given.
+const defaultPort = "8443"
+
+// network listens for the API on core.https_address.
+type network struct {
+	cert  *servercert.Cert
+	serve func(net.Listener) error
+
+	mu      sync.Mutex
+	address string // as listened on
+	current net.Listener
+	running sync.WaitGroup
+}
+
+// prepare binds a new address and leaves the old one alone until commit. It is a serverconfig.Prepare.
+func (n *network) prepare(ctx context.Context, value string) (commit, abort func(), err error) {
+	if value == "" {
+		return func() { n.replace(nil, "") }, func() {}, nil
+	}
+	address := canonicalAddress(value)
+	if _, err := net.ResolveTCPAddr("tcp", address); err != nil {
+		return nil, nil, api.BadRequest("cannot set 'core.https_address' to '%s': Couldn't resolve %q", value, value)
+	}
+	n.mu.Lock()
+	old, oldAddress := n.current, n.address
+	n.mu.Unlock()
+	if old != nil && oldAddress == address {
+		return func() {}, func() {}, nil
+	}
+	l, err := listen(ctx, address)
+	if err == nil {
+		return func() { n.replace(l, address) }, func() { _ = l.Close() }, nil
+	}
+	if old == nil || !errors.Is(err, syscall.EADDRINUSE) || portOf(address) != portOf(oldAddress) {
+		return nil, nil, err
+	}
+	// The old address and the new one overlap: only one of both can be listened on.
+	_ = old.Close()
+	back := func() {
+		if again, err := listen(ctx, oldAddress); err != nil {
+			slog.Error("The address of before cannot be listened on again", "address", oldAddress, "err", err)
+			n.replace(nil, "")
+		} else {
+			n.replace(again, oldAddress)
+		}
+	}
+	if l, err = listen(ctx, address); err != nil {
+		back()
+		return nil, nil, err
+	}
+	return func() { n.replace(l, address) }, func() { _ = l.Close(); back() }, nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("Cannot listen on network HTTPS socket %q: %w", address, err)
+	}
+	return l, nil
+}
+
+// replace serves l, if any, and closes what was served before. Connections that exist go on.
+func (n *network) replace(l net.Listener, address string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.current != nil {
+		_ = n.current.Close()
+	}
+	n.current, n.address = l, address
+	if l == nil {
+		return
+	}
+	slog.Info("Listening on the network", "address", address)
+	n.running.Go(func() {
+		if err := n.serve(server.NewTLSListener(l, n.cert.TLS)); err != nil {
+			slog.Error("Network listener failed", "address", address, "err", err)
+		}
+	})
+}
+
+func (n *network) close() {
+	n.replace(nil, "")
+	n.running.Wait()
+}
+
+// addresses are those that clients can reach the API at.
+func (n *network) addresses() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.current == nil {
+		return []string{}
+	}
+	host, port, err := net.SplitHostPort(n.address)
+	if err != nil {
+		return []string{}
+	}
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		return []string{n.address}
+	}
+	list := []string{}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return list
+	}
+	for _, a := range all {
+		ip, ok := a.(*net.IPNet)
+		if !ok || !ip.IP.IsGlobalUnicast() || host == "0.0.0.0" && ip.IP.To4() == nil {
+			continue
+		}
+		list = append(list, net.JoinHostPort(ip.IP.String(), port))
+	}
+	return list
+}
+
+// canonicalAddress adds what an address leaves out: ":8443", "10.0.0.1", "[::]" and "host:443" are all allowed.
+func canonicalAddress(value string) string {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		host, port = strings.Trim(value, "[]"), defaultPort
+	}
+	if port == "" {
+		port = defaultPort
+	}
+	if host == "*" {
+		host = ""
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func portOf(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
+}
