@@ -1,0 +1,461 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/store"
+)
+
+// fakeVolumes keeps volumes as folders and counts mounts.
+type fakeVolumes struct {
+	root   string
+	mu     sync.Mutex
+	mounts map[storage.VolumeID]int
+	table  *store.Table[struct{}]
+}
+
+func (v *fakeVolumes) CheckPool(pool string) error {
+	if pool != "p1" && pool != "p2" {
+		return api.NotFound("Storage pool not found")
+	}
+	return nil
+}
+
+func (v *fakeVolumes) Path(id storage.VolumeID) string {
+	if id.Snapshot != "" {
+		return filepath.Join(v.root, "storage-pools", id.Pool, "containers-snapshots", id.Name, id.Snapshot)
+	}
+	return filepath.Join(v.root, "storage-pools", id.Pool, "containers", id.Name)
+}
+
+func (v *fakeVolumes) CreateFromImage(ctx context.Context, id storage.VolumeID, _ string, fill func(context.Context, string) error) error {
+	if err := os.MkdirAll(filepath.Join(v.Path(id), "rootfs"), 0o755); err != nil {
+		return err
+	}
+	return fill(ctx, v.Path(id))
+}
+
+func (v *fakeVolumes) CreateEmpty(_ context.Context, id storage.VolumeID) error {
+	return os.MkdirAll(filepath.Join(v.Path(id), "rootfs"), 0o755)
+}
+
+func (v *fakeVolumes) Copy(_ context.Context, dst, src storage.VolumeID) error {
+	return os.CopyFS(v.Path(dst), os.DirFS(v.Path(src)))
+}
+
+func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
+	src := id
+	src.Snapshot = ""
+	return v.Copy(ctx, id, src)
+}
+
+func (v *fakeVolumes) Restore(ctx context.Context, id storage.VolumeID) error {
+	dst := id
+	dst.Snapshot = ""
+	if err := os.RemoveAll(v.Path(dst)); err != nil {
+		return err
+	}
+	return v.Copy(ctx, dst, id)
+}
+
+func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error {
+	for _, pair := range [][2]string{{v.Path(old), v.Path(new)}, {filepath.Dir(v.Path(withSnap(old))), filepath.Dir(v.Path(withSnap(new)))}} {
+		if old.Snapshot != "" && pair[0] != v.Path(old) {
+			continue
+		}
+		if err := os.Rename(pair[0], pair[1]); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func withSnap(id storage.VolumeID) storage.VolumeID { id.Snapshot = "x"; return id }
+
+func (v *fakeVolumes) Delete(_ context.Context, id storage.VolumeID) error {
+	if id.Snapshot == "" {
+		if err := os.RemoveAll(filepath.Dir(v.Path(withSnap(id)))); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(v.Path(id))
+}
+
+func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() error, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mounts[id]++
+	return func() error { v.mu.Lock(); defer v.mu.Unlock(); v.mounts[id]--; return nil }, nil
+}
+func (v *fakeVolumes) SetQuota(context.Context, storage.VolumeID, int64) error { return nil }
+func (v *fakeVolumes) Usage(context.Context, storage.VolumeID) (int64, error)  { return -1, nil }
+
+func (v *fakeVolumes) key(id storage.VolumeID) []string {
+	return []string{id.Pool, id.Project, id.Name, id.Snapshot}
+}
+
+func (v *fakeVolumes) Record(id storage.VolumeID, _ map[string]string) store.Op {
+	return v.table.Put(&struct{}{}, v.key(id)...)
+}
+func (v *fakeVolumes) Forget(id storage.VolumeID) store.Op { return v.table.Remove(v.key(id)...) }
+
+// fakeImages knows one image, "img", whose content is metadata and templates.
+type fakeImages struct{ metadata, template string }
+
+func (f *fakeImages) Resolve(_ context.Context, _ string, src api.InstanceSource) (*api.Image, error) {
+	if src.Alias != "img" {
+		return nil, api.NotFound("Image not found")
+	}
+	img := &api.Image{Fingerprint: "f00d", Type: "container", Architecture: "x86_64"}
+	img.Properties = map[string]string{"os": "BusyBox"}
+	return img, nil
+}
+
+func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, progress func(int, int64)) error {
+	progress(100, 1500000)
+	if f.metadata == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "templates"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "templates", "t.tpl"), []byte(f.template), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "metadata.yaml"), []byte(f.metadata), 0o644)
+}
+func (f *fakeImages) Touch(context.Context, string, string) {}
+
+// fakeProfiles are profiles by name.
+type fakeProfiles map[string]struct {
+	config  map[string]string
+	devices map[string]device.Config
+}
+
+func (f fakeProfiles) Definition(_, name string) (map[string]string, map[string]device.Config, bool) {
+	p, ok := f[name]
+	return p.config, p.devices, ok
+}
+
+// fakeRuntime is a host where starting is a matter of a map.
+type fakeRuntime struct {
+	mu     sync.Mutex
+	state  map[string]api.StatusCode
+	exits  map[string]func()
+	specs  map[string]*spec.Spec
+	limits map[string]spec.Cgroup
+	fail   error         // of the next start
+	stuck  chan struct{} // Shutdown waits for it or for a kill
+}
+
+func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return Process{}, r.fail
+	}
+	r.state[s.ID], r.specs[s.ID] = api.Running, s
+	return Process{ID: s.ID, InitPID: 1234}, nil
+}
+
+func (r *fakeRuntime) Find(context.Context) (map[string]Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := map[string]Process{}
+	for id, st := range r.state {
+		if st != api.Stopped {
+			found[id] = Process{ID: id, InitPID: 1234}
+		}
+	}
+	return found, nil
+}
+
+func (r *fakeRuntime) Watch(id string, exited func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.exits[id] = exited
+}
+
+// exit ends an instance as if from inside.
+func (r *fakeRuntime) exit(id string) {
+	r.mu.Lock()
+	delete(r.state, id)
+	call := r.exits[id]
+	delete(r.exits, id)
+	r.mu.Unlock()
+	if call != nil {
+		call()
+	}
+}
+
+func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
+	if r.stuck != nil {
+		select {
+		case <-r.stuck:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.exit(id)
+	return nil
+}
+
+func (r *fakeRuntime) Kill(_ context.Context, id string) error {
+	if r.stuck != nil {
+		close(r.stuck)
+		r.stuck = nil
+	}
+	r.exit(id)
+	return nil
+}
+
+func (r *fakeRuntime) set(id string, s api.StatusCode) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state[id] = s
+	return nil
+}
+func (r *fakeRuntime) Freeze(_ context.Context, id string) error { return r.set(id, api.Frozen) }
+func (r *fakeRuntime) Thaw(_ context.Context, id string) error   { return r.set(id, api.Running) }
+
+func (r *fakeRuntime) Status(id string) api.StatusCode {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, ok := r.state[id]; ok {
+		return s
+	}
+	return api.Stopped
+}
+
+func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
+	s := r.Status(id)
+	return &api.InstanceState{Status: s.String(), StatusCode: s, Pid: 1234}, nil
+}
+
+func (r *fakeRuntime) Exec(context.Context, string, ExecRequest) (Command, error) { return nil, nil }
+
+func (r *fakeRuntime) Console(context.Context, string) (io.ReadWriteCloser, error) { return nil, nil }
+
+func (r *fakeRuntime) Limits(_ context.Context, id string, c spec.Cgroup) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limits[id] = c
+	return nil
+}
+
+func (r *fakeRuntime) Cleanup(_ context.Context, id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.state, id)
+	return nil
+}
+func (r *fakeRuntime) Mount(context.Context, string, spec.Mount) error            { return nil }
+func (r *fakeRuntime) Unmount(context.Context, string, string) error              { return nil }
+func (r *fakeRuntime) AllowDevice(context.Context, string, spec.DeviceRule) error { return nil }
+func (r *fakeRuntime) Log(string) string                                          { return "" }
+
+// fakeModule is a device type that counts what it has on the host.
+type fakeModule struct {
+	mu      sync.Mutex
+	up      map[string]bool // instance/device
+	plugged map[string]bool
+	fail    error
+}
+
+func (m *fakeModule) Validate(_ context.Context, _ device.Instance, _ string, cfg device.Config) error {
+	if cfg["bad"] != "" {
+		return api.BadRequest("Invalid device option %q", "bad")
+	}
+	return nil
+}
+
+func (m *fakeModule) Start(_ context.Context, in device.Instance, name string, _ device.Config, v map[string]string) (device.Contribution, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return device.Contribution{}, m.fail
+	}
+	m.up[in.ID+"/"+name] = true
+	return device.Contribution{
+		NICs:     []spec.NIC{{Device: name, HostName: "veth-" + name, HWAddr: v["hwaddr"]}},
+		Volatile: map[string]string{"host_name": "veth-" + name},
+	}, nil
+}
+
+func (m *fakeModule) Stop(_ context.Context, in device.Instance, name string, _ device.Config, _ map[string]string) (map[string]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.up, in.ID+"/"+name)
+	delete(m.plugged, in.ID+"/"+name)
+	return map[string]string{"host_name": ""}, nil
+}
+
+func (m *fakeModule) Defaults(_ device.Instance, _ string, _ device.Config, v map[string]string) (map[string]string, error) {
+	if v["hwaddr"] != "" {
+		return nil, nil
+	}
+	return map[string]string{"hwaddr": "00:16:3e:00:00:01"}, nil
+}
+
+func (m *fakeModule) Plug(_ context.Context, _ device.Running, in device.Instance, name string, cfg device.Config, _ device.Contribution) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if cfg["stuck"] != "" {
+		return errors.New("cannot be plugged")
+	}
+	m.plugged[in.ID+"/"+name] = true
+	return nil
+}
+
+func (m *fakeModule) Unplug(_ context.Context, _ device.Running, in device.Instance, name string, _ device.Config, _ map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.plugged, in.ID+"/"+name)
+	return nil
+}
+
+// recorder keeps life-cycle events.
+type recorder struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (r *recorder) Lifecycle(_ context.Context, _, action, source string, _ map[string]any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, action+" "+source)
+}
+
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.all
+	r.all = nil
+	return all
+}
+
+// house is a service with everything around it faked.
+type house struct {
+	*Service
+	t       *testing.T
+	root    string
+	rt      *fakeRuntime
+	volumes *fakeVolumes
+	nic     *fakeModule
+	images  *fakeImages
+	events  *recorder
+	engine  *counter
+}
+
+// counter counts commits.
+type counter struct {
+	*store.Memory
+	commits int
+}
+
+func (c *counter) Commit(ctx context.Context, ops []store.Op) (store.Revision, error) {
+	c.commits++
+	return c.Memory.Commit(ctx, ops)
+}
+
+var profiles = fakeProfiles{
+	"default": {devices: map[string]device.Config{"root": {"type": "disk", "path": "/", "pool": "p1"}}},
+	"empty":   {},
+}
+
+// newHouse builds a service; with the state of another one given, it is what a daemon finds after a restart.
+func newHouse(t *testing.T, before *house) *house {
+	t.Helper()
+	h := &house{t: t, events: &recorder{}, images: &fakeImages{}}
+	if before == nil {
+		h.root = t.TempDir()
+		h.engine = &counter{Memory: store.NewMemory()}
+		h.rt = &fakeRuntime{state: map[string]api.StatusCode{}, exits: map[string]func(){}, specs: map[string]*spec.Spec{}, limits: map[string]spec.Cgroup{}}
+		h.nic = &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
+	} else {
+		h.root, h.engine, h.rt, h.nic = before.root, before.engine, before.rt, before.nic
+		h.rt.exits = map[string]func(){}
+	}
+	st := store.New(h.engine)
+	h.volumes = &fakeVolumes{root: h.root, mounts: map[storage.VolumeID]int{}, table: store.NewTable[struct{}](st, "volumes")}
+	root := &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
+	h.Service = New(Deps{
+		Root: h.root, Store: st, Journal: journal.New(st), Volumes: h.volumes, Images: h.images, Profiles: profiles, Runtime: h.rt,
+		Events: h.events, Modules: map[string]device.Module{"disk": root, "nic": h.nic},
+		Host: Host{IDs: idmap.Host{UID: idmap.Default, GID: idmap.Default}, CPUs: []int{0, 1, 2, 3}, MemoryTotal: 1 << 30, Arch: "x86_64"},
+		Log:  slog.New(slog.DiscardHandler),
+	})
+	h.do(st.Load(t.Context()))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *house) do(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// run runs the task that a call gave.
+func (h *house) run(task *operation.Task, err error) error {
+	h.t.Helper()
+	if err != nil {
+		return err
+	}
+	return task.Run(h.t.Context(), operation.NoProgress{})
+}
+
+func (h *house) create(name string, change func(*api.InstancesPost)) {
+	h.t.Helper()
+	req := api.InstancesPost{Name: name, Source: api.InstanceSource{Type: "image", Alias: "img"}}
+	if change != nil {
+		change(&req)
+	}
+	h.do(h.run(h.Create(h.t.Context(), "default", req)))
+}
+
+func (h *house) action(name, action string) error {
+	return h.run(h.SetState(h.t.Context(), "default", name, api.InstanceStatePut{Action: action, Timeout: -1}))
+}
+
+func (h *house) show(name string) *api.Instance {
+	h.t.Helper()
+	i, _, err := h.Get(h.t.Context(), "default", name)
+	h.do(err)
+	return i
+}
+
+// nothingLeft fails if the host holds anything of stopped instances.
+func (h *house) nothingLeft() {
+	h.t.Helper()
+	if len(h.nic.up) > 0 || len(h.nic.plugged) > 0 {
+		h.t.Errorf("devices are left: %v %v", h.nic.up, h.nic.plugged)
+	}
+	for id, n := range h.volumes.mounts {
+		if n != 0 {
+			h.t.Errorf("%v is mounted %d times", id, n)
+		}
+	}
+	entries, _ := os.ReadDir(filepath.Join(h.root, "devices"))
+	if len(entries) > 0 {
+		h.t.Errorf("devices/ holds %v", entries)
+	}
+	if n := h.Journal.Pending(); n != 0 {
+		h.t.Errorf("%d journal entries are left", n)
+	}
+}
