@@ -41,6 +41,8 @@ type Service struct {
 
 	mu sync.Mutex // one change at a time: they share addresses, the firewall and the names of interfaces
 
+	hostsMu sync.Mutex // reservations: a check for conflicts and the write that follows are one step
+
 	statusMu sync.Mutex
 	failed   map[string]error // why a network is not up, by project/name
 }

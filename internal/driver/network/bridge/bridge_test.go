@@ -107,6 +107,12 @@ func TestGuestGetsALease(t *testing.T) {
 	if len(leases) != 1 || leases[0].HWAddr != mac || leases[0].Address.String() != "10.9.8.77" || leases[0].Hostname != "c1" {
 		t.Fatalf("leases are %+v", leases)
 	}
+	if err := DropLeases(t.Context(), c.Dir, hw); err != nil {
+		t.Fatal(err)
+	}
+	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) {
+		t.Fatalf("leases are %+v, %v, dnsmasq runs: %v", leases, err, Running(c.Dir))
+	}
 }
 
 func TestUpAgainChangesNothing(t *testing.T) {

@@ -1,0 +1,202 @@
+// Package nic is the device type "nic": network interfaces of instances. Its kinds are bridged (by nictype and
+// parent, or by network), p2p and macvlan.
+//
+// The host's end of a veth pair has a name that follows from instance and device, and an alias that says whose it
+// is, so that a start that was cut off can be undone without anything having been kept.
+package nic
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/driver/network/bridge"
+)
+
+// Network is what a NIC must know of the managed network it is on.
+type Network struct {
+	Name string // its interface's name too
+	// IPv4 and IPv6 are the bridge's addresses with their subnets; zero where a family is off.
+	IPv4, IPv6 netip.Prefix
+	// DHCPv4 and DHCPv6 tell whether addresses can be reserved.
+	DHCPv4, DHCPv6 bool
+	// DNS tells that instances' names are registered.
+	DNS bool
+}
+
+// Networks is what NICs need of managed networks; *network.Service implements it.
+type Networks interface {
+	// Network finds a network by name; api.NotFound if there is none.
+	Network(project, name string) (Network, error)
+	// Interface finds the managed network that an interface of the host belongs to.
+	Interface(parent string) (Network, bool)
+	// Reserve makes a NIC known to a network's DHCP and DNS. It refuses what another NIC has. Idempotent.
+	Reserve(network, nic string, h bridge.Host) error
+	// Release makes a network forget a NIC, its lease included. That it knows none is no error.
+	Release(ctx context.Context, network, nic string, hwaddr net.HardwareAddr) error
+}
+
+// Module implements device.Module for NICs.
+type Module struct{ networks Networks }
+
+var (
+	_ device.Module     = (*Module)(nil)
+	_ device.HotPlugger = (*Module)(nil)
+	_ device.Updater    = (*Module)(nil)
+	_ device.Adder      = (*Module)(nil)
+	_ device.Remover    = (*Module)(nil)
+	_ device.Defaulter  = (*Module)(nil)
+)
+
+// New makes the module.
+func New(n Networks) *Module { return &Module{networks: n} }
+
+// Kinds of NIC.
+const (
+	bridged = "bridged"
+	p2p     = "p2p"
+	macvlan = "macvlan"
+)
+
+// target is what a NIC is connected to.
+type target struct {
+	kind    string
+	parent  string // interface of the host; empty for p2p
+	managed *Network
+}
+
+// resolve finds out kind and parent of a NIC.
+func (m *Module) resolve(project string, cfg device.Config) (target, error) {
+	if name := cfg["network"]; name != "" {
+		n, err := m.networks.Network(project, name)
+		if err != nil {
+			return target{}, fmt.Errorf("Error loading network config for %q: %w", name, err)
+		}
+		return target{kind: bridged, parent: n.Name, managed: &n}, nil
+	}
+	t := target{kind: cfg["nictype"], parent: cfg["parent"]}
+	switch t.kind {
+	case p2p:
+		t.parent = ""
+	case macvlan:
+	case bridged:
+		if n, ok := m.networks.Interface(t.parent); ok {
+			t.managed = &n
+		}
+	default:
+		return target{}, api.BadRequest("Unsupported device type")
+	}
+	return t, nil
+}
+
+// Defaults gives a new NIC a hardware address and a name inside, where its configuration has none.
+func (m *Module) Defaults(inst device.Instance, name string, cfg device.Config, volatile map[string]string) (map[string]string, error) {
+	set := map[string]string{}
+	if cfg["hwaddr"] == "" && volatile["hwaddr"] == "" {
+		set["hwaddr"] = freeMAC(inst)
+	}
+	if cfg["name"] == "" && volatile["name"] == "" {
+		set["name"] = freeName(inst, name)
+	}
+	return set, nil
+}
+
+// freeMAC is a random address of the prefix that LXD's users know, other than the instance's other ones.
+func freeMAC(inst device.Instance) string {
+	for {
+		mac := net.HardwareAddr{0x00, 0x16, 0x3e, 0, 0, 0}
+		_, _ = rand.Read(mac[3:]) // never fails
+		if !used(inst, "hwaddr", mac.String(), "") {
+			return mac.String()
+		}
+	}
+}
+
+func freeName(inst device.Instance, device string) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("eth%d", i)
+		if !used(inst, "name", name, device) {
+			return name
+		}
+	}
+}
+
+// used tells whether another NIC of the instance has a value, given or volatile.
+func used(inst device.Instance, key, value, except string) bool {
+	for name, cfg := range inst.Devices {
+		if name != except && cfg["type"] == "nic" && (cfg[key] == value || inst.Config["volatile."+name+"."+key] == value) {
+			return true
+		}
+	}
+	return false
+}
+
+// first is the value of a key in the device's configuration, or else its volatile one.
+func first(key string, cfg device.Config, volatile map[string]string) string {
+	if v := cfg[key]; v != "" {
+		return v
+	}
+	return volatile[key]
+}
+
+// Add makes the NIC known to its managed network before it is first started.
+func (m *Module) Add(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil {
+		return err
+	}
+	return m.reserve(inst, name, cfg, volatile, t)
+}
+
+// Remove makes the managed network forget the NIC.
+func (m *Module) Remove(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil || t.managed == nil {
+		return nil // a network that is gone has forgotten it
+	}
+	mac, _ := net.ParseMAC(first("hwaddr", cfg, volatile))
+	return m.networks.Release(ctx, t.managed.Name, hostFile(inst, name), mac)
+}
+
+func (m *Module) reserve(inst device.Instance, name string, cfg device.Config, volatile map[string]string, t target) error {
+	if t.managed == nil {
+		return nil
+	}
+	mac, err := net.ParseMAC(first("hwaddr", cfg, volatile))
+	if err != nil {
+		return fmt.Errorf("hardware address of device %q: %w", name, err)
+	}
+	h := bridge.Host{HWAddr: mac}
+	if t.managed.DNS {
+		h.Name = inst.Name
+	}
+	h.IPv4, _ = netip.ParseAddr(cfg["ipv4.address"])
+	h.IPv6, _ = netip.ParseAddr(cfg["ipv6.address"])
+	return m.networks.Reserve(t.managed.Name, hostFile(inst, name), h)
+}
+
+// hostFile is the name of the NIC's file in the network's folder: "[project_]instance.device".
+func hostFile(inst device.Instance, name string) string {
+	name = strings.NewReplacer("-", "--", "/", "-").Replace(name)
+	if inst.Project != "" && inst.Project != api.ProjectDefault {
+		return inst.Project + "_" + inst.Name + "." + name
+	}
+	return inst.Name + "." + name
+}
+
+// prefixes reads a validated comma-separated list of subnets.
+func prefixes(list string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, item := range strings.Split(list, ",") {
+		if p, err := netip.ParsePrefix(strings.TrimSpace(item)); err == nil && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,317 @@
+package nic
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/driver/network/bridge"
+	"github.com/berthd/berth/internal/netstate"
+	"github.com/berthd/berth/internal/nettest"
+	"github.com/berthd/berth/internal/spec"
+)
+
+func TestMain(m *testing.M) { nettest.Main(m) }
+
+// networks has one managed network and remembers what is reserved.
+type networks map[string]bridge.Host
+
+var managed = Network{Name: "br0t", IPv4: netip.MustParsePrefix("10.3.3.1/24"), DHCPv4: true, DNS: true}
+
+func (networks) Network(_, name string) (Network, error) {
+	if name != managed.Name {
+		return Network{}, api.NotFound("Network not found")
+	}
+	return managed, nil
+}
+func (networks) Interface(parent string) (Network, bool) { return managed, parent == managed.Name }
+func (n networks) Reserve(_, file string, h bridge.Host) error {
+	n[file] = h
+	return nil
+}
+func (n networks) Release(_ context.Context, _, file string, _ net.HardwareAddr) error {
+	delete(n, file)
+	return nil
+}
+
+// running is a guest that NICs are plugged into.
+type running struct{ pid int }
+
+func (r running) InitPID() int                                     { return r.pid }
+func (running) Mount(context.Context, spec.Mount) error            { return errors.ErrUnsupported }
+func (running) Unmount(context.Context, string) error              { return errors.ErrUnsupported }
+func (running) AllowDevice(context.Context, spec.DeviceRule) error { return errors.ErrUnsupported }
+
+func instance(devices map[string]device.Config) device.Instance {
+	return device.Instance{Project: "default", Name: "c1", ID: "c1", Devices: devices, Config: map[string]string{}}
+}
+
+func newBridge(t *testing.T, name string) {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = name, 1450
+	br := &netlink.Bridge{LinkAttrs: attrs}
+	must(t, netlink.LinkAdd(br))
+	must(t, netlink.LinkSetUp(br))
+	t.Cleanup(func() { must(t, netlink.LinkDel(br)) })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func countLinks(t *testing.T) int {
+	t.Helper()
+	links, err := netlink.LinkList()
+	must(t, err)
+	return len(links)
+}
+
+func TestNICIsPluggedAndUnplugged(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter")
+	newBridge(t, "br0t")
+	before := countLinks(t)
+	known := networks{}
+	m, g, ctx := New(known), nettest.NewGuest(t), t.Context()
+	cfg := device.Config{"type": "nic", "network": "br0t", "ipv4.address": "10.3.3.9", "ipv4.routes": "10.4.4.0/24"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	must(t, m.Validate(ctx, inst, "eth0", cfg))
+	volatile, err := m.Defaults(inst, "eth0", cfg, nil)
+	must(t, err)
+	c, err := m.Start(ctx, inst, "eth0", cfg, volatile)
+	must(t, err)
+	must(t, m.Plug(ctx, running{g.PID}, inst, "eth0", cfg, c))
+
+	state, err := netstate.State(g.PID)
+	must(t, err)
+	eth0 := state["eth0"]
+	if eth0.Hwaddr != volatile["hwaddr"] || eth0.Mtu != 1450 || eth0.State != "up" || eth0.HostName != c.Volatile["host_name"] {
+		t.Errorf("eth0 is %+v, contribution %+v", eth0, c)
+	}
+	if h := known["c1.eth0"]; h.IPv4.String() != "10.3.3.9" || h.Name != "c1" || h.HWAddr.String() != volatile["hwaddr"] {
+		t.Errorf("reserved is %+v", known)
+	}
+	host, err := netlink.LinkByName(c.Volatile["host_name"])
+	must(t, err)
+	if br, _ := netlink.LinkByName("br0t"); host.Attrs().MasterIndex != br.Attrs().Index || !strings.HasPrefix(host.Attrs().Name, "veth") {
+		t.Errorf("host's end is %+v", host.Attrs())
+	}
+	if !hasRoute(t, "br0t", "10.4.4.0/24") {
+		t.Error("route is missing")
+	}
+
+	changed := device.Config{"type": "nic", "network": "br0t", "ipv4.routes": "10.5.5.0/24"}
+	volatile["host_name"] = c.Volatile["host_name"]
+	must(t, m.Update(ctx, running{g.PID}, inst, "eth0", cfg, changed, volatile))
+	if hasRoute(t, "br0t", "10.4.4.0/24") || !hasRoute(t, "br0t", "10.5.5.0/24") {
+		t.Error("routes are not updated")
+	}
+
+	must(t, m.Unplug(ctx, running{g.PID}, inst, "eth0", changed, volatile))
+	state, err = netstate.State(g.PID)
+	must(t, err)
+	if _, ok := state["eth0"]; ok || countLinks(t) != before || hasRoute(t, "br0t", "10.5.5.0/24") {
+		t.Error("the NIC is left")
+	}
+	for range 2 {
+		gone, err := m.Stop(ctx, inst, "eth0", changed, volatile)
+		must(t, err)
+		if v, ok := gone["host_name"]; !ok || v != "" {
+			t.Errorf("stop keeps %v", gone)
+		}
+	}
+	must(t, m.Remove(ctx, inst, "eth0", changed, volatile))
+	if len(known) != 0 {
+		t.Errorf("%v is left reserved", known)
+	}
+}
+
+func hasRoute(t *testing.T, dev, dst string) bool {
+	t.Helper()
+	out, err := exec.Command("ip", "route", "list", "dev", dev).Output()
+	must(t, err)
+	return strings.Contains(string(out), dst)
+}
+
+func TestStopFindsWhatACutOffStartLeft(t *testing.T) {
+	nettest.Need(t, "ip")
+	newBridge(t, "br1t")
+	before := countLinks(t)
+	m := New(networks{})
+	cfg := device.Config{"type": "nic", "nictype": "bridged", "parent": "br1t"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	for range 2 { // a second start replaces the first one's pair
+		_, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
+		must(t, err)
+	}
+	if n := countLinks(t); n != before+2 {
+		t.Errorf("%d interfaces more", n-before)
+	}
+	_, err := m.Stop(t.Context(), inst, "eth0", cfg, nil)
+	must(t, err)
+	if n := countLinks(t); n != before {
+		t.Errorf("%d interfaces are left", n-before)
+	}
+}
+
+func TestForeignInterfaceIsNotTouched(t *testing.T) {
+	nettest.Need(t)
+	newBridge(t, "vethmine")
+	m := New(networks{})
+	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethmine"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	if _, err := m.Start(t.Context(), inst, "eth0", cfg, nil); err == nil || !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("error is %v", err)
+	}
+	_, err := m.Stop(t.Context(), inst, "eth0", cfg, map[string]string{"host_name": "vethmine"})
+	must(t, err)
+	if _, err := netlink.LinkByName("vethmine"); err != nil {
+		t.Error("an interface of somebody else was removed")
+	}
+}
+
+func TestLimits(t *testing.T) {
+	nettest.Need(t, "tc")
+	before := countLinks(t)
+	m := New(networks{})
+	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethlimit", "limits.ingress": "1Mbit", "limits.egress": "2Mbit"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	c, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
+	must(t, err)
+	show := func(args ...string) string {
+		out, err := exec.Command("tc", args...).CombinedOutput()
+		must(t, err)
+		return string(out)
+	}
+	if out := show("class", "show", "dev", "vethlimit"); !strings.Contains(out, "rate 1Mbit") {
+		t.Errorf("classes are %s", out)
+	}
+	ifb := (&nicSpec{owner: "c1/eth0"}).name("ifb", 0)
+	filters := show("filter", "show", "dev", "vethlimit", "ingress")
+	if _, err := netlink.LinkByName(ifb); err == nil {
+		filters = show("class", "show", "dev", ifb)
+	}
+	if !strings.Contains(filters, "2Mbit") {
+		t.Errorf("filters are %s", filters)
+	}
+	wider := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethlimit", "limits.max": "5Mbit"}
+	must(t, m.Update(t.Context(), nil, inst, "eth0", cfg, wider, c.Volatile))
+	if out := show("class", "show", "dev", "vethlimit"); !strings.Contains(out, "rate 5Mbit") {
+		t.Errorf("classes are %s", out)
+	}
+	_, err = m.Stop(t.Context(), inst, "eth0", wider, c.Volatile)
+	must(t, err)
+	if n := countLinks(t); n != before {
+		t.Errorf("%d interfaces are left", n-before)
+	}
+}
+
+func TestMacvlan(t *testing.T) {
+	nettest.Need(t, "nsenter")
+	newBridge(t, "brmac")
+	before := countLinks(t)
+	m, g := New(networks{}), nettest.NewGuest(t)
+	cfg := device.Config{"type": "nic", "nictype": "macvlan", "parent": "brmac", "name": "mv0"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	must(t, m.Validate(t.Context(), inst, "eth0", cfg))
+	c, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
+	must(t, err)
+	must(t, m.Plug(t.Context(), running{g.PID}, inst, "eth0", cfg, c))
+	state, err := netstate.State(g.PID)
+	must(t, err)
+	if mv := state["mv0"]; mv.Hwaddr != c.Volatile["hwaddr"] || mv.State != "up" {
+		t.Errorf("state is %+v", state)
+	}
+	must(t, m.Unplug(t.Context(), running{g.PID}, inst, "eth0", cfg, c.Volatile))
+	if n := countLinks(t); n != before {
+		t.Errorf("%d interfaces are left", n-before)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	m := New(networks{})
+	with := func(kv ...string) device.Config {
+		cfg := device.Config{"type": "nic", "network": "br0t"}
+		for i := 0; i < len(kv); i += 2 {
+			cfg[kv[i]] = kv[i+1]
+		}
+		return cfg
+	}
+	for _, test := range []struct {
+		cfg  device.Config
+		want string // empty: valid
+	}{
+		{with(), ""},
+		{with("name", "eth7", "hwaddr", "00:16:3e:00:00:01", "host_name", "vethx", "ipv4.address", "10.3.3.7"), ""},
+		{with("foo", "bar"), `Invalid device option "foo"`},
+		{with("mtu", "1400"), `Cannot use "mtu" property in conjunction with "network" property`},
+		{with("nictype", "bridged"), `Cannot use "nictype" property in conjunction with "network" property`},
+		{with("hwaddr", "x"), `Invalid value for device option "hwaddr": Invalid MAC address, must be 6 bytes of hex separated by colons`},
+		{with("name", "waytoolongnameforaninterface"), `Invalid value for device option "name": Network interface is too long (maximum 15 characters)`},
+		{with("name", "a/b"), `Invalid value for device option "name": Network interface contains invalid characters`},
+		{with("ipv4.routes", "1.2.3.4/33"), `Invalid value for device option "ipv4.routes": Item "1.2.3.4/33": invalid CIDR address: 1.2.3.4/33`},
+		{with("ipv4.address", "10.99.1.1"), `Device IP address "10.99.1.1" not within network "br0t" subnet`},
+		{with("ipv4.address", "x"), `Device IP address "x" not within network "br0t" subnet`},
+		{with("ipv4.address", "10.3.3.1"), `IP address "10.3.3.1" is assigned to parent managed network device "br0t"`},
+		{with("ipv4.address", "none"), "Cannot have ipv4.address as none unless using security.ipv4_filtering"},
+		{with("ipv6.address", "fd42::9"), `Cannot specify "ipv6.address" when "ipv6.dhcp.stateful" is disabled on network "br0t"`},
+		{with("boot.priority", "x"), `Invalid value for device option "boot.priority": Invalid value for uint32 "x": strconv.ParseUint: parsing "x": invalid syntax`},
+		{device.Config{"type": "nic"}, `Failed loading device "eth0": Unsupported device type`},
+		{device.Config{"type": "nic", "nictype": "foo"}, `Failed loading device "eth0": Unsupported device type`},
+		{device.Config{"type": "nic", "nictype": "bridged"}, `Invalid value for device option "parent": Required value`},
+		{device.Config{"type": "nic", "nictype": "p2p"}, ""},
+		{device.Config{"type": "nic", "nictype": "p2p", "parent": "x"}, `Invalid device option "parent"`},
+	} {
+		err := m.Validate(t.Context(), instance(map[string]device.Config{"eth0": test.cfg}), "eth0", test.cfg)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != test.want || err != nil && api.StatusOf(err) != 400 {
+			t.Errorf("%v: got %q", test.cfg, got)
+		}
+	}
+	two := instance(map[string]device.Config{"eth0": with(), "eth1": with()})
+	if err := m.Validate(t.Context(), two, "eth1", with()); err == nil || err.Error() != `Instance DNS name "c1" already used on network` {
+		t.Errorf("two NICs on one network: %v", err)
+	}
+}
+
+func TestDefaultsAreUnique(t *testing.T) {
+	m := New(networks{})
+	inst := instance(map[string]device.Config{
+		"a": {"type": "nic", "name": "eth0"}, "b": {"type": "nic"}, "c": {"type": "nic"},
+	})
+	inst.Config["volatile.b.name"] = "eth1"
+	set, err := m.Defaults(inst, "c", inst.Devices["c"], nil)
+	must(t, err)
+	if set["name"] != "eth2" || !strings.HasPrefix(set["hwaddr"], "00:16:3e:") {
+		t.Errorf("defaults are %v", set)
+	}
+	set, err = m.Defaults(inst, "b", inst.Devices["b"], map[string]string{"name": "eth1", "hwaddr": "00:16:3e:00:00:01"})
+	must(t, err)
+	if len(set) != 0 {
+		t.Errorf("defaults replace %v", set)
+	}
+}
+
+func TestHostFile(t *testing.T) {
+	for _, test := range [][4]string{
+		{"default", "c1", "eth0", "c1.eth0"}, {"p", "c1", "eth-0", "p_c1.eth--0"}, {"default", "c1", "/foo", "c1.-foo"},
+	} {
+		if got := hostFile(device.Instance{Project: test[0], Name: test[1]}, test[2]); got != test[3] {
+			t.Errorf("%v: %s", test[:3], got)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package nic
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/device"
+)
+
+func keys(more ...config.Key) *config.Table {
+	return config.NewTable(config.DeviceWords, append([]config.Key{
+		{Name: "type"},
+		{Name: "nictype", Doc: "The kind of NIC, unless network is set"},
+		{Name: "name", Validate: config.IsInterfaceName, Doc: "The name of the interface inside the instance"},
+		{Name: "hwaddr", Validate: config.IsMAC, Doc: "The MAC address of the interface"},
+		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "The MTU of the interface (default: the parent's)"},
+		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Boot priority for virtual machines (higher boots first)"},
+	}, more...)...)
+}
+
+// vethKeys are those of NICs with an end on the host.
+var vethKeys = []config.Key{
+	{Name: "host_name", Validate: config.IsInterfaceName, Doc: "The name of the interface on the host"},
+	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Live: true, Doc: "Comma-separated list of IPv4 routes to add on the host"},
+	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Live: true, Doc: "Comma-separated list of IPv6 routes to add on the host"},
+	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for incoming traffic"},
+	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for outgoing traffic"},
+	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for both directions"},
+}
+
+var parentKey = config.Key{Name: "parent", Doc: "The interface of the host to connect to"}
+
+var tables = map[string]*config.Table{
+	p2p: keys(vethKeys...),
+	macvlan: keys(parentKey,
+		config.Key{Name: "vlan", Validate: config.InRange(1, 4094), Doc: "The VLAN to attach to"},
+		config.Key{Name: "gvrp", Type: config.Bool, Doc: "Register the VLAN using GARP VLAN Registration Protocol"}),
+	bridged: keys(append([]config.Key{
+		parentKey,
+		{Name: "network", Doc: "The managed network to connect to"},
+		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Live: true, Doc: "An IPv4 address to give to the instance through DHCP"},
+		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Live: true, Doc: "An IPv6 address to give to the instance through DHCP"},
+		{Name: "security.mac_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's MAC address"},
+		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv4 address"},
+		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv6 address"},
+		{Name: "security.port_isolation", Type: config.Bool, Doc: "Keep NICs with this option from reaching each other"},
+		{Name: "vlan", Validate: config.Or(config.OneOf("none"), config.InRange(0, 4094)), Doc: "The VLAN of untagged traffic"},
+		{Name: "vlan.tagged", Validate: config.OneLine, Doc: "The VLANs of tagged traffic"},
+	}, vethKeys...)...),
+}
+
+// Validate implements device.Module.
+func (m *Module) Validate(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
+	if cfg["network"] != "" {
+		for _, key := range []string{"nictype", "parent", "mtu", "maas.subnet.ipv4", "maas.subnet.ipv6"} {
+			if cfg[key] != "" {
+				return api.BadRequest("Cannot use %q property in conjunction with %q property", key, "network")
+			}
+		}
+	}
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil {
+		if cfg["network"] == "" {
+			return api.BadRequest("Failed loading device %q: %w", name, err)
+		}
+		return api.BadRequest("%w", err)
+	}
+	// The addresses of a managed network's NIC are checked against the network, which says more.
+	checked := device.Config{}
+	for k, v := range cfg {
+		if t.managed == nil || k != "ipv4.address" && k != "ipv6.address" {
+			checked[k] = v
+		}
+	}
+	if err := tables[t.kind].Validate(checked); err != nil {
+		return err
+	}
+	if t.kind != p2p && t.parent == "" {
+		return api.BadRequest("Invalid value for device option %q: Required value", "parent")
+	}
+	if t.kind != bridged {
+		return nil
+	}
+	for _, key := range []string{"security.mac_filtering", "security.ipv4_filtering", "security.ipv6_filtering"} {
+		if config.IsTrue(cfg[key]) {
+			return api.BadRequest("Invalid value for device option %q: filtering is not supported by this server", key)
+		}
+	}
+	if err := checkAddresses(cfg, t); err != nil {
+		return err
+	}
+	return m.checkTwice(inst, name, cfg, t)
+}
+
+func checkAddresses(cfg device.Config, t target) error {
+	for _, key := range []string{"ipv4.address", "ipv6.address"} {
+		value := cfg[key]
+		if value == "none" {
+			return api.BadRequest("Cannot have %s as none unless using security.%s_filtering", key, key[:4])
+		}
+		if value == "" || t.managed == nil {
+			continue
+		}
+		subnet, dhcp, option := t.managed.IPv4, t.managed.DHCPv4, "ipv4.dhcp"
+		if key == "ipv6.address" {
+			subnet, dhcp, option = t.managed.IPv6, t.managed.DHCPv6, "ipv6.dhcp.stateful"
+		}
+		if !subnet.IsValid() || !dhcp {
+			return api.BadRequest("Cannot specify %q when %q is disabled on network %q", key, option, t.managed.Name)
+		}
+		addr, err := netip.ParseAddr(value)
+		if err != nil || !subnet.Contains(addr) {
+			return api.BadRequest("Device IP address %q not within network %q subnet", value, t.managed.Name)
+		}
+		if addr == subnet.Addr() {
+			return api.BadRequest("IP address %q is assigned to parent managed network device %q", value, t.managed.Name)
+		}
+	}
+	return nil
+}
+
+// checkTwice refuses a second NIC on one managed network: both would register the instance's name.
+func (m *Module) checkTwice(inst device.Instance, name string, cfg device.Config, t target) error {
+	if inst.Profile || t.managed == nil || !t.managed.DNS {
+		return nil
+	}
+	for other, oc := range inst.Devices {
+		if other == name || oc["type"] != "nic" || oc["vlan"] != cfg["vlan"] {
+			continue
+		}
+		ot, err := m.resolve(inst.Project, oc)
+		if err == nil && ot.managed != nil && ot.managed.Name == t.managed.Name {
+			return api.BadRequest("Instance DNS name %q already used on network", inst.Name)
+		}
+	}
+	return nil
+}
