@@ -1,0 +1,386 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+// imageCommand is berth image.
+func (c *App) imageCommand() *cobra.Command {
+	cmd := group("image", T("Manage images"),
+		c.imageAliasCommand(),
+		c.imageBuildCommand(),
+		c.imageCopyCommand(),
+		c.imageDeleteCommand(),
+		c.imageEditCommand(),
+		c.imageExportCommand(),
+		c.imageGetPropertyCommand(),
+		c.imageImportCommand(),
+		c.imageInfoCommand(),
+		c.imageListCommand(),
+		c.imageRefreshCommand(),
+		c.imageSetPropertyCommand(),
+		c.imageShowCommand(),
+		c.imageUnsetPropertyCommand(),
+	)
+	cmd.Long = describe(T("Manage images"), T(
+		`An image is what instances are made from. It can be imported from files, copied from
+another server, built on this machine, or published from an instance. It is known by its
+fingerprint, of which any unique start will do, and by its aliases.`))
+	return cmd
+}
+
+// findImage gives the image that an alias or the start of a fingerprint names, and its ETag.
+func findImage(server *client.Client, name string) (*api.Image, string, error) {
+	if name == "" {
+		return nil, "", errors.New(T("Image identifier missing"))
+	}
+	if alias, _, err := server.ImageAlias(name); err == nil {
+		name = alias.Target
+	} else if !api.IsNotFound(err) {
+		return nil, "", err
+	}
+	return server.Image(name)
+}
+
+// oneImage parses the argument of a command that takes one image.
+func (c *App) oneImage(raw string) (*client.Client, *api.Image, string, error) {
+	server, name, err := c.parse(raw)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	img, etag, err := findImage(server, name)
+	return server, img, etag, err
+}
+
+func vmFlag(cmd *cobra.Command) { cmd.Flags().Bool("vm", false, T("Query virtual machine images")) }
+
+func (c *App) imageDeleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     usage("delete", "[<remote>:]<image> [[<remote>:]<image>...]"),
+		Aliases: []string{"rm"},
+		Short:   T("Delete images"),
+		Long:    describe(T("Delete images")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, -1); done {
+				return err
+			}
+			for _, raw := range args {
+				server, img, _, err := c.oneImage(raw)
+				if err != nil {
+					return err
+				}
+				if err := c.waitStarted(server.DeleteImage(img.Fingerprint)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (c *App) imageRefreshCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   usage("refresh", "[<remote>:]<image> [[<remote>:]<image>...]"),
+		Short: T("Refresh images"),
+		Long:  describe(T("Refresh images")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, -1); done {
+				return err
+			}
+			for _, raw := range args {
+				server, img, _, err := c.oneImage(raw)
+				if err != nil {
+					return err
+				}
+				p := c.newProgress(T("Refreshing the image: %s"))
+				op, err := server.RefreshImage(img.Fingerprint)
+				if err != nil {
+					return err
+				}
+				if err := c.waitOp(op, p); err != nil {
+					return err
+				}
+				if refreshed, _ := op.State().Metadata["refreshed"].(bool); refreshed {
+					p.finish("")
+					fmt.Fprintln(c.Out, T("Image refreshed successfully!"))
+				} else {
+					fmt.Fprintln(c.Out, T("Image already up to date."))
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (c *App) imageShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("show", "[<remote>:]<image>"),
+		Short: T("Show image properties"),
+		Long:  describe(T("Show image properties")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, 1); done {
+				return err
+			}
+			_, img, _, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			return c.printYAML(img.ImagePut)
+		},
+	}
+	vmFlag(cmd)
+	return cmd
+}
+
+const imageEditHelp = `This is a YAML representation of the image properties.
+Lines that start with "###" are comments and are left out.
+
+A property is one line of the map "properties":
+  properties:
+    description: My custom image`
+
+func (c *App) imageEditCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   usage("edit", "[<remote>:]<image>"),
+		Short: T("Edit image properties"),
+		Long:  describe(T("Edit image properties")),
+		Example: `  berth image edit <image>
+      Launch a text editor to edit the properties
+
+  berth image edit <image> < image.yaml
+      Load the image properties from a YAML file`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, 1); done {
+				return err
+			}
+			server, img, etag, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			if !isTerminal(c.In) {
+				etag = "" // what comes from a file was not made from this version
+			}
+			return c.editYAML(yamlHelp(T(imageEditHelp)), img.ImagePut, func(data []byte) error {
+				var put api.ImagePut
+				if err := fromYAML(data, &put); err != nil {
+					return err
+				}
+				return server.UpdateImage(img.Fingerprint, put, etag)
+			})
+		},
+	}
+}
+
+func (c *App) imageGetPropertyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   usage("get-property", "[<remote>:]<image> <key>"),
+		Short: T("Get image properties"),
+		Long:  describe(T("Get image properties")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 2, 2); done {
+				return err
+			}
+			_, img, _, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			value, ok := img.Properties[args[1]]
+			if !ok {
+				return errors.New(T("Property not found"))
+			}
+			fmt.Fprintln(c.Out, value)
+			return nil
+		},
+	}
+}
+
+func (c *App) imageSetPropertyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   usage("set-property", "[<remote>:]<image> <key> <value>"),
+		Short: T("Set image properties"),
+		Long:  describe(T("Set image properties")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 3, 3); done {
+				return err
+			}
+			server, img, etag, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			put := img.ImagePut
+			if put.Properties == nil {
+				put.Properties = map[string]string{}
+			}
+			put.Properties[args[1]] = args[2]
+			return server.UpdateImage(img.Fingerprint, put, etag)
+		},
+	}
+}
+
+func (c *App) imageUnsetPropertyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   usage("unset-property", "[<remote>:]<image> <key>"),
+		Short: T("Unset image properties"),
+		Long:  describe(T("Unset image properties")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 2, 2); done {
+				return err
+			}
+			server, img, etag, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			if _, ok := img.Properties[args[1]]; !ok {
+				return errors.New(T("Property not found"))
+			}
+			put := img.ImagePut
+			delete(put.Properties, args[1])
+			return server.UpdateImage(img.Fingerprint, put, etag)
+		},
+	}
+}
+
+func (c *App) imageInfoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("info", "[<remote>:]<image>"),
+		Short: T("Show useful information about images"),
+		Long:  describe(T("Show useful information about images")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, 1); done {
+				return err
+			}
+			_, img, _, err := c.oneImage(args[0])
+			if err != nil {
+				return err
+			}
+			c.printImageInfo(img)
+			return nil
+		},
+	}
+	vmFlag(cmd)
+	return cmd
+}
+
+func (c *App) printImageInfo(img *api.Image) {
+	yesNo := func(b bool) string {
+		if b {
+			return T("yes")
+		}
+		return T("no")
+	}
+	kind := img.Type
+	if kind == "" {
+		kind = "container"
+	}
+	p := func(format string, args ...any) { fmt.Fprintf(c.Out, format+"\n", args...) }
+	p(T("Fingerprint: %s"), img.Fingerprint)
+	p(T("Size: %.2fMB"), float64(img.Size)/1024.0/1024.0)
+	p(T("Architecture: %s"), img.Architecture)
+	p(T("Type: %s"), kind)
+	p(T("Public: %s"), yesNo(img.Public))
+	p(T("Timestamps:"))
+	if shownTime(img.CreatedAt) {
+		p("    "+T("Created: %s"), img.CreatedAt.UTC().Format(layoutShort))
+	}
+	p("    "+T("Uploaded: %s"), img.UploadedAt.UTC().Format(layoutShort))
+	if shownTime(img.ExpiresAt) {
+		p("    "+T("Expires: %s"), img.ExpiresAt.UTC().Format(layoutShort))
+	} else {
+		p("    " + T("Expires: never"))
+	}
+	if shownTime(img.LastUsedAt) {
+		p("    "+T("Last used: %s"), img.LastUsedAt.UTC().Format(layoutShort))
+	} else {
+		p("    " + T("Last used: never"))
+	}
+	p(T("Properties:"))
+	keys := make([]string, 0, len(img.Properties))
+	for key := range img.Properties {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	for _, key := range keys {
+		p("    %s: %s", key, img.Properties[key])
+	}
+	p(T("Aliases:"))
+	for _, alias := range img.Aliases {
+		if alias.Description != "" {
+			p("    - %s (%s)", alias.Name, alias.Description)
+		} else {
+			p("    - %s", alias.Name)
+		}
+	}
+	p(T("Cached: %s"), yesNo(img.Cached))
+	update := T("disabled")
+	if img.AutoUpdate {
+		update = T("enabled")
+	}
+	p(T("Auto update: %s"), update)
+	if img.UpdateSource != nil {
+		p(T("Source:"))
+		p("    "+T("Server: %s"), img.UpdateSource.Server)
+		p("    "+T("Protocol: %s"), img.UpdateSource.Protocol)
+		p("    "+T("Alias: %s"), img.UpdateSource.Alias)
+	}
+	if len(img.Profiles) == 0 {
+		p(T("Profiles: ") + "[]")
+		return
+	}
+	p(T("Profiles:"))
+	for _, name := range img.Profiles {
+		p("    - %s", name)
+	}
+}
+
+// ensureAliases gives an image new aliases; those that exist are moved to it.
+func ensureAliases(server *client.Client, names []string, fingerprint string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	existing, err := server.ImageAliases()
+	if err != nil {
+		return err
+	}
+	for _, alias := range existing {
+		for _, name := range names {
+			if alias.Name != name {
+				continue
+			}
+			if err := server.DeleteImageAlias(name); err != nil {
+				return fmt.Errorf(T("Failed to remove alias %s: %w"), name, err)
+			}
+		}
+	}
+	for _, name := range names {
+		post := api.ImageAliasesPost{}
+		post.Name, post.Target = name, fingerprint
+		if err := server.CreateImageAlias(post); err != nil {
+			return fmt.Errorf(T("Failed to create alias %s: %w"), name, err)
+		}
+	}
+	return nil
+}
+
+func shortFingerprint(fingerprint string) string {
+	if len(fingerprint) > 12 {
+		return fingerprint[:12]
+	}
+	return fingerprint
+}
+
+// isRemoteOnly tells "remote:" from a name or a filter.
+func (c *App) isRemoteOnly(raw string) bool {
+	if !strings.HasSuffix(raw, ":") || strings.Contains(raw, "/") {
+		return false
+	}
+	_, ok := c.conf.Remotes[strings.TrimSuffix(raw, ":")]
+	return ok
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/client"
+)
+
+// buildArgs are the flags of berth image build.
+type buildArgs struct {
+	name, variant, mirror, compression string
+}
+
+func (c *App) imageBuildCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("build", "<distribution>[/<release>] [<remote>:]"),
+		Short: T("Build an image on this machine"),
+		Long: describe(T("Build an image on this machine"), T(
+			`Known are debian/RELEASE, made with mmdebstrap or debootstrap from the mirror that this machine's apt
+uses, and busybox, made offline from this machine's static busybox. The image is imported, or with
+--output written to a file. Building a Debian needs root.`)),
+		Example: `  berth image build debian/12 --alias debian
+      Build Debian 12 and import it
+
+  berth image build busybox --output busybox.tar
+      Write a tiny image for tests to a file`,
+	}
+	var b buildArgs
+	f := cmd.Flags()
+	f.StringVar(&b.variant, "variant", "", T("Debian: minbase (default), buildd, important or standard")+"``")
+	f.StringVar(&b.mirror, "mirror", "", T("Debian: URL of the mirror to use")+"``")
+	f.StringVar(&b.compression, "compression", "", T("Compression algorithm (none, gzip, xz, zstd …)")+"``")
+	aliases := f.StringArray("alias", nil, T("New aliases to add to the image")+"``")
+	output := f.StringP("output", "o", "", T("Write the image to this file and do not import it")+"``")
+	cache := f.String("cache", "", T("Folder to keep the built image in, and to take it from when it is there")+"``")
+	public := f.Bool("public", false, T("Make image public"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 1, 2); done {
+			return err
+		}
+		b.name = args[0]
+		if *output != "" {
+			if len(args) > 1 || len(*aliases) > 0 {
+				return errors.New(T("With --output nothing is imported: a remote or an alias makes no sense"))
+			}
+			return c.buildTo(b, *output)
+		}
+		remote := ""
+		if len(args) == 2 {
+			if !c.isRemoteOnly(args[1]) {
+				return fmt.Errorf(T("%q is not a remote"), args[1])
+			}
+			remote = args[1]
+		}
+		server, _, err := c.parse(remote)
+		if err != nil {
+			return err
+		}
+		return c.buildAndImport(server, b, *cache, *aliases, *public)
+	}
+	return cmd
+}
+
+func (c *App) buildAndImport(server *client.Client, b buildArgs, cache string, aliases []string, public bool) error {
+	dir := cache
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "berth-image-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		dir = temp
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, strings.NewReplacer("/", "-", " ", "").Replace(strings.Join([]string{b.name, b.variant, b.compression}, "_"))+".image")
+	if _, err := os.Stat(path); err != nil {
+		if err := c.buildTo(b, path); err != nil {
+			return err
+		}
+	}
+	op, err := c.importFiles(server, importArgs{source: path}, public)
+	if err != nil {
+		return err
+	}
+	return c.imported(server, op, aliases)
+}
+
+// buildTo writes an image to a file that appears only when it is whole.
+func (c *App) buildTo(b buildArgs, path string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	out, err := os.CreateTemp(filepath.Dir(path), ".berth-build-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	p := c.newProgress(T("Building the image: %s"))
+	say := p.update
+	if p.silent() && !c.flagQuiet {
+		say = func(line string) { fmt.Fprintln(c.Err, line) } // a log has no line to redraw
+	}
+	err = buildImage(ctx, out, b, say)
+	p.finish("")
+	if err != nil {
+		return err
+	}
+	if err := out.Chmod(0o644); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), path)
+}

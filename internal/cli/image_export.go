@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+func (c *App) imageExportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("export", "[<remote>:]<image> [<target>]"),
+		Short: T("Export and download images"),
+		Long: describe(T("Export and download images"), T(
+			`The target is a folder, or the name of the file to write; its ending is added. The default is the current folder.`)),
+	}
+	vmFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 1, 2); done {
+			return err
+		}
+		server, img, _, err := c.oneImage(args[0])
+		if err != nil {
+			return err
+		}
+		target := "."
+		if len(args) == 2 {
+			target = args[1]
+		}
+		return c.exportImage(server, img, target)
+	}
+	return cmd
+}
+
+// exportImage writes an image's files. On error none of them stays.
+func (c *App) exportImage(server *client.Client, img *api.Image, target string) (err error) {
+	p := c.newProgress(T("Exporting the image: %s"))
+	received := &countingReader{size: img.Size, start: time.Now(), p: p}
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			if closeErr := f.Close(); err == nil {
+				err = closeErr
+			}
+		}
+		if err == nil {
+			return
+		}
+		p.finish("")
+		for _, f := range files {
+			os.Remove(f.Name())
+		}
+	}()
+	err = server.ExportImage(img.Fingerprint, "", func(file client.ImageFile) (io.Writer, error) {
+		f, err := os.OpenFile(exportName(target, file), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+		return io.MultiWriter(f, received), nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return errors.New(T("The server sent no file"))
+	}
+	p.finish(T("Image exported successfully!"))
+	return nil
+}
+
+// exportName is where a file goes. Of the server's name only the last element is used.
+func exportName(target string, file client.ImageFile) string {
+	name := filepath.Base(filepath.Clean("/" + file.Name))
+	if info, err := os.Stat(target); err == nil && info.IsDir() || strings.HasSuffix(target, "/") {
+		return filepath.Join(target, name)
+	}
+	switch file.Field {
+	case "metadata":
+		return target
+	case "rootfs", "rootfs.img":
+		return target + ".root"
+	}
+	if _, ending, ok := strings.Cut(name, "."); ok {
+		return target + "." + ending
+	}
+	return target
+}
+
+func (c *App) imageCopyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     usage("copy", "[<remote>:]<image> <remote>:"),
+		Aliases: []string{"cp"},
+		Short:   T("Copy images between servers"),
+		Long:    describe(T("Copy images between servers"), T(`The image goes through this client, which both servers know.`)),
+	}
+	f := cmd.Flags()
+	public := f.Bool("public", false, T("Make image public"))
+	copyAliases := f.Bool("copy-aliases", false, T("Copy aliases from source"))
+	autoUpdate := f.Bool("auto-update", false, T("Keep the image up to date after initial copy"))
+	aliases := f.StringArray("alias", nil, T("New aliases to add to the image")+"``")
+	mode := f.String("mode", "pull", T("Transfer mode. One of pull (default), push or relay")+"``")
+	project := f.String("target-project", "", T("Copy to a project different from the source")+"``")
+	f.Bool("vm", false, T("Copy virtual machine images"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		switch *mode {
+		case "pull", "push", "relay":
+		default:
+			return fmt.Errorf(T("Invalid mode %q"), *mode)
+		}
+		remotes, err := c.parseAll(args...)
+		if err != nil {
+			return err
+		}
+		from, to := remotes[0], remotes[1]
+		if to.name != "" {
+			return errors.New(T("Can't provide a name for the target image"))
+		}
+		if from.remote == to.remote && *project == "" {
+			return errors.New(T("The source and target servers must be different"))
+		}
+		if *project != "" {
+			to.server = to.server.UseProject(*project)
+		}
+		img, _, err := findImage(from.server, from.name)
+		if err != nil {
+			return err
+		}
+		names := *aliases
+		if *copyAliases {
+			for _, a := range img.Aliases {
+				names = append(names, a.Name)
+			}
+		}
+		return c.copyImage(from.server, to.server, img, names, *public, *autoUpdate)
+	}
+	return cmd
+}
+
+// copyImage streams an image from one server to another, through a pipe for each of its files.
+func (c *App) copyImage(from, to *client.Client, img *api.Image, aliases []string, public, autoUpdate bool) error {
+	type part struct {
+		file client.ImageFile
+		r    *io.PipeReader
+	}
+	parts := make(chan part)
+	done := make(chan struct{})
+	var exportErr error
+	go func() {
+		defer close(parts)
+		var open *io.PipeWriter
+		exportErr = from.ExportImage(img.Fingerprint, "", func(file client.ImageFile) (io.Writer, error) {
+			if open != nil {
+				open.Close()
+			}
+			r, w := io.Pipe()
+			open = w
+			select {
+			case parts <- part{file, r}:
+				return w, nil
+			case <-done:
+				return nil, io.ErrClosedPipe
+			}
+		})
+		if open != nil {
+			open.CloseWithError(exportErr)
+		}
+	}()
+	first, ok := <-parts
+	if !ok {
+		close(done)
+		return exportErr
+	}
+	up := client.ImageUpload{Meta: first.r, MetaName: img.Filename, Public: public, Properties: img.Properties, Type: img.Type}
+	if first.file.Field != "" {
+		up.MetaName, up.RootfsName = first.file.Name, img.Filename
+		up.Rootfs = &lateReader{next: func() io.Reader {
+			if second, ok := <-parts; ok {
+				return second.r
+			}
+			return nil
+		}}
+	}
+	op, err := c.upload(to, up, img.Size)
+	close(done)
+	if late, ok := up.Rootfs.(*lateReader); ok && late.r != nil {
+		late.r.(*io.PipeReader).CloseWithError(io.ErrClosedPipe)
+	}
+	first.r.CloseWithError(io.ErrClosedPipe)
+	for rest := range parts { // until the export has ended, too
+		rest.r.CloseWithError(io.ErrClosedPipe)
+	}
+	if err != nil {
+		if exportErr != nil && !errors.Is(exportErr, io.ErrClosedPipe) {
+			return exportErr
+		}
+		return err
+	}
+	if err := c.waitOp(op, c.newProgress(T("Copying the image: %s"))); err != nil {
+		return err
+	}
+	if autoUpdate || shownTime(img.ExpiresAt) {
+		now, etag, err := to.Image(img.Fingerprint)
+		if err != nil {
+			return err
+		}
+		put := now.ImagePut
+		put.AutoUpdate, put.ExpiresAt = autoUpdate, img.ExpiresAt
+		if err := to.UpdateImage(img.Fingerprint, put, etag); err != nil {
+			return err
+		}
+	}
+	if err := ensureAliases(to, aliases, img.Fingerprint); err != nil {
+		return err
+	}
+	if !c.flagQuiet {
+		fmt.Fprintln(c.Out, T("Image copied successfully!"))
+	}
+	return nil
+}
+
+// lateReader reads what comes only after something else was read to its end.
+type lateReader struct {
+	next func() io.Reader
+	r    io.Reader
+}
+
+func (l *lateReader) Read(p []byte) (int, error) {
+	if l.r == nil {
+		if l.r = l.next(); l.r == nil {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	return l.r.Read(p)
+}
