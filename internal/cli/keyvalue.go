@@ -66,7 +66,7 @@ func deviceFlags(values []string) (map[string]map[string]string, error) {
 	for _, entry := range values {
 		name, rest, found := strings.Cut(entry, ",")
 		if !found {
-			return nil, fmt.Errorf(T("Bad syntax, expecting <device>,<key>=<value>: %s"), entry)
+			return nil, fmt.Errorf(T("Bad device override syntax, expecting <device>,<key>=<value>: %s"), entry)
 		}
 		if out[name] == nil {
 			out[name] = map[string]string{}
@@ -74,7 +74,7 @@ func deviceFlags(values []string) (map[string]map[string]string, error) {
 		for _, pair := range strings.Split(rest, ",") {
 			key, value, found := strings.Cut(pair, "=")
 			if !found {
-				return nil, fmt.Errorf(T("Bad syntax, expecting <device>,<key>=<value>: %s"), entry)
+				return nil, fmt.Errorf(T("Bad device override syntax, expecting <device>,<key>=<value>: %s"), entry)
 			}
 			out[name][key] = value
 		}

@@ -62,13 +62,6 @@ func timeCell(unix int64, text string) string {
 	return text
 }
 
-func shortFingerprint(f string) string {
-	if len(f) > 12 {
-		return f[:12]
-	}
-	return f
-}
-
 func typeCell(i *api.InstanceFull) string {
 	name := T("CONTAINER")
 	if i.Type == string(api.InstanceTypeVM) {

@@ -42,8 +42,21 @@ For help with one of them, call it with --help.`)),
 	c.globalFlags(root)
 	root.AddCommand(
 		c.aliasCommand(),
+		c.consoleCommand(),
+		c.deleteCommand(),
+		c.execCommand(),
+		c.fileCommand(),
+		c.imageCommand(),
+		c.launchCommand(),
 		c.listCommand(),
+		c.pauseCommand(),
 		c.queryCommand(),
+		c.renameCommand(),
+		c.restartCommand(),
+		c.restoreCommand(),
+		c.snapshotCommand(),
+		c.startCommand(),
+		c.stopCommand(),
 		c.versionCommand(),
 	)
 	setUsage(root, c)

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+func (c *App) consoleCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("console", T("[<remote>:]<instance>")),
+		Short: T("Attach to instance consoles"),
+		Long:  describe(T("Attach to instance consoles"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
+	}
+	showLog := cmd.Flags().Bool("show-log", false, T("Retrieve the instance's console log"))
+	kind := cmd.Flags().StringP("type", "t", "console", T("Type of connection to establish: 'console' for serial console, 'vga' for SPICE graphical output")+"``")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 1, 1); done {
+			return err
+		}
+		if !*showLog {
+			return c.attachConsole(args[0], *kind)
+		}
+		if *kind != "console" {
+			return errors.New(T("The --show-log flag is only supported for by 'console' output type"))
+		}
+		server, name, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		log, err := server.ConsoleLog(name)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		fmt.Fprintln(c.Out, "\n"+T("Console log:")+"\n")
+		if _, err := io.Copy(c.Out, log); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.Out)
+		return nil
+	}
+	return cmd
+}
+
+// attachConsole connects this terminal to an instance's console until ctrl+a q.
+func (c *App) attachConsole(target, kind string) error {
+	if kind != "console" && kind != "vga" {
+		return fmt.Errorf(T("Unknown output type %q"), kind)
+	}
+	if kind == "vga" {
+		return errors.New(T("Graphical consoles are for virtual machines, which this server doesn't have"))
+	}
+	server, name, err := c.parse(target)
+	if err != nil {
+		return err
+	}
+	width, height, err := terminalSize(c.Out)
+	if err != nil {
+		return err
+	}
+	restore, err := rawTerminal(c.In)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	detach := make(chan struct{})
+	session, err := server.Console(name, api.InstanceConsolePost{Width: width, Height: height, Type: kind}, &escapeReader{r: c.In, found: detach}, c.Out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(c.Out, T("To detach from the console, press: <ctrl>+a q")+"\n\r")
+	stop := forwardSignals(consoleSignals{session}, true, func() (int, int, error) { return terminalSize(c.Out) })
+	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-detach:
+			session.Detach()
+		case <-ended:
+		}
+	}()
+	return session.Wait(background())
+}
+
+// consoleSignals resizes a console, which takes no signals.
+type consoleSignals struct{ *client.ConsoleSession }
+
+func (consoleSignals) Signal(int) error { return nil }
+
+// escapeReader ends at ctrl+a q.
+type escapeReader struct {
+	r     io.Reader
+	found chan struct{}
+	armed bool
+	ended bool
+}
+
+func (e *escapeReader) Read(p []byte) (int, error) {
+	if e.ended {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p)
+	for i := 0; i < n; i++ {
+		switch {
+		case p[i] == 0x01:
+			e.armed = true
+		case e.armed && p[i] == 'q':
+			e.ended = true
+			close(e.found)
+			return i, io.EOF
+		default:
+			e.armed = false
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+type execCmd struct {
+	c                                    *App
+	mode, cwd                            string
+	env                                  []string
+	user, group                          uint32
+	noStdin, interactive, nonInteractive bool
+}
+
+func (c *App) execCommand() *cobra.Command {
+	e := &execCmd{c: c}
+	cmd := &cobra.Command{
+		Use:   usage("exec", T("[<remote>:]<instance> [flags] [--] <command line>")),
+		Short: T("Execute commands in instances"),
+		Long: describe(T("Execute commands in instances"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
+needed, run a shell:`), `  berth exec <instance> -- sh -c "cd /tmp && pwd"`,
+			T("The command gets a terminal (interactive mode) when both stdin and stdout are terminals.")),
+		DisableFlagsInUseLine: true,
+		RunE:                  e.run,
+	}
+	f := cmd.Flags()
+	// What follows the instance belongs to the command.
+	f.SetInterspersed(true)
+	f.StringArrayVar(&e.env, "env", nil, T("Environment variable to set (e.g. HOME=/home/foo)")+"``")
+	f.StringVar(&e.mode, "mode", "auto", T("Override the terminal mode (auto, interactive or non-interactive)")+"``")
+	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Force pseudo-terminal allocation"))
+	f.BoolVarP(&e.nonInteractive, "force-noninteractive", "T", false, T("Disable pseudo-terminal allocation"))
+	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Disable stdin (reads from /dev/null)"))
+	f.Uint32Var(&e.user, "user", 0, T("User ID to run the command as (default 0)")+"``")
+	f.Uint32Var(&e.group, "group", 0, T("Group ID to run the command as (default 0)")+"``")
+	f.StringVar(&e.cwd, "cwd", "", T("Directory to run the command in (default /root)")+"``")
+	return cmd
+}
+
+func (e *execCmd) run(cmd *cobra.Command, args []string) error {
+	if done, err := checkArgs(cmd, args, 2, -1); done {
+		return err
+	}
+	if e.interactive && e.nonInteractive {
+		return errors.New(T("You can't pass -t and -T at the same time"))
+	}
+	if e.mode != "auto" && (e.interactive || e.nonInteractive) {
+		return errors.New(T("You can't pass -t or -T at the same time as --mode"))
+	}
+	server, name, err := e.c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	interactive, err := e.wantsTerminal()
+	if err != nil {
+		return err
+	}
+	post := api.InstanceExecPost{
+		Command: args[1:], Interactive: interactive, Environment: e.environment(),
+		User: e.user, Group: e.group, Cwd: e.cwd,
+	}
+	streams := client.ExecStreams{Stdin: e.c.In, Stdout: e.c.Out, Stderr: e.c.Err}
+	if e.noStdin {
+		streams.Stdin = nil
+	}
+	if interactive {
+		if w, h, err := terminalSize(e.c.Out); err == nil {
+			post.Width, post.Height = w, h
+		}
+		restore, err := rawTerminal(streams.Stdin)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	code, err := e.attached(server, name, post, streams)
+	if err != nil {
+		return err
+	}
+	e.c.ret = code
+	return nil
+}
+
+// attached runs the command and passes signals and sizes on to it.
+func (e *execCmd) attached(server *client.Client, name string, post api.InstanceExecPost, streams client.ExecStreams) (int, error) {
+	session, err := server.Exec(name, post, streams)
+	if err != nil {
+		return 0, err
+	}
+	stop := forwardSignals(session, post.Interactive, func() (int, int, error) { return terminalSize(e.c.Out) })
+	defer stop()
+	code, err := session.Wait(background())
+	if err != nil && code < 0 {
+		return 0, err
+	}
+	if err != nil {
+		// The command ended badly and the server says why: its status is the answer.
+		return code, nil
+	}
+	return code, nil
+}
+
+func (e *execCmd) wantsTerminal() (bool, error) {
+	switch {
+	case e.interactive || e.mode == "interactive":
+		return true, nil
+	case e.nonInteractive || e.mode == "non-interactive":
+		return false, nil
+	case e.mode == "auto":
+		return isTerminal(e.c.In) && isTerminal(e.c.Out) && !e.noStdin, nil
+	}
+	return false, fmt.Errorf(T("Unknown terminal mode %q"), e.mode)
+}
+
+func (e *execCmd) environment() map[string]string {
+	env := map[string]string{}
+	if v, ok := os.LookupEnv("TERM"); ok {
+		env["TERM"] = v
+	}
+	for _, pair := range e.env {
+		key, value, _ := strings.Cut(pair, "=")
+		env[key] = value
+	}
+	return env
+}
+
+func terminalSize(w io.Writer) (width, height int, err error) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, 0, errors.New("not a terminal")
+	}
+	return term.GetSize(int(f.Fd()))
+}
+
+// rawTerminal passes every key on until restore is called. Without a terminal it does nothing.
+func rawTerminal(in io.Reader) (restore func(), err error) {
+	f, ok := in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func() {}, nil
+	}
+	state, err := term.MakeRaw(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = term.Restore(int(f.Fd()), state) }, nil
+}

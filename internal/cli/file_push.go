@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+// newDirMode is for directories made with -p.
+const newDirMode = 0o750
+
+type pushCmd struct {
+	c               *App
+	recursive, dirs bool
+	uid, gid        int64
+	mode            string
+}
+
+func (c *App) filePushCommand() *cobra.Command {
+	p := &pushCmd{c: c}
+	cmd := &cobra.Command{
+		Use:   usage("push", T("<source path>... [<remote>:]<instance>/<path>")),
+		Short: T("Push files into instances"),
+		Long:  describe(T("Push files into instances")),
+		Example: `  berth file push /etc/hosts foo/etc/hosts
+     ` + T(`To push /etc/hosts into the instance "foo".`),
+		RunE: p.run,
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&p.recursive, "recursive", "r", false, T("Recursively transfer files"))
+	f.BoolVarP(&p.dirs, "create-dirs", "p", false, T("Create any directories necessary"))
+	f.Int64Var(&p.uid, "uid", -1, T("Set the file's uid on push")+"``")
+	f.Int64Var(&p.gid, "gid", -1, T("Set the file's gid on push")+"``")
+	f.StringVar(&p.mode, "mode", "", T("Set the file's perms on push")+"``")
+	return cmd
+}
+
+func (p *pushCmd) run(cmd *cobra.Command, args []string) error {
+	if done, err := checkArgs(cmd, args, 2, -1); done {
+		return err
+	}
+	sources := args[:len(args)-1]
+	target, err := p.c.parsePath(args[len(args)-1])
+	if err != nil {
+		return err
+	}
+	mode := -1
+	if p.mode != "" {
+		m, err := strconv.ParseUint(p.mode, 8, 32)
+		if err != nil {
+			return err
+		}
+		mode = int(m & uint64(fs.ModePerm|0o7000))
+	}
+	if p.recursive {
+		if p.uid != -1 || p.gid != -1 || mode != -1 {
+			return errors.New(T("Can't supply uid/gid/mode in recursive mode"))
+		}
+		return p.trees(sources, target)
+	}
+	isDir, err := p.targetIsDir(target)
+	if err != nil {
+		return err
+	}
+	if len(sources) > 1 && !isDir {
+		return missingTarget(target.path)
+	}
+	for _, source := range sources {
+		if err := p.file(source, target, isDir, mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// targetIsDir tells whether sources go into the target rather than becoming it.
+func (p *pushCmd) targetIsDir(target *instancePath) (bool, error) {
+	if target.isDir {
+		return true, nil
+	}
+	content, info, err := target.server.InstanceFile(target.instance, target.path)
+	if err != nil {
+		return false, nil // not there, or not to be looked at: writing will tell
+	}
+	if content != nil {
+		content.Close()
+	}
+	return info.Type == client.FileDirectory, nil
+}
+
+// file pushes one file. Without --uid, --gid and --mode it keeps what the local file has.
+func (p *pushCmd) file(source string, target *instancePath, intoDir bool, mode int) error {
+	content, info, err := p.c.openLocal(source)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	dest := target.path
+	if intoDir {
+		dest = path.Join(dest, filepath.Base(source))
+	}
+	up := client.FileUpload{UID: p.uid, GID: p.gid, Mode: mode, Type: client.FileRegular}
+	if info != nil {
+		uid, gid := ownerOf(info)
+		if up.UID < 0 {
+			up.UID = uid
+		}
+		if up.GID < 0 {
+			up.GID = gid
+		}
+		if up.Mode < 0 {
+			up.Mode = int(info.Mode().Perm())
+		}
+	}
+	if p.dirs {
+		uid, gid := int64(0), int64(0)
+		if p.uid >= 0 {
+			uid = p.uid
+		}
+		if p.gid >= 0 {
+			gid = p.gid
+		}
+		if err := mkdirAll(target, path.Dir(dest), newDirMode, uid, gid); err != nil {
+			return err
+		}
+	}
+	return p.send(target, source, dest, content, info, up)
+}
+
+func (p *pushCmd) send(target *instancePath, source, dest string, content interface{ Read([]byte) (int, error) }, info os.FileInfo, up client.FileUpload) error {
+	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pushing %s to %s"), source, dest), "%", "%%") + ": %s")
+	size := int64(-1)
+	if info != nil {
+		size = info.Size()
+	}
+	up.Content = &counted{r: content, p: line, size: size, start: time.Now()}
+	err := target.server.PutInstanceFile(target.instance, dest, up)
+	line.finish("")
+	return err
+}
+
+// mkdirAll makes a directory of an instance and those above it that are missing.
+func mkdirAll(target *instancePath, dir string, mode int, uid, gid int64) error {
+	if dir == "/" || dir == "." {
+		return nil
+	}
+	content, info, err := target.server.InstanceFile(target.instance, dir)
+	if err == nil {
+		if content != nil {
+			content.Close()
+		}
+		if info.Type == client.FileRegular {
+			return fmt.Errorf(T("%s is not a directory"), dir)
+		}
+		return nil
+	}
+	if !api.IsNotFound(err) && !strings.Contains(err.Error(), "ot found") {
+		return err
+	}
+	if err := mkdirAll(target, path.Dir(dir), mode, uid, gid); err != nil {
+		return err
+	}
+	return target.server.PutInstanceFile(target.instance, dir, client.FileUpload{UID: uid, GID: gid, Mode: mode, Type: client.FileDirectory})
+}
+
+// trees pushes whole directories (or files) beneath the target.
+func (p *pushCmd) trees(sources []string, target *instancePath) error {
+	if p.dirs {
+		if err := mkdirAll(target, target.path, newDirMode, 0, 0); err != nil {
+			return err
+		}
+	}
+	for _, source := range sources {
+		if err := p.tree(source, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pushCmd) tree(source string, target *instancePath) error {
+	// "./" and ".." push what is in them; "dir" pushes the directory itself.
+	parent := filepath.Dir(filepath.Clean(source))
+	clean := filepath.Clean(source)
+	if clean == "." {
+		parent = "."
+	} else if filepath.Base(clean) == ".." {
+		parent = clean
+	}
+	return filepath.WalkDir(clean, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(parent, name)
+		if err != nil {
+			return err
+		}
+		if rel == "." {
+			return nil
+		}
+		return p.entry(name, path.Join(target.path, filepath.ToSlash(rel)), info, target)
+	})
+}
+
+func (p *pushCmd) entry(name, dest string, info fs.FileInfo, target *instancePath) error {
+	uid, gid := ownerOf(info)
+	up := client.FileUpload{UID: uid, GID: gid, Mode: int(info.Mode().Perm())}
+	switch {
+	case info.IsDir():
+		up.Type = client.FileDirectory
+		return target.server.PutInstanceFile(target.instance, dest, up)
+	case info.Mode()&fs.ModeSymlink != 0:
+		link, err := os.Readlink(name)
+		if err != nil {
+			return err
+		}
+		up.Type, up.Content = client.FileSymlink, strings.NewReader(link)
+		return target.server.PutInstanceFile(target.instance, dest, up)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf(T("'%s' isn't a supported file type"), name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	up.Type = client.FileRegular
+	return p.send(target, name, dest, f, info, up)
+}

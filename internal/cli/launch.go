@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *App) launchCommand() *cobra.Command {
+	n := &create{c: c}
+	start := &action{c: c, verb: "start", request: "start", timeout: -1}
+	cmd := &cobra.Command{
+		Use:   usage("launch", T("[<remote>:]<image> [<remote>:][<name>]")),
+		Short: T("Create and start instances from images"),
+		Long:  describe(T("Create and start instances from images")),
+		Example: `  berth launch debian/12 u1
+
+  berth launch debian/12 u1 < config.yaml
+      ` + T("Create and start a container with configuration from config.yaml") + `
+
+  berth launch debian/12 v1 --vm
+      ` + T("Create and start a virtual machine"),
+	}
+	n.flags(cmd)
+	start.consoleFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		least := 1
+		if n.empty {
+			least = 0
+		}
+		if done, err := checkArgs(cmd, args, least, 2); done {
+			return err
+		}
+		new, err := n.run(args)
+		if err != nil {
+			return err
+		}
+		if !c.flagQuiet {
+			fmt.Fprintf(c.Out, T("Starting %s")+"\n", new.name)
+		}
+		full := new.remote + ":" + new.name
+		if err := start.one(full); err != nil {
+			return fmt.Errorf("%w\n"+T("Try `berth info --show-log %s` for more info"), err, full)
+		}
+		if start.console != "" {
+			return c.attachConsole(full, start.console)
+		}
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+)
+
+func (c *App) restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("restore", T("[<remote>:]<instance> <snapshot>")),
+		Short: T("Restore instances from snapshots"),
+		Long:  describe(T("Restore instances from snapshots"), T("With --stateful the running state is restored too.")),
+		Example: `  berth snapshot u1 snap0
+      ` + T("Create the snapshot.") + `
+
+  berth restore u1 snap0
+      ` + T("Restore the snapshot."),
+	}
+	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to restore the instance's running state from snapshot (if available)"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		server, name, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		snapshot := args[1]
+		if _, _, full := splitSnapshot(snapshot); !full {
+			snapshot = name + "/" + snapshot
+		}
+		op, err := server.UpdateInstance(name, api.InstancePut{Restore: snapshot, Stateful: *stateful}, "")
+		if err != nil {
+			return err
+		}
+		return c.waitOp(op, c.newProgress(T("Restoring instance: %s")))
+	}
+	return cmd
+}
