@@ -60,7 +60,7 @@ func inspectMeta(ctx context.Context, f *os.File, split bool) (*description, err
 			if kind != archive.File || size > MaxMetadata || text != nil {
 				return false, api.BadRequest("Metadata tarball has an unusable metadata.yaml")
 			}
-			data, err := io.ReadAll(content)
+			data, err := io.ReadAll(io.LimitReader(content, MaxMetadata+1))
 			if err != nil {
 				return false, err
 			}
