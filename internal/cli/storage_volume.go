@@ -1,0 +1,462 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+func (c *App) storageVolumeCommand() *cobra.Command {
+	cmd := group("volume", T("Manage storage volumes"),
+		c.volumeAttachCommand(), c.volumeDetachCommand(), c.volumeAttachProfileCommand(), c.volumeDetachProfileCommand(),
+		c.volumeCopyCommand(), c.volumeMoveCommand(), c.volumeCreateCommand(), c.volumeDeleteCommand(), c.volumeEditCommand(),
+		c.volumeGetCommand(), c.volumeInfoCommand(), c.volumeListCommand(), c.volumeRenameCommand(), c.volumeRestoreCommand(),
+		c.volumeSetCommand(), c.volumeShowCommand(), c.volumeSnapshotCommand(), c.volumeUnsetCommand())
+	cmd.Long = describe(T("Manage storage volumes"),
+		T(`Unless specified through a prefix, all volume operations affect "custom" (user created) volumes.`))
+	return cmd
+}
+
+const (
+	volumeArgument   = "<volume>"
+	snapshotArgument = "<volume>[/<snapshot>]"
+)
+
+// volumeName is a volume as the command line names it: [<type>/]<volume>[/<snapshot>].
+type volumeName struct{ kind, name, snapshot string }
+
+func parseVolume(raw string) volumeName {
+	v := volumeName{kind: "custom"}
+	parts := strings.SplitN(raw, "/", 2)
+	if len(parts) == 2 && slices.Contains([]string{"container", "virtual-machine", "custom", "image"}, parts[0]) {
+		v.kind, raw = parts[0], parts[1]
+	}
+	v.name, v.snapshot, _ = strings.Cut(raw, "/")
+	return v
+}
+
+// path names the volume where the API takes volume/snapshot for those of instances.
+func (v volumeName) path() string {
+	if v.snapshot == "" {
+		return v.name
+	}
+	return v.name + "/" + v.snapshot
+}
+
+func (c *App) say(format string, args ...any) {
+	if !c.flagQuiet {
+		fmt.Fprintf(c.Out, format+"\n", args...)
+	}
+}
+
+func (c *App) volumeCreateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("create", poolArgument, volumeArgument, "[key=value...]"),
+		Short: T("Create new custom storage volumes"), Long: describe(T("Create new custom storage volumes")),
+	}
+	target := targetFlag(cmd)
+	content := cmd.Flags().String("type", "filesystem", T("Content type, block or filesystem")+"``")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, -1); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		// Only the name as it was given: a slash is refused by the server with a text that says so.
+		post := api.StorageVolumesPost{Name: args[1], Type: "custom", ContentType: *content}
+		if post.Config, err = pairs(args[2:]); err != nil {
+			return err
+		}
+		if err := server.CreateStorageVolume(pool, post); err != nil {
+			return err
+		}
+		c.say(T("Storage volume %s created"), args[1])
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeDeleteCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("delete", poolArgument, snapshotArgument), Aliases: []string{"rm"},
+		Short: T("Delete storage volumes"), Long: describe(T("Delete storage volumes")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		if v.snapshot != "" {
+			err = c.waitStarted(server.DeleteStorageVolumeSnapshot(pool, v.name, v.snapshot))
+		} else {
+			err = server.DeleteStorageVolume(pool, v.kind, v.name)
+		}
+		if err != nil {
+			return err
+		}
+		c.say(T("Storage volume %s deleted"), args[1])
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("list", poolArgument, "[<filter>...]"), Aliases: []string{"ls"},
+		Short: T("List storage volumes"),
+		Long: describe(T("List storage volumes"), T(`The -c option takes a (optionally comma-separated) list of arguments
+that control which image attributes to output when displaying in table
+or csv format.`), T(`Column shorthand chars:
+    c - Content type (filesystem or block)
+    d - Description
+    e - Project name
+    L - Location of the instance (e.g. its cluster member)
+    n - Name
+    t - Type of volume (custom, image, container or virtual-machine)
+    u - Number of references (used by)
+    U - Current disk usage`)),
+	}
+	format := formatFlag(cmd)
+	all := cmd.Flags().Bool("all-projects", false, T("All projects")+"``")
+	columns := cmd.Flags().StringP("columns", "c", defaultVolumeColumns, T("Columns")+"``")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 1, -1); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], "")
+		if err != nil {
+			return err
+		}
+		spec := *columns
+		if spec == defaultVolumeColumns {
+			spec = "tndcu"
+			if *all {
+				spec = "e" + spec
+			}
+		}
+		cols, err := parseColumns(spec, volumeColumns(server, pool))
+		if err != nil {
+			return err
+		}
+		volumes, err := listVolumes(server, pool, *all)
+		if err != nil {
+			return err
+		}
+		volumes = slices.DeleteFunc(volumes, func(v api.StorageVolume) bool { return !matchVolume(v, args[1:]) })
+		header, rows := tableOf(cols, volumes)
+		sortRows(rows)
+		return c.printTable(*format, header, rows, volumes)
+	}
+	return cmd
+}
+
+// defaultVolumeColumns are the columns where nobody asks for others; project and location are shown only where
+// there is more than one.
+const defaultVolumeColumns = "etndcuL"
+
+func listVolumes(server *client.Client, pool string, all bool) ([]api.StorageVolume, error) {
+	if all {
+		return server.StorageVolumesAllProjects(pool)
+	}
+	return server.StorageVolumes(pool)
+}
+
+// matchVolume applies filters: key=value for a field or configuration key, or the start of a name.
+func matchVolume(v api.StorageVolume, filters []string) bool {
+	for _, f := range filters {
+		key, value, isPair := strings.Cut(f, "=")
+		got := v.Config[key]
+		switch key {
+		case "type":
+			got = v.Type
+		case "name":
+			got = v.Name
+		case "content_type":
+			got = v.ContentType
+		case "project":
+			got = v.Project
+		case "location":
+			got = v.Location
+		case "description":
+			got = v.Description
+		}
+		if isPair && got != value || !isPair && !strings.HasPrefix(v.Name, f) {
+			return false
+		}
+	}
+	return true
+}
+
+func volumeColumns(server *client.Client, pool string) map[rune]column[api.StorageVolume] {
+	return map[rune]column[api.StorageVolume]{
+		'c': {T("CONTENT-TYPE"), func(v api.StorageVolume) string { return v.ContentType }},
+		'd': {T("DESCRIPTION"), func(v api.StorageVolume) string { return v.Description }},
+		'e': {T("PROJECT"), func(v api.StorageVolume) string { return v.Project }},
+		'L': {T("LOCATION"), func(v api.StorageVolume) string { return v.Location }},
+		'n': {T("NAME"), func(v api.StorageVolume) string { return v.Name }},
+		't': {T("TYPE"), func(v api.StorageVolume) string {
+			if strings.Contains(v.Name, "/") {
+				return fmt.Sprintf("%s (snapshot)", v.Type)
+			}
+			return v.Type
+		}},
+		'u': {T("USED BY"), func(v api.StorageVolume) string { return strconv.Itoa(len(v.UsedBy)) }},
+		'U': {T("USAGE"), func(v api.StorageVolume) string {
+			if strings.Contains(v.Name, "/") {
+				return ""
+			}
+			state, err := server.StorageVolumeState(pool, v.Type, v.Name)
+			if err != nil || state.Usage == nil || state.Usage.Used == 0 {
+				return ""
+			}
+			return byteSizeIEC(int64(state.Usage.Used), 2)
+		}},
+	}
+}
+
+func (c *App) volumeShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("show", poolArgument, snapshotArgument),
+		Short: T("Show storage volume configurations"), Long: describe(T("Show storage volume configurations")),
+		Example: "  berth storage volume show default data\n      " +
+			T(`Will show the properties of a custom volume called "data" in the "default" pool.`) +
+			"\n\n  berth storage volume show default container/data\n      " +
+			T(`Will show the properties of the filesystem for a container called "data" in the "default" pool.`),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		if v.snapshot != "" && v.kind == "custom" {
+			snap, _, err := server.StorageVolumeSnapshot(pool, v.name, v.snapshot)
+			if err != nil {
+				return err
+			}
+			return c.printYAML(snap)
+		}
+		volume, _, err := server.StorageVolume(pool, v.kind, v.path())
+		if err != nil {
+			return err
+		}
+		slices.Sort(volume.UsedBy)
+		return c.printYAML(volume)
+	}
+	return cmd
+}
+
+func (c *App) volumeInfoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("info", poolArgument, volumeArgument),
+		Short: T("Show storage volume state information"), Long: describe(T("Show storage volume state information")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		state, err := server.StorageVolumeState(pool, v.kind, v.path())
+		if err != nil {
+			return err
+		}
+		volume, _, err := server.StorageVolume(pool, v.kind, v.path())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, T("Name: %s")+"\n", volume.Name)
+		if volume.Description != "" {
+			fmt.Fprintf(c.Out, T("Description: %s")+"\n", volume.Description)
+		}
+		fmt.Fprintf(c.Out, T("Type: %s")+"\n", volume.Type)
+		fmt.Fprintf(c.Out, T("Content type: %s")+"\n", volume.ContentType)
+		if state.Usage != nil {
+			fmt.Fprintf(c.Out, T("Usage: %s")+"\n", byteSizeIEC(int64(state.Usage.Used), 2))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeGetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("get", poolArgument, snapshotArgument, "<key>"),
+		Short: T("Get values for storage volume configuration keys"), Long: describe(T("Get values for storage volume configuration keys")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 3, 3); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		config := map[string]string{}
+		if v.snapshot != "" && v.kind == "custom" {
+			snap, _, err := server.StorageVolumeSnapshot(pool, v.name, v.snapshot)
+			if err != nil {
+				return err
+			}
+			config = snap.Config
+		} else {
+			volume, _, err := server.StorageVolume(pool, v.kind, v.path())
+			if err != nil {
+				return err
+			}
+			config = volume.Config
+		}
+		if value, ok := config[args[2]]; ok {
+			fmt.Fprintln(c.Out, value)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeSetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("set", poolArgument, volumeArgument, "<key>=<value>..."),
+		Short: T("Set storage volume configuration keys"),
+		Long: describe(T("Set storage volume configuration keys"), T(`For backward compatibility, a single configuration key may still be set with:
+    berth storage volume set [<remote>:]<pool> <volume> <key> <value>`)),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 3, -1); done {
+			return err
+		}
+		return c.setVolumeKeys(args[0], args[1], *target, args[2:]...)
+	}
+	return cmd
+}
+
+func (c *App) volumeUnsetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("unset", poolArgument, volumeArgument, "<key>"),
+		Short: T("Unset storage volume configuration keys"), Long: describe(T("Unset storage volume configuration keys")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 3, 3); done {
+			return err
+		}
+		return c.setVolumeKeys(args[0], args[1], *target, args[2]+"=")
+	}
+	return cmd
+}
+
+func (c *App) setVolumeKeys(rawPool, rawVolume, target string, args ...string) error {
+	server, pool, err := c.pool(rawPool, target)
+	if err != nil {
+		return err
+	}
+	keys, err := c.keyValues(args...)
+	if err != nil {
+		return err
+	}
+	v := parseVolume(rawVolume)
+	if v.snapshot != "" {
+		return errors.New(T("Snapshots are read-only and can't have their configuration changed"))
+	}
+	volume, etag, err := server.StorageVolume(pool, v.kind, v.name)
+	if err != nil {
+		return err
+	}
+	if volume.Config == nil {
+		volume.Config = map[string]string{}
+	}
+	for key, value := range keys {
+		volume.Config[key] = value
+	}
+	return server.UpdateStorageVolume(pool, v.kind, v.name, volume.StorageVolumePut, etag)
+}
+
+func (c *App) volumeEditCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("edit", poolArgument, snapshotArgument),
+		Short: T("Edit storage volume configurations as YAML"), Long: describe(T("Edit storage volume configurations as YAML")),
+		Example: "  berth storage volume edit [<remote>:]<pool> <volume> < volume.yaml\n      " + T("Update a storage volume using the content of pool.yaml."),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		if v.snapshot != "" {
+			return c.editVolumeSnapshot(server, pool, v)
+		}
+		volume, etag := (*api.StorageVolume)(nil), ""
+		if isTerminal(c.In) {
+			if volume, etag, err = server.StorageVolume(pool, v.kind, v.name); err != nil {
+				return err
+			}
+		}
+		return c.editYAML(storageVolumeHelp(), volume, func(data []byte) error {
+			var next api.StorageVolume
+			if err := fromYAML(data, &next); err != nil {
+				return err
+			}
+			return server.UpdateStorageVolume(pool, v.kind, v.name, next.StorageVolumePut, etag)
+		})
+	}
+	return cmd
+}
+
+func (c *App) editVolumeSnapshot(server *client.Client, pool string, v volumeName) (err error) {
+	snap, etag := (*api.StorageVolumeSnapshot)(nil), ""
+	if isTerminal(c.In) {
+		if snap, etag, err = server.StorageVolumeSnapshot(pool, v.name, v.snapshot); err != nil {
+			return err
+		}
+	}
+	return c.editYAML(storageVolumeHelp(), snap, func(data []byte) error {
+		var next api.StorageVolumeSnapshot
+		if err := fromYAML(data, &next); err != nil {
+			return err
+		}
+		return server.UpdateStorageVolumeSnapshot(pool, v.name, v.snapshot, next.StorageVolumeSnapshotPut, etag)
+	})
+}
+
+func storageVolumeHelp() string {
+	return yamlHelp(T(`This is a YAML representation of a storage volume.
+Any line starting with a '# will be ignored.
+
+A storage volume consists of a set of configuration items.
+
+name: vol1
+type: custom
+used_by: []
+config:
+  size: "61203283968"`))
+}

@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+func (c *App) volumeRenameCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("rename", poolArgument, "<old name>[/<old snapshot name>]", "<new name>[/<new snapshot name>]"),
+		Short: T("Rename storage volumes and storage volume snapshots"), Long: describe(T("Rename storage volumes")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 3, 3); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		from, to := parseVolume(args[1]), parseVolume(args[2])
+		if (from.snapshot == "") != (to.snapshot == "") {
+			return errors.New(T("Invalid snapshot name"))
+		}
+		if from.snapshot == "" {
+			if err := server.RenameStorageVolume(pool, from.name, to.name); err != nil {
+				return err
+			}
+			c.say(T(`Renamed storage volume from "%s" to "%s"`), from.name, to.name)
+			return nil
+		}
+		if from.name != to.name {
+			return errors.New(T("The volume of a snapshot can't be changed"))
+		}
+		if err := c.waitStarted(server.RenameStorageVolumeSnapshot(pool, from.name, from.snapshot, to.snapshot)); err != nil {
+			return err
+		}
+		c.say(T(`Renamed storage volume from "%s" to "%s"`), from.path(), to.snapshot)
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeSnapshotCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("snapshot", poolArgument, volumeArgument, "[<snapshot>]"),
+		Short: T("Snapshot storage volumes"), Long: describe(T("Snapshot storage volumes")),
+	}
+	target := targetFlag(cmd)
+	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Ignore any configured auto-expiry for the storage volume"))
+	reuse := cmd.Flags().Bool("reuse", false, T("If the snapshot name already exists, delete and create a new one"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 3); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		if v.kind != "custom" {
+			return errors.New(T(`Only "custom" volumes can be snapshotted`))
+		}
+		post := api.StorageVolumeSnapshotsPost{}
+		if len(args) > 2 {
+			post.Name = args[2]
+		}
+		if *noExpiry {
+			post.ExpiresAt = &zeroTime
+		}
+		if *reuse && post.Name != "" {
+			if _, _, err := server.StorageVolumeSnapshot(pool, v.name, post.Name); err == nil {
+				if err := c.waitStarted(server.DeleteStorageVolumeSnapshot(pool, v.name, post.Name)); err != nil {
+					return err
+				}
+			}
+		}
+		return c.waitStarted(server.CreateStorageVolumeSnapshot(pool, v.name, post))
+	}
+	return cmd
+}
+
+func (c *App) volumeRestoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("restore", poolArgument, volumeArgument, "<snapshot>"),
+		Short: T("Restore storage volume snapshots"), Long: describe(T("Restore storage volume snapshots")),
+	}
+	target := targetFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 3, 3); done {
+			return err
+		}
+		server, pool, err := c.pool(args[0], *target)
+		if err != nil {
+			return err
+		}
+		v := parseVolume(args[1])
+		_, etag, err := server.StorageVolume(pool, v.kind, v.name)
+		if err != nil {
+			return err
+		}
+		return server.UpdateStorageVolume(pool, v.kind, v.name, api.StorageVolumePut{Restore: args[2]}, etag)
+	}
+	return cmd
+}
+
+// transferFlags are those of copy and move.
+type transferFlags struct {
+	mode, target, destination, project *string
+}
+
+func addTransferFlags(cmd *cobra.Command, project string) transferFlags {
+	f := cmd.Flags()
+	return transferFlags{
+		mode:        f.String("mode", "pull", T("Transfer mode, one of pull (default), push or relay")+"``"),
+		target:      targetFlag(cmd),
+		destination: f.String("destination-target", "", T("Destination cluster member name")+"``"),
+		project:     f.String("target-project", "", project+"``"),
+	}
+}
+
+// transfer is a parsed copy or move between two places of one server.
+type transfer struct {
+	server           *client.Client
+	fromPool, toPool string
+	from, to         volumeName
+	project          string
+}
+
+func (c *App) parseTransfer(args []string, f transferFlags) (*transfer, error) {
+	fromRemote, fromRaw, err := c.parseRemote(args[0])
+	if err != nil {
+		return nil, err
+	}
+	toRemote, toRaw, err := c.parseRemote(args[1])
+	if err != nil {
+		return nil, err
+	}
+	t := &transfer{project: *f.project}
+	var volume string
+	var ok bool
+	if t.fromPool, volume, ok = strings.Cut(fromRaw, "/"); !ok {
+		return nil, errors.New(T("No storage pool for source volume specified"))
+	}
+	t.from = parseVolume(volume)
+	if t.toPool, volume, ok = strings.Cut(toRaw, "/"); !ok {
+		return nil, errors.New(T("No storage pool for target volume specified"))
+	}
+	t.to = parseVolume(volume)
+	if fromRemote != toRemote {
+		return nil, fmt.Errorf(T("Volumes can't be transferred from %q to %q yet: both must be on one server"), fromRemote, toRemote)
+	}
+	if t.server, err = c.server(fromRemote); err != nil {
+		return nil, err
+	}
+	if *f.target != "" {
+		t.server = t.server.UseTarget(*f.target)
+	}
+	return t, nil
+}
+
+func (c *App) volumeCopyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     usage("copy", "[<remote>:]<pool>/<volume>[/<snapshot>]", "[<remote>:]<pool>/<volume>"),
+		Aliases: []string{"cp"},
+		Short:   T("Copy storage volumes"), Long: describe(T("Copy storage volumes")),
+	}
+	flags := addTransferFlags(cmd, T("Copy to a project different from the source"))
+	volumeOnly := cmd.Flags().Bool("volume-only", false, T("Copy the volume without its snapshots"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		t, err := c.parseTransfer(args, flags)
+		if err != nil {
+			return err
+		}
+		if _, _, err := t.server.StorageVolume(t.fromPool, "custom", t.from.name); err != nil {
+			return err
+		}
+		post := api.StorageVolumesPost{Name: t.to.name, Type: "custom", Source: api.StorageVolumeSource{
+			Type: "copy", Name: t.from.path(), Pool: t.fromPool, Project: t.server.Project(), VolumeOnly: *volumeOnly,
+		}}
+		target := t.server
+		if t.project != "" {
+			target = target.UseProject(t.project)
+		}
+		p := c.newProgress(T("Copying the storage volume: %s"))
+		op, err := target.CopyStorageVolume(t.toPool, post)
+		if err != nil {
+			return err
+		}
+		if err := c.waitOp(op, p); err != nil {
+			return err
+		}
+		c.say(T("Storage volume copied successfully!"))
+		return nil
+	}
+	return cmd
+}
+
+func (c *App) volumeMoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     usage("move", "[<remote>:]<pool>/<volume>", "[<remote>:]<pool>/<volume>"),
+		Aliases: []string{"mv"},
+		Short:   T("Move storage volumes between pools"), Long: describe(T("Move storage volumes between pools")),
+	}
+	flags := addTransferFlags(cmd, T("Move to a project different from the source"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 2, 2); done {
+			return err
+		}
+		t, err := c.parseTransfer(args, flags)
+		if err != nil {
+			return err
+		}
+		if t.fromPool == t.toPool && t.project == "" {
+			if err := t.server.RenameStorageVolume(t.fromPool, t.from.name, t.to.name); err != nil {
+				return err
+			}
+		} else {
+			p := c.newProgress(T("Moving the storage volume: %s"))
+			op, err := t.server.MoveStorageVolume(t.fromPool, t.from.name, api.StorageVolumePost{Name: t.to.name, Pool: t.toPool, Project: t.project})
+			if err != nil {
+				return err
+			}
+			if err := c.waitOp(op, p); err != nil {
+				return err
+			}
+		}
+		c.say(T("Storage volume moved successfully!"))
+		return nil
+	}
+	return cmd
+}
