@@ -208,6 +208,9 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 	if err != nil {
 		return fmt.Errorf("Failed creating instance record: %w", err)
 	}
+	if err := s.checkAdded(ctx, i, nil, eff); err != nil {
+		return fmt.Errorf("Failed creating instance record: Failed initialising instance: Invalid devices: %w", err)
+	}
 	i.Pool = eff.Pool
 	setIDMap(i.Config, eff)
 	if err := s.deviceDefaults(i, eff); err != nil {
@@ -258,6 +261,7 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
+	s.deviceAdded(ctx, i, nil, eff)
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
 	for _, snap := range snaps {
 		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)

@@ -203,9 +203,12 @@ func (r *fakeRuntime) exit(id string) {
 }
 
 func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
-	if r.stuck != nil {
+	r.mu.Lock()
+	stuck := r.stuck
+	r.mu.Unlock()
+	if stuck != nil {
 		select {
-		case <-r.stuck:
+		case <-stuck:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -215,10 +218,12 @@ func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
 }
 
 func (r *fakeRuntime) Kill(_ context.Context, id string) error {
+	r.mu.Lock()
 	if r.stuck != nil {
 		close(r.stuck)
 		r.stuck = nil
 	}
+	r.mu.Unlock()
 	r.exit(id)
 	return nil
 }
@@ -364,11 +369,14 @@ type house struct {
 // counter counts commits.
 type counter struct {
 	*store.Memory
+	mu      sync.Mutex
 	commits int
 }
 
 func (c *counter) Commit(ctx context.Context, ops []store.Op) (store.Revision, error) {
+	c.mu.Lock()
 	c.commits++
+	c.mu.Unlock()
 	return c.Memory.Commit(ctx, ops)
 }
 

@@ -129,6 +129,7 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
+	s.deviceAdded(ctx, next, nil, s.effectiveOf(next))
 	s.publish(ctx, project, "instance-renamed", url(newName), map[string]any{"old_name": name})
 	return nil
 }

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -149,6 +150,17 @@ func (s *Service) effectiveOf(i *Instance) *effective {
 func (s *Service) transition(ctx context.Context, old, next *Instance, before, after *effective,
 	keep func(context.Context, ...store.Op) error,
 ) error {
+	if err := s.checkAdded(ctx, next, before.Devices, after); err != nil {
+		return fmt.Errorf("Invalid devices: %w", err)
+	}
+	commit := keep
+	keep = func(ctx context.Context, with ...store.Op) error {
+		if err := commit(ctx, with...); err != nil {
+			return err
+		}
+		s.deviceAdded(ctx, next, before.Devices, after)
+		return nil
+	}
 	setIDMap(next.Config, after)
 	if cloudInitChanged(before.Config, after.Config) {
 		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()

@@ -1,0 +1,59 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/image"
+)
+
+// Content holds an instance, or a snapshot of one ("instance/snapshot"), still for an image to be made from it.
+func (s *Service) Content(ctx context.Context, project, name string) (*image.Content, error) {
+	name, snapshot, isSnapshot := strings.Cut(name, "/")
+	row, err := s.get(project, name)
+	if err != nil {
+		return nil, err
+	}
+	i := row.Value
+	volume := i.volume()
+	l, err := s.locks.acquire(ctx, i.id(), "publish", false)
+	if err != nil {
+		return nil, err
+	}
+	if isSnapshot {
+		if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+			l.release()
+			return nil, err
+		}
+		volume.Snapshot = snapshot
+	} else if s.running(i) {
+		l.release()
+		return nil, api.BadRequest("The instance is running")
+	}
+	unmount, err := s.Volumes.Mount(ctx, volume)
+	if err != nil {
+		l.release()
+		return nil, err
+	}
+	release := func() error {
+		defer l.release()
+		return unmount()
+	}
+	dir := s.Volumes.Path(volume)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	defer root.Close()
+	meta, err := readMetadata(root)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	if meta.Architecture == "" {
+		meta.Architecture = i.Architecture
+	}
+	return &image.Content{Dir: dir, Metadata: meta, Release: release}, nil
+}
