@@ -45,9 +45,11 @@ type Daemon struct {
 	projects *project.Service
 	helper   *hostinfo.Helper
 	cert     *servercert.Cert
-	network  *network
+	https    *httpsListener
 	server   *server.Server
 	services server.Services
+
+	resources resources
 
 	parts []part // in the order they start; they stop in the other
 	lacks []hostinfo.Lack
@@ -63,6 +65,8 @@ type Daemon struct {
 // part is something with a life of its own. Each function may be nil.
 type part struct {
 	name string
+	// prepare makes usable what the recovery of unfinished changes needs.
+	prepare func(ctx context.Context) error
 	// recover picks up what was there before the daemon started; changes through the API wait for it.
 	recover func(ctx context.Context) error
 	// start begins what goes on by itself, such as instances that start with the machine.
@@ -117,8 +121,8 @@ func (d *Daemon) build() error {
 	d.warnings = warning.New(d.store, d.Hub)
 	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
 	d.projects = project.New()
-	d.network = &network{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
-	d.config.OnChange("core.https_address", d.network.prepare)
+	d.https = &httpsListener{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
+	d.config.OnChange("core.https_address", d.https.prepare)
 	d.services = server.Services{
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
 		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
@@ -184,34 +188,36 @@ func (d *Daemon) listeners() ([]net.Listener, error) {
 // bringUp does what belongs to the start beyond answering: clear up, pick up, listen on the network, start.
 func (d *Daemon) bringUp(ctx context.Context) {
 	if address := d.config.Get("core.https_address"); address != "" {
-		if commit, _, err := d.network.prepare(ctx, address); err != nil {
+		if commit, _, err := d.https.prepare(ctx, address); err != nil {
 			slog.Error("The network address cannot be listened on", "address", address, "err", err)
 			d.lacks = append(d.lacks, hostinfo.Lack{Type: "Unable to listen on the network", Message: err.Error()})
 		} else {
 			commit()
 		}
 	}
+	d.each(ctx, "prepare", func(p part) func(context.Context) error { return p.prepare })
 	if err := d.journal.Recover(ctx); err != nil {
 		slog.Error("Recovery failed", "err", err)
 	}
-	for _, p := range d.parts {
-		if p.recover != nil && ctx.Err() == nil {
-			if err := p.recover(ctx); err != nil {
-				slog.Error("Part of the daemon could not be picked up", "part", p.name, "err", err)
-			}
-		}
-	}
+	d.each(ctx, "recover", func(p part) func(context.Context) error { return p.recover })
 	d.raiseWarnings(ctx)
 	close(d.recovered)
-	for _, p := range d.parts {
-		if p.start != nil && ctx.Err() == nil {
-			if err := p.start(ctx); err != nil {
-				slog.Error("Part of the daemon could not be started", "part", p.name, "err", err)
-			}
-		}
-	}
+	d.each(ctx, "start", func(p part) func(context.Context) error { return p.start })
 	close(d.ready)
 	slog.Info("Daemon is ready")
+}
+
+// each takes one step of the start with every part. One that fails keeps neither the others nor the daemon down.
+func (d *Daemon) each(ctx context.Context, step string, of func(part) func(context.Context) error) {
+	for _, p := range d.parts {
+		f := of(p)
+		if f == nil || ctx.Err() != nil {
+			continue
+		}
+		if err := f(ctx); err != nil {
+			slog.Error("A part of the daemon did not start as it should", "part", p.name, "step", step, "err", err)
+		}
+	}
 }
 
 func (d *Daemon) raiseWarnings(ctx context.Context) {

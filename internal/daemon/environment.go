@@ -28,7 +28,7 @@ type environment struct {
 func (d *Daemon) describe(project string) api.ServerEnvironment {
 	d.environment.once.Do(d.describeFixed)
 	env := d.environment.fixed
-	env.Addresses = d.network.addresses()
+	env.Addresses = d.https.addresses()
 	env.Project = project
 	if name, err := os.Hostname(); err == nil {
 		env.ServerName = name

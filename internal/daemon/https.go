@@ -19,8 +19,8 @@ import (
 // defaultPort is where the API listens on the network if no port is given.
 const defaultPort = "8443"
 
-// network listens for the API on core.https_address.
-type network struct {
+// httpsListener listens for the API on core.https_address.
+type httpsListener struct {
 	cert  *servercert.Cert
 	serve func(net.Listener) error
 
@@ -31,7 +31,7 @@ type network struct {
 }
 
 // prepare binds a new address and leaves the old one alone until commit. It is a serverconfig.Prepare.
-func (n *network) prepare(ctx context.Context, value string) (commit, abort func(), err error) {
+func (n *httpsListener) prepare(ctx context.Context, value string) (commit, abort func(), err error) {
 	if value == "" {
 		return func() { n.replace(nil, "") }, func() {}, nil
 	}
@@ -79,7 +79,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 }
 
 // replace serves l, if any, and closes what was served before. Connections that exist go on.
-func (n *network) replace(l net.Listener, address string) {
+func (n *httpsListener) replace(l net.Listener, address string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.current != nil {
@@ -97,13 +97,13 @@ func (n *network) replace(l net.Listener, address string) {
 	})
 }
 
-func (n *network) close() {
+func (n *httpsListener) close() {
 	n.replace(nil, "")
 	n.running.Wait()
 }
 
 // addresses are those that clients can reach the API at.
-func (n *network) addresses() []string {
+func (n *httpsListener) addresses() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.current == nil {

@@ -89,7 +89,7 @@ func (d *Daemon) closeAll() {
 	if err := d.server.Shutdown(ctx); err != nil {
 		slog.Debug("Requests were cut off", "err", err)
 	}
-	d.network.close()
+	d.https.close()
 	d.running.Wait()
 	for _, p := range slices.Backward(d.parts) {
 		if p.close != nil {

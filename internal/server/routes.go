@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/operation"
@@ -28,6 +29,7 @@ type Services struct {
 	Warnings     *warning.Service
 	Storage      *storage.Service
 	Networks     *network.Service
+	Images       *image.Service
 }
 
 // routes lists all routes. Each resource's file makes its own; this is where they are joined.
@@ -46,6 +48,9 @@ func (s *Server) routes() []Route {
 	all = append(all, profilesAPI{svc: s.services.Profiles}.routes()...)
 	all = append(all, storagePoolsAPI{svc: s.services.Storage}.routes()...)
 	all = append(all, networksAPI{svc: s.services.Networks}.routes()...)
+	if s.services.Images != nil {
+		all = append(all, imagesAPI{svc: s.services.Images}.routes()...)
+	}
 	return all
 }
 

@@ -1,0 +1,21 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/berthd/berth/internal/image"
+)
+
+func (d *Daemon) wireImages() {
+	r := &d.resources
+	r.images = image.New(image.Deps{
+		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
+		OnDelete: r.storage.DropImage,
+		HasProfile: func(_ context.Context, project, name string) bool {
+			_, _, ok := r.profiles.Definition(project, name)
+			return ok
+		},
+	})
+	d.services.Images = r.images
+}

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/network"
+	"github.com/berthd/berth/internal/warning"
+)
+
+// networkDown is the type of the warning about a network that did not come up.
+const networkDown = "Unable to bring up network"
+
+func (d *Daemon) wireNetworks() {
+	r := &d.resources
+	r.networks = network.New(network.Deps{
+		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "networks"),
+		UsedBy: func(project, name string) []string {
+			uses := func(devices map[string]device.Config) bool {
+				return anyDevice(devices, func(c device.Config) bool {
+					return c["type"] == "nic" && (c["network"] == name || c["parent"] == name)
+				})
+			}
+			users := r.instances.Users(project, func(_ map[string]string, devices map[string]device.Config) bool { return uses(devices) })
+			return append(users, r.profiles.Users(uses)...)
+		},
+		Started: func(ctx context.Context, project, name string, err error) {
+			url := "/1.0/networks/" + name
+			var failed error
+			if err != nil {
+				failed = d.warnings.Upsert(ctx, networkDown, warning.High, err.Error(), project, url)
+			} else {
+				failed = d.warnings.Resolve(ctx, networkDown, project, url)
+			}
+			if failed != nil {
+				slog.Error("A warning could not be written", "network", name, "err", failed)
+			}
+		},
+	})
+	d.services.Networks = r.networks
+	d.parts = append(d.parts, part{
+		name:    "networks",
+		recover: func(ctx context.Context) error { r.networks.Start(ctx); return nil },
+		halt:    r.networks.Shutdown,
+	})
+}

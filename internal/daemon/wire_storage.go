@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/driver/storage/dir"
+	"github.com/berthd/berth/internal/storage"
+)
+
+func (d *Daemon) wireStorage() {
+	r := &d.resources
+	r.storage = storage.New(storage.Deps{
+		Store: d.store, Journal: d.journal, Events: d.Hub, Root: d.Root,
+		Drivers: map[string]storage.Open{
+			"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) },
+		},
+		UsersOfPool: func(pool string) []string {
+			return r.profiles.Users(func(devices map[string]device.Config) bool {
+				return anyDevice(devices, func(c device.Config) bool { return c["type"] == "disk" && c["pool"] == pool })
+			})
+		},
+		UsersOfVolume: func(vol storage.VolumeID) []string {
+			uses := func(devices map[string]device.Config) bool {
+				return anyDevice(devices, func(c device.Config) bool {
+					return c["type"] == "disk" && c["pool"] == vol.Pool && c["source"] == vol.Name && c["path"] != "/"
+				})
+			}
+			users := r.instances.Users(vol.Project, func(_ map[string]string, devices map[string]device.Config) bool { return uses(devices) })
+			return append(users, r.profiles.Users(uses)...)
+		},
+	})
+	d.services.Storage = r.storage
+	d.environment.storageDrivers = func() []api.ServerStorageDriverInfo {
+		return []api.ServerStorageDriverInfo{{Name: "dir", Version: "1"}}
+	}
+	d.environment.storageUsed = func() []string {
+		seen := map[string]bool{}
+		var names []string
+		for _, name := range r.storage.Pools() {
+			pool, _, err := r.storage.Pool(name)
+			if err == nil && !seen[pool.Driver] {
+				seen[pool.Driver] = true
+				names = append(names, pool.Driver)
+			}
+		}
+		return names
+	}
+	d.parts = append(d.parts, part{name: "storage", prepare: r.storage.Start})
+}
+
+func anyDevice(devices map[string]device.Config, fits func(device.Config) bool) bool {
+	for _, c := range devices {
+		if fits(c) {
+			return true
+		}
+	}
+	return false
+}
