@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/exec"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/network"
@@ -20,6 +21,7 @@ type Services struct {
 	Events     *event.Hub
 	Instances  *instance.Service
 	Profiles   *profile.Service
+	Exec       *exec.Service
 
 	Config       *serverconfig.Service
 	Environment  Environment
@@ -45,6 +47,7 @@ func (s *Server) routes() []Route {
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
 	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
 	all = append(all, instancesAPI{svc: s.services.Instances}.routes()...)
+	all = append(all, execAPI{svc: s.services.Exec}.routes()...)
 	all = append(all, profilesAPI{svc: s.services.Profiles}.routes()...)
 	all = append(all, storagePoolsAPI{svc: s.services.Storage}.routes()...)
 	all = append(all, networksAPI{svc: s.services.Networks}.routes()...)

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,9 @@ type command struct {
 	report *os.File
 	lines  *bufio.Reader
 	pid    int
-	pidfd  int // -1: it has ended already
+
+	mu    sync.Mutex
+	pidfd int // -1: it has ended already
 }
 
 // Exec implements instance.Runtime.
@@ -144,8 +147,10 @@ func (c *command) line() (word, value string, err error) {
 // PID implements runtime.Command.
 func (c *command) PID() int { return c.pid }
 
-// Signal implements runtime.Command. It must not be called after Wait has returned.
+// Signal implements runtime.Command.
 func (c *command) Signal(sig int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.pidfd < 0 {
 		return unix.ESRCH
 	}
@@ -157,10 +162,12 @@ func (c *command) Wait() (int, error) {
 	word, value, err := c.line()
 	_ = c.helper.Wait() // its own status says nothing more
 	_ = c.report.Close()
+	c.mu.Lock()
 	if c.pidfd >= 0 {
 		_ = unix.Close(c.pidfd)
 		c.pidfd = -1
 	}
+	c.mu.Unlock()
 	switch {
 	case err != nil:
 		return -1, err

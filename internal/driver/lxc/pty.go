@@ -168,3 +168,20 @@ func Resize(terminal *os.File, width, height int) error {
 	})
 	return errors.Join(err, ioctl)
 }
+
+// Has tells whether a path, without its leading slash, exists inside, links not followed.
+func (d *Driver) Has(id, path string) bool {
+	c := d.get(id)
+	if c == nil {
+		return false
+	}
+	i := c.init()
+	if i == nil {
+		return false
+	}
+	fd, err := openInside(i, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	return unix.Close(fd) == nil
+}
