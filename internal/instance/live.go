@@ -272,9 +272,9 @@ func (s *Service) rebalance(ctx context.Context, about *Instance) {
 
 // initPID is the host's PID of a running instance's first process; 0 if it has just gone.
 func (s *Service) initPID(ctx context.Context, i *Instance) int {
-	all, err := s.Runtime.Find(ctx)
+	state, err := s.Runtime.State(ctx, i.id(), nil)
 	if err != nil {
 		return 0
 	}
-	return all[i.id()].InitPID
+	return int(state.Pid)
 }

@@ -1,0 +1,36 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/instance/files"
+)
+
+// FilesRoot is where the files of an instance are: as it sees them itself while it runs, else in its volume.
+func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Root, error) {
+	row, err := s.get(project, name)
+	if err != nil {
+		return files.Root{}, err
+	}
+	i := row.Value
+	if s.running(i) {
+		if pid := s.initPID(ctx, i); pid > 0 {
+			m, err := idmap.Decode(i.Config["volatile.idmap.current"])
+			if err != nil {
+				return files.Root{}, err
+			}
+			return files.Root{Path: fmt.Sprintf("/proc/%d/root", pid), IDMap: m}, nil
+		}
+	}
+	release, err := s.Volumes.Mount(ctx, i.volume())
+	if err != nil {
+		return files.Root{}, err
+	}
+	return files.Root{
+		Path:    filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
+		Release: func() { _ = release() },
+	}, nil
+}
