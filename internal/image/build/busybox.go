@@ -19,10 +19,10 @@ import (
 // initApplets are links that are not applets of their own name, or that busybox leaves out of its list.
 var initApplets = []string{"sbin/init", "bin/sh"}
 
-// inittab starts little: the network once, and nothing that would hold the container back when it is stopped. The signals that
-// stop a container (SIGPWR, SIGUSR2) are busybox's own.
+// inittab starts little: the network, once. The signals that stop a container (SIGPWR, SIGUSR2) are busybox's own.
 const inittab = `::sysinit:/etc/init.d/rcS
 ::once:/etc/init.d/network
+::shutdown:/etc/init.d/rcK
 ::ctrlaltdel:/sbin/poweroff
 ::restart:/sbin/init
 console::askfirst:-/bin/sh
@@ -30,7 +30,35 @@ console::askfirst:-/bin/sh
 
 const rcS = `#!/bin/sh
 [ -s /etc/hostname ] && hostname -F /etc/hostname
+rm -f /run/reboot
 ip link set lo up
+`
+
+// rcK ends everything and then the system. busybox's own way does the same with a second's sleep after each of three steps.
+const rcK = `#!/bin/sh
+kill -TERM -1
+left=50
+while [ $left -gt 0 ]; do
+	others=0
+	for process in /proc/[0-9]*; do
+		case "$process" in
+		/proc/1 | /proc/$$) ;;
+		*) others=1 ;;
+		esac
+	done
+	[ $others = 0 ] && break
+	left=$((left - 1))
+	usleep 20000
+done
+sync
+[ -e /run/reboot ] && exec busybox reboot -f
+exec busybox poweroff -f
+`
+
+// rebootScript leaves word for rcK, which runs the same way for a reboot.
+const rebootScript = `#!/bin/sh
+: > /run/reboot
+exec busybox reboot "$@"
 `
 
 const networkScript = `#!/bin/sh
@@ -122,8 +150,13 @@ func busyboxTree(t *tree, program string, applets []string) {
 	t.dir("var/tmp", 0o1777)
 	t.file("bin/busybox", 0o755, program)
 	for _, applet := range applets {
+		if applet == "sbin/reboot" {
+			t.file(applet, 0o755, rebootScript)
+			continue
+		}
 		t.link(applet, "/bin/busybox")
 	}
+	t.file("etc/init.d/rcK", 0o755, rcK)
 	t.file("etc/inittab", 0o644, inittab)
 	t.file("etc/init.d/rcS", 0o755, rcS)
 	t.file("etc/init.d/network", 0o755, networkScript)

@@ -20,8 +20,9 @@ import (
 	"github.com/berthd/berth/internal/archive"
 )
 
-// packages are what a system container needs beyond the smallest Debian: an init, a bus, and addresses by DHCP.
-var packages = []string{"systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "netbase"}
+// packages are what a system container needs beyond the smallest Debian: an init, a bus, and addresses by DHCP. udev is
+// among them because networkd waits for it wherever /sys can be written to.
+var packages = []string{"systemd", "systemd-sysv", "udev", "dbus", "iproute2", "iputils-ping", "netbase", "procps"}
 
 // variants are what may be asked for, the smallest first.
 var variants = map[string]bool{"minbase": true, "buildd": true, "important": true, "standard": true}
