@@ -1,0 +1,57 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/berthd/berth/api"
+)
+
+// bufferSize is large enough for the cost of a system call to vanish and small enough to stay in the cache.
+const bufferSize = 256 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// Copy copies until the end of from, with buffers that suit files and sockets, or until ctx ends. That the reader was
+// cut off is an error of its own: half a file must not look like a whole one.
+func Copy(ctx context.Context, to io.Writer, from io.Reader) error {
+	if from == nil {
+		return nil
+	}
+	buffer := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buffer)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := from.Read(buffer[:])
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return api.BadRequest("the content is cut off: %w", err)
+		case err != nil:
+			return fmt.Errorf("read the content: %w", err)
+		}
+	}
+}
+
+// CopyN copies exactly n bytes; that from ends before is an error.
+func CopyN(ctx context.Context, to io.Writer, from io.Reader, n int64) error {
+	rest := &io.LimitedReader{R: from, N: n}
+	if err := Copy(ctx, to, rest); err != nil {
+		return err
+	}
+	if rest.N > 0 {
+		return fmt.Errorf("the file became shorter: %w", io.ErrUnexpectedEOF)
+	}
+	return nil
+}
