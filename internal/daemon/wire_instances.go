@@ -6,6 +6,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/lxc"
+	"github.com/berthd/berth/internal/exec"
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/instance"
@@ -31,6 +32,7 @@ func (d *Daemon) wireInstances() error {
 		},
 	})
 	d.services.Instances = r.instances
+	d.services.Exec = &exec.Service{Instances: r.instances, Runtime: runtime, Events: d.Hub}
 	d.parts = append(d.parts, part{
 		name:    "instances",
 		recover: r.instances.Adopt,

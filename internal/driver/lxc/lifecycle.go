@@ -273,19 +273,11 @@ func (d *Driver) Find(context.Context) (map[string]runtime.Process, error) {
 	found := map[string]runtime.Process{}
 	for _, name := range names {
 		id := strings.TrimPrefix(name, d.monitorPrefix())
-		// A start that a daemon before us began may still be on its way: it is over when its lock is free.
-		lock, err := d.lock(id, unix.LOCK_SH)
-		if err != nil {
-			return nil, err
-		}
-		_ = lock.Close()
 		c := d.get(id)
 		if c == nil {
-			if _, err := d.adopt(id); err != nil {
-				d.log.Info("control groups without a running instance", "instance", id, "err", err)
-				continue
+			if c, err = d.take(id); err != nil {
+				return nil, err
 			}
-			c = d.get(id)
 		}
 		if c != nil {
 			if p := c.process(); p.InitPID != 0 {
@@ -294,6 +286,24 @@ func (d *Driver) Find(context.Context) (map[string]runtime.Process, error) {
 		}
 	}
 	return found, nil
+}
+
+// take adopts a container that this daemon did not start; nil if none runs under this ID.
+func (d *Driver) take(id string) (*container, error) {
+	// A start that a daemon before us began may still be on its way: it is over when its lock is free.
+	lock, err := d.lock(id, unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close() }()
+	if c := d.get(id); c != nil {
+		return c, nil
+	}
+	if _, err := d.adopt(id); err != nil {
+		d.log.Info("control groups without a running instance", "instance", id, "err", err)
+		return nil, nil
+	}
+	return d.get(id), nil
 }
 
 // Watch implements instance.Runtime.
