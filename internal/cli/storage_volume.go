@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,12 +142,10 @@ or csv format.`), T(`Column shorthand chars:
 		if err != nil {
 			return err
 		}
-		spec := *columns
-		if spec == defaultVolumeColumns {
-			spec = "tndcu"
-			if *all {
-				spec = "e" + spec
-			}
+		// Project and location are shown only where there is more than one.
+		spec := strings.ReplaceAll(*columns, "L", "")
+		if !*all {
+			spec = strings.ReplaceAll(spec, "e", "")
 		}
 		cols, err := parseColumns(spec, volumeColumns(server, pool))
 		if err != nil {
@@ -157,15 +156,21 @@ or csv format.`), T(`Column shorthand chars:
 			return err
 		}
 		volumes = slices.DeleteFunc(volumes, func(v api.StorageVolume) bool { return !matchVolume(v, args[1:]) })
+		if *all {
+			slices.SortFunc(volumes, func(a, b api.StorageVolume) int {
+				return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Type, b.Type),
+					cmp.Compare(strings.Count(a.Name, "/"), strings.Count(b.Name, "/")), cmp.Compare(a.Name, b.Name))
+			})
+		} else {
+			slices.SortStableFunc(volumes, func(a, b api.StorageVolume) int { return naturalCompare(a.Name, b.Name) })
+		}
 		header, rows := tableOf(cols, volumes)
-		sortRows(rows)
 		return c.printTable(*format, header, rows, volumes)
 	}
 	return cmd
 }
 
-// defaultVolumeColumns are the columns where nobody asks for others; project and location are shown only where
-// there is more than one.
+// defaultVolumeColumns are the columns where nobody asks for others.
 const defaultVolumeColumns = "etndcuL"
 
 func listVolumes(server *client.Client, pool string, all bool) ([]api.StorageVolume, error) {
