@@ -70,6 +70,9 @@ func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg
 			}
 			return fmt.Errorf("Failed loading custom volume: %w", err)
 		}
+		if cfg["path"] == "" {
+			return api.BadRequest("Custom filesystem volumes require a path to be defined")
+		}
 		return nil
 	case isSpecial(cfg["source"]) || cfg["source"] == "" || !required(cfg):
 		return nil

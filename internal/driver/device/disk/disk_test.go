@@ -168,6 +168,7 @@ func TestCheck(t *testing.T) {
 		"pool=nope source=v path=/mnt":              `Failed to get storage pool "nope": Storage pool not found`,
 		"pool=default source=nope path=/mnt":        "Failed loading custom volume: Storage volume not found",
 		"pool=default source=data path=/mnt":        "",
+		"pool=default source=data":                  "Custom filesystem volumes require a path to be defined",
 	} {
 		err := m.Check(context.Background(), device.Instance{}, "d", parse(cfg))
 		if got := text(err); got != want {
