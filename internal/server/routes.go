@@ -6,6 +6,7 @@ import (
 	"github.com/berthd/berth/internal/exec"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
+	"github.com/berthd/berth/internal/instance/files"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/profile"
@@ -21,6 +22,7 @@ type Services struct {
 	Events     *event.Hub
 	Instances  *instance.Service
 	Profiles   *profile.Service
+	Files      *files.Service
 	Exec       *exec.Service
 
 	Config       *serverconfig.Service
@@ -44,10 +46,12 @@ func (s *Server) routes() []Route {
 	all = append(all, projectsAPI{svc: s.services.Projects}.routes()...)
 	all = append(all, warningsAPI{svc: s.services.Warnings}.routes()...)
 	all = append(all, clusterRoutes()...)
+	all = append(all, resourcesRoutes()...)
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
 	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
 	all = append(all, instancesAPI{svc: s.services.Instances}.routes()...)
 	all = append(all, execAPI{svc: s.services.Exec}.routes()...)
+	all = append(all, filesAPI{svc: s.services.Files}.routes()...)
 	all = append(all, profilesAPI{svc: s.services.Profiles}.routes()...)
 	all = append(all, storagePoolsAPI{svc: s.services.Storage}.routes()...)
 	all = append(all, networksAPI{svc: s.services.Networks}.routes()...)
