@@ -81,7 +81,7 @@ func (s *Service) Definition(project, name string) (map[string]string, map[strin
 func (s *Service) Get(_ context.Context, project, name string) (*api.Profile, store.Revision, error) {
 	row, ok := s.table.Get(project, name)
 	if !ok {
-		return nil, 0, api.NotFound("Profile not found")
+		return nil, 0, api.NotFound("Fetch profile: Profile not found")
 	}
 	return s.show(project, row), row.Revision, nil
 }
