@@ -10,6 +10,7 @@ import (
 	"github.com/berthd/berth/internal/driver/device/none"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
+	"github.com/berthd/berth/internal/instance/files"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/profile"
 	"github.com/berthd/berth/internal/storage"
@@ -37,6 +38,7 @@ func (d *Daemon) wire() error {
 	if err := d.wireInstances(); err != nil {
 		return err
 	}
+	d.services.Files = files.New(r.instances, d.Hub)
 	r.profiles.SetInstances(r.instances)
 	d.parts = append(d.parts, part{
 		name:    "profiles",
