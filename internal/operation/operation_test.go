@@ -1,0 +1,196 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berthd/berth/api"
+)
+
+type recorder struct {
+	mu     sync.Mutex
+	states []api.Operation
+}
+
+func (r *recorder) Operation(_ string, op api.Operation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.states = append(r.states, op)
+}
+
+func (r *recorder) statuses() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, s := range r.states {
+		list = append(list, s.Status)
+	}
+	return list
+}
+
+func start(t *testing.T, m *Manager, task *Task) *Operation {
+	t.Helper()
+	o, err := m.Start(context.Background(), "default", task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func wait(t *testing.T, o *Operation) api.Operation {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := o.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return o.Snapshot()
+}
+
+func TestOutcomes(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	untilEnd := func(ctx context.Context, _ Progress) error { <-ctx.Done(); return ctx.Err() }
+	tests := []struct {
+		name   string
+		task   Task
+		cancel bool
+		status api.StatusCode
+		err    string
+	}{
+		{"success", Task{Run: func(context.Context, Progress) error { return nil }}, false, api.Success, ""},
+		{"failure", Task{Run: func(context.Context, Progress) error { return errors.New("no") }}, false, api.Failure, "no"},
+		{"panic", Task{Run: func(context.Context, Progress) error { panic("x") }}, false, api.Failure, "internal error"},
+		{"cancelled", Task{Run: untilEnd}, true, api.Cancelled, "Operation was cancelled"},
+		{"out of time", Task{Run: untilEnd, Bound: time.Millisecond}, false, api.Failure, "not done within 1ms: context deadline exceeded"},
+		{"token", Task{Class: ClassToken}, true, api.Cancelled, "Operation was cancelled"},
+		{"done in spite of cancel", Task{Run: func(ctx context.Context, _ Progress) error { <-ctx.Done(); return nil }}, true, api.Success, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := start(t, m, &tt.task)
+			if tt.cancel {
+				if err := o.Cancel(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			op := wait(t, o)
+			if op.StatusCode != tt.status || op.Err != tt.err || op.Status != tt.status.String() {
+				t.Errorf("%+v", op)
+			}
+			if err := o.Cancel(); api.StatusOf(err) != 400 {
+				t.Errorf("cancel of an ended operation: %v", err)
+			}
+			if again, err := m.Get(o.ID()); err != nil || again != o {
+				t.Errorf("an operation that has just ended cannot be found: %v", err)
+			}
+		})
+	}
+	if _, err := m.Get("nope"); !api.IsNotFound(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFollowersSeeEveryStateAndTheLastMetadata(t *testing.T) {
+	r := &recorder{}
+	m := NewManager(r)
+	o := start(t, m, &Task{Metadata: map[string]any{"a": 1, "b": 2}, Run: func(_ context.Context, p Progress) error {
+		for i := range 1000 {
+			p.Update(map[string]any{"step": i, "b": nil})
+		}
+		return nil
+	}})
+	op := wait(t, o)
+	if op.Metadata["step"] != 999 || op.Metadata["a"] != 1 || op.Metadata["b"] != nil {
+		t.Errorf("metadata %v", op.Metadata)
+	}
+	shutdown(t, m)
+	got := r.statuses()
+	if len(got) > 50 {
+		t.Errorf("%d events for 1000 updates", len(got))
+	}
+	if got[0] != "Pending" || got[1] != "Running" || got[len(got)-1] != "Success" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestListIsOfAProjectAndOfAMoment(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	release := make(chan struct{})
+	o := start(t, m, &Task{Run: func(context.Context, Progress) error { <-release; return nil }})
+	if len(m.List("default")) != 1 || len(m.List("other")) != 0 || len(m.List("")) != 1 || m.Running() != 1 {
+		t.Error("list of one running operation")
+	}
+	close(release)
+	wait(t, o)
+	if len(m.List("default")) != 1 || m.Running() != 0 {
+		t.Error("list right after the end")
+	}
+	o.mu.Lock()
+	o.ended = time.Now().Add(-keepListed)
+	o.mu.Unlock()
+	if len(m.List("default")) != 0 {
+		t.Error("an old operation is listed")
+	}
+	if _, err := m.Get(o.ID()); err != nil {
+		t.Error("an operation that is listed no more must still answer who waits")
+	}
+	o.mu.Lock()
+	o.ended = time.Now().Add(-keepFinal)
+	o.mu.Unlock()
+	m.forget()
+	if _, err := m.Get(o.ID()); err == nil {
+		t.Error("an old operation is kept")
+	}
+}
+
+func TestShutdownWaitsThenCancels(t *testing.T) {
+	m := NewManager(nil)
+	quick := make(chan struct{})
+	a := start(t, m, &Task{Run: func(context.Context, Progress) error { <-quick; return nil }})
+	b := start(t, m, &Task{Run: func(ctx context.Context, _ Progress) error { <-ctx.Done(); return ctx.Err() }})
+	c := start(t, m, &Task{Class: ClassWebsocket, Run: func(ctx context.Context, _ Progress) error { <-ctx.Done(); return ctx.Err() }})
+	go func() {
+		_ = c.Wait(context.Background()) // what waits for a client ends at once
+		close(quick)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if err := m.Shutdown(ctx); err == nil {
+		t.Error("an operation was cut off, and Shutdown says nothing")
+	}
+	for o, want := range map[*Operation]api.StatusCode{a: api.Success, b: api.Cancelled, c: api.Cancelled} {
+		if op := o.Snapshot(); op.StatusCode != want {
+			t.Errorf("%+v, want %d", op, want)
+		}
+	}
+	if _, err := m.Start(context.Background(), "", &Task{}); api.StatusOf(err) != 503 {
+		t.Errorf("start after shutdown: %v", err)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	o := start(t, m, &Task{Class: ClassWebsocket, Metadata: map[string]any{
+		"fds": map[string]string{"0": "s0"}, "secret": "s1", "command": "ls",
+	}})
+	for secret, want := range map[string]bool{"s0": true, "s1": true, "ls": false, "": false, "x": false} {
+		if o.HasSecret(secret) != want {
+			t.Errorf("%q: %v", secret, !want)
+		}
+	}
+}
+
+func shutdown(t *testing.T, m *Manager) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := m.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
