@@ -23,11 +23,6 @@ func (c *App) storageCommand() *cobra.Command {
 // poolArgument is how the usage lines name a pool.
 const poolArgument = "[<remote>:]<pool>"
 
-// targetFlag adds --target to a command of a cluster.
-func targetFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("target", "", T("Cluster member name")+"``")
-}
-
 // pool parses the argument that names a pool.
 func (c *App) pool(raw, target string) (*client.Client, string, error) {
 	server, name, err := c.parse(raw)

@@ -51,12 +51,6 @@ func (v volumeName) path() string {
 	return v.name + "/" + v.snapshot
 }
 
-func (c *App) say(format string, args ...any) {
-	if !c.flagQuiet {
-		fmt.Fprintf(c.Out, format+"\n", args...)
-	}
-}
-
 func (c *App) volumeCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("create", poolArgument, volumeArgument, "[key=value...]"),
