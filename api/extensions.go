@@ -30,6 +30,7 @@ var Extensions = []string{
 	"container_stateless_copy",
 	"container_only_migration",
 	"entity_description",
+	"image_force_refresh",
 	"id_map_base",
 	"file_symlinks",
 	"container_edit_metadata",

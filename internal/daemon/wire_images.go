@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/image/remote"
 )
 
 func (d *Daemon) wireImages() {
@@ -12,6 +13,7 @@ func (d *Daemon) wireImages() {
 	r.images = image.New(image.Deps{
 		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
 		OnDelete: r.storage.DropImage,
+		Remote:   &remote.Client{},
 		HasProfile: func(_ context.Context, project, name string) bool {
 			_, _, ok := r.profiles.Definition(project, name)
 			return ok

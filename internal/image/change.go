@@ -24,7 +24,12 @@ func (s *Service) Update(ctx context.Context, project, name string, put api.Imag
 	}
 	next := *row.Value
 	next.Public, next.AutoUpdate, next.Profiles = put.Public, put.AutoUpdate, put.Profiles
-	next.Properties = cloneMap(put.Properties)
+	next.Properties = map[string]string{}
+	for key, value := range put.Properties {
+		if value != "" { // how clients unset one
+			next.Properties[key] = value
+		}
+	}
 	if !put.ExpiresAt.IsZero() {
 		next.ExpiresAt = put.ExpiresAt
 	}

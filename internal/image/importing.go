@@ -62,6 +62,14 @@ func (s *Service) check(ctx context.Context, r *Received, q Request) (*descripti
 	if q.Fingerprint != "" && q.Fingerprint != r.Fingerprint {
 		return nil, api.BadRequest("fingerprints don't match, got %s expected %s", r.Fingerprint, q.Fingerprint)
 	}
+	for _, a := range q.Aliases {
+		if a.Name == "" {
+			return nil, api.BadRequest("Invalid alias name %q", a.Name)
+		}
+		if err := checkAlias(a.Name); err != nil {
+			return nil, err
+		}
+	}
 	d, err := r.inspect(ctx)
 	if err != nil {
 		return nil, err
@@ -99,9 +107,7 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	}
 	if err == nil {
 		ops := []store.Op{s.images.Create(rec, project, r.Fingerprint), entry.Done(), r.entry.Done()}
-		for _, a := range q.Aliases {
-			ops = append(ops, s.aliases.Put(&alias{Target: r.Fingerprint, Description: a.Description}, project, a.Name))
-		}
+		ops = append(ops, s.aliasOps(q, r.Fingerprint)...)
 		_, err = s.Store.Commit(ctx, ops...)
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
 )
 
 // Remote is where images come from over the network. The daemon supplies it, so that one client with one policy makes
@@ -46,7 +47,7 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	}
 	if row, err := s.find(q.Project, far.Fingerprint); err == nil {
 		p.Update(map[string]any{"fingerprint": row.Path[1]})
-		return row.Path[1], nil
+		return row.Path[1], s.addAliases(ctx, q, row.Path[1])
 	}
 	body, contentType, err := s.Remote.Export(ctx, src, far.Fingerprint)
 	if err != nil {
@@ -71,11 +72,34 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	}
 	if err := s.importReceived(ctx, p, r, q); err != nil {
 		if row, found := s.find(q.Project, far.Fingerprint); found == nil && api.IsConflict(err) {
-			return row.Path[1], nil // somebody else fetched it meanwhile
+			return row.Path[1], s.addAliases(ctx, q, row.Path[1]) // somebody else fetched it meanwhile
 		}
 		return "", err
 	}
 	return r.Fingerprint, nil
+}
+
+// addAliases gives the aliases asked for to an image that is here already.
+func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string) error {
+	if len(q.Aliases) == 0 {
+		return nil
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	if _, err := s.find(q.Project, fingerprint); err != nil {
+		return err
+	}
+	_, err := s.Store.Commit(ctx, s.aliasOps(q, fingerprint)...)
+	return err
+}
+
+// aliasOps are the ops that make the aliases asked for, whatever they named before.
+func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
+	var ops []store.Op
+	for _, a := range q.Aliases {
+		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.project(q.Project), a.Name))
+	}
+	return ops
 }
 
 // receiveAny takes a split image from a multipart body and a unified one from any other.

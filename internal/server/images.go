@@ -96,7 +96,7 @@ func (a imagesAPI) put(r *Request) Response {
 	return Empty()
 }
 
-// patch changes the fields that are given; a property that is given as "" goes.
+// patch changes the fields that are given.
 func (a imagesAPI) patch(r *Request) Response {
 	img, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
 	if err == nil {
@@ -108,11 +108,6 @@ func (a imagesAPI) patch(r *Request) Response {
 	put := img.ImagePut // decoding over it keeps what is not given, and merges properties
 	if err := r.Decode(&put); err != nil {
 		return Fail(err)
-	}
-	for key, value := range put.Properties {
-		if value == "" {
-			delete(put.Properties, key)
-		}
 	}
 	if err := a.svc.Update(r.Context(), r.Project(), img.Fingerprint, put, rev); err != nil {
 		return Fail(err)
