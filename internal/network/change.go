@@ -185,6 +185,11 @@ func (s *Service) apply(ctx context.Context, row store.Row[record], r record) er
 		}
 		return err
 	}
+	if r.Config["dns.mode"] != row.Value.Config["dns.mode"] {
+		if err := s.renameHosts(r); err != nil {
+			return fmt.Errorf("register names on network %s: %w", r.Name, err)
+		}
+	}
 	now := split(r.Config["bridge.external_interfaces"])
 	for _, port := range split(row.Value.Config["bridge.external_interfaces"]) {
 		if !slices.Contains(now, port) {

@@ -73,3 +73,24 @@ func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.
 	}
 	return bridge.DropLeases(ctx, s.dir(network), hwaddr)
 }
+
+// renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.
+func (s *Service) renameHosts(r record) error {
+	s.hostsMu.Lock()
+	defer s.hostsMu.Unlock()
+	hosts, err := bridge.Hosts(s.dir(r.Name))
+	if err != nil {
+		return err
+	}
+	dns := describe(&r).DNS
+	for file, h := range hosts {
+		h.Name = ""
+		if dns {
+			h.Name = instanceOf(file)
+		}
+		if err := bridge.SetHost(s.dir(r.Name), file, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}

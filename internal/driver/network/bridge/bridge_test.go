@@ -115,6 +115,48 @@ func TestGuestGetsALease(t *testing.T) {
 	}
 }
 
+// The outside has no route back into the bridge's subnet, so an answer proves the NAT.
+func TestGuestReachesTheOutsideThroughNAT(t *testing.T) {
+	nettest.Need(t, "dnsmasq", "busybox", "ip", "nsenter")
+	c := config(t, "brnat")
+	up(t, c)
+	defer down(t, c)
+	inside, outside := nettest.NewGuest(t), nettest.NewGuest(t)
+	attach(t, c, inside, "00:16:3e:aa:bb:dd")
+	inside.MustRun("ip", "addr", "add", "10.9.8.9/24", "dev", "eth0")
+	inside.MustRun("ip", "route", "add", "default", "via", "10.9.8.1")
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "vethout"
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsPid(outside.PID)}
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ip", "addr", "add", "198.51.100.1/24", "dev", "vethout").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := netlink.LinkSetUp(veth); err != nil {
+		t.Fatal(err)
+	}
+	outside.MustRun("ip", "addr", "add", "198.51.100.2/24", "dev", "eth0")
+	outside.MustRun("ip", "link", "set", "eth0", "up")
+	inside.MustRun("busybox", "ping", "-c", "1", "-W", "5", "198.51.100.2")
+	c.IPv4.NAT = false
+	up(t, c)
+	if out, err := inside.Run("busybox", "ping", "-c", "1", "-W", "1", "198.51.100.2"); err == nil {
+		t.Errorf("answered without NAT: %s", out)
+	}
+}
+
+func TestLostPIDFileDoesNotLoseDnsmasq(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brlost")
+	up(t, c)
+	if err := os.Remove(filepath.Join(c.Dir, pidFile)); err != nil {
+		t.Fatal(err)
+	}
+	down(t, c)
+}
+
 func TestUpAgainChangesNothing(t *testing.T) {
 	nettest.Need(t, "dnsmasq")
 	c := config(t, "bragain")

@@ -23,33 +23,62 @@ type process struct {
 }
 
 // findDnsmasq finds the dnsmasq of a folder by its PID file, and believes it only if the process is a dnsmasq that
-// was told to write that very file.
+// was told to write that very file. Where the file is missing it looks at all processes: a daemon that was ended
+// while dnsmasq started may have been followed too quickly by the next one.
 func findDnsmasq(dir string) (*process, bool) {
 	path := filepath.Join(dir, pidFile)
 	data, err := os.ReadFile(path)
+	if err == nil {
+		pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
+			return nil, false
+		}
+		return openDnsmasq(pid, path)
+	}
+	if _, err := os.Stat(filepath.Join(dir, rawFile)); err != nil {
+		return nil, false // none was ever started here
+	}
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, false
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || pid <= 1 {
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && isDnsmasq(cmdline(pid), path) {
+			if p, ok := openDnsmasq(pid, path); ok {
+				return p, true
+			}
+		}
+	}
+	return nil, false
+}
+
+func openDnsmasq(pid int, path string) (*process, bool) {
+	if pid <= 1 {
 		return nil, false
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, false
 	}
-	p := &process{fd: fd, pid: pid}
 	// Read after the pidfd is open: if the process still lives then, what was read is its own.
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err == nil {
-		p.args = strings.Split(string(bytes.TrimSuffix(cmdline, []byte{0})), "\x00")
-	}
-	ours := len(p.args) > 0 && filepath.Base(p.args[0]) == "dnsmasq" && slices.Contains(p.args, "--pid-file="+path)
-	if !ours || p.signal(0) != nil {
+	p := &process{fd: fd, pid: pid, args: cmdline(pid)}
+	if !isDnsmasq(p.args, path) || p.signal(0) != nil {
 		p.close()
 		return nil, false
 	}
 	return p, true
+}
+
+func cmdline(pid int) []string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(bytes.TrimSuffix(data, []byte{0})), "\x00")
+}
+
+func isDnsmasq(args []string, path string) bool {
+	return len(args) > 0 && filepath.Base(args[0]) == "dnsmasq" && slices.Contains(args, "--pid-file="+path)
 }
 
 func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.fd, s, nil, 0) }
