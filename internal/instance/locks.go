@@ -93,7 +93,7 @@ func (l *locks) holder(key string) *lock {
 // short tells that whoever comes next had better wait than fail.
 func (k *lock) short() bool {
 	switch k.action {
-	case "update", "snapshot", "exit":
+	case "update", "snapshot", "exit", "start":
 		return true
 	}
 	return false

@@ -24,10 +24,11 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 		return err
 	}
 	i := row.Value
-	if !s.running(i) {
+	other := s.locks.holder(i.id())
+	if other == nil && !s.running(i) {
 		return api.BadRequest("The instance is already stopped")
 	}
-	if other := s.locks.holder(i.id()); other != nil && other.action == "stop" {
+	if other != nil && other.action == "stop" {
 		return s.joinStop(ctx, i, other, force)
 	}
 	l, err := s.locks.acquire(ctx, i.id(), "stop", false)
