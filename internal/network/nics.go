@@ -44,6 +44,20 @@ func describe(r *record) nic.Network {
 func (s *Service) Reserve(network, file string, h bridge.Host) error {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
+	if err := s.conflict(network, file, h); err != nil {
+		return err
+	}
+	return bridge.SetHost(s.dir(network), file, h)
+}
+
+// Conflict implements nic.Networks.
+func (s *Service) Conflict(network, file string, h bridge.Host) error {
+	s.hostsMu.Lock()
+	defer s.hostsMu.Unlock()
+	return s.conflict(network, file, h)
+}
+
+func (s *Service) conflict(network, file string, h bridge.Host) error {
 	hosts, err := bridge.Hosts(s.dir(network))
 	if err != nil {
 		return err
@@ -61,7 +75,7 @@ func (s *Service) Reserve(network, file string, h bridge.Host) error {
 			return api.BadRequest("Instance DNS name %q already used on network", h.Name)
 		}
 	}
-	return bridge.SetHost(s.dir(network), file, h)
+	return nil
 }
 
 // Release implements nic.Networks.

@@ -38,6 +38,8 @@ type Networks interface {
 	Interface(parent string) (Network, bool)
 	// Reserve makes a NIC known to a network's DHCP and DNS. It refuses what another NIC has. Idempotent.
 	Reserve(network, nic string, h bridge.Host) error
+	// Conflict tells why Reserve would refuse.
+	Conflict(network, nic string, h bridge.Host) error
 	// Release makes a network forget a NIC, its lease included. That it knows none is no error.
 	Release(ctx context.Context, network, nic string, hwaddr net.HardwareAddr) error
 }
@@ -50,6 +52,7 @@ var (
 	_ device.HotPlugger = (*Module)(nil)
 	_ device.Updater    = (*Module)(nil)
 	_ device.Adder      = (*Module)(nil)
+	_ device.Checker    = (*Module)(nil)
 	_ device.Remover    = (*Module)(nil)
 	_ device.Defaulter  = (*Module)(nil)
 )
@@ -76,7 +79,7 @@ func (m *Module) resolve(project string, cfg device.Config) (target, error) {
 	if name := cfg["network"]; name != "" {
 		n, err := m.networks.Network(project, name)
 		if err != nil {
-			return target{}, fmt.Errorf("Error loading network config for %q: %w", name, err)
+			return target{}, fmt.Errorf("Failed to load network %q for project %q: %w", name, project, err)
 		}
 		return target{kind: bridged, parent: n.Name, managed: &n}, nil
 	}
@@ -164,13 +167,40 @@ func (m *Module) Remove(ctx context.Context, inst device.Instance, name string, 
 	return m.networks.Release(ctx, t.managed.Name, hostFile(inst, name), mac)
 }
 
+// Check refuses a change that would take what another NIC has. A NIC that has no address of its own yet belongs to an
+// instance that is being made: a copy may start out with the addresses of what it was copied from.
+func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
+	volatile := map[string]string{"hwaddr": inst.Config["volatile."+name+".hwaddr"]}
+	if volatile["hwaddr"] == "" {
+		return nil
+	}
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil || t.managed == nil {
+		return err
+	}
+	h, err := hostOf(inst, name, cfg, volatile, t)
+	if err != nil {
+		return err
+	}
+	return m.networks.Conflict(t.managed.Name, hostFile(inst, name), h)
+}
+
 func (m *Module) reserve(inst device.Instance, name string, cfg device.Config, volatile map[string]string, t target) error {
 	if t.managed == nil {
 		return nil
 	}
+	h, err := hostOf(inst, name, cfg, volatile, t)
+	if err != nil {
+		return err
+	}
+	return m.networks.Reserve(t.managed.Name, hostFile(inst, name), h)
+}
+
+// hostOf is what a managed network is told of a NIC.
+func hostOf(inst device.Instance, name string, cfg device.Config, volatile map[string]string, t target) (bridge.Host, error) {
 	mac, err := net.ParseMAC(first("hwaddr", cfg, volatile))
 	if err != nil {
-		return fmt.Errorf("hardware address of device %q: %w", name, err)
+		return bridge.Host{}, fmt.Errorf("hardware address of device %q: %w", name, err)
 	}
 	h := bridge.Host{HWAddr: mac}
 	if t.managed.DNS {
@@ -178,7 +208,7 @@ func (m *Module) reserve(inst device.Instance, name string, cfg device.Config, v
 	}
 	h.IPv4, _ = netip.ParseAddr(cfg["ipv4.address"])
 	h.IPv6, _ = netip.ParseAddr(cfg["ipv6.address"])
-	return m.networks.Reserve(t.managed.Name, hostFile(inst, name), h)
+	return h, nil
 }
 
 // hostFile is the name of the NIC's file in the network's folder: "[project_]instance.device".

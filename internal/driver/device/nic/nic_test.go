@@ -37,6 +37,14 @@ func (n networks) Reserve(_, file string, h bridge.Host) error {
 	n[file] = h
 	return nil
 }
+func (n networks) Conflict(_, file string, h bridge.Host) error {
+	for other, o := range n {
+		if other != file && o.IPv4.IsValid() && o.IPv4 == h.IPv4 {
+			return api.BadRequest("IP address %q already defined on another NIC", h.IPv4)
+		}
+	}
+	return nil
+}
 func (n networks) Release(_ context.Context, _, file string, _ net.HardwareAddr) error {
 	delete(n, file)
 	return nil
@@ -265,8 +273,9 @@ func TestValidate(t *testing.T) {
 		{with("ipv4.address", "x"), `Device IP address "x" not within network "br0t" subnet`},
 		{with("ipv4.address", "10.3.3.1"), `IP address "10.3.3.1" is assigned to parent managed network device "br0t"`},
 		{with("ipv4.address", "none"), "Cannot have ipv4.address as none unless using security.ipv4_filtering"},
-		{with("ipv6.address", "fd42::9"), `Cannot specify "ipv6.address" when "ipv6.dhcp.stateful" is disabled on network "br0t"`},
+		{with("ipv6.address", "fd42::9"), `Cannot specify "ipv6.address" when DHCP or "ipv6.dhcp.stateful" are disabled (unless using security.ipv6_filtering) on network "br0t"`},
 		{with("boot.priority", "x"), `Invalid value for device option "boot.priority": Invalid value for uint32 "x": strconv.ParseUint: parsing "x": invalid syntax`},
+		{device.Config{"type": "nic", "network": "nope"}, `Failed loading device "eth0": Failed to load network "nope" for project "default": Network not found`},
 		{device.Config{"type": "nic"}, `Failed loading device "eth0": Unsupported device type`},
 		{device.Config{"type": "nic", "nictype": "foo"}, `Failed loading device "eth0": Unsupported device type`},
 		{device.Config{"type": "nic", "nictype": "bridged"}, `Invalid value for device option "parent": Required value`},
@@ -285,6 +294,17 @@ func TestValidate(t *testing.T) {
 	two := instance(map[string]device.Config{"eth0": with(), "eth1": with()})
 	if err := m.Validate(t.Context(), two, "eth1", with()); err == nil || err.Error() != `Instance DNS name "c1" already used on network` {
 		t.Errorf("two NICs on one network: %v", err)
+	}
+}
+
+func TestCheckRefusesWhatAnotherNICHas(t *testing.T) {
+	m := New(networks{"c2.eth0": {IPv4: netip.MustParseAddr("10.3.3.9")}})
+	cfg := device.Config{"type": "nic", "network": "br0t", "ipv4.address": "10.3.3.9"}
+	inst := instance(map[string]device.Config{"eth0": cfg})
+	must(t, m.Check(t.Context(), inst, "eth0", cfg)) // a copy that is being made
+	inst.Config["volatile.eth0.hwaddr"] = "00:16:3e:00:00:01"
+	if err := m.Check(t.Context(), inst, "eth0", cfg); err == nil || err.Error() != `IP address "10.3.3.9" already defined on another NIC` {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -62,10 +62,7 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, name string, 
 	}
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
-		if cfg["network"] == "" {
-			return api.BadRequest("Failed loading device %q: %w", name, err)
-		}
-		return api.BadRequest("%w", err)
+		return api.BadRequest("Failed loading device %q: %w", name, err)
 	}
 	// The addresses of a managed network's NIC are checked against the network, which says more.
 	checked := device.Config{}
@@ -103,12 +100,13 @@ func checkAddresses(cfg device.Config, t target) error {
 		if value == "" || t.managed == nil {
 			continue
 		}
-		subnet, dhcp, option := t.managed.IPv4, t.managed.DHCPv4, "ipv4.dhcp"
+		subnet, dhcp, off := t.managed.IPv4, t.managed.DHCPv4, "DHCP is"
 		if key == "ipv6.address" {
-			subnet, dhcp, option = t.managed.IPv6, t.managed.DHCPv6, "ipv6.dhcp.stateful"
+			subnet, dhcp, off = t.managed.IPv6, t.managed.DHCPv6, `DHCP or "ipv6.dhcp.stateful" are`
 		}
 		if !subnet.IsValid() || !dhcp {
-			return api.BadRequest("Cannot specify %q when %q is disabled on network %q", key, option, t.managed.Name)
+			return api.BadRequest("Cannot specify %q when %s disabled (unless using security.%s_filtering) on network %q",
+				key, off, key[:4], t.managed.Name)
 		}
 		addr, err := netip.ParseAddr(value)
 		if err != nil || !subnet.Contains(addr) {
