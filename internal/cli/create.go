@@ -66,11 +66,6 @@ func (n *create) run(args []string) (*made, error) {
 	if n.target != "" {
 		server = server.UseTarget(n.target)
 	}
-	post, err := n.request(server)
-	if err != nil {
-		return nil, err
-	}
-	post.Name = name
 	if !n.c.flagQuiet {
 		if name == "" {
 			fmt.Fprintln(n.c.Out, T("Creating the instance"))
@@ -78,6 +73,11 @@ func (n *create) run(args []string) (*made, error) {
 			fmt.Fprintf(n.c.Out, T("Creating %s")+"\n", name)
 		}
 	}
+	post, err := n.request(server)
+	if err != nil {
+		return nil, err
+	}
+	post.Name = name
 	if post.Source, err = n.source(server, remote, imageRemote, image); err != nil {
 		return nil, err
 	}

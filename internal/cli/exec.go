@@ -84,11 +84,10 @@ func (e *execCmd) run(cmd *cobra.Command, args []string) error {
 		defer restore()
 	}
 	code, err := e.attached(server, name, post, streams)
-	if err != nil {
-		return err
+	if code > 0 {
+		e.c.ret = code
 	}
-	e.c.ret = code
-	return nil
+	return err
 }
 
 // attached runs the command and passes signals and sizes on to it.
@@ -99,15 +98,7 @@ func (e *execCmd) attached(server *client.Client, name string, post api.Instance
 	}
 	stop := forwardSignals(session, post.Interactive, func() (int, int, error) { return terminalSize(e.c.Out) })
 	defer stop()
-	code, err := session.Wait(background())
-	if err != nil && code < 0 {
-		return 0, err
-	}
-	if err != nil {
-		// The command ended badly and the server says why: its status is the answer.
-		return code, nil
-	}
-	return code, nil
+	return session.Wait(background())
 }
 
 func (e *execCmd) wantsTerminal() (bool, error) {

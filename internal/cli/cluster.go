@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// clusterCommand answers for a server that stands alone.
+func (c *App) clusterCommand() *cobra.Command {
+	cmd := c.simple("list", "[<remote>:]", T("List all the cluster members"), 0, 1, func(args []string) error {
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		info, _, err := server.Server()
+		if err != nil {
+			return err
+		}
+		if !info.Environment.ServerClustered {
+			return errors.New(T("LXD server isn't part of a cluster"))
+		}
+		return errors.New(T("This client can't show clusters"))
+	})
+	cmd.Aliases = []string{"ls"}
+	cmd.Flags().StringP("format", "f", formatTable, T("Format (csv|json|table|yaml|compact)")+"``")
+	return group("cluster", T("Manage cluster members"), cmd)
+}

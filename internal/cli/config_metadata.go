@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+)
+
+func (c *App) configMetadataCommand() *cobra.Command {
+	edit := &cobra.Command{
+		Use:   usage("edit", T("[<remote>:]<instance>")),
+		Short: T("Edit instance metadata files"),
+		Long:  describe(T("Edit instance metadata files")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, 1); done {
+				return err
+			}
+			server, name, err := c.parse(args[0])
+			if err != nil {
+				return err
+			}
+			metadata, etag, err := server.InstanceMetadata(name)
+			if err != nil {
+				return err
+			}
+			if !isTerminal(c.In) {
+				etag = ""
+			}
+			help := yamlHelp(T(`This is a YAML representation of the instance metadata.
+Any line starting with a '# will be ignored.`))
+			return c.editYAML(help, metadata, func(data []byte) error {
+				var put api.ImageMetadata
+				if err := fromYAML(data, &put); err != nil {
+					return err
+				}
+				return server.UpdateInstanceMetadata(name, put, etag)
+			})
+		},
+	}
+	show := &cobra.Command{
+		Use:   usage("show", T("[<remote>:]<instance>")),
+		Short: T("Show instance metadata files"),
+		Long:  describe(T("Show instance metadata files")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, 1, 1); done {
+				return err
+			}
+			server, name, err := c.parse(args[0])
+			if err != nil {
+				return err
+			}
+			metadata, _, err := server.InstanceMetadata(name)
+			if err != nil {
+				return err
+			}
+			return c.printYAML(metadata)
+		},
+	}
+	return group("metadata", T("Manage instance metadata files"), edit, show)
+}
+
+func (c *App) configTemplateCommand() *cobra.Command {
+	verb := func(name, short string, run func(instance, template string, s templateServer) error) *cobra.Command {
+		return &cobra.Command{
+			Use:   usage(name, T("[<remote>:]<instance> <template>")),
+			Short: short,
+			Long:  describe(short),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if done, err := checkArgs(cmd, args, 2, 2); done {
+					return err
+				}
+				server, instance, err := c.parse(args[0])
+				if err != nil {
+					return err
+				}
+				return run(instance, args[1], server)
+			},
+		}
+	}
+	create := verb("create", T("Create new instance file templates"), func(i, t string, s templateServer) error {
+		return s.SetInstanceTemplate(i, t, bytes.NewReader(nil))
+	})
+	remove := verb("delete", T("Delete instance file templates"), func(i, t string, s templateServer) error {
+		return s.DeleteInstanceTemplate(i, t)
+	})
+	remove.Aliases = []string{"rm"}
+	edit := verb("edit", T("Edit instance file templates"), c.editTemplate)
+	show := verb("show", T("Show content of instance file templates"), func(i, t string, s templateServer) error {
+		r, err := s.InstanceTemplate(i, t)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(c.Out, r)
+		return err
+	})
+	return group("template", T("Manage instance file templates"), create, remove, edit, c.templateListCommand(), show)
+}
+
+// templateServer is the part of a client that templates need.
+type templateServer interface {
+	InstanceTemplate(name, template string) (io.ReadCloser, error)
+	SetInstanceTemplate(name, template string, content io.Reader) error
+	DeleteInstanceTemplate(name, template string) error
+}
+
+func (c *App) editTemplate(instance, template string, s templateServer) error {
+	apply := func(data []byte) error { return s.SetInstanceTemplate(instance, template, bytes.NewReader(data)) }
+	if !isTerminal(c.In) {
+		data, err := io.ReadAll(io.LimitReader(c.In, maxEdit))
+		if err != nil {
+			return err
+		}
+		return apply(data)
+	}
+	r, err := s.InstanceTemplate(instance, template)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, maxEdit))
+	if err != nil {
+		return err
+	}
+	return c.editText(data, ".tpl", apply)
+}
+
+func (c *App) templateListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("list", T("[<remote>:]<instance>")),
+		Short: T("List instance file templates"),
+		Long:  describe(T("List instance file templates")),
+	}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 1, 1); done {
+			return err
+		}
+		server, name, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		templates, err := server.InstanceTemplates(name)
+		if err != nil {
+			return err
+		}
+		rows := [][]string{}
+		for _, t := range templates {
+			rows = append(rows, []string{t})
+		}
+		return c.printTable(*format, []string{T("FILENAME")}, rows, templates)
+	}
+	return cmd
+}

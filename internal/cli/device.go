@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/client"
+)
+
+// devices is a table of devices by name.
+type devices = map[string]map[string]string
+
+// deviceOwner is what has devices: instances and profiles.
+type deviceOwner interface {
+	noun() string
+	// load fetches the devices, those inherited (nil for profiles), and a function that saves them.
+	load(server *client.Client, name string) (local, expanded devices, save func(devices) error, err error)
+}
+
+type instanceDevices struct{ c *App }
+
+func (instanceDevices) noun() string { return "instance" }
+
+func (o instanceDevices) load(server *client.Client, name string) (devices, devices, func(devices) error, error) {
+	i, etag, err := server.Instance(name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return i.Devices, i.ExpandedDevices, func(d devices) error {
+		i.Devices = d
+		return o.c.waitStarted(server.UpdateInstance(name, i.InstancePut, etag))
+	}, nil
+}
+
+type profileDevices struct{}
+
+func (profileDevices) noun() string { return "profile" }
+
+func (profileDevices) load(server *client.Client, name string) (devices, devices, func(devices) error, error) {
+	p, etag, err := server.Profile(name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return p.Devices, nil, func(d devices) error {
+		p.Devices = d
+		return server.UpdateProfile(name, p.ProfilePut, etag)
+	}, nil
+}
+
+// deviceCommand is "config device" and "profile device".
+func (c *App) deviceCommand(o deviceOwner) *cobra.Command {
+	d := &deviceVerbs{c: c, owner: o}
+	cmd := group("device", T("Manage devices"), d.add(), d.get(), d.list(), d.remove(), d.set(), d.show(), d.unset())
+	if o.noun() == "instance" {
+		cmd.AddCommand(d.override())
+	}
+	return cmd
+}
+
+type deviceVerbs struct {
+	c     *App
+	owner deviceOwner
+}
+
+var errNoDevice = errors.New("Device doesn't exist") //nolint:staticcheck // as lxc says it
+
+// command makes one verb: run gets the loaded devices and returns true when they have to be saved.
+func (d *deviceVerbs) command(use, short string, min, max int, run func(name string, local, expanded devices, args []string) (save bool, err error)) *cobra.Command {
+	return &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  describe(short),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, min, max); done {
+				return err
+			}
+			server, name, err := d.c.parse(args[0])
+			if err != nil {
+				return err
+			}
+			if name == "" {
+				return errors.New(T("Missing name"))
+			}
+			local, expanded, save, err := d.owner.load(server, name)
+			if err != nil {
+				return err
+			}
+			if local == nil {
+				local = devices{}
+			}
+			changed, err := run(name, local, expanded, args[1:])
+			if err != nil || !changed {
+				return err
+			}
+			if err := save(local); err != nil {
+				return err
+			}
+			return d.report(cmd.Name(), name, args[1:])
+		},
+	}
+}
+
+// report says what was done.
+func (d *deviceVerbs) report(verb, name string, args []string) error {
+	if d.c.flagQuiet {
+		return nil
+	}
+	switch verb {
+	case "add":
+		fmt.Fprintf(d.c.Out, T("Device %s added to %s")+"\n", args[0], name)
+	case "override":
+		fmt.Fprintf(d.c.Out, T("Device %s overridden for %s")+"\n", args[0], name)
+	case "remove":
+		for _, dev := range args {
+			fmt.Fprintf(d.c.Out, T("Device %s removed from %s")+"\n", dev, name)
+		}
+	}
+	return nil
+}
+
+func (d *deviceVerbs) use(verb, rest string) string {
+	return usage(verb, fmt.Sprintf("[<remote>:]<%s>", d.owner.noun()), rest)
+}
+
+func (d *deviceVerbs) add() *cobra.Command {
+	cmd := d.command(d.use("add", T("<device> <type> [key=value...]")), T("Add instance devices"), 3, -1,
+		func(_ string, local, _ devices, args []string) (bool, error) {
+			device := map[string]string{"type": args[1]}
+			if len(args) > 2 {
+				values, err := configFlags(args[2:])
+				if err != nil {
+					return false, err
+				}
+				maps.Copy(device, values)
+			}
+			device["type"] = args[1]
+			if _, ok := local[args[0]]; ok {
+				return false, errors.New(T("The device already exists"))
+			}
+			local[args[0]] = device
+			return true, nil
+		})
+	cmd.Example = fmt.Sprintf(`  berth %[2]s device add [<remote>:]%[1]s1 <device-name> disk source=/share/c1 path=/opt
+      `+T("Mount the host's /share/c1 onto /opt.")+`
+
+  berth %[2]s device add [<remote>:]%[1]s1 <device-name> disk pool=some-pool source=some-volume path=/opt
+      `+T("Mount the some-volume volume on some-pool onto /opt."), d.owner.noun(), map[string]string{"instance": "config", "profile": "profile"}[d.owner.noun()])
+	return cmd
+}
+
+func (d *deviceVerbs) get() *cobra.Command {
+	return d.command(d.use("get", T("<device> <key>")), T("Get values for device configuration keys"), 3, 3,
+		func(_ string, local, _ devices, args []string) (bool, error) {
+			device, ok := local[args[0]]
+			if !ok {
+				return false, errNoDevice
+			}
+			fmt.Fprintln(d.c.Out, device[args[1]])
+			return false, nil
+		})
+}
+
+func (d *deviceVerbs) list() *cobra.Command {
+	cmd := d.command(d.use("list", ""), T("List instance devices"), 1, 1,
+		func(_ string, local, _ devices, _ []string) (bool, error) {
+			for _, name := range slices.Sorted(maps.Keys(local)) {
+				fmt.Fprintln(d.c.Out, name)
+			}
+			return false, nil
+		})
+	cmd.Aliases = []string{"ls"}
+	return cmd
+}
+
+func (d *deviceVerbs) remove() *cobra.Command {
+	cmd := d.command(d.use("remove", T("<name>...")), T("Remove instance devices"), 2, -1,
+		func(_ string, local, expanded devices, args []string) (bool, error) {
+			for _, name := range args {
+				if _, ok := local[name]; ok {
+					delete(local, name)
+					continue
+				}
+				if _, ok := expanded[name]; ok {
+					return false, errors.New(T("Device from profile(s) cannot be removed from individual instance. Override device or modify profile instead"))
+				}
+				return false, errNoDevice
+			}
+			return true, nil
+		})
+	cmd.Aliases = []string{"rm"}
+	return cmd
+}
+
+func (d *deviceVerbs) set() *cobra.Command {
+	return d.command(d.use("set", T("<device> <key>=<value>...")), T("Set device configuration keys"), 3, -1,
+		func(_ string, local, expanded devices, args []string) (bool, error) {
+			values, err := d.c.keyValues(args[1:]...)
+			if err != nil {
+				return false, err
+			}
+			device, ok := local[args[0]]
+			if !ok {
+				if _, inherited := expanded[args[0]]; inherited {
+					return false, errors.New(T("Device from profile(s) cannot be modified for individual instance. Override device or modify profile instead"))
+				}
+				return false, errNoDevice
+			}
+			for k, v := range values {
+				if v == "" {
+					delete(device, k)
+					continue
+				}
+				device[k] = v
+			}
+			return true, nil
+		})
+}
+
+func (d *deviceVerbs) show() *cobra.Command {
+	return d.command(d.use("show", ""), T("Show full device configuration"), 1, 1,
+		func(_ string, local, _ devices, _ []string) (bool, error) {
+			return false, d.c.printYAML(local)
+		})
+}
+
+func (d *deviceVerbs) unset() *cobra.Command {
+	return d.command(d.use("unset", T("<device> <key>")), T("Unset device configuration keys"), 3, 3,
+		func(_ string, local, expanded devices, args []string) (bool, error) {
+			device, ok := local[args[0]]
+			if !ok {
+				if _, inherited := expanded[args[0]]; inherited {
+					return false, errors.New(T("Device from profile(s) cannot be modified for individual instance. Override device or modify profile instead"))
+				}
+				return false, errNoDevice
+			}
+			delete(device, args[1])
+			return true, nil
+		})
+}
+
+func (d *deviceVerbs) override() *cobra.Command {
+	return d.command(d.use("override", T("<device> [key=value...]")), T("Copy profile inherited devices and override configuration keys"), 2, -1,
+		func(_ string, local, expanded devices, args []string) (bool, error) {
+			if _, ok := local[args[0]]; ok {
+				return false, errors.New(T("The device already exists"))
+			}
+			inherited, ok := expanded[args[0]]
+			if !ok {
+				return false, errors.New(T("The profile device doesn't exist"))
+			}
+			device := maps.Clone(inherited)
+			values, err := configFlags(args[1:])
+			if err != nil {
+				return false, err
+			}
+			maps.Copy(device, values)
+			local[args[0]] = device
+			return true, nil
+		})
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *App) operationCommand() *cobra.Command {
+	remove := c.simple("delete", T("[<remote>:]<operation>"), T("Delete a background operation (will attempt to cancel)"), 1, 1, func(args []string) error {
+		server, id, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		if err := server.CancelOperation(id); err != nil {
+			return err
+		}
+		c.say(T("Operation %s deleted"), id)
+		return nil
+	})
+	remove.Aliases = []string{"cancel", "rm"}
+	show := c.simple("show", T("[<remote>:]<operation>"), T("Show details on a background operation"), 1, 1, func(args []string) error {
+		server, id, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		op, err := server.Operation(id)
+		if err != nil {
+			return err
+		}
+		return c.printYAML(op.State())
+	})
+	show.Example = `  berth operation show 344a79e4-d88a-45bf-9c39-c72c26f6ab8a
+      ` + T("Show details on that operation UUID")
+	return group("operation", T("List, show and delete background operations"), remove, c.operationListCommand(), show)
+}
+
+func (c *App) operationListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
+		Short: T("List background operations"), Long: describe(T("List background operations")),
+	}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		ops, err := server.Operations()
+		if err != nil {
+			return err
+		}
+		sort.Slice(ops, func(i, j int) bool { return ops[i].ID < ops[j].ID })
+		rows := [][]string{}
+		for _, op := range ops {
+			cancel := T("NO")
+			if op.MayCancel {
+				cancel = T("YES")
+			}
+			rows = append(rows, []string{op.ID, strings.ToUpper(op.Class), op.Description, strings.ToUpper(op.Status), cancel, op.CreatedAt.UTC().Format(layoutShort)})
+		}
+		header := []string{T("ID"), T("TYPE"), T("DESCRIPTION"), T("STATUS"), T("CANCELABLE"), T("CREATED")}
+		return c.printTable(*format, header, rows, ops)
+	}
+	return cmd
+}

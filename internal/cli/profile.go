@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+func (c *App) profileCommand() *cobra.Command {
+	assign := c.simple("assign", T("[<remote>:]<instance> <profiles>"), T("Assign sets of profiles to instances"), 2, 2, c.profileAssign)
+	assign.Aliases = []string{"apply"}
+	assign.Example = `  berth profile assign foo default,bar
+      ` + T(`Set the profiles for "foo" to "default" and "bar".`) + `
+
+  berth profile assign foo ''
+      ` + T(`Remove all profiles from "foo"`)
+	remove := c.simple("delete", T("[<remote>:]<profile>"), T("Delete profiles"), 1, 1, c.profileDelete)
+	remove.Aliases = []string{"rm"}
+	rename := c.simple("rename", T("[<remote>:]<profile> <new-name>"), T("Rename profiles"), 2, 2, c.profileRename)
+	rename.Aliases = []string{"mv"}
+	keys := c.profileKeys()
+	return group("profile", T("Manage profiles"),
+		c.simple("add", T("[<remote>:]<instance> <profile>"), T("Add profiles to instances"), 2, 2, c.profileAdd),
+		assign,
+		c.profileCopyCommand(),
+		c.simple("create", T("[<remote>:]<profile>"), T("Create profiles"), 1, 1, c.profileCreate),
+		remove,
+		c.deviceCommand(profileDevices{}),
+		c.simple("edit", T("[<remote>:]<profile>"), T("Edit profile configurations as YAML"), 1, 1, c.profileEdit),
+		c.simple("get", T("[<remote>:]<profile> <key>"), T("Get values for profile configuration keys"), 2, 2, func(a []string) error { return keys.get(a[0], a[1]) }),
+		c.profileListCommand(),
+		c.simple("remove", T("[<remote>:]<instance> <profile>"), T("Remove profiles from instances"), 2, 2, c.profileRemove),
+		rename,
+		c.simple("set", T("[<remote>:]<profile> <key>=<value>..."), T("Set profile configuration keys"), 2, -1, func(a []string) error { return c.keyedSet(keys, a) }),
+		c.simple("show", T("[<remote>:]<profile>"), T("Show profile configurations"), 1, 1, c.profileShow),
+		c.simple("unset", T("[<remote>:]<profile> <key>"), T("Unset profile configuration keys"), 2, 2, func(a []string) error {
+			return keys.change(a[0], func(m map[string]string) { delete(m, a[1]) })
+		}),
+	)
+}
+
+// simple makes a command without flags.
+func (c *App) simple(name, args, short string, min, max int, run func(args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   usage(name, args),
+		Short: short,
+		Long:  describe(short),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if done, err := checkArgs(cmd, args, min, max); done {
+				return err
+			}
+			return run(args)
+		},
+	}
+}
+
+// keyedSet sets key=value arguments on what the first argument names.
+func (c *App) keyedSet(k keyed, args []string) error {
+	values, err := c.keyValues(args[1:]...)
+	if err != nil {
+		return err
+	}
+	return k.change(args[0], func(m map[string]string) { maps.Copy(m, values) })
+}
+
+func (c *App) profileKeys() keyed {
+	return keyed{c: c, load: func(server *client.Client, name string) (map[string]string, func(map[string]string) error, error) {
+		p, etag, err := server.Profile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.Config, func(m map[string]string) error {
+			p.Config = m
+			return server.UpdateProfile(name, p.ProfilePut, etag)
+		}, nil
+	}}
+}
+
+// say prints a sentence about what was done, unless --quiet.
+func (c *App) say(format string, args ...any) {
+	if !c.flagQuiet {
+		fmt.Fprintf(c.Out, format+"\n", args...)
+	}
+}
+
+func (c *App) changeProfiles(raw string, change func(name string, profiles []string) ([]string, error)) (name string, err error) {
+	server, name, err := c.parse(raw)
+	if err != nil {
+		return "", err
+	}
+	if name == "" {
+		return "", fmt.Errorf("%s", T("Missing instance name"))
+	}
+	i, etag, err := server.Instance(name)
+	if err != nil {
+		return "", err
+	}
+	if i.Profiles, err = change(name, i.Profiles); err != nil {
+		return "", err
+	}
+	return name, c.waitStarted(server.UpdateInstance(name, i.InstancePut, etag))
+}
+
+func (c *App) profileAdd(args []string) error {
+	name, err := c.changeProfiles(args[0], func(_ string, p []string) ([]string, error) { return append(p, args[1]), nil })
+	if err != nil {
+		return err
+	}
+	c.say(T("Profile %s added to %s"), args[1], name)
+	return nil
+}
+
+func (c *App) profileRemove(args []string) error {
+	name, err := c.changeProfiles(args[0], func(name string, p []string) ([]string, error) {
+		at := slices.Index(p, args[1])
+		if at < 0 {
+			return nil, fmt.Errorf(T("Profile %s isn't currently applied to %s"), args[1], name)
+		}
+		return slices.Delete(p, at, at+1), nil
+	})
+	if err != nil {
+		return err
+	}
+	c.say(T("Profile %s removed from %s"), args[1], name)
+	return nil
+}
+
+func (c *App) profileAssign(args []string) error {
+	shown := args[1]
+	profiles := []string{}
+	if shown == "" {
+		shown = T("(none)")
+	} else {
+		profiles = strings.Split(args[1], ",")
+	}
+	name, err := c.changeProfiles(args[0], func(string, []string) ([]string, error) { return profiles, nil })
+	if err != nil {
+		return err
+	}
+	c.say(T("Profiles %s applied to %s"), shown, name)
+	return nil
+}
+
+func (c *App) profileCreate(args []string) error {
+	server, name, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return fmt.Errorf("%s", T("Missing profile name"))
+	}
+	if err := server.CreateProfile(api.ProfilesPost{Name: name}); err != nil {
+		return err
+	}
+	c.say(T("Profile %s created"), name)
+	return nil
+}
+
+func (c *App) profileDelete(args []string) error {
+	server, name, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return fmt.Errorf("%s", T("Missing profile name"))
+	}
+	if err := server.DeleteProfile(name); err != nil {
+		return err
+	}
+	c.say(T("Profile %s deleted"), name)
+	return nil
+}
+
+func (c *App) profileRename(args []string) error {
+	server, name, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	if err := server.RenameProfile(name, api.ProfilePost{Name: args[1]}); err != nil {
+		return err
+	}
+	c.say(T("Profile %s renamed to %s"), name, args[1])
+	return nil
+}
+
+func (c *App) profileShow(args []string) error {
+	server, name, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	p, _, err := server.Profile(name)
+	if err != nil {
+		return err
+	}
+	return c.printYAML(p)
+}
+
+func (c *App) profileEdit(args []string) error {
+	server, name, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	p, etag, err := server.Profile(name)
+	if err != nil {
+		return err
+	}
+	if !isTerminal(c.In) {
+		etag = ""
+	}
+	help := yamlHelp(T(`This is a YAML representation of the profile.
+Any line starting with a '# will be ignored.
+
+A profile consists of a set of configuration items followed by a set of
+devices.
+
+An example would look like:
+name: onenic
+config:
+  raw.lxc: lxc.aa_profile=unconfined
+devices:
+  eth0:
+    nictype: bridged
+    parent: mybr0
+    type: nic
+
+Note that the name is shown but cannot be changed`))
+	return c.editYAML(help, p, func(data []byte) error {
+		var put api.ProfilePut
+		if err := fromYAML(data, &put); err != nil {
+			return err
+		}
+		return server.UpdateProfile(name, put, etag)
+	})
+}
+
+func (c *App) profileListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
+		Short: T("List profiles"), Long: describe(T("List profiles")),
+	}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		profiles, err := server.Profiles()
+		if err != nil {
+			return err
+		}
+		rows := [][]string{}
+		for _, p := range profiles {
+			rows = append(rows, []string{p.Name, p.Description, strconv.Itoa(len(p.UsedBy))})
+		}
+		sortRows(rows)
+		return c.printTable(*format, []string{T("NAME"), T("DESCRIPTION"), T("USED BY")}, rows, profiles)
+	}
+	return cmd
+}
+
+// first is the first argument, or nothing: the default remote.
+func first(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return ""
+}
+
+func (c *App) profileCopyCommand() *cobra.Command {
+	var project *string
+	cmd := c.simple("copy", T("[<remote>:]<profile> [<remote>:]<profile>"), T("Copy profiles"), 2, 2, func(args []string) error {
+		from, name, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		to, newName, err := c.parse(args[1])
+		if err != nil {
+			return err
+		}
+		if newName == "" {
+			newName = name
+		}
+		if *project != "" {
+			to = to.UseProject(*project)
+		}
+		p, _, err := from.Profile(name)
+		if err != nil {
+			return err
+		}
+		return to.CreateProfile(api.ProfilesPost{ProfilePut: p.ProfilePut, Name: newName})
+	})
+	cmd.Aliases = []string{"cp"}
+	project = cmd.Flags().String("target-project", "", T("Copy to a project different from the source")+"``")
+	return cmd
+}

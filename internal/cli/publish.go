@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+type publish struct {
+	c                   *App
+	aliases             []string
+	public, force       bool
+	compression, expire string
+}
+
+func (c *App) publishCommand() *cobra.Command {
+	p := &publish{c: c}
+	cmd := c.simple("publish", T("[<remote>:]<instance>[/<snapshot>] [<remote>:] [flags] [key=value...]"), T("Publish instances as images"), 1, -1, p.run)
+	cmd.DisableFlagsInUseLine = true
+	f := cmd.Flags()
+	f.StringArrayVar(&p.aliases, "alias", nil, T("New alias to define at target")+"``")
+	f.BoolVar(&p.public, "public", false, T("Make the image public"))
+	f.BoolVarP(&p.force, "force", "f", false, T("Stop the instance if currently running"))
+	f.StringVar(&p.compression, "compression", "", T("Compression algorithm to use (`none` for uncompressed)"))
+	f.StringVar(&p.expire, "expire", "", T("Image expiration date (format: rfc3339)")+"``")
+	return cmd
+}
+
+func (p *publish) run(args []string) error {
+	server, name, err := p.c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	fromRemote, _, _ := p.c.parseRemote(args[0])
+	if name == "" {
+		return errors.New(T("Instance name is mandatory"))
+	}
+	rest := args[1:]
+	if len(rest) > 0 && !strings.Contains(rest[0], "=") {
+		toRemote, imageName, err := p.c.parseRemote(rest[0])
+		if err != nil {
+			return err
+		}
+		if imageName != "" {
+			return errors.New(T("There is no \"image name\".  Did you want an alias?"))
+		}
+		if toRemote != fromRemote {
+			return errors.New(T("Images can't be published to another server by this version: publish, then copy the image"))
+		}
+		rest = rest[1:]
+	}
+	properties, err := configFlags(rest)
+	if err != nil {
+		return err
+	}
+	post := api.ImagesPost{
+		ImagePut:             api.ImagePut{Public: p.public, Properties: properties},
+		Source:               &api.ImagesPostSource{Type: "instance", Name: name},
+		CompressionAlgorithm: p.compression,
+	}
+	for _, a := range p.aliases {
+		post.Aliases = append(post.Aliases, api.ImageAlias{Name: a})
+	}
+	if p.expire != "" {
+		if post.ExpiresAt, err = time.Parse(time.RFC3339, p.expire); err != nil {
+			return fmt.Errorf(T("Invalid expiration date: %w"), err)
+		}
+	}
+	instance, _, isSnapshot := splitSnapshot(name)
+	if isSnapshot {
+		post.Source.Type = "snapshot"
+		return p.publish(server, post)
+	}
+	restart, err := p.stop(server, instance)
+	if err != nil {
+		return err
+	}
+	defer restart()
+	return p.publish(server, post)
+}
+
+// stop stops a running instance with --force, and gives a function that starts it again.
+func (p *publish) stop(server *client.Client, instance string) (restart func(), err error) {
+	i, etag, err := server.Instance(instance)
+	if err != nil {
+		return nil, err
+	}
+	if i.StatusCode == 0 || i.StatusCode == api.Stopped {
+		return func() {}, nil
+	}
+	if !p.force {
+		return nil, errors.New(T("The instance is currently running. Use --force to have it stopped and restarted"))
+	}
+	if i.Ephemeral {
+		// Else the stop would delete it.
+		i.Ephemeral = false
+		if err := p.c.waitStarted(server.UpdateInstance(instance, i.InstancePut, etag)); err != nil {
+			return nil, err
+		}
+		i.Ephemeral = true
+	}
+	if err := p.c.forceStop(server, instance); err != nil {
+		return nil, fmt.Errorf(T("Stopping instance failed: %w"), err)
+	}
+	return func() {
+		err := p.c.waitStarted(server.UpdateInstanceState(instance, api.InstanceStatePut{Action: "start", Timeout: -1}, ""))
+		if err == nil && i.Ephemeral {
+			err = p.c.waitStarted(server.UpdateInstance(instance, i.InstancePut, ""))
+		}
+		if err != nil {
+			fmt.Fprintf(p.c.Err, T("Starting %s again failed: %v")+"\n", instance, err)
+		}
+	}, nil
+}
+
+func (p *publish) publish(server *client.Client, post api.ImagesPost) error {
+	op, err := server.CreateImage(post)
+	if err != nil {
+		return err
+	}
+	line := p.c.newProgress(T("Publishing instance: %s"))
+	if err := p.c.waitOp(op, line); err != nil {
+		return err
+	}
+	fingerprint, _ := op.State().Metadata["fingerprint"].(string)
+	fmt.Fprintf(p.c.Out, T("Instance published with fingerprint: %s")+"\n", fingerprint)
+	return nil
+}

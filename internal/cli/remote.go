@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/internal/cliconf"
+)
+
+func (c *App) remoteCommand() *cobra.Command {
+	rename := c.simple("rename", T("<remote> <new-name>"), T("Rename remotes"), 2, 2, c.remoteRename)
+	rename.Aliases = []string{"mv"}
+	remove := c.simple("remove", T("<remote>"), T("Remove remotes"), 1, 1, c.remoteRemove)
+	remove.Aliases = []string{"rm"}
+	change := c.simple("switch", T("<remote>"), T("Switch the default remote"), 1, 1, c.remoteSwitch)
+	change.Aliases = []string{"set-default"}
+	return group("remote", T("Manage the list of remote servers"),
+		c.remoteAddCommand(),
+		c.simple("get-default", "", T("Show the default remote"), 0, 0, func([]string) error {
+			fmt.Fprintln(c.Out, c.conf.DefaultRemote)
+			return nil
+		}),
+		c.remoteListCommand(), rename, remove,
+		c.simple("set-url", T("<remote> <URL>"), T("Set the URL for the remote"), 2, 2, c.remoteSetURL),
+		change)
+}
+
+// changeable finds a remote that may be changed.
+func (c *App) changeable(name string) (cliconf.Remote, error) {
+	r, ok := c.conf.Remotes[name]
+	if !ok {
+		return r, fmt.Errorf(T("Remote %s doesn't exist"), name)
+	}
+	if r.Static {
+		return r, fmt.Errorf(T("Remote %s is static and cannot be modified"), name)
+	}
+	if r.Global {
+		return r, fmt.Errorf(T("Remote %s is global and cannot be removed"), name)
+	}
+	return r, nil
+}
+
+func (c *App) remoteRename(args []string) error {
+	r, err := c.changeable(args[0])
+	if err != nil {
+		return err
+	}
+	if _, ok := c.conf.Remotes[args[1]]; ok {
+		return fmt.Errorf(T("Remote %s already exists"), args[1])
+	}
+	if strings.ContainsAny(args[1], ":/") {
+		return errors.New(T("Remote names may not contain colons"))
+	}
+	if err := os.Rename(c.conf.ServerCertPath(args[0]), c.conf.ServerCertPath(args[1])); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	c.conf.Remotes[args[1]] = r
+	delete(c.conf.Remotes, args[0])
+	if c.conf.DefaultRemote == args[0] {
+		c.conf.DefaultRemote = args[1]
+	}
+	return c.conf.Save()
+}
+
+func (c *App) remoteRemove(args []string) error {
+	if _, err := c.changeable(args[0]); err != nil {
+		return err
+	}
+	if c.conf.DefaultRemote == args[0] {
+		return errors.New(T("Can't remove the default remote"))
+	}
+	delete(c.conf.Remotes, args[0])
+	if err := os.Remove(c.conf.ServerCertPath(args[0])); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return c.conf.Save()
+}
+
+func (c *App) remoteSetURL(args []string) error {
+	r, err := c.changeable(args[0])
+	if err != nil {
+		return err
+	}
+	r.Addr = args[1]
+	c.conf.Remotes[args[0]] = r
+	return c.conf.Save()
+}
+
+func (c *App) remoteSwitch(args []string) error {
+	if _, ok := c.conf.Remotes[args[0]]; !ok {
+		return fmt.Errorf(T("Remote %s doesn't exist"), args[0])
+	}
+	c.conf.DefaultRemote = args[0]
+	return c.conf.Save()
+}
+
+func (c *App) remoteListCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the available remotes"), Long: describe(T("List the available remotes"))}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 0); done {
+			return err
+		}
+		yes := func(b bool) string {
+			if b {
+				return T("YES")
+			}
+			return T("NO")
+		}
+		rows := [][]string{}
+		for name, r := range c.conf.Remotes {
+			shown := name
+			if name == c.conf.DefaultRemote {
+				shown += " (" + T("current") + ")"
+			}
+			protocol := r.Protocol
+			if protocol == "" {
+				protocol = cliconf.ProtocolLXD
+			}
+			auth := r.AuthType
+			if auth == "" {
+				switch {
+				case strings.HasPrefix(r.Addr, "unix:"):
+					auth = T("file access")
+				case protocol == cliconf.ProtocolSimplestreams:
+					auth = T("none")
+				default:
+					auth = "tls"
+				}
+			}
+			rows = append(rows, []string{shown, r.Addr, protocol, auth, yes(r.Public), yes(r.Static), yes(r.Global)})
+		}
+		sortRows(rows)
+		header := []string{T("NAME"), T("URL"), T("PROTOCOL"), T("AUTH TYPE"), T("PUBLIC"), T("STATIC"), T("GLOBAL")}
+		return c.printTable(*format, header, rows, c.conf.Remotes)
+	}
+	return cmd
+}

@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/cliconf"
+)
+
+const defaultPort = "8443"
+
+type remoteAdd struct {
+	c                                             *App
+	accept, public                                bool
+	password, protocol, authType, domain, project string
+}
+
+func (c *App) remoteAddCommand() *cobra.Command {
+	a := &remoteAdd{c: c}
+	cmd := &cobra.Command{
+		Use:   usage("add", T("[<remote>] <IP|FQDN|URL|token>")),
+		Short: T("Add new remote servers"),
+		Long:  describe(T("Add new remote servers"), T("URL for remote resources must be HTTPS (https://), or unix: and the path of a socket.")),
+		RunE:  a.run,
+	}
+	f := cmd.Flags()
+	f.BoolVar(&a.accept, "accept-certificate", false, T("Accept certificate"))
+	f.StringVar(&a.password, "password", "", T("Remote admin password")+"``")
+	f.StringVar(&a.protocol, "protocol", "", T("Server protocol (lxd or simplestreams)")+"``")
+	f.StringVar(&a.authType, "auth-type", "", T("Server authentication type (tls or candid)")+"``")
+	f.StringVar(&a.domain, "domain", "", T("Candid domain to use")+"``")
+	f.StringVar(&a.project, "project", "", T("Project to use for the remote")+"``")
+	f.BoolVar(&a.public, "public", false, T("Public image server"))
+	return cmd
+}
+
+func (a *remoteAdd) run(cmd *cobra.Command, args []string) error {
+	if done, err := checkArgs(cmd, args, 1, 2); done {
+		return err
+	}
+	name, addr := args[0], args[len(args)-1]
+	if len(args) == 1 {
+		name = hostOf(addr)
+	}
+	if strings.Contains(name, ":") {
+		return errors.New(T("Remote names may not contain colons"))
+	}
+	if a.c.flagProject != "" && a.project == "" {
+		a.project = a.c.flagProject
+	}
+	if a.protocol == "" {
+		a.protocol = cliconf.ProtocolLXD
+	}
+	if a.protocol != cliconf.ProtocolLXD && a.protocol != cliconf.ProtocolSimplestreams {
+		return fmt.Errorf(T("Invalid protocol: %s"), a.protocol)
+	}
+	if a.authType != "" && a.authType != "tls" {
+		return fmt.Errorf(T("Authentication type '%s' not supported by server"), a.authType)
+	}
+	if r, ok := a.c.conf.Remotes[name]; ok {
+		return fmt.Errorf(T("Remote %s exists as <%s>"), name, r.Addr)
+	}
+	token, isToken := parseToken(strings.Trim(addr, `"`))
+	if isToken {
+		return a.withToken(name, token)
+	}
+	return a.add(name, addr)
+}
+
+// hostOf makes a remote's name of its address.
+func hostOf(addr string) string {
+	if full, err := httpsAddress(addr); err == nil {
+		if u, err := url.Parse(full); err == nil && net.ParseIP(u.Hostname()) == nil {
+			return u.Hostname()
+		}
+	}
+	return addr
+}
+
+// add adds a remote by its address. Until all is well, nothing is written.
+func (a *remoteAdd) add(name, addr string) error {
+	r := cliconf.Remote{Protocol: a.protocol, Public: a.public, AuthType: a.authType, Domain: a.domain, Project: a.project}
+	if a.protocol == cliconf.ProtocolSimplestreams {
+		u, err := url.Parse(addr)
+		if err != nil || u.Scheme != "https" {
+			return errors.New(T("Only https URLs are supported for simplestreams"))
+		}
+		r.Addr, r.Public = addr, true
+		return a.save(name, r)
+	}
+	if r.AuthType == "" && !r.Public {
+		r.AuthType = "tls"
+	}
+	if strings.HasPrefix(addr, "unix:") || strings.HasPrefix(addr, "/") {
+		r.Addr = "unix://" + cliconf.SocketPath(addr)
+		server, err := client.ConnectUnix(cliconf.SocketPath(addr))
+		if err != nil {
+			return err
+		}
+		if _, _, err := server.Server(); err != nil {
+			return err
+		}
+		return a.finish(name, r, server)
+	}
+	full, err := httpsAddress(addr)
+	if err != nil {
+		return err
+	}
+	r.Addr = full
+	server, cert, err := a.connect(full, "")
+	if err != nil {
+		return err
+	}
+	return a.login(name, r, server, cert, a.password)
+}
+
+// httpsAddress completes host, host:port or URL.
+func httpsAddress(addr string) (string, error) {
+	if !strings.Contains(addr, "://") {
+		addr = "https://" + addr
+	}
+	u, err := url.Parse(addr)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme != "https" {
+		return "", fmt.Errorf(T("Unsupported protocol of %q: only https:// and unix: work"), addr)
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(strings.Trim(u.Hostname(), "[]"), defaultPort)
+	}
+	return "https://" + host, nil
+}
+
+// connect trusts the server's certificate if the system does, if it is the expected one, or if the user says so. The certificate to keep comes back, empty when the system trusts it.
+func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, error) {
+	opts := client.Options{UserAgent: userAgent()}
+	if !a.public {
+		if !a.c.conf.HasClientCert() && !a.c.flagQuiet {
+			fmt.Fprintln(a.c.Err, T("Generating a client certificate. This may take a minute..."))
+		}
+		var err error
+		if opts.ClientCert, opts.ClientKey, err = a.c.conf.ClientCert(true); err != nil {
+			return nil, "", err
+		}
+	}
+	if expected == "" {
+		if server, err := client.ConnectHTTPS(addr, opts); err == nil {
+			if _, _, err := server.Server(); err == nil {
+				return server, "", nil
+			}
+		}
+	}
+	cert, err := client.FetchCertificate(background(), addr)
+	if err != nil {
+		return nil, "", err
+	}
+	fingerprint, err := client.Fingerprint(cert)
+	if err != nil {
+		return nil, "", err
+	}
+	switch {
+	case expected != "" && expected != fingerprint:
+		return nil, "", fmt.Errorf(T("Certificate fingerprint mismatch between certificate token and server %q"), addr)
+	case expected == "" && !a.accept:
+		if err := a.confirm(fingerprint); err != nil {
+			return nil, "", err
+		}
+	}
+	opts.ServerCert = cert
+	server, err := client.ConnectHTTPS(addr, opts)
+	return server, cert, err
+}
+
+func (a *remoteAdd) confirm(fingerprint string) error {
+	fmt.Fprintf(a.c.Out, T("Certificate fingerprint: %s")+"\n", fingerprint)
+	answer, err := a.c.ask(T("ok (y/n/[fingerprint])?") + " ")
+	if err != nil {
+		return err
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	if answer == strings.ToLower(fingerprint) || answer == "y" || answer == "yes" {
+		return nil
+	}
+	if answer == "" || answer == "n" || answer == "no" {
+		return errors.New(T("Server certificate NACKed by user"))
+	}
+	return errors.New(T("Server certificate doesn't match the fingerprint"))
+}
+
+// login has this client's certificate trusted, with a password or a token's secret.
+func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, cert, secret string) error {
+	info, _, err := server.Server()
+	if err != nil {
+		return err
+	}
+	if info.Public {
+		r.Public = true
+	}
+	if !r.Public && info.Auth != "trusted" {
+		if secret == "" {
+			if secret, err = a.askPassword(name); err != nil {
+				return err
+			}
+		}
+		if err := server.CreateCertificate(api.CertificatesPost{Password: secret, CertificatePut: api.CertificatePut{Type: "client"}}); err != nil && !api.IsConflict(err) {
+			return err
+		}
+		if info, _, err = server.Server(); err != nil {
+			return err
+		}
+		if info.Auth != "trusted" {
+			return errors.New(T("Server doesn't trust us after authentication"))
+		}
+		a.c.say(T("Client certificate now trusted by server: %s"), name)
+	}
+	if cert != "" {
+		if err := a.c.conf.SetServerCert(name, cert); err != nil {
+			return fmt.Errorf(T("Failed to write server cert file %q: %w"), a.c.conf.ServerCertPath(name), err)
+		}
+	}
+	return a.finish(name, r, server)
+}
+
+func (a *remoteAdd) askPassword(name string) (string, error) {
+	fmt.Fprintf(a.c.Out, T("Admin password (or token) for %s:")+" ", name)
+	if f := a.c.stdinFile(); f != nil && isTerminal(f) {
+		data, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(a.c.Out)
+		return string(data), err
+	}
+	return a.c.readLine()
+}
+
+// finish finds the project and writes the remote.
+func (a *remoteAdd) finish(name string, r cliconf.Remote, server *client.Client) error {
+	if r.Public {
+		r.Project = ""
+		return a.save(name, r)
+	}
+	if r.Project == "" {
+		r.Project = api.ProjectDefault
+		projects, err := server.Projects()
+		if err == nil && len(projects) == 1 {
+			r.Project = projects[0].Name // a restricted client sees its own only
+		}
+	} else if _, _, err := server.ProjectByName(r.Project); err != nil {
+		return err
+	}
+	return a.save(name, r)
+}
+
+func (a *remoteAdd) save(name string, r cliconf.Remote) error {
+	a.c.conf.Remotes[name] = r
+	return a.c.conf.Save()
+}
+
+// withToken tries the addresses of a token.
+func (a *remoteAdd) withToken(name string, token addToken) error {
+	err := errors.New(T("The token has no address"))
+	for _, addr := range token.Addresses {
+		var server *client.Client
+		var cert string
+		if server, cert, err = a.connect("https://"+addr, token.Fingerprint); err != nil {
+			continue
+		}
+		r := cliconf.Remote{Addr: "https://" + addr, Protocol: a.protocol, AuthType: "tls", Project: a.project}
+		return a.login(name, r, server, cert, token.Secret)
+	}
+	return fmt.Errorf(T("Failed to add remote: %w"), err)
+}

@@ -1,0 +1,320 @@
+package cli
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+)
+
+func (c *App) configTrustCommand() *cobra.Command {
+	remove := c.simple("remove", T("[<remote>:]<fingerprint>"), T("Remove trusted client"), 1, 1, func(args []string) error {
+		server, fingerprint, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		return server.DeleteCertificate(fingerprint)
+	})
+	remove.Aliases = []string{"rm"}
+	show := c.simple("show", T("[<remote>:]<fingerprint>"), T("Show trust configurations"), 1, 1, func(args []string) error {
+		server, fingerprint, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		if fingerprint == "" {
+			return errors.New(T("Missing certificate fingerprint"))
+		}
+		cert, _, err := server.Certificate(fingerprint)
+		if err != nil {
+			return err
+		}
+		return c.printYAML(cert)
+	})
+	return group("trust", T("Manage trusted clients"), c.trustAddCommand(),
+		c.simple("edit", T("[<remote>:]<fingerprint>"), T("Edit trust configurations as YAML"), 1, 1, c.trustEdit),
+		c.trustListCommand(), c.trustTokensCommand(), remove,
+		c.simple("revoke-token", T("[<remote>:] <name>"), T("Revoke certificate add token"), 1, 2, c.trustRevoke), show)
+}
+
+func (c *App) trustEdit(args []string) error {
+	server, fingerprint, err := c.parse(args[0])
+	if err != nil {
+		return err
+	}
+	cert, etag, err := server.Certificate(fingerprint)
+	if err != nil {
+		return err
+	}
+	if !isTerminal(c.In) {
+		etag = ""
+	}
+	help := yamlHelp(T(`This is a YAML representation of the certificate.
+Any line starting with a '# will be ignored.
+
+Note that the fingerprint is shown but cannot be changed`))
+	return c.editYAML(help, cert, func(data []byte) error {
+		var put api.CertificatePut
+		if err := fromYAML(data, &put); err != nil {
+			return err
+		}
+		return server.UpdateCertificate(cert.Fingerprint, put, etag)
+	})
+}
+
+func (c *App) trustAddCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("add", T("[<remote>:] [<cert>]")),
+		Short: T("Add new trusted client"),
+		Long: describe(T("Add new trusted client"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
+certificate trusted, once. Both can be restricted to projects.`)),
+	}
+	f := cmd.Flags()
+	name := f.String("name", "", T("Alternative certificate name")+"``")
+	kind := f.String("type", "client", T("Type of certificate")+"``")
+	restricted := f.Bool("restricted", false, T("Restrict the certificate to one or more projects"))
+	projects := f.String("projects", "", T("List of projects to restrict the certificate to")+"``")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 2); done {
+			return err
+		}
+		post := api.CertificatesPost{CertificatePut: api.CertificatePut{Name: *name, Type: *kind, Restricted: *restricted}}
+		if *projects != "" {
+			post.Projects = strings.Split(*projects, ",")
+		}
+		return c.trustAdd(args, post)
+	}
+	return cmd
+}
+
+func (c *App) trustAdd(args []string, post api.CertificatesPost) error {
+	remote, file := "", ""
+	switch {
+	case len(args) == 2:
+		remote, file = args[0], args[1]
+	case len(args) == 1 && strings.HasSuffix(args[0], ":"):
+		remote = args[0]
+	case len(args) == 1:
+		file = args[0]
+	}
+	server, _, err := c.parse(remote)
+	if err != nil {
+		return err
+	}
+	if post.Type != "client" && post.Type != "metrics" {
+		return fmt.Errorf(T("Unknown certificate type %q"), post.Type)
+	}
+	if file == "" {
+		if post.Name == "" {
+			if post.Name, err = c.ask(T("Please provide client name: ")); err != nil {
+				return err
+			}
+		}
+		op, err := server.CreateCertificateToken(post)
+		if err != nil {
+			return err
+		}
+		token, err := tokenOf(op.State())
+		if err != nil {
+			return err
+		}
+		if !c.flagQuiet {
+			fmt.Fprintf(c.Out, T("Client %s certificate add token:")+"\n", post.Name)
+		}
+		fmt.Fprintln(c.Out, token)
+		return nil
+	}
+	data, err := c.readCert(file)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return errors.New(T("Invalid certificate"))
+	}
+	if post.Name == "" {
+		post.Name = filepath.Base(file)
+	}
+	post.Certificate = base64.StdEncoding.EncodeToString(block.Bytes)
+	return server.CreateCertificate(post)
+}
+
+func (c *App) readCert(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(io.LimitReader(c.In, 1<<20))
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// addToken is what a client needs to have its certificate trusted, as it travels in base64.
+type addToken struct {
+	ClientName  string   `json:"client_name"`
+	Fingerprint string   `json:"fingerprint"`
+	Addresses   []string `json:"addresses"`
+	Secret      string   `json:"secret"`
+	ExpiresAt   string   `json:"expires_at,omitempty"`
+}
+
+func tokenOf(op api.Operation) (string, error) {
+	request, ok := op.Metadata["request"].(map[string]any)
+	if !ok {
+		return "", errors.New(T("Operation is not a certificate token"))
+	}
+	var t addToken
+	t.ClientName, _ = request["name"].(string)
+	t.Fingerprint, _ = op.Metadata["fingerprint"].(string)
+	t.Secret, _ = op.Metadata["secret"].(string)
+	t.ExpiresAt, _ = op.Metadata["expiresAt"].(string)
+	if list, ok := op.Metadata["addresses"].([]any); ok {
+		for _, a := range list {
+			if s, ok := a.(string); ok {
+				t.Addresses = append(t.Addresses, s)
+			}
+		}
+	}
+	data, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(data), nil
+}
+
+// parseToken reads a token; ok is false for anything else.
+func parseToken(s string) (t addToken, ok bool) {
+	data, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || json.Unmarshal(data, &t) != nil {
+		return addToken{}, false
+	}
+	return t, t.Secret != "" && t.Fingerprint != "" && len(t.Addresses) > 0
+}
+
+func (c *App) trustListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
+		Short: T("List trusted clients"), Long: describe(T("List trusted clients")),
+	}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		certs, err := server.Certificates()
+		if err != nil {
+			return err
+		}
+		rows := [][]string{}
+		for _, cert := range certs {
+			row := []string{cert.Type, cert.Name, "", shortFingerprint(cert.Fingerprint), "", ""}
+			if block, _ := pem.Decode([]byte(cert.Certificate)); block != nil {
+				if parsed, err := x509.ParseCertificate(block.Bytes); err == nil {
+					row[2] = parsed.Subject.CommonName
+					row[4] = parsed.NotBefore.UTC().Format(layoutLong)
+					row[5] = parsed.NotAfter.UTC().Format(layoutLong)
+				}
+			}
+			rows = append(rows, row)
+		}
+		sortRows(rows)
+		header := []string{T("TYPE"), T("NAME"), T("COMMON NAME"), T("FINGERPRINT"), T("ISSUE DATE"), T("EXPIRY DATE")}
+		return c.printTable(*format, header, rows, certs)
+	}
+	return cmd
+}
+
+// shownToken is a token in a list.
+type shownToken struct {
+	ClientName string `json:"ClientName" yaml:"ClientName"`
+	Token      string `json:"Token" yaml:"Token"`
+	ExpiresAt  string `json:"ExpiresAt" yaml:"ExpiresAt"`
+	id         string
+}
+
+func (c *App) tokens(raw string) ([]shownToken, error) {
+	server, _, err := c.parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := server.UseProject(api.ProjectDefault).Operations()
+	if err != nil {
+		return nil, err
+	}
+	out := []shownToken{}
+	for _, op := range ops {
+		if op.Class != "token" || op.StatusCode != api.Running {
+			continue
+		}
+		token, err := tokenOf(op)
+		if err != nil {
+			continue // another kind of token
+		}
+		t, _ := parseToken(token)
+		out = append(out, shownToken{ClientName: t.ClientName, Token: token, ExpiresAt: t.ExpiresAt, id: op.ID})
+	}
+	return out, nil
+}
+
+func (c *App) trustTokensCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   usage("list-tokens", "[<remote>:]"),
+		Short: T("List all active certificate add tokens"), Long: describe(T("List all active certificate add tokens")),
+	}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		tokens, err := c.tokens(first(args))
+		if err != nil {
+			return err
+		}
+		rows := [][]string{}
+		for _, t := range tokens {
+			rows = append(rows, []string{t.ClientName, t.Token, t.ExpiresAt})
+		}
+		sortRows(rows)
+		return c.printTable(*format, []string{T("NAME"), T("TOKEN"), T("EXPIRES AT")}, rows, tokens)
+	}
+	return cmd
+}
+
+func (c *App) trustRevoke(args []string) error {
+	raw, name := "", args[len(args)-1]
+	if len(args) == 2 {
+		raw = args[0]
+	}
+	tokens, err := c.tokens(raw)
+	if err != nil {
+		return err
+	}
+	server, _, err := c.parse(raw)
+	if err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if t.ClientName == name {
+			if err := server.CancelOperation(t.id); err != nil {
+				return err
+			}
+			c.say(T("Certificate add token for %s deleted"), name)
+			return nil
+		}
+	}
+	return fmt.Errorf(T("No certificate add token for member %s on remote: %s"), name, c.conf.DefaultRemote)
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"errors"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/api"
+)
+
+const warningColumns = "utSscpLl"
+
+func (c *App) warningCommand() *cobra.Command {
+	ack := c.simple("acknowledge", T("[<remote>:]<warning-uuid>"), T("Acknowledge warning"), 1, 1, func(args []string) error {
+		server, id, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		return server.UpdateWarning(id, api.WarningPut{Status: "acknowledged"}, "")
+	})
+	ack.Aliases = []string{"ack"}
+	show := c.simple("show", T("[<remote>:]<warning-uuid>"), T("Show warning"), 1, 1, func(args []string) error {
+		server, id, err := c.parse(args[0])
+		if err != nil {
+			return err
+		}
+		w, _, err := server.Warning(id)
+		if err != nil {
+			return err
+		}
+		return c.printYAML(w)
+	})
+	return group("warning", T("Manage warnings"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
+}
+
+func (c *App) warningDeleteCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("delete", T("[<remote>:]<warning-uuid>")), Aliases: []string{"rm"},
+		Short: T("Delete warning"), Long: describe(T("Delete warning")),
+	}
+	all := cmd.Flags().BoolP("all", "a", false, T("Delete all warnings"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, id, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		if !*all {
+			if id == "" {
+				return errors.New(T("Specify a warning UUID or use --all"))
+			}
+			return server.DeleteWarning(id)
+		}
+		if id != "" {
+			return errors.New(T("No need to specify a warning UUID when using --all"))
+		}
+		warnings, err := server.Warnings()
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			if err := server.DeleteWarning(w.UUID); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func warningColumnsKnown() map[rune]column[api.Warning] {
+	return map[rune]column[api.Warning]{
+		'c': {T("COUNT"), func(w api.Warning) string { return strconv.Itoa(w.Count) }},
+		'f': {T("FIRST SEEN"), func(w api.Warning) string { return w.FirstSeenAt.UTC().Format(layoutLong) }},
+		'l': {T("LAST SEEN"), func(w api.Warning) string { return w.LastSeenAt.UTC().Format(layoutLong) }},
+		'L': {T("LOCATION"), func(w api.Warning) string { return w.Location }},
+		'p': {T("PROJECT"), func(w api.Warning) string { return w.Project }},
+		's': {T("SEVERITY"), func(w api.Warning) string { return strings.ToUpper(w.Severity) }},
+		'S': {T("STATUS"), func(w api.Warning) string { return strings.ToUpper(w.Status) }},
+		't': {T("TYPE"), func(w api.Warning) string { return w.Type }},
+		'u': {T("UUID"), func(w api.Warning) string { return w.UUID }},
+	}
+}
+
+func (c *App) warningListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
+		Short: T("List warnings"),
+		Long: describe(T("List warnings"), T(`The -c option takes column characters, optionally separated by commas.
+
+  c - Count
+  l - Last seen
+  L - Location
+  f - First seen
+  p - Project
+  s - Severity
+  S - Status
+  u - UUID
+  t - Type`)),
+	}
+	all := cmd.Flags().BoolP("all", "a", false, T("List all warnings"))
+	spec := cmd.Flags().StringP("columns", "c", warningColumns, T("Columns")+"``")
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		info, _, err := server.Server()
+		if err != nil {
+			return err
+		}
+		layout := *spec
+		if !info.Environment.ServerClustered {
+			if cmd.Flags().Changed("columns") && strings.ContainsRune(layout, 'L') {
+				return errors.New(T("Can't specify column L when not clustered"))
+			}
+			layout = strings.ReplaceAll(layout, "L", "")
+		}
+		columns, err := parseColumns(layout, warningColumnsKnown())
+		if err != nil {
+			return err
+		}
+		everything, err := server.Warnings()
+		if err != nil {
+			return err
+		}
+		kept := []api.Warning{}
+		for _, w := range everything {
+			if *all || (w.Status != "resolved" && w.Status != "acknowledged") {
+				kept = append(kept, w)
+			}
+		}
+		sort.SliceStable(kept, func(i, j int) bool { return kept[i].UUID < kept[j].UUID })
+		header, rows := tableOf(columns, kept)
+		return c.printTable(*format, header, rows, kept)
+	}
+	return cmd
+}
