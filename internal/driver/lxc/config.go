@@ -16,7 +16,7 @@ import (
 // layout says where the files of one instance lie and what its control groups are called.
 type layout struct {
 	Log, Console, Config string // files
-	Seccomp              string // file
+	Seccomp, Restart     string // files
 	Payload, Monitor     string // control groups
 	Pivot                string
 }
@@ -85,6 +85,8 @@ func render(s *spec.Spec, l layout, f facts) (string, error) {
 	c.set("lxc.autodev", "1")
 	c.set("lxc.tty.max", "0")
 	c.set("lxc.pty.max", "1024")
+	c.set("lxc.hook.version", "1")
+	c.set("lxc.hook.post-stop", restartHook(l.Restart))
 	renderRoot(c, s)
 	renderMounts(c, s, f)
 	renderSecurity(c, s, l, f)
@@ -144,10 +146,11 @@ func renderRoot(c *conf, s *spec.Spec) {
 		c.set("lxc.rootfs.options", strings.Join(options, ","))
 	}
 	for _, e := range s.IDMap {
-		for kind, wanted := range map[string]bool{"u": e.UID, "g": e.GID} {
-			if wanted {
-				c.set("lxc.idmap", fmt.Sprintf("%s %d %d %d", kind, e.NSID, e.HostID, e.Count))
-			}
+		if e.UID {
+			c.set("lxc.idmap", fmt.Sprintf("u %d %d %d", e.NSID, e.HostID, e.Count))
+		}
+		if e.GID {
+			c.set("lxc.idmap", fmt.Sprintf("g %d %d %d", e.NSID, e.HostID, e.Count))
 		}
 	}
 }
@@ -276,6 +279,7 @@ func (d *Driver) layoutOf(id string) layout {
 	return layout{
 		Log: filepath.Join(logs, "lxc.log"), Console: filepath.Join(logs, "console.log"), Config: filepath.Join(logs, "lxc.conf"),
 		Seccomp: filepath.Join(d.root, "security", "seccomp", id),
+		Restart: filepath.Join(d.root, "run", "restart", id),
 		Payload: d.payloadPrefix() + id, Monitor: d.monitorPrefix() + id, Pivot: "lxc.pivot." + d.tag + "." + id,
 	}
 }

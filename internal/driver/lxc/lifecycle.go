@@ -49,7 +49,7 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 	}
 	c, err := d.launch(ctx, s.ID, l)
 	if err == nil {
-		err = afterStart.Hit()
+		err = errors.Join(d.keep(c), afterStart.Hit())
 	}
 	if err != nil {
 		return runtime.Process{}, errors.Join(err, d.undo(s.ID))
@@ -90,7 +90,12 @@ func (d *Driver) prepare(s *spec.Spec, l layout) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(l.Log), 0o700); err != nil {
+	for _, dir := range []string{filepath.Dir(l.Log), filepath.Dir(l.Restart)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(l.Restart); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(l.Log, l.Log+".old"); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -117,7 +122,7 @@ func apparmor() bool {
 	return err == nil && strings.HasPrefix(string(raw), "Y")
 }
 
-// launch runs the helper and takes the new container into the driver's keeping.
+// launch runs the helper with the configuration that is in place.
 func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, error) {
 	// The lock tells a daemon that has just started that one before it is in the middle of a start.
 	lock, err := d.lock(id, unix.LOCK_EX)
@@ -143,7 +148,7 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 	if err != nil {
 		return nil, d.startError(l, errs.String(), err)
 	}
-	c, err := d.adopt(id)
+	c, err := d.open(id)
 	if err != nil {
 		return nil, d.startError(l, "the instance ended at once", err)
 	}
@@ -185,8 +190,8 @@ func logErrors(path string) []string {
 	return out
 }
 
-// adopt takes a container that runs into the driver's keeping.
-func (d *Driver) adopt(id string) (*container, error) {
+// open finds the container that runs under an ID.
+func (d *Driver) open(id string) (*container, error) {
 	group := d.monitor(id)
 	pids, err := group.TopProcs()
 	if err != nil {
@@ -206,7 +211,7 @@ func (d *Driver) adopt(id string) (*container, error) {
 		}
 		frozen, _ := d.payload(id).Frozen()
 		c.frozen.Store(frozen)
-		return c, d.keep(c)
+		return c, nil
 	}
 	return nil, fmt.Errorf("no monitor of %s: %w", id, unix.ESRCH)
 }
@@ -220,6 +225,7 @@ func contains(list []int, n int) bool {
 	return false
 }
 
+// keep takes a container into the driver's keeping.
 func (d *Driver) keep(c *container) error {
 	d.mu.Lock()
 	if have := d.running[c.id]; have != nil {
@@ -229,7 +235,20 @@ func (d *Driver) keep(c *container) error {
 	}
 	d.running[c.id] = c
 	d.mu.Unlock()
-	return d.watcher.add(c.monitorFD, func() {
+	return d.watch(c)
+}
+
+func (d *Driver) watch(c *container) error {
+	m := c.monitor.Load()
+	return d.watcher.add(m.fd, func() {
+		if d.wantsRestart(c.id) && c.ending.Load() == 0 {
+			err := d.restart(c)
+			if err == nil {
+				_ = unix.Close(m.fd)
+				return
+			}
+			d.log.Error("restart from inside failed", "instance", c.id, "err", err)
+		}
 		d.mu.Lock()
 		if d.running[c.id] == c {
 			delete(d.running, c.id)
@@ -265,7 +284,10 @@ func (d *Driver) lock(id string, how int) (*os.File, error) {
 }
 
 // Find implements instance.Runtime.
-func (d *Driver) Find(context.Context) (map[string]runtime.Process, error) {
+func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
+	if err := d.restartLate(ctx); err != nil {
+		return nil, err
+	}
 	names, err := d.cgroups.List(d.monitorPrefix())
 	if err != nil {
 		return nil, err
@@ -299,9 +321,13 @@ func (d *Driver) take(id string) (*container, error) {
 	if c := d.get(id); c != nil {
 		return c, nil
 	}
-	if _, err := d.adopt(id); err != nil {
+	c, err := d.open(id)
+	if err != nil {
 		d.log.Info("control groups without a running instance", "instance", id, "err", err)
 		return nil, nil
+	}
+	if err := d.keep(c); err != nil {
+		return nil, err
 	}
 	return d.get(id), nil
 }
@@ -325,6 +351,8 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	if c == nil {
 		return nil
 	}
+	c.ending.Add(1)
+	defer c.ending.Add(-1)
 	if i := c.init(); i != nil {
 		if err := unix.PidfdSendSignal(i.fd, haltSignal(i.pid), nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("signalling init: %w", err)
@@ -351,6 +379,8 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 	if c == nil {
 		return nil
 	}
+	c.ending.Add(1)
+	defer c.ending.Add(-1)
 	if i := c.init(); i != nil {
 		// The end of process 1 ends its whole PID namespace.
 		if err := unix.PidfdSendSignal(i.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -373,6 +403,10 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	if c := d.get(id); c != nil {
+		c.ending.Add(1)
+		defer c.ending.Add(-1)
+	}
 	if err := d.payload(id).Kill(ctx); err != nil {
 		return err
 	}
@@ -391,7 +425,7 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 	}
 	l := d.layoutOf(id)
 	errs := []error{d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove()}
-	for _, path := range []string{l.Seccomp, lock.Name()} {
+	for _, path := range []string{l.Seccomp, l.Restart, lock.Name()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

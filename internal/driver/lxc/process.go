@@ -19,14 +19,19 @@ import (
 // container is one that runs: its init and the monitor that liblxc leaves behind, each held by a pidfd so that no
 // other process can take their place.
 type container struct {
-	id         string
-	monitorPID int
-	monitorFD  int
-	gone       chan struct{} // closed when the monitor has ended
-	frozen     atomic.Bool
+	id      string
+	gone    chan struct{} // closed when the container has ended for good
+	frozen  atomic.Bool
+	ending  atomic.Int32 // how many callers want it to end: it is not to be restarted then
+	monitor atomic.Pointer[process]
 
-	// first is the init that the container was found or started with; after a restart from inside there is another.
+	// first is the init that was seen last; after a restart from inside there is another.
 	first atomic.Pointer[initProcess]
+}
+
+// process is one that cannot be taken for another.
+type process struct {
+	pid, fd int
 }
 
 type initProcess struct {
@@ -36,7 +41,7 @@ type initProcess struct {
 }
 
 func (c *container) close() {
-	_ = unix.Close(c.monitorFD)
+	_ = unix.Close(c.monitor.Load().fd)
 	if i := c.first.Load(); i != nil {
 		_ = unix.Close(i.fd)
 	}
@@ -59,14 +64,14 @@ func (c *container) process() runtime.Process {
 	return runtime.Process{ID: c.id, InitPID: i.pid, StartedAt: i.started}
 }
 
-// init is the container's first process as it is now: liblxc's monitor starts another when the container restarts
-// from inside. It is nil in between and at the end.
+// init is the container's first process as it is now: there is another after a restart from inside. It is nil in
+// between and at the end.
 func (c *container) init() *initProcess {
 	have := c.first.Load()
 	if have != nil && alive(have.fd) {
 		return have
 	}
-	now, err := findInit(c.monitorPID)
+	now, err := findInit(c.monitor.Load().pid)
 	if err != nil || now == nil {
 		return nil
 	}
@@ -88,7 +93,8 @@ func openContainer(id string, monitorPID int, stillOurs func(pid int) bool) (*co
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("monitor of %s: %w", id, unix.ESRCH)
 	}
-	c := &container{id: id, monitorPID: monitorPID, monitorFD: fd, gone: make(chan struct{})}
+	c := &container{id: id, gone: make(chan struct{})}
+	c.monitor.Store(&process{monitorPID, fd})
 	c.init()
 	return c, nil
 }

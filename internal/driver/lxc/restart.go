@@ -1,0 +1,77 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A container that restarts from inside ends and is started again by the driver. liblxc would do so within its
+// monitor, but forgets on the way that the root file system is to be ID-mapped. So its hook at the end of a run leaves a
+// file that says that the container wants to come back, and fails, which liblxc takes for "stop".
+
+// restartTime bounds a start that nobody waits for.
+const restartTime = time.Minute
+
+// restartHook is the command of that hook: all of it is ours. liblxc hands it to a shell, which is why it is
+// written as one; it is the path of a folder of the daemon's that is quoted. liblxc puts "exec" before it, so it begins
+// with a redirection: that replaces no process.
+func restartHook(marker string) string {
+	return `>/dev/null; test "$LXC_TARGET" != reboot || { : > '` + strings.ReplaceAll(marker, `'`, `'\''`) + `'; false; }`
+}
+
+// wantsRestart tells, once, whether a container that has ended is to come back.
+func (d *Driver) wantsRestart(id string) bool {
+	return os.Remove(d.layoutOf(id).Restart) == nil
+}
+
+// restart brings a container back. For everyone else it has never gone.
+func (d *Driver) restart(c *container) error {
+	ctx, cancel := context.WithTimeout(context.Background(), restartTime)
+	defer cancel()
+	next, err := d.launch(ctx, c.id, d.layoutOf(c.id))
+	if err != nil {
+		return errors.Join(err, d.payload(c.id).Remove(), d.monitor(c.id).Remove())
+	}
+	old := c.first.Swap(next.first.Load())
+	c.monitor.Store(next.monitor.Load())
+	c.frozen.Store(false)
+	if old != nil {
+		_ = unix.Close(old.fd)
+	}
+	if err := d.watch(c); err != nil {
+		return err
+	}
+	if i := c.init(); i != nil && c.ending.Load() > 0 {
+		return unix.PidfdSendSignal(i.fd, unix.SIGKILL, nil, 0) // someone asked for its end meanwhile
+	}
+	return nil
+}
+
+// restartLate brings back what wanted to restart while no daemon ran.
+func (d *Driver) restartLate(ctx context.Context) error {
+	entries, err := os.ReadDir(filepath.Join(d.root, "run", "restart"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		id := e.Name()
+		if d.get(id) != nil || d.monitor(id).Exists() || !d.wantsRestart(id) {
+			continue
+		}
+		c, err := d.launch(ctx, id, d.layoutOf(id))
+		if err == nil {
+			err = d.keep(c)
+		}
+		if err != nil {
+			d.log.Error("restart from inside failed", "instance", id, "err", err)
+		}
+	}
+	return nil
+}
