@@ -1,0 +1,98 @@
+package journal_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/store"
+)
+
+type thing struct {
+	Name string `json:"name"`
+}
+
+// daemon is a store with a journal and a table, as after a start.
+func daemon(t *testing.T, e store.Engine) (*store.Store, *journal.Journal, *store.Table[thing]) {
+	t.Helper()
+	s := store.New(e)
+	j := journal.New(s)
+	things := store.NewTable[thing](s, "things")
+	if err := s.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, j, things
+}
+
+func TestAFinishedChangeLeavesNoEntry(t *testing.T) {
+	s, j, things := daemon(t, store.NewMemory())
+	e, err := j.Begin(t.Context(), "create", thing{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Pending() != 1 {
+		t.Errorf("%d pending", j.Pending())
+	}
+	if _, err := s.Commit(t.Context(), things.Create(&thing{"a"}, "a"), e.Done()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := things.Get("a"); !ok || j.Pending() != 0 {
+		t.Errorf("result %v, %d pending", ok, j.Pending())
+	}
+}
+
+func TestBeginIsOneCommitWithItsOps(t *testing.T) {
+	s, j, things := daemon(t, store.NewMemory())
+	if _, err := s.Commit(t.Context(), things.Create(&thing{"a"}, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Begin(t.Context(), "create", nil, things.Create(&thing{"a"}, "a")); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("begin over an object that exists: %v", err)
+	}
+	if j.Pending() != 0 {
+		t.Error("an entry of a change that never began")
+	}
+}
+
+// TestRecovery cuts off changes, starts anew, and expects handlers to run oldest first, and what fails or is not known to
+// stay for the next start.
+func TestRecovery(t *testing.T) {
+	engine := store.NewMemory()
+	_, before, _ := daemon(t, engine)
+	for _, kind := range []string{"first", "fails", "unknown", "last"} {
+		if _, err := before.Begin(t.Context(), kind, thing{kind}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken := errors.New("not yet")
+	for start, want := range []string{"first fails last", "fails", ""} {
+		_, j, _ := daemon(t, engine)
+		var ran []string
+		handler := func(fail error) journal.Handler {
+			return func(_ context.Context, data json.RawMessage) error {
+				var v thing
+				if err := json.Unmarshal(data, &v); err != nil {
+					t.Error(err)
+				}
+				ran = append(ran, v.Name)
+				return fail
+			}
+		}
+		j.Handle("first", handler(nil))
+		j.Handle("fails", handler(broken))
+		j.Handle("last", handler(nil))
+		if err := j.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(ran, " "); got != want {
+			t.Errorf("start %d ran %q", start, got)
+		}
+		broken = nil
+		if left := map[int]int{0: 2, 1: 1, 2: 1}[start]; j.Pending() != left {
+			t.Errorf("start %d leaves %d", start, j.Pending())
+		}
+	}
+}
