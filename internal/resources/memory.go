@@ -17,6 +17,7 @@ func (r reader) memory() (api.ResourcesMemory, error) {
 		return api.ResourcesMemory{}, err
 	}
 	page := info["Hugepagesize"]
+	r.blocks(info, filepath.Join(r.sys, "devices/system/memory"))
 	out := api.ResourcesMemory{
 		Total: info["MemTotal"], Used: used(info), HugepagesSize: page,
 		HugepagesTotal: info["HugePages_Total"] * page,
@@ -32,6 +33,7 @@ func (r reader) memory() (api.ResourcesMemory, error) {
 		if err != nil {
 			continue
 		}
+		r.blocks(info, filepath.Join(nodes, name))
 		out.Nodes = append(out.Nodes, api.ResourcesMemoryNode{
 			NUMANode: n, Total: info["MemTotal"], Used: used(info),
 			HugepagesTotal: info["HugePages_Total"] * page,
@@ -42,8 +44,33 @@ func (r reader) memory() (api.ResourcesMemory, error) {
 	return out, nil
 }
 
+// usedKey is where blocks keeps what was in use of the total that the kernel tells.
+const usedKey = "(used)"
+
+// blocks puts the memory that is plugged in, where the kernel tells it, in the place of what the kernel left of it for
+// programs. Counters of single nodes can be behind.
+func (r reader) blocks(info map[string]uint64, folder string) {
+	size := hex(r.sys, "devices/system/memory/block_size_bytes")
+	if size == 0 {
+		return
+	}
+	var total uint64
+	for _, name := range names(folder) {
+		if rest, ok := strings.CutPrefix(name, "memory"); ok && rest != "" && text(folder, name, "online") == "1" {
+			total += size
+		}
+	}
+	if total > 0 {
+		info[usedKey] = used(info)
+		info["MemTotal"] = total
+	}
+}
+
 // used is what programs take: caches can be had back.
 func used(info map[string]uint64) uint64 {
+	if known, ok := info[usedKey]; ok {
+		return known
+	}
 	free := info["MemFree"] + info["Buffers"] + info["Cached"] + info["FilePages"] + info["SReclaimable"]
 	if available, ok := info["MemAvailable"]; ok {
 		free = available

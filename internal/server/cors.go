@@ -29,3 +29,9 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, c *serverconfig.Service
 	}
 	return r.Header.Get("Origin") == allowed
 }
+
+// allowedOrigin tells whether the administrator allowed the pages of an origin to use the API.
+func (s *Server) allowedOrigin(origin string) bool {
+	c := s.services.Config
+	return c != nil && origin != "" && c.Get("core.https_allowed_origin") == origin
+}

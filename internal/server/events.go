@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -12,7 +13,11 @@ import (
 	"github.com/berthd/berth/internal/event"
 )
 
-type eventsAPI struct{ hub *event.Hub }
+type eventsAPI struct {
+	hub *event.Hub
+	// allowed tells whether pages of an origin may use the API; nil: none but our own.
+	allowed func(origin string) bool
+}
 
 func (a eventsAPI) routes() []Route {
 	if a.hub == nil {
@@ -21,8 +26,18 @@ func (a eventsAPI) routes() []Route {
 	return []Route{{Method: "GET", Path: "/1.0/events", Handle: a.listen}}
 }
 
-// upgrader checks, as the library does by default, that a browser's page comes from this very server.
-var upgrader = websocket.Upgrader{HandshakeTimeout: 10 * time.Second}
+// upgrader checks that a browser's page comes from this very server, or from one that the administrator allows. No
+// browser reaches the socket, and clients there name all kinds of origins.
+func (a eventsAPI) upgrader() *websocket.Upgrader {
+	return &websocket.Upgrader{HandshakeTimeout: 10 * time.Second, CheckOrigin: func(r *http.Request) bool {
+		origin := r.Header.Get("Origin")
+		if r.TLS == nil || origin == "" {
+			return true
+		}
+		u, err := url.Parse(origin)
+		return err == nil && strings.EqualFold(u.Host, r.Host) || a.allowed != nil && a.allowed(origin)
+	}}
+}
 
 const (
 	eventPing    = 10 * time.Second
@@ -36,7 +51,7 @@ func (a eventsAPI) listen(r *Request) Response {
 		return Fail(err)
 	}
 	return Raw(func(w http.ResponseWriter, hr *http.Request) error {
-		conn, err := upgrader.Upgrade(w, hr, nil)
+		conn, err := a.upgrader().Upgrade(w, hr, nil)
 		if err != nil {
 			return nil // the upgrader has answered
 		}

@@ -48,7 +48,7 @@ func (s *Server) routes() []Route {
 	all = append(all, clusterRoutes()...)
 	all = append(all, resourcesRoutes()...)
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)
-	all = append(all, eventsAPI{hub: s.services.Events}.routes()...)
+	all = append(all, eventsAPI{hub: s.services.Events, allowed: s.allowedOrigin}.routes()...)
 	all = append(all, instancesAPI{svc: s.services.Instances}.routes()...)
 	all = append(all, execAPI{svc: s.services.Exec}.routes()...)
 	all = append(all, filesAPI{svc: s.services.Files}.routes()...)
