@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/instance/files"
 )
@@ -22,7 +23,13 @@ func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Ro
 			if err != nil {
 				return files.Root{}, err
 			}
-			return files.Root{Path: fmt.Sprintf("/proc/%d/root", pid), IDMap: m}, nil
+			stillThere := func() error {
+				if s.initPID(ctx, i) != pid {
+					return api.BadRequest("Instance stopped meanwhile")
+				}
+				return nil
+			}
+			return files.Root{Path: fmt.Sprintf("/proc/%d/root", pid), IDMap: m, Check: stillThere}, nil
 		}
 	}
 	release, err := s.Volumes.Mount(ctx, i.volume())

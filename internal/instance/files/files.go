@@ -28,6 +28,9 @@ type Root struct {
 	// IDMap is how IDs inside appear at Path. Empty: as they are (a privileged instance, or a stopped one whose files
 	// are owned by unshifted IDs on disk).
 	IDMap []spec.IDMapEntry
+	// Check, if set, is asked once Path is open, and fails if by then it may have led elsewhere: a process that ended gives
+	// its number to another, whose root is the host's.
+	Check func() error
 	// Release lets go of what keeps Path there: a mount of the volume. Nil if there is nothing.
 	Release func()
 }
@@ -97,6 +100,13 @@ func (s *Service) open(ctx context.Context, project, name string) (*root, error)
 	if err != nil {
 		release()
 		return nil, fmt.Errorf("open the instance's root: %w", err)
+	}
+	if at.Check != nil {
+		if err := at.Check(); err != nil {
+			_ = r.Close()
+			release()
+			return nil, err
+		}
 	}
 	return &root{Root: r, ids: at.IDMap, done: func() {
 		_ = r.Close()
