@@ -89,7 +89,7 @@ func (s *Service) sweep(known map[string]bool) error {
 	}
 	for _, e := range entries {
 		if !known[e.Name()] {
-			err = errors.Join(err, os.RemoveAll(s.devicesPath(e.Name())))
+			err = errors.Join(err, s.dropDevicesPath(e.Name()))
 		}
 	}
 	return err

@@ -1,11 +1,16 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/treecopy"
 )
 
 // linkInstance makes containers/<id> point at the volume, as people and scripts expect. Idempotent.
@@ -27,12 +32,31 @@ func (s *Service) unlinkAll(id string) error {
 	return errors.Join(
 		unlink(filepath.Join(s.Root, "containers", id)),
 		unlink(filepath.Join(s.Root, "snapshots", id)),
-		os.RemoveAll(s.devicesPath(id)),
+		s.dropDevicesPath(id),
 		os.RemoveAll(s.logPath(id)),
 	)
 }
 
 func (s *Service) devicesPath(id string) string { return filepath.Join(s.Root, "devices", id) }
+
+// dropDevicesPath removes the folder of an instance's devices. Disks mount folders of the host in it: what is still
+// mounted is detached first, and RemoveTree stops at what could not be. os.RemoveAll would empty the host's folders.
+func (s *Service) dropDevicesPath(id string) error {
+	at := s.devicesPath(id)
+	entries, err := os.ReadDir(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		for unix.Unmount(filepath.Join(at, e.Name()), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
+			continue
+		}
+	}
+	return treecopy.RemoveTree(context.Background(), at)
+}
 
 func (s *Service) logPath(id string) string { return filepath.Join(s.Root, "logs", id) }
 

@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 
 	"github.com/berthd/berth/api"
@@ -100,7 +99,7 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 	err := s.Runtime.Cleanup(ctx, r.id)
 	row, gone := s.get(r.project, r.name)
 	if gone != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.devicesPath(r.id)))
+		return nil, errors.Join(err, s.dropDevicesPath(r.id))
 	}
 	i := row.Value
 	if hitErr := stopGone.Hit(); hitErr != nil {
@@ -123,7 +122,7 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 	if hitErr := stopKept.Hit(); hitErr != nil {
 		err = errors.Join(err, hitErr)
 	}
-	err = errors.Join(err, os.RemoveAll(s.devicesPath(r.id)))
+	err = errors.Join(err, s.dropDevicesPath(r.id))
 	s.rebalance(ctx, i)
 	return i, err
 }

@@ -148,7 +148,7 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 			return nil
 		}))
 	}
-	return errors.Join(err, os.RemoveAll(s.devicesPath(i.id())))
+	return errors.Join(err, s.dropDevicesPath(i.id()))
 }
 
 // startDevices prepares the host's side of all devices and notes their volatile keys in i. On error those that were

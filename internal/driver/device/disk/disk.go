@@ -96,32 +96,31 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 	}
 	mount := spec.Mount{Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"])}
 	flags := flagsOf(cfg["raw.mount.options"])
+	source := cfg["source"]
 	if cfg["pool"] != "" {
 		volume, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"])
 		if err != nil {
 			return device.Contribution{}, err
 		}
-		if mount.Source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
+		if source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
 			return device.Contribution{}, err
 		}
 		// The files of a volume have plain IDs; every instance sees them through its own map.
 		mount.Idmapped = !inst.Privileged && !config.IsTrue(volume["security.unmapped"])
-	} else {
-		st, err := os.Stat(cfg["source"])
-		switch {
-		case errors.Is(err, os.ErrNotExist) && !required(cfg):
-			return device.Contribution{}, nil
-		case err != nil:
-			return device.Contribution{}, fmt.Errorf("source of disk %q: %w", name, err)
-		case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
-			if mount.Source, err = m.mountDevice(inst, name, cfg); err != nil {
-				return device.Contribution{}, err
-			}
-		case !st.IsDir():
-			mount.Source, mount.Create = cfg["source"], "file"
-		default:
-			mount.Source = cfg["source"]
-		}
+	}
+	st, err := os.Stat(source)
+	if errors.Is(err, os.ErrNotExist) && !required(cfg) {
+		return device.Contribution{}, nil
+	}
+	if err != nil {
+		return device.Contribution{}, fmt.Errorf("source of disk %q: %w", name, err)
+	}
+	isBlock := st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0
+	if !st.IsDir() && !isBlock {
+		mount.Create = "file"
+	}
+	if mount.Source, err = mountOnHost(inst, name, cfg, source, mount.Create == "file", isBlock); err != nil {
+		return device.Contribution{}, err
 	}
 	mount.Options = options(cfg, flags)
 	mount.Optional = !required(cfg)
@@ -194,34 +193,69 @@ func (m *Module) Update(context.Context, device.Running, device.Instance, string
 	return nil
 }
 
-// hostPath is where the file system of a block device is mounted on the host.
+// hostPath is where the source of a disk appears on the host while the instance runs.
 func hostPath(inst device.Instance, name string) string {
 	return filepath.Join(inst.DevicesPath, "disk."+name)
 }
 
-// mountDevice mounts the file system of a block device on the host, from where the runtime binds it.
-func (m *Module) mountDevice(inst device.Instance, name string, cfg device.Config) (string, error) {
+// mountOnHost makes the source appear among the instance's devices, from where the runtime takes it: the source
+// itself may lie where the root of an unprivileged instance cannot pass.
+func mountOnHost(inst device.Instance, name string, cfg device.Config, source string, isFile, isBlock bool) (string, error) {
 	at := hostPath(inst, name)
 	if err := unmountDevice(inst, name); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(inst.DevicesPath, 0o711); err != nil {
+	if err := makePoint(at, isFile); err != nil {
 		return "", err
 	}
-	if err := os.Mkdir(at, 0o700); err != nil {
-		return "", err
+	var err error
+	if isBlock {
+		flags, data := splitOptions(cfg["raw.mount.options"])
+		if config.IsTrue(cfg["readonly"]) {
+			flags |= unix.MS_RDONLY
+		}
+		err = mountAny(source, at, flags, data)
+	} else {
+		err = bind(source, at, config.IsTrue(cfg["recursive"]), cfg["propagation"] == "")
 	}
-	flags, data := splitOptions(cfg["raw.mount.options"])
-	if config.IsTrue(cfg["readonly"]) {
-		flags |= unix.MS_RDONLY
-	}
-	if err := mountAny(cfg["source"], at, flags, data); err != nil {
-		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), os.Remove(at))
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), unmountDevice(inst, name))
 	}
 	return at, nil
 }
 
-// unmountDevice undoes mountDevice. That nothing is mounted is no error.
+// makePoint makes the file or folder that is mounted over.
+func makePoint(at string, isFile bool) error {
+	if err := os.MkdirAll(filepath.Dir(at), 0o711); err != nil {
+		return err
+	}
+	if !isFile {
+		return os.Mkdir(at, 0o711)
+	}
+	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// bind makes source appear at a path. A private one takes no part in what is mounted beneath the source later.
+func bind(source, at string, recursive, private bool) error {
+	flags, propagation := uintptr(unix.MS_BIND), uintptr(unix.MS_PRIVATE)
+	if recursive {
+		flags |= unix.MS_REC
+		propagation |= unix.MS_REC
+	}
+	if err := unix.Mount(source, at, "", flags, ""); err != nil {
+		return err
+	}
+	if !private {
+		return nil
+	}
+	return unix.Mount("", at, "", propagation, "")
+}
+
+// unmountDevice undoes mountOnHost. That nothing is mounted is no error.
 func unmountDevice(inst device.Instance, name string) error {
 	at := hostPath(inst, name)
 	for {

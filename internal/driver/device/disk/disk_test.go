@@ -17,7 +17,10 @@ import (
 	"github.com/berthd/berth/internal/spec"
 )
 
-type pools struct{ held map[string]string }
+type pools struct {
+	held   map[string]string
+	volume string // folder of every volume
+}
 
 func (p pools) CheckPool(pool string) error {
 	if pool != "default" {
@@ -38,7 +41,7 @@ func (p pools) CustomVolume(_, _, name string) (map[string]string, error) {
 
 func (p pools) Attach(_ context.Context, user, pool, _, name string) (string, error) {
 	p.held[user] = pool + "/" + name
-	return "/pools/" + pool + "/custom/default_" + name, nil
+	return p.volume, nil
 }
 
 func (p pools) Detach(_ context.Context, user string) error {
@@ -120,43 +123,65 @@ func TestSamePathTwice(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
 	folder := t.TempDir()
 	file := filepath.Join(folder, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bind := []string{"bind"}
-	for cfg, want := range map[string][]spec.Mount{
+	volume := t.TempDir()
+	options := []string{"bind"}
+	for cfg, want := range map[string][]spec.Mount{ // the sources are where the host's side is mounted
 		"pool=default path=/":                 nil,
-		"source=" + folder + " path=/mnt":     {{Source: folder, Target: "mnt", Type: "none", Options: bind, Create: "dir"}},
-		"source=" + file + " path=/mnt/../x/": {{Source: file, Target: "x", Type: "none", Options: bind, Create: "file"}},
+		"source=" + folder + " path=/mnt":     {{Target: "mnt", Options: options, Create: "dir"}},
+		"source=" + file + " path=/mnt/../x/": {{Target: "x", Options: options, Create: "file"}},
 		"source=" + folder + " path=a/../../b recursive=true propagation=rslave": {{
-			Source: folder, Target: "b", Type: "none", Options: []string{"rbind", "rslave"}, Create: "dir"}},
+			Target: "b", Options: []string{"rbind", "rslave"}, Create: "dir"}},
 		"source=" + folder + " path=/b readonly=true raw.mount.options=ro,noexec,uid=1 shift=true": {{
-			Source: folder, Target: "b", Type: "none", Options: []string{"bind", "ro", "noexec"}, Create: "dir", Idmapped: true}},
+			Target: "b", Options: []string{"bind", "ro", "noexec"}, Create: "dir", Idmapped: true}},
 		"source=/nonexist path=/mnt required=false": nil,
 		"source=/nonexist path=/mnt optional=true":  nil,
-		"pool=default source=data path=/mnt":        {{Source: "/pools/default/custom/default_data", Target: "mnt", Type: "none", Options: bind, Create: "dir", Idmapped: true}},
-		"pool=default source=plain path=/mnt":       {{Source: "/pools/default/custom/default_plain", Target: "mnt", Type: "none", Options: bind, Create: "dir"}},
+		"source=/dev/zero path=/zero":               {{Target: "zero", Options: options, Create: "file"}},
+		"pool=default source=data path=/mnt":        {{Target: "mnt", Options: options, Create: "dir", Idmapped: true}},
+		"pool=default source=plain path=/mnt":       {{Target: "mnt", Options: options, Create: "dir"}},
 	} {
-		m := &Module{Pools: pools{map[string]string{}}}
-		inst := device.Instance{ID: "c", Project: "default", DevicesPath: t.TempDir()}
-		c, err := m.Start(context.Background(), inst, "d", parse(cfg), nil)
-		if err != nil {
-			t.Errorf("%s: %v", cfg, err)
-			continue
-		}
-		if diff := cmp.Diff(want, c.Mounts); diff != "" {
-			t.Errorf("%s: %s", cfg, diff)
-		}
-		for range 2 {
-			if _, err := m.Stop(context.Background(), inst, "d", parse(cfg), nil); err != nil {
-				t.Errorf("%s: %v", cfg, err)
+		t.Run(cfg, func(t *testing.T) {
+			m := &Module{Pools: pools{map[string]string{}, volume}}
+			inst := device.Instance{ID: "c", Project: "default", DevicesPath: filepath.Join(t.TempDir(), "c")}
+			stop := func() {
+				if _, err := m.Stop(context.Background(), inst, "d", parse(cfg), nil); err != nil {
+					t.Error(err)
+				}
 			}
-		}
-		if n := len(m.Pools.(pools).held); n != 0 {
-			t.Errorf("%s: %d volumes are still held", cfg, n)
-		}
+			t.Cleanup(stop)
+			var c device.Contribution
+			for range 2 { // the second finds what a killed daemon left
+				var err error
+				if c, err = m.Start(context.Background(), inst, "d", parse(cfg), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range want {
+				want[i].Type, want[i].Source = "none", filepath.Join(inst.DevicesPath, "disk.d")
+				want[i].Optional = strings.Contains(cfg, "optional")
+			}
+			if diff := cmp.Diff(want, c.Mounts); diff != "" {
+				t.Error(diff)
+			}
+			stop()
+			stop()
+			if n := len(m.Pools.(pools).held); n != 0 {
+				t.Errorf("%d volumes are still held", n)
+			}
+			if left, _ := os.ReadDir(inst.DevicesPath); len(left) != 0 {
+				t.Errorf("left over: %v", left)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Error("the source was touched")
+			}
+		})
 	}
 }
 
