@@ -54,7 +54,7 @@ func TestASecondMachineJoinsWithThePassword(t *testing.T) {
 	if out, err := inside("curl", "-sk", "https://"+addr+"/1.0/instances"); err != nil || !strings.Contains(out, "403") {
 		t.Errorf("an untrusted client gets %q, %v", out, err)
 	}
-	if out, err := inside("curl", "-sk", "https://"+addr+"/1.0"); err != nil || strings.Contains(out, "kernel") || !strings.Contains(out, "untrusted") {
+	if out, err := inside("curl", "-sk", "https://"+addr+"/1.0"); err != nil || strings.Contains(out, "kernel_version") || !strings.Contains(out, "untrusted") {
 		t.Errorf("an untrusted client sees %q, %v", out, err)
 	}
 }

@@ -68,7 +68,7 @@ import os, pylxd
 c = pylxd.Client(endpoint="http+unix://" + os.environ["LXD_DIR"].replace("/", "%2F") + "%2Funix.socket")
 assert c.trusted
 img = c.images.get_by_alias("bb")
-i = c.instances.create({"name": "py", "source": {"type": "image", "alias": "bb"}}, wait=True)
+i = c.containers.create({"name": "py", "source": {"type": "image", "alias": "bb"}}, wait=True)
 i.start(wait=True)
 r = i.execute(["sh", "-c", "echo out; echo err >&2; exit 5"])
 assert (r.exit_code, r.stdout, r.stderr) == (5, "out\n", "err\n"), r
@@ -77,13 +77,13 @@ assert i.files.get("/root/x") == b"data"
 assert i.state().status == "Running", i.state().status
 i.config["limits.memory"] = "64MiB"
 i.save(wait=True)
-assert c.instances.get("py").config["limits.memory"] == "64MiB"
+assert c.containers.get("py").config["limits.memory"] == "64MiB"
 i.snapshots.create("s1", wait=True)
 assert [s.name for s in i.snapshots.all()] == ["s1"]
 i.freeze(wait=True); i.unfreeze(wait=True)
 i.stop(force=True, wait=True)
 i.rename("py2", wait=True)
-i = c.instances.get("py2")
+i = c.containers.get("py2")
 i.snapshots.get("s1").delete(wait=True)
 i.delete(wait=True)
 p = c.profiles.create("pp", config={"user.a": "b"})

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -128,16 +130,24 @@ func (d *Daemon) HostLeftovers() []string {
 			left = append(left, "interface "+line)
 		}
 	}
-	return append(left, Cgroups()...)
+	for _, group := range d.cgroups() {
+		left = append(left, "cgroup "+group)
+	}
+	return left
 }
 
-// Cgroups lists the cgroups of containers, anybody's.
-func Cgroups() []string {
+// ours matches the control groups of Berth's containers; another manager's on the same host are not our business.
+var ours = regexp.MustCompile(`^lxc\.(monitor|payload|pivot)\.[0-9a-f]{8}(\.|$)`)
+
+// cgroups lists the control groups of containers that were not there when the daemon's folder was made.
+func (d *Daemon) cgroups() []string {
 	var left []string
-	for _, pattern := range []string{"/sys/fs/cgroup/lxc.*", "/sys/fs/cgroup/*/lxc.*", "/sys/fs/cgroup/*/berth*", "/sys/fs/cgroup/berth*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
 		found, _ := filepath.Glob(pattern)
 		for _, f := range found {
-			left = append(left, "cgroup "+f)
+			if ours.MatchString(filepath.Base(f)) && !slices.Contains(d.foreign, f) {
+				left = append(left, f)
+			}
 		}
 	}
 	return left
