@@ -110,7 +110,7 @@ func (c *App) buildTo(b buildArgs, path string) error {
 	if p.silent() && !c.flagQuiet {
 		say = func(line string) { fmt.Fprintln(c.Err, line) } // a log has no line to redraw
 	}
-	err = buildImage(ctx, out, b, say)
+	err = buildImage(ctx, out, b, say, p.update)
 	p.finish("")
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func packImageFolder(ctx context.Context, dir string) (name string, err error) {
 }
 
 // buildImage builds an image on this machine.
-func buildImage(ctx context.Context, out *os.File, b buildArgs, say func(string)) error {
+func buildImage(ctx context.Context, out *os.File, b buildArgs, say, detail func(string)) error {
 	if b.compression == "" {
 		b.compression = build.DefaultCompression(b.name)
 	}
@@ -63,5 +63,5 @@ func buildImage(ctx context.Context, out *os.File, b buildArgs, say func(string)
 	if err != nil {
 		return err
 	}
-	return build.Build(ctx, out, build.Options{Name: b.name, Variant: b.variant, Mirror: b.mirror, Compression: compression, Progress: say})
+	return build.Build(ctx, out, build.Options{Name: b.name, Variant: b.variant, Mirror: b.mirror, Compression: compression, Progress: say, Detail: detail})
 }

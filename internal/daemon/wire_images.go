@@ -14,6 +14,9 @@ func (d *Daemon) wireImages() {
 		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{},
+		Publish: func(ctx context.Context, project, name string) (*image.Content, error) {
+			return r.instances.Content(ctx, project, name)
+		},
 		HasProfile: func(_ context.Context, project, name string) bool {
 			_, _, ok := r.profiles.Definition(project, name)
 			return ok

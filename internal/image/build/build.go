@@ -26,8 +26,8 @@ type Options struct {
 	Variant     string // debian: minbase (default), buildd, important or standard
 	Mirror      string // debian: URL; empty takes the one that this machine's apt uses
 	Compression archive.Compression
-	// Progress is told what goes on, one short line at a time. It may be nil.
-	Progress func(line string)
+	// Progress is told what goes on, one short line at a time; Detail gets the many lines between. Both may be nil.
+	Progress, Detail func(line string)
 }
 
 func (o Options) say(format string, args ...any) {

@@ -163,7 +163,11 @@ func run(ctx context.Context, o Options, path string, args ...string) error {
 		if line == "" || isNoise(line) {
 			continue
 		}
-		o.say("%s", strings.TrimPrefix(line, "I: "))
+		if text, ok := strings.CutPrefix(line, "I: "); ok {
+			o.say("%s", text)
+		} else if o.Detail != nil {
+			o.Detail(line)
+		}
 		if last = append(last, line); len(last) > 8 {
 			last = last[1:]
 		}
