@@ -1,0 +1,317 @@
+package initcmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
+)
+
+// Questions asks on Out and reads answers with Line. Scripts feed answers in this order: it is LXD's.
+type Questions struct {
+	Out  io.Writer
+	Err  io.Writer
+	Line func() (string, error) // next line, without its break
+	// Secret reads a line without showing it; nil means Line.
+	Secret func() (string, error)
+}
+
+// text asks until valid takes the answer. An empty answer is the default.
+func (q *Questions) text(question, def string, valid func(string) error) (string, error) {
+	for {
+		fmt.Fprint(q.Out, question)
+		answer, err := q.Line()
+		if err != nil {
+			return "", err
+		}
+		if answer = strings.TrimSpace(answer); answer == "" {
+			answer = def
+		}
+		if valid != nil {
+			if err := valid(answer); err != nil {
+				fmt.Fprintf(q.Err, "Invalid input: %v\n\n", err)
+				continue
+			}
+		}
+		return answer, nil
+	}
+}
+
+// yes asks a question with the answers yes and no.
+func (q *Questions) yes(question string, def bool) (bool, error) {
+	word := map[bool]string{true: "yes", false: "no"}[def]
+	answer, err := q.text(fmt.Sprintf("%s (yes/no) [default=%s]: ", question, word), word, func(s string) error {
+		if !slices.Contains([]string{"yes", "no", "y", "n"}, strings.ToLower(s)) {
+			return errors.New("try again")
+		}
+		return nil
+	})
+	return err == nil && strings.HasPrefix(strings.ToLower(answer), "y"), err
+}
+
+// interactive makes a preseed from answers.
+func interactive(c *client.Client, q *Questions) (*Preseed, error) {
+	server, _, err := c.Server()
+	if err != nil {
+		return nil, err
+	}
+	p := &Preseed{Config: map[string]any{}, Networks: []Network{}, StoragePools: []api.StoragePoolsPost{}}
+	profile := api.ProfilesPost{Name: api.ProjectDefault}
+	profile.Config, profile.Devices = map[string]string{}, map[string]map[string]string{}
+	cluster, err := q.yes("Would you like to use Berth clustering?", false)
+	if err != nil {
+		return nil, err
+	}
+	if cluster {
+		return nil, errors.New("this server can't be clustered")
+	}
+	steps := []func() error{
+		func() error { return q.storage(c, server, p, &profile) },
+		q.maas,
+		func() error { return q.network(c, p, &profile) },
+		func() error { return q.daemon(p) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	p.Profiles = []api.ProfilesPost{profile}
+	show, err := q.yes(`Would you like a YAML "berth init" preseed to be printed?`, false)
+	if err != nil {
+		return nil, err
+	}
+	if show {
+		data, err := p.YAML()
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(q.Out, "%s\n", data)
+	}
+	return p, nil
+}
+
+// maas is a question that scripts have an answer for.
+func (q *Questions) maas() error {
+	use, err := q.yes("Would you like to connect to a MAAS server?", false)
+	if err == nil && use {
+		err = errors.New("this server can't connect to MAAS")
+	}
+	return err
+}
+
+func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, profile *api.ProfilesPost) error {
+	want, err := q.yes("Do you want to configure a new storage pool?", true)
+	if err != nil || !want {
+		return err
+	}
+	pool := api.StoragePoolsPost{}
+	pool.Config = map[string]string{}
+	pool.Name, err = q.text("Name of the new storage pool [default=default]: ", "default", func(name string) error {
+		if _, _, err := c.StoragePool(name); err == nil {
+			return fmt.Errorf("the requested storage pool \"%s\" already exists", name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	available := drivers(server)
+	def := available[0]
+	pool.Driver, err = q.text(fmt.Sprintf("Name of the storage backend to use (%s) [default=%s]: ", strings.Join(available, ", "), def), def, func(name string) error {
+		if !slices.Contains(available, name) {
+			return fmt.Errorf("%q isn't one of %s", name, strings.Join(available, ", "))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if pool.Driver != "dir" {
+		if err := q.poolSource(&pool); err != nil {
+			return err
+		}
+	}
+	p.StoragePools = append(p.StoragePools, pool)
+	profile.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": pool.Name}
+	return nil
+}
+
+func (q *Questions) poolSource(pool *api.StoragePoolsPost) error {
+	fresh, err := q.yes(fmt.Sprintf("Create a new %s pool?", strings.ToUpper(pool.Driver)), true)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		pool.Config["source"], err = q.text("Name of the existing pool or dataset: ", "", nil)
+		return err
+	}
+	device, err := q.yes("Would you like to use an existing empty block device (e.g. a disk or partition)?", false)
+	if err != nil {
+		return err
+	}
+	if device {
+		pool.Config["source"], err = q.text("Path to the existing block device: ", "", nil)
+		return err
+	}
+	size, err := q.text("Size in GiB of the new loop device (1GiB minimum) [default=30GiB]: ", "30GiB", func(s string) error {
+		if n, err := strconv.Atoi(strings.TrimSuffix(s, "GiB")); err != nil || n < 1 {
+			return errors.New("a number of GiB is needed")
+		}
+		return nil
+	})
+	pool.Config["size"] = strings.TrimSuffix(size, "GiB") + "GiB"
+	return err
+}
+
+func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesPost) error {
+	bridge, err := q.yes("Would you like to create a new local network bridge?", true)
+	if err != nil {
+		return err
+	}
+	if !bridge {
+		return q.existingInterface(c, profile)
+	}
+	n := Network{Project: api.ProjectDefault}
+	n.Type, n.Config = "bridge", map[string]string{}
+	n.Name, err = q.text(fmt.Sprintf("What should the new bridge be called? [default=%s]: ", BridgeName), BridgeName, func(name string) error {
+		if _, _, err := c.Network(name); err == nil {
+			return fmt.Errorf("the requested network bridge \"%s\" already exists", name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, family := range []string{"4", "6"} {
+		address, err := q.text(fmt.Sprintf("What IPv%s address should be used? (CIDR subnet notation, “auto” or “none”) [default=auto]: ", family), "auto", validAddress)
+		if err != nil {
+			return err
+		}
+		n.Config["ipv"+family+".address"] = address
+		if address == "auto" || address == "none" {
+			continue
+		}
+		nat, err := q.yes(fmt.Sprintf("Would you like to NAT IPv%s traffic on your bridge?", family), true)
+		if err != nil {
+			return err
+		}
+		n.Config["ipv"+family+".nat"] = strconv.FormatBool(nat)
+	}
+	p.Networks = append(p.Networks, n)
+	profile.Devices["eth0"] = map[string]string{"type": "nic", "name": "eth0", "network": n.Name}
+	return nil
+}
+
+func validAddress(s string) error {
+	if s == "auto" || s == "none" {
+		return nil
+	}
+	_, _, err := net.ParseCIDR(s)
+	return err
+}
+
+func (q *Questions) existingInterface(c *client.Client, profile *api.ProfilesPost) error {
+	use, err := q.yes("Would you like to configure Berth to use an existing bridge or host interface?", false)
+	if err != nil || !use {
+		return err
+	}
+	var network *api.Network
+	name, err := q.text("Name of the existing bridge or host interface: ", "", func(name string) error {
+		n, _, err := c.Network(name)
+		network = n
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	device := map[string]string{"type": "nic", "name": "eth0"}
+	switch {
+	case network.Managed:
+		device["network"] = name
+	case network.Type == "bridge":
+		device["nictype"], device["parent"] = "bridged", name
+	default:
+		device["nictype"], device["parent"] = "macvlan", name
+	}
+	profile.Devices["eth0"] = device
+	return nil
+}
+
+func (q *Questions) daemon(p *Preseed) error {
+	remote, err := q.yes("Would you like the Berth server to be available over the network?", false)
+	if err != nil {
+		return err
+	}
+	if remote {
+		if err := q.listen(p); err != nil {
+			return err
+		}
+	}
+	update, err := q.yes("Would you like stale cached images to be updated automatically?", true)
+	if err == nil && !update {
+		p.Config["images.auto_update_interval"] = "0"
+	}
+	return err
+}
+
+func (q *Questions) listen(p *Preseed) error {
+	address, err := q.text("Address to bind Berth to (not including port) [default=all]: ", "all", func(s string) error {
+		if s != "all" && net.ParseIP(strings.Trim(s, "[]")) == nil {
+			return fmt.Errorf("%q is not an IP address", s)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if address == "all" {
+		address = "::"
+	}
+	port, err := q.text(fmt.Sprintf("Port to bind Berth to [default=%d]: ", DefaultPort), strconv.Itoa(DefaultPort), func(s string) error {
+		if n, err := strconv.Atoi(s); err != nil || n < 1 || n > 65535 {
+			return fmt.Errorf("%q is not a port", s)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.Config["core.https_address"] = net.JoinHostPort(strings.Trim(address, "[]"), port)
+	password, err := q.password("Trust password for new clients: ")
+	if err == nil && password != "" {
+		p.Config["core.trust_password"] = password
+	}
+	return err
+}
+
+// password asks twice.
+func (q *Questions) password(question string) (string, error) {
+	read := q.Secret
+	if read == nil {
+		read = q.Line
+	}
+	for {
+		fmt.Fprint(q.Out, question)
+		first, err := read()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprint(q.Out, "\nAgain: ")
+		second, err := read()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(q.Out)
+		if first == second {
+			return first, nil
+		}
+		fmt.Fprint(q.Err, "Invalid input, try again.\n\n")
+	}
+}
