@@ -1,0 +1,377 @@
+package exec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/runtime"
+)
+
+// local runs the commands on this machine: what is tested is what comes between them and the client.
+type local struct {
+	instances map[string]Target
+	last      runtime.ExecRequest
+}
+
+func (l *local) Target(_ context.Context, project, name string) (Target, error) {
+	t, ok := l.instances[project+"/"+name]
+	if !ok {
+		return t, api.NotFound("Instance not found")
+	}
+	return t, nil
+}
+
+func (l *local) Has(_, path string) bool { return path == "snap" }
+
+type localCommand struct{ *osexec.Cmd }
+
+func (c localCommand) PID() int             { return c.Process.Pid }
+func (c localCommand) Signal(sig int) error { return c.Process.Signal(syscall.Signal(sig)) }
+func (c localCommand) Wait() (int, error) {
+	err := c.Cmd.Wait()
+	ws := c.ProcessState.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	var exit *osexec.ExitError
+	if errors.As(err, &exit) {
+		err = nil
+	}
+	return ws.ExitStatus(), err
+}
+
+func (l *local) Exec(_ context.Context, _ string, r runtime.ExecRequest) (runtime.Command, error) {
+	l.last = r
+	c := osexec.Command(r.Command[0], r.Command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = r.Stdin, r.Stdout, r.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: r.Terminal}
+	return localCommand{c}, c.Start()
+}
+
+func (l *local) Terminal(context.Context, string) (*os.File, *os.File, error) {
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, nil, err
+	}
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return nil, nil, errno
+	}
+	return os.NewFile(uintptr(fd), "ptmx"), os.NewFile(peer, "pts"), nil
+}
+
+func (l *local) Console(ctx context.Context, _ string) (io.ReadWriteCloser, error) {
+	a, b, err := l.Terminal(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		_, _ = io.WriteString(b, "login: ")
+		_, _ = io.ReadFull(b, make([]byte, 1))
+		_ = b.Close()
+	}()
+	return a, nil
+}
+
+// client is one session as a client sees it.
+type client struct {
+	*testing.T
+	l      *local
+	server *httptest.Server
+	task   *operation.Task
+	done   chan error
+	cancel context.CancelFunc
+	result map[string]any
+	conns  map[string]*websocket.Conn
+}
+
+func (c *client) Update(m map[string]any) { c.result = m }
+
+func service(t *testing.T) (*Service, *local) {
+	l := &local{instances: map[string]Target{
+		"default/c1": {ID: "c1", Name: "c1", Project: "default", Status: api.Running, Environment: map[string]string{"A": "instance", "B": "instance"}, Logs: t.TempDir()},
+		"default/c2": {ID: "c2", Name: "c2", Project: "default", Status: api.Frozen},
+		"default/c3": {ID: "c3", Name: "c3", Project: "default", Status: api.Stopped},
+	}}
+	return &Service{Instances: l, Runtime: l, Events: event.Nobody{}}, l
+}
+
+// open begins a session and connects the named sockets.
+func open(t *testing.T, task *operation.Task, names ...string) *client {
+	t.Helper()
+	c := &client{T: t, task: task, done: make(chan error, 1), conns: map[string]*websocket.Conn{}}
+	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := task.Connect(r.URL.Query().Get("secret"), w, r); err != nil {
+			http.Error(w, err.Error(), api.StatusOf(err))
+		}
+	}))
+	t.Cleanup(c.server.Close)
+	var ctx context.Context
+	ctx, c.cancel = context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(c.cancel)
+	go func() { c.done <- task.Run(ctx, c) }()
+	for _, name := range names {
+		c.conns[name] = c.dial(task.Metadata["fds"].(map[string]string)[name])
+	}
+	return c
+}
+
+func (c *client) dial(secret string) *websocket.Conn {
+	c.Helper()
+	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// all reads a socket to its end.
+func (c *client) all(name string) string {
+	var out bytes.Buffer
+	for {
+		kind, raw, err := c.conns[name].ReadMessage()
+		if err != nil || kind == websocket.TextMessage {
+			return out.String()
+		}
+		out.Write(raw)
+	}
+}
+
+func (c *client) end(want int) {
+	c.Helper()
+	if err := <-c.done; err != nil {
+		c.Fatal(err)
+	}
+	if got := c.result["return"]; got != want {
+		c.Errorf("returned %v, want %d", got, want)
+	}
+}
+
+func (c *client) send(name string, kind int, text string) {
+	c.Helper()
+	if err := c.conns[name].WriteMessage(kind, []byte(text)); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func start(t *testing.T, interactive bool, script string) *operation.Task {
+	t.Helper()
+	s, _ := service(t)
+	task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{
+		Command: []string{"/bin/sh", "-c", script}, WaitForWS: true, Interactive: interactive, Width: 90, Height: 33,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+func TestPipes(t *testing.T) {
+	c := open(t, start(t, false, "cat; echo err >&2; exit 7"), "0", "1", "2", "control")
+	c.send("0", websocket.BinaryMessage, "one ")
+	c.send("0", websocket.BinaryMessage, "two")
+	c.send("0", websocket.TextMessage, "")
+	if out, errs := c.all("1"), c.all("2"); out != "one two" || errs != "err\n" {
+		t.Errorf("%q, %q", out, errs)
+	}
+	c.end(7)
+}
+
+func TestEndOfInputByClosing(t *testing.T) {
+	c := open(t, start(t, false, "cat"), "0", "1", "2") // and no control: pylxd has none
+	c.send("0", websocket.BinaryMessage, "x")
+	_ = c.conns["0"].Close()
+	if out := c.all("1"); out != "x" {
+		t.Errorf("%q", out)
+	}
+	c.end(0)
+}
+
+func TestMuchOutput(t *testing.T) {
+	c := open(t, start(t, false, "head -c 20000000 /dev/zero"), "0", "1", "2", "control")
+	if n := len(c.all("1")); n != 20000000 {
+		t.Errorf("%d bytes came", n)
+	}
+	c.end(0)
+}
+
+func TestInteractive(t *testing.T) {
+	c := open(t, start(t, true, "stty -echo; stty size; read x; stty size; echo got $x; (sleep 2 &) ; exit 3"), "0", "control")
+	var seen string
+	for !strings.Contains(seen, "33 90") {
+		_, raw, err := c.conns["0"].ReadMessage()
+		if err != nil {
+			t.Fatal(err, seen)
+		}
+		seen += string(raw)
+	}
+	c.send("control", websocket.TextMessage, `{"command":"nonsense"}`)
+	c.send("control", websocket.TextMessage, `{"command":"window-resize","args":{"width":"100","height":"40"}}`)
+	// The resize is on another socket than what is typed: it has arrived when the terminal says so.
+	deadline := time.Now().Add(5 * time.Second)
+	for time.Now().Before(deadline) && !strings.Contains(seen, "got hello") {
+		<-time.After(20 * time.Millisecond)
+		c.send("0", websocket.BinaryMessage, "hello\n")
+		seen += c.all("0")
+	}
+	if !strings.HasSuffix(seen, "40 100\r\ngot hello\r\n") {
+		t.Errorf("%q", seen)
+	}
+	c.end(3)
+}
+
+func TestSignal(t *testing.T) {
+	c := open(t, start(t, false, "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.01; done"), "0", "1", "2", "control")
+	if _, raw, err := c.conns["1"].ReadMessage(); err != nil || string(raw) != "ready\n" {
+		t.Fatal(err, string(raw))
+	}
+	c.send("control", websocket.TextMessage, `{"command":"signal","signal":15}`)
+	if out := c.all("1"); out != "caught\n" {
+		t.Errorf("%q", out)
+	}
+	c.end(5)
+}
+
+func TestClientThatVanishes(t *testing.T) {
+	for _, interactive := range []bool{true, false} {
+		names := []string{"0", "control"}
+		if !interactive {
+			names = []string{"0", "1", "2", "control"}
+		}
+		c := open(t, start(t, interactive, "echo ready; exec sleep 1000"), names...)
+		out := c.conns[map[bool]string{true: "0", false: "1"}[interactive]]
+		if _, _, err := out.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+		for _, conn := range c.conns {
+			_ = conn.UnderlyingConn().Close()
+		}
+		if err := <-c.done; err != nil {
+			t.Error(err)
+		}
+		if got := c.result["return"]; got != 128+9 && got != 128+1 {
+			t.Errorf("interactive %v: returned %v", interactive, got)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	c := open(t, start(t, false, "sleep 2 & sleep 1000"), "0", "1", "2", "control")
+	c.cancel()
+	if err := <-c.done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	c = open(t, start(t, false, "true")) // nobody connects
+	c.cancel()
+	if err := <-c.done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	c := open(t, start(t, false, "true"))
+	for _, secret := range []string{"", "nonsense"} {
+		_, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil)
+		if err == nil || answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%q: %v", secret, err)
+		}
+	}
+	secret := c.task.Metadata["fds"].(map[string]string)["0"]
+	c.dial(secret)
+	if _, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil); err == nil {
+		t.Error("a secret was good for two connections")
+	}
+}
+
+func TestConsole(t *testing.T) {
+	s, _ := service(t)
+	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{Width: 80, Height: 25})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, task, "0", "control")
+	if _, raw, err := c.conns["0"].ReadMessage(); err != nil || string(raw) != "login: " {
+		t.Errorf("%v, %q", err, raw)
+	}
+	c.send("0", websocket.BinaryMessage, "x\n")
+	c.all("0")
+	if err := <-c.done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutSockets(t *testing.T) {
+	s, l := service(t)
+	run := func(post api.InstanceExecPost) map[string]any {
+		t.Helper()
+		task, err := s.Exec(context.Background(), "default", "c1", post)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &client{}
+		if err := task.Run(context.Background(), c); err != nil {
+			t.Fatal(err)
+		}
+		return c.result
+	}
+	if got := run(api.InstanceExecPost{Command: []string{"false"}}); got["return"] != 1 || got["output"] != nil {
+		t.Error(got)
+	}
+	got := run(api.InstanceExecPost{Command: []string{"sh", "-c", "echo out; echo err >&2"}, RecordOutput: true})
+	for fd, want := range map[string]string{"1": "out\n", "2": "err\n"} {
+		url := got["output"].(map[string]string)[fd]
+		name, ok := strings.CutPrefix(url, "/1.0/instances/c1/logs/exec_")
+		raw, err := os.ReadFile(filepath.Join(l.instances["default/c1"].Logs, "exec_"+name))
+		if !ok || err != nil || string(raw) != want {
+			t.Errorf("%s: %v, %q", url, err, raw)
+		}
+	}
+}
+
+func TestEnvironmentAndErrors(t *testing.T) {
+	s, l := service(t)
+	task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"true"}, Environment: map[string]string{"B": "client"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Run(context.Background(), operation.NoProgress{}); err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[string]string{"A": "instance", "B": "client", "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"} {
+		if got := l.last.Environment[k]; got != want {
+			t.Errorf("%s is %q, want %q", k, got, want)
+		}
+	}
+	if l.last.Cwd != "/root" {
+		t.Error(l.last.Cwd)
+	}
+	for name, want := range map[string]string{"c2": "Instance is frozen", "c3": "Instance is not running", "c4": "Instance not found"} {
+		if _, err := s.Exec(context.Background(), "default", name, api.InstanceExecPost{}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{Type: "foo"}); err == nil || err.Error() != `Unknown console type "foo"` {
+		t.Error(err)
+	}
+}
