@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/http"
+	"strings"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/project"
 )
 
@@ -56,4 +59,24 @@ func contentETag(v any) string {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
+}
+
+// checkProject refuses calls about a project that does not exist. Lists of instances, operations and warnings of such a
+// project are empty instead, and objects in it are not found: their services say so.
+func (s *Server) checkProject(r *Request) error {
+	name := r.Query("project")
+	if name == "" || s.services.Projects == nil {
+		return nil
+	}
+	relevant := r.Method == http.MethodPost
+	for _, prefix := range []string{"/1.0/profiles", "/1.0/images", "/1.0/networks", "/1.0/storage-pools/"} {
+		relevant = relevant || strings.HasPrefix(r.URL.Path, prefix)
+	}
+	if !relevant {
+		return nil
+	}
+	if err := s.services.Projects.Check(name); err != nil {
+		return api.NotFound("Failed loading project %q: %w", name, err)
+	}
+	return nil
 }

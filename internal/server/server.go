@@ -113,6 +113,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	}
 	slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
 		"url", redact(r.URL), "username", r.caller.Username)
+	if err := s.checkProject(r); err != nil {
+		return Fail(err)
+	}
 	if err := s.waitRecovered(r); err != nil {
 		return Fail(err)
 	}

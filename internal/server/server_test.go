@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/request"
 )
 
@@ -198,6 +199,27 @@ func TestAsync(t *testing.T) {
 		var op api.Operation
 		if err := json.Unmarshal(w.Metadata, &op); err != nil || op.StatusCode != api.Failure || op.Err != "no luck" {
 			t.Errorf("%v %+v", err, op)
+		}
+	}
+}
+
+func TestUnknownProject(t *testing.T) {
+	ok := func(*Request) Response { return Empty() }
+	s := testServer(t, root, Route{Method: "GET", Path: "/1.0/profiles", Handle: ok}, Route{Method: "GET", Path: "/1.0/instances", Handle: ok},
+		Route{Method: "POST", Path: "/1.0/instances", Handle: ok})
+	s.services.Projects = project.New()
+	for _, tt := range []struct {
+		method, url string
+		status      int
+	}{
+		{"GET", "/1.0/profiles?project=default", 200},
+		{"GET", "/1.0/profiles?project=foo", 404},
+		{"GET", "/1.0/instances?project=foo", 200},
+		{"POST", "/1.0/instances?project=foo", 404},
+	} {
+		status, _, env := call(t, s, tt.method, tt.url, "")
+		if status != tt.status || status == 404 && env.Error != `Failed loading project "foo": Project not found` {
+			t.Errorf("%s %s: %d %s", tt.method, tt.url, status, env.Error)
 		}
 	}
 }
