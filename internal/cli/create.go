@@ -282,23 +282,27 @@ func createdName(state api.Operation) (string, error) {
 	return "", errors.New(T("Didn't get any affected image, instance or snapshot from server"))
 }
 
-// nicFor makes the NIC device for a network, as the server would name it.
+// firstNIC is what the NIC of `--network` is called, as a device and inside: the first interface of the instance,
+// whatever the network's name.
+const firstNIC = "eth0"
+
+// nicFor makes the NIC device for a network.
 func nicFor(server *client.Client, network string) (string, map[string]string, error) {
 	net, _, err := server.Network(network)
 	if err != nil {
 		return "", nil, fmt.Errorf(T("Failed loading network %q: %w"), network, err)
 	}
-	device := map[string]string{"name": network, "type": "nic"}
+	device := map[string]string{"name": firstNIC, "type": "nic"}
 	if net.Managed {
 		device["network"] = net.Name
-		return network, device, nil
+		return firstNIC, device, nil
 	}
 	device["nictype"] = "macvlan"
 	if net.Type == "bridge" {
 		device["nictype"] = "bridged"
 	}
 	device["parent"] = net.Name
-	return network, device, nil
+	return firstNIC, device, nil
 }
 
 // warnNoNetwork tells a user at a fresh server why the instance has no address.
