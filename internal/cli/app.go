@@ -61,10 +61,8 @@ func (c *App) Run(args []string) int {
 		return 1
 	}
 	root.SetArgs(args)
-	if err := root.Execute(); err != nil {
-		if !errors.Is(err, errSilent) {
-			fmt.Fprintf(c.Err, "Error: %v\n", err)
-		}
+	if err := root.Execute(); err != nil && !errors.Is(err, errDone) {
+		fmt.Fprintf(c.Err, "Error: %v\n", err)
 		if c.ret != 0 {
 			return c.ret
 		}
@@ -72,9 +70,6 @@ func (c *App) Run(args []string) int {
 	}
 	return c.ret
 }
-
-// errSilent ends a command whose error was printed already.
-var errSilent = errors.New("")
 
 // ask reads one line of an answer to a question.
 func (c *App) ask(question string) (string, error) {

@@ -41,9 +41,6 @@ func (c *App) queryCommand() *cobra.Command {
 }
 
 func (c *App) query(target, method, data string, wait, raw bool) error {
-	if wait && raw {
-		return errors.New(T("Wait and raw can't be used together"))
-	}
 	// A path may hold colons: only what stands before its first slash can be a remote.
 	before, after, found := strings.Cut(target, "/")
 	remote, rest, err := c.parseRemote(before)

@@ -96,10 +96,10 @@ func (c *App) preRun(cmd *cobra.Command, _ []string) error {
 	c.startLogging()
 	if c.flagVersion && cmd.HasParent() {
 		fmt.Fprintln(c.Out, version.Version)
-		return errSilentOK
+		return errDone
 	}
 	return nil
 }
 
-// errSilentOK ends a command early and well.
-var errSilentOK = errors.New("done")
+// errDone ends a command early and well.
+var errDone = errors.New("done")

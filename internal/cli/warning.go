@@ -52,7 +52,7 @@ func (c *App) warningDeleteCommand() *cobra.Command {
 		}
 		if !*all {
 			if id == "" {
-				return errors.New(T("Specify a warning UUID or use --all"))
+				return cmd.Help()
 			}
 			return server.DeleteWarning(id)
 		}

@@ -1,0 +1,123 @@
+package cliconf
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFreshConfigurationHasTheLocalRemote(t *testing.T) {
+	c, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DefaultRemote != "local" || c.Remotes["local"].Addr != "unix://" || !c.Remotes["local"].Static {
+		t.Fatalf("got %+v", c)
+	}
+}
+
+func TestSaveAndLoadKeepEverything(t *testing.T) {
+	dir := t.TempDir()
+	c, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Remotes["far"] = Remote{Addr: "https://10.0.0.1:8443", AuthType: "tls", Project: "default", Protocol: "lxd"}
+	c.Aliases["ll"] = "list -c n"
+	c.DefaultRemote = "far"
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(c.Remotes, again.Remotes); diff != "" {
+		t.Error(diff)
+	}
+	if again.DefaultRemote != "far" || again.Aliases["ll"] != "list -c n" {
+		t.Errorf("got %+v", again)
+	}
+	want := `default-remote: far
+remotes:
+  far:
+    addr: https://10.0.0.1:8443
+    auth_type: tls
+    project: default
+    protocol: lxd
+    public: false
+  local:
+    addr: unix://
+    public: false
+aliases:
+  ll: list -c n
+`
+	data, err := os.ReadFile(filepath.Join(dir, "config.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(data)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseRemoteNames(t *testing.T) {
+	c := &Conf{DefaultRemote: "local", Remotes: map[string]Remote{"local": {}, "far": {}}}
+	for _, tt := range []struct{ raw, remote, name, err string }{
+		{"", "local", "", ""},
+		{"c1", "local", "c1", ""},
+		{"far:", "far", "", ""},
+		{"far:c1", "far", "c1", ""},
+		{"far:c1/snap", "far", "c1/snap", ""},
+		{"c1/etc/a:b", "local", "c1/etc/a:b", ""},
+		{"nope:c1", "", "", `The remote "nope" doesn't exist`},
+	} {
+		remote, name, err := c.Parse(tt.raw)
+		if tt.err != "" {
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("%q: got error %v", tt.raw, err)
+			}
+			continue
+		}
+		if err != nil || remote != tt.remote || name != tt.name {
+			t.Errorf("%q: got %q %q %v", tt.raw, remote, name, err)
+		}
+	}
+}
+
+func TestClientCertificateIsMadeOnceAndPrivate(t *testing.T) {
+	c, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := c.ClientCert(true)
+	if err != nil || !strings.Contains(cert, "BEGIN CERTIFICATE") || !strings.Contains(key, "PRIVATE KEY") {
+		t.Fatalf("%v %q", err, cert)
+	}
+	again, _, err := c.ClientCert(true)
+	if err != nil || again != cert {
+		t.Errorf("a second call made another certificate (%v)", err)
+	}
+	info, err := os.Stat(filepath.Join(c.ConfDir(), "client.key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode of the key: %v %v", info.Mode(), err)
+	}
+}
+
+func FuzzConfiguration(f *testing.F) {
+	f.Add([]byte("default-remote: local\nremotes:\n  a:\n    addr: unix://\naliases: {}\n"))
+	f.Add([]byte("remotes: 3"))
+	f.Add([]byte("aliases:\n  a: [1]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := &Conf{}
+		if c.parse(data) != nil {
+			return
+		}
+		if _, ok := c.Remotes["local"]; !ok || c.Aliases == nil {
+			t.Fatal("no local remote, or no table of aliases")
+		}
+	})
+}
