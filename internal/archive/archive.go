@@ -4,7 +4,7 @@
 // # What Unpack promises
 //
 // The archive is hostile until proven otherwise. Every path is opened beneath the destination with openat2, which
-// refuses "..", absolute names and every symbolic link on the way, so that no entry, in whatever order, leads
+// refuses ".." and every symbolic link on the way, so that no entry, in whatever order, leads
 // outside. A name may come once (a directory may be repeated): nothing made is ever replaced. Only the device nodes
 // that every container has anyway are made. Bytes, entries, depth and the ratio between what is read and what comes out are
 // bounded. When Unpack fails, for any reason, the destination is as empty as it was before.

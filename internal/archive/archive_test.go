@@ -87,7 +87,8 @@ func TestHostileArchivesAreRefusedAndLeaveNothing(t *testing.T) {
 	cases := map[string][]byte{
 		"dot dot":                        build(t, good, regular("../x", "x")),
 		"dot dot inside":                 build(t, good, regular("a/../../x", "x")),
-		"absolute":                       build(t, good, regular("/tmp/x", "x")),
+		"absolute and twice":             build(t, good, regular("/tmp/x", "x"), regular("tmp/x", "x")),
+		"absolute with dots":             build(t, good, regular("/../tmp/x", "x")),
 		"file through link":              build(t, good, link("l", outside), regular("l/x", "x")),
 		"file through link to link":      build(t, good, link("l", "."), link("m", "l"), regular("m/x", "x")),
 		"directory through link":         build(t, good, link("l", outside), dirItem("l/d")),
@@ -139,6 +140,20 @@ func TestHostileArchivesAreRefusedAndLeaveNothing(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(outside); len(left) > 0 {
 		t.Fatalf("written outside: %v", left)
+	}
+}
+
+func TestAbsoluteNamesStayInside(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	data := build(t, dirItem("/"), regular("//etc/inittab", "x"), hard("/etc/again", "/etc/inittab"))
+	if _, err := Unpack(context.Background(), fileOf(t, data), dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etc/inittab", "etc/again"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != "x" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }
 
