@@ -63,14 +63,15 @@ func (a *action) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(failures) == 0:
 	case len(args) == 1:
-		err := failures[0].err
-		if a.verb == "start" && !api.IsNotFound(err) {
-			return fmt.Errorf("%w\n"+T("Try `berth info --show-log %s` for more info"), err, args[0])
-		}
-		return err
+		return failures[0].err
 	default:
 		for _, f := range failures {
-			fmt.Fprintf(a.c.Err, T("%s: error: %v")+"\n", f.name, f.err)
+			for i, line := range strings.Split(f.err.Error(), "\n") {
+				if i == 0 {
+					line = T("error") + ": " + line
+				}
+				fmt.Fprintf(a.c.Err, "%s: %s\n", f.name, line)
+			}
 		}
 		fmt.Fprintln(a.c.Err)
 		return fmt.Errorf(T("Some instances failed to %s"), a.verb)
@@ -106,7 +107,10 @@ func (a *action) one(name string) error {
 	if err != nil {
 		return err
 	}
-	return a.c.waitOp(op, a.c.newProgress(""))
+	if err := a.c.waitOp(op, a.c.newProgress("")); err != nil {
+		return fmt.Errorf("%w\n"+T("Try `berth info --show-log %s` for more info"), err, name)
+	}
+	return nil
 }
 
 func (a *action) put() api.InstanceStatePut {

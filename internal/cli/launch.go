@@ -40,7 +40,7 @@ func (c *App) launchCommand() *cobra.Command {
 		}
 		full := new.remote + ":" + new.name
 		if err := start.one(full); err != nil {
-			return fmt.Errorf("%w\n"+T("Try `berth info --show-log %s` for more info"), err, full)
+			return err
 		}
 		if start.console != "" {
 			return c.attachConsole(full, start.console)
