@@ -155,7 +155,9 @@ func (t *tree) link(name, target string) error {
 	targetDir, targetBase := path.Split(target)
 	from := t.root
 	if targetDir != "" {
-		if from, err = t.dir(targetDir[:len(targetDir)-1], false); err != nil {
+		if from, err = t.dir(targetDir[:len(targetDir)-1], false); errors.Is(err, unix.ENOENT) {
+			return refused("hard link to %q, which is not there", shorten(target))
+		} else if err != nil {
 			return err
 		}
 	}
