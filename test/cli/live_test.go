@@ -84,12 +84,15 @@ func (c client) run(line string) result {
 var (
 	progressLines = regexp.MustCompile(`\r[^\n\r]*`)
 	uuids         = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	times         = regexp.MustCompile(`20\d\d[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(:\d\d\.\d+)?`)
+	// lxc gives this hint or not, depending on which of two answers comes first.
+	hints = regexp.MustCompile("\nTry `.*` for more info")
+	times = regexp.MustCompile(`20\d\d[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(:\d\d\.\d+)?`)
 )
 
 // normal takes out what may differ: names, progress, times, identifiers.
 func (c client) normal(s string) string {
 	s = progressLines.ReplaceAllString(s, "")
+	s = hints.ReplaceAllString(s, "")
 	s = uuids.ReplaceAllString(s, "UUID")
 	s = times.ReplaceAllString(s, "TIME")
 	s = strings.ReplaceAll(s, "live"+c.letter, "live@")
