@@ -9,7 +9,8 @@
 //
 // Points do nothing unless the environment arms one when the process starts: BERTH_FAULT is a comma-separated
 // list of NAME=kill (SIGKILL to this process), NAME=error (Hit returns ErrInjected) or NAME=enospc (Hit returns an
-// error that wraps syscall.ENOSPC). `berthd debug faults` lists all names.
+// error that wraps syscall.ENOSPC). With ":once" behind it (NAME=enospc:once) only the first hit does something, so that the
+// same process can then be asked to do the thing again. `berthd debug faults` lists all names.
 package fault
 
 import (
@@ -19,6 +20,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -32,6 +34,8 @@ var ErrInjected = errors.New("injected fault")
 type Point struct {
 	name   string
 	action string
+	once   bool
+	spent  atomic.Bool
 }
 
 var registry struct {
@@ -46,7 +50,8 @@ func New(name string) *Point {
 	registry.Lock()
 	defer registry.Unlock()
 	registry.names = append(registry.names, name)
-	return &Point{name: name, action: armed()[name]}
+	action, once := strings.CutSuffix(armed()[name], ":once")
+	return &Point{name: name, action: action, once: once}
 }
 
 // Names lists every declared point, sorted.
@@ -60,9 +65,10 @@ func Names() []string {
 
 // Hit does what the point is armed with: nothing, as a rule.
 func (p *Point) Hit() error {
-	switch p.action {
-	case "":
+	if p.action == "" || p.once && p.spent.Swap(true) {
 		return nil
+	}
+	switch p.action {
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
