@@ -7,10 +7,12 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,6 +35,9 @@ type Journal struct {
 	store    *store.Store
 	table    *store.Table[Record]
 	handlers map[string]Handler
+
+	mu   sync.Mutex
+	over []string // entries of changes that are over, which could not be removed yet
 }
 
 // New makes the journal of s; it owns the table "journal".
@@ -51,25 +56,55 @@ type Entry struct {
 
 // Begin writes down that a change of this kind starts; data is all that its handler needs. The extra ops are
 // committed with it.
+//
+// An entry of the same kind and data that is there already was left by an earlier attempt which could neither be
+// finished nor undone. This one stands for both: the old entry goes, lest it be settled when its object is another one.
 func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...store.Op) (*Entry, error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
 	e := &Entry{journal: j, id: uuid.NewString()}
-	put := j.table.Create(&Record{Kind: kind, Started: time.Now().UTC(), Data: raw}, e.id)
-	if _, err := j.store.Commit(ctx, append(with, put)...); err != nil {
+	ops := append(with, j.table.Create(&Record{Kind: kind, Started: time.Now().UTC(), Data: raw}, e.id))
+	for _, row := range j.table.List() {
+		if row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) {
+			ops = append(ops, j.table.Remove(row.Path...))
+		}
+	}
+	over := j.takeOver()
+	for _, id := range over {
+		ops = append(ops, j.table.Remove(id))
+	}
+	if _, err := j.store.Commit(ctx, ops...); err != nil {
+		j.keepOver(over...)
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
 	return e, nil
 }
 
+func (j *Journal) takeOver() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	over := j.over
+	j.over = nil
+	return over
+}
+
+func (j *Journal) keepOver(ids ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = append(j.over, ids...)
+}
+
 // Done is the op that ends the entry; it belongs into the change's last commit.
 func (e *Entry) Done() store.Op { return e.journal.table.Remove(e.id) }
 
-// Close ends the entry by itself, after an undo.
+// Close ends the entry by itself, after an undo. Should the store be full, the entry goes with the next change.
 func (e *Entry) Close(ctx context.Context) error {
 	_, err := e.journal.store.Commit(ctx, e.Done())
+	if err != nil {
+		e.journal.keepOver(e.id)
+	}
 	return err
 }
 
