@@ -170,6 +170,7 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	if err := s.Delete(ctx, id); err != nil {
 		return errors.Join(err, entry.Close(ctx))
 	}
+	// What fails from here on leaves the entry: another attempt, or else the next start, forgets the volume.
 	if err := faultVolumeDeleted.Hit(); err != nil {
 		return err
 	}
@@ -242,14 +243,18 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := s.Rename(ctx, id, to); err != nil {
+	err = s.Rename(ctx, id, to)
+	if err == nil {
+		err = faultVolumeMoved.Hit()
+	}
+	if err == nil {
+		_, err = s.Store.Commit(ctx, append(s.moveRecords(id, to), entry.Done())...)
+	}
+	if err != nil {
+		if undo := s.Rename(ctx, to, id); undo != nil && !api.IsNotFound(undo) {
+			return errors.Join(err, undo) // the journal keeps the entry: the next start finishes the rename
+		}
 		return errors.Join(err, entry.Close(ctx))
-	}
-	if err := faultVolumeMoved.Hit(); err != nil {
-		return err
-	}
-	if _, err := s.Store.Commit(ctx, append(s.moveRecords(id, to), entry.Done())...); err != nil {
-		return err
 	}
 	if id.Snapshot != "" {
 		s.event(ctx, "storage-volume-snapshot-renamed", to, map[string]any{"old_name": id.Name + "/" + id.Snapshot})

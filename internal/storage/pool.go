@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -292,20 +293,40 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := faultPoolDeleting.Hit(); err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx) // from here on there is no way back
-	if err := s.dropPool(ctx, name, row.Value); err != nil {
-		return errors.Join(err, entry.Close(ctx))
-	}
-	if err := faultPoolRemoved.Hit(); err != nil {
-		return err
-	}
-	if _, err := s.Store.Commit(ctx, s.pools.Remove(name), entry.Done()); err != nil {
-		return err
+	ctx = context.WithoutCancel(ctx)
+	for _, step := range []func() error{
+		faultPoolDeleting.Hit,
+		func() error { return s.dropPool(ctx, name, row.Value) },
+		faultPoolRemoved.Hit,
+		func() error {
+			_, err := s.Store.Commit(ctx, s.pools.Remove(name), entry.Done())
+			return err
+		},
+	} {
+		if err := step(); err != nil {
+			return errors.Join(err, s.reopenPool(ctx, name, row.Value), entry.Close(ctx))
+		}
 	}
 	s.Events.Lifecycle(ctx, "default", "storage-pool-deleted", poolURL(name), nil)
+	return nil
+}
+
+// reopenPool makes a pool usable again whose deletion failed: it was empty, so nothing is lost. The entry of the deletion must not
+// stay behind, for by the next start there may be something in the pool.
+func (s *Service) reopenPool(ctx context.Context, name string, r *poolRecord) error {
+	d, err := s.newDriver(name, r)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(s.poolsFolder(), name), 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := d.Mount(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[name] = d
 	return nil
 }
 

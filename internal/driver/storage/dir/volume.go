@@ -101,7 +101,7 @@ func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) e
 	return err
 }
 
-// RestoreSnapshot implements storagedriver.Snapshots. The old content changes places with the new one in one step.
+// RestoreSnapshot implements storagedriver.Snapshots. An error means that the content is the old one. The old content changes places with the new one in one step.
 func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) error {
 	path := d.Path(snap.Of())
 	if ok, err := d.Exists(snap.Of()); err != nil || !ok {
@@ -118,9 +118,12 @@ func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) er
 		return errors.Join(fmt.Errorf("restore %s: %w", snap, err), discard(ctx, tmp))
 	}
 	if err := faultExchanged.Hit(); err != nil {
-		return errors.Join(err, discard(ctx, tmp))
+		back := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+		return errors.Join(err, back, discard(ctx, tmp))
 	}
-	return discard(ctx, tmp)
+	// The restore is done. Old content that cannot be removed now is swept away when the pool is next mounted.
+	_ = discard(ctx, tmp)
+	return nil
 }
 
 // RenameVolume implements storagedriver.Volumes.
