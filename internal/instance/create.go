@@ -283,6 +283,14 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 	return s.linkSnapshots(i, true)
 }
 
+// recoverCreate undoes a create that was cut off, unless the instance of that name is another, whole one.
+func (s *Service) recoverCreate(ctx context.Context, c change) error {
+	if row, ok := s.instances.Get(c.Project, c.Name); ok && !row.Value.Creating {
+		return nil
+	}
+	return s.undoCreate(ctx, c)
+}
+
 // undoCreate takes away whatever a create has made so far.
 func (s *Service) undoCreate(ctx context.Context, c change) error {
 	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool}

@@ -42,7 +42,7 @@ func (c change) instance() *Instance {
 // makes something new; finished is what has begun to take something away.
 func (s *Service) handleJournal() {
 	handlers := map[string]func(context.Context, change) error{
-		kindCreate:         s.undoCreate,
+		kindCreate:         s.recoverCreate,
 		kindDelete:         s.finishDelete,
 		kindRename:         s.undoRename,
 		kindMove:           s.settleMove,

@@ -80,7 +80,7 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 		with = append(with, entry.Done())
 	}
 	if err := plugBegun.Hit(); err != nil {
-		return err
+		return errors.Join(err, closeEntry(ctx, entry))
 	}
 	for _, name := range d.gone {
 		if err := s.unplug(ctx, run, in, next, name, before.Devices[name]); err != nil {
