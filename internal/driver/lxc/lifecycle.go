@@ -84,11 +84,8 @@ func (d *Driver) prepare(s *spec.Spec, l layout) error {
 	if err != nil {
 		return err
 	}
-	// Container root walks these folders to its own: it needs to pass, not to look.
-	for _, dir := range []string{d.root, filepath.Join(d.root, "run"), d.lxcPath()} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
-			return err
-		}
+	if err := d.passable(); err != nil {
+		return err
 	}
 	for _, dir := range []string{filepath.Dir(l.Log), filepath.Dir(l.Restart)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -110,6 +107,16 @@ func (d *Driver) prepare(s *spec.Spec, l layout) error {
 		}
 	}
 	return os.WriteFile(l.Config, []byte(text), 0o640)
+}
+
+// passable makes the folders that a container's root walks through to its own: it needs to pass, not to look.
+func (d *Driver) passable() error {
+	for _, dir := range []string{d.root, filepath.Join(d.root, "run"), d.lxcPath()} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *Driver) deviceRules() (v1, v2 bool) {
@@ -264,6 +271,9 @@ func (d *Driver) watch(c *container) error {
 // lock takes the lock of an instance's start; closing the file gives it back.
 func (d *Driver) lock(id string, how int) (*os.File, error) {
 	dir := filepath.Join(d.root, "run", "locks")
+	if err := d.passable(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
