@@ -125,7 +125,8 @@ func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo,
 	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pulling %s from %s"), target, source), "%", "%%") + ": %s")
 	_, err = io.Copy(f, &counted{r: content, p: line, size: -1, start: time.Now()})
 	line.finish("")
-	if info.Mode >= 0 {
+	// What is pulled into /dev/null or a FIFO leaves the mode of that alone.
+	if st, statErr := f.Stat(); info.Mode >= 0 && statErr == nil && st.Mode().IsRegular() {
 		if chmodErr := f.Chmod(fs.FileMode(info.Mode & 0o777)); err == nil {
 			err = chmodErr
 		}
