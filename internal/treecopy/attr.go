@@ -86,6 +86,9 @@ func readlink(dir int, name string, size int64) (string, error) {
 	for n := max(int(min(size, unix.PathMax)), 64) + 1; ; n *= 2 {
 		buf := make([]byte, n)
 		got, err := unix.Readlinkat(dir, name, buf)
+		if err == unix.EINVAL { // it is no link any more
+			err = unix.ENOENT
+		}
 		if err != nil {
 			return "", err
 		}

@@ -27,6 +27,9 @@ func readDir(fd int) ([]entry, error) {
 	var entries []entry
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(fd, *buf) })
+		if err == unix.ENOENT { // it was removed while we hold it
+			return entries, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read folder: %w", err)
 		}
