@@ -8,12 +8,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"golang.org/x/term"
 
 	"github.com/berthd/berth/client"
 	"github.com/berthd/berth/internal/cliconf"
+	"github.com/berthd/berth/internal/initcmd"
 	"github.com/berthd/berth/internal/version"
 )
 
@@ -77,27 +77,8 @@ func (c *App) ask(question string) (string, error) {
 	return c.readLine()
 }
 
-// readLine reads up to a line break, byte by byte: what follows belongs to somebody else.
-func (c *App) readLine() (string, error) {
-	var line []byte
-	buf := make([]byte, 1)
-	for {
-		n, err := c.In.Read(buf)
-		if n == 1 {
-			if buf[0] == '\n' {
-				return strings.TrimSuffix(string(line), "\r"), nil
-			}
-			line = append(line, buf[0])
-			continue
-		}
-		if err != nil {
-			if len(line) > 0 {
-				return string(line), nil
-			}
-			return "", err
-		}
-	}
-}
+// readLine reads one line of standard input.
+func (c *App) readLine() (string, error) { return initcmd.ReadLine(c.In) }
 
 // stdinFile is standard input as a file, for questions about terminals; nil in tests.
 func (c *App) stdinFile() *os.File {

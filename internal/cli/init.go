@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/berthd/berth/internal/initcmd"
 )
@@ -27,14 +26,14 @@ func (c *App) initCommand() *cobra.Command {
       ` + T("Configure the server"),
 	}
 	n.flags(cmd)
-	o := InitFlags(cmd)
+	o := initcmd.Flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && !n.empty {
 			server, _, err := c.parse("")
 			if err != nil {
 				return err
 			}
-			return initcmd.Run(server, o, c.In, c.questions())
+			return initcmd.Run(server, o, c.In, initcmd.Ask(c.In, c.Out, c.Err))
 		}
 		if done, err := checkArgs(cmd, args, 0, 2); done {
 			return err
@@ -46,33 +45,4 @@ func (c *App) initCommand() *cobra.Command {
 		return err
 	}
 	return cmd
-}
-
-// InitFlags adds the flags of a server's configuration to a command.
-func InitFlags(cmd *cobra.Command) *initcmd.Options {
-	o := &initcmd.Options{}
-	f := cmd.Flags()
-	f.BoolVar(&o.Auto, "auto", false, T("Automatic (non-interactive) mode"))
-	f.BoolVar(&o.Minimal, "minimal", false, T("Minimal configuration (non-interactive)"))
-	f.BoolVar(&o.Preseed, "preseed", false, T("Pre-seed mode, expects YAML config from stdin"))
-	f.BoolVar(&o.Dump, "dump", false, T("Dump YAML config to stdout"))
-	f.StringVar(&o.NetworkAddress, "network-address", "", T("Address to bind the server to (default: none)")+"``")
-	f.IntVar(&o.NetworkPort, "network-port", -1, T("Port to bind the server to (default: 8443)")+"``")
-	f.StringVar(&o.StorageBackend, "storage-backend", "", T("Storage backend to use (btrfs, dir, lvm or zfs, default: dir)")+"``")
-	f.StringVar(&o.StorageDevice, "storage-create-device", "", T("Setup device based storage using DEVICE")+"``")
-	f.IntVar(&o.StorageLoop, "storage-create-loop", -1, T("Setup loop based storage with SIZE in GB")+"``")
-	f.StringVar(&o.StoragePool, "storage-pool", "", T("Storage pool to use or create")+"``")
-	f.StringVar(&o.TrustPassword, "trust-password", "", T("Password required to add new clients")+"``")
-	return o
-}
-
-func (c *App) questions() *initcmd.Questions {
-	q := &initcmd.Questions{Out: c.Out, Err: c.Err, Line: c.readLine}
-	if f := c.stdinFile(); f != nil && isTerminal(f) {
-		q.Secret = func() (string, error) {
-			data, err := term.ReadPassword(int(f.Fd()))
-			return string(data), err
-		}
-	}
-	return q
 }
