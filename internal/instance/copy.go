@@ -114,28 +114,6 @@ func (s *Service) copyVolumes(ctx context.Context, dst, src *Instance, from stor
 	return nil
 }
 
-// holdStill freezes a running instance while its volume is copied, so that the copy is of one instant.
-func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
-	if from.Snapshot != "" || s.Runtime.Status(src.id()) != api.Running {
-		return func() {}, nil
-	}
-	if err := s.Runtime.Freeze(ctx, src.id()); err != nil {
-		return nil, err
-	}
-	thawed := false
-	return func() {
-		if thawed {
-			return
-		}
-		thawed = true
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		if err := s.Runtime.Thaw(ctx, src.id()); err != nil {
-			s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
-		}
-	}, nil
-}
-
 // refreshTask brings an existing copy up to date: its snapshots become those of the source, and so does its content.
 func (s *Service) refreshTask(project, name string, src, next *Instance, alone bool) *operation.Task {
 	return &operation.Task{

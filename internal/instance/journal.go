@@ -20,6 +20,7 @@ const (
 	kindRestore        = "instance.restore"
 	kindRefresh        = "instance.refresh"
 	kindPlug           = "instance.plug"
+	kindStill          = "instance.still"
 )
 
 // change is what the handlers of all kinds need to know.
@@ -52,6 +53,7 @@ func (s *Service) handleJournal() {
 		kindRestore:        s.finishRestore,
 		kindRefresh:        s.undoRefresh,
 		kindPlug:           s.undoPlug,
+		kindStill:          s.undoStill,
 	}
 	for kind, h := range handlers {
 		s.Journal.Handle(kind, journal.Handler(func(ctx context.Context, data json.RawMessage) error {
