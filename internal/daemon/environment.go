@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 
@@ -19,7 +18,8 @@ type environment struct {
 	once  sync.Once
 	fixed api.ServerEnvironment
 
-	// storageDrivers lists the drivers that work here; storageUsed names those of existing pools. Both may be nil.
+	// storageDrivers lists the drivers that work here; storageUsed names those of existing pools, in order. Both may be
+	// nil.
 	storageDrivers func() []api.ServerStorageDriverInfo
 	storageUsed    func() []string
 }
@@ -36,15 +36,14 @@ func (d *Daemon) describe(project string) api.ServerEnvironment {
 	if d.environment.storageUsed == nil {
 		return env
 	}
-	versions := map[string]string{}
-	for _, driver := range env.StorageSupportedDriver {
-		versions[driver.Name] = driver.Version
-	}
 	used := d.environment.storageUsed()
-	sort.Strings(used)
-	var shown []string
-	for _, name := range used {
-		shown = append(shown, versions[name])
+	shown := make([]string, len(used))
+	for n, name := range used {
+		for _, driver := range env.StorageSupportedDriver {
+			if driver.Name == name {
+				shown[n] = driver.Version
+			}
+		}
 	}
 	env.Storage = strings.Join(used, " | ")
 	env.StorageVersion = strings.Join(shown, " | ")

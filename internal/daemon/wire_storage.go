@@ -34,18 +34,7 @@ func (d *Daemon) wireStorage() {
 	d.environment.storageDrivers = func() []api.ServerStorageDriverInfo {
 		return []api.ServerStorageDriverInfo{{Name: "dir", Version: "1"}}
 	}
-	d.environment.storageUsed = func() []string {
-		seen := map[string]bool{}
-		var names []string
-		for _, name := range r.storage.Pools() {
-			pool, _, err := r.storage.Pool(name)
-			if err == nil && !seen[pool.Driver] {
-				seen[pool.Driver] = true
-				names = append(names, pool.Driver)
-			}
-		}
-		return names
-	}
+	d.environment.storageUsed = r.storage.DriversUsed
 	d.parts = append(d.parts, part{name: "storage", prepare: r.storage.Start})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ type Request struct {
 	server *Server
 	caller request.Caller
 	vars   map[string]string
+	query  url.Values // parsed when it is first asked for
 	writer http.ResponseWriter
 }
 
@@ -29,7 +31,15 @@ type Request struct {
 func (r *Request) Var(name string) string { return r.vars[name] }
 
 // Query returns the first value of a key of the query.
-func (r *Request) Query(name string) string { return r.URL.Query().Get(name) }
+func (r *Request) Query(name string) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	if r.query == nil {
+		r.query = r.URL.Query()
+	}
+	return r.query.Get(name)
+}
 
 // Project is the project the call is about.
 func (r *Request) Project() string {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
@@ -42,6 +43,36 @@ func Sync(v any) Response { return syncResponse{status: http.StatusOK, metadata:
 // SyncETag answers with v and its version, from ETag.
 func SyncETag(v any, etag string) Response {
 	return syncResponse{status: http.StatusOK, metadata: v, etag: etag}
+}
+
+// encodedResponse is a whole answer that was encoded before: it can be given any number of times.
+type encodedResponse struct {
+	body   []byte
+	header http.Header
+}
+
+// encodeSync is SyncETag, encoded at once.
+func encodeSync(v any, etag string) (Response, error) {
+	body, err := json.Marshal(envelope{
+		Type: api.SyncResponse, Status: api.Success.String(), StatusCode: int(api.Success), Metadata: v,
+	})
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	return encodedResponse{body: body, header: http.Header{
+		"Content-Type": {"application/json"}, "Content-Length": {strconv.Itoa(len(body))}, "Etag": {strconv.Quote(etag)},
+	}}, nil
+}
+
+func (e encodedResponse) respond(w http.ResponseWriter, _ *Request) error {
+	header := w.Header()
+	for key, values := range e.header {
+		header[key] = values
+	}
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(e.body)
+	return err
 }
 
 // Empty says that it was done.
@@ -144,9 +175,21 @@ func (noContent) respond(w http.ResponseWriter, _ *Request) error {
 	return nil
 }
 
+// buffers are those that answers are encoded in. A large one, of a long list, is not kept.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const keptBuffer = 64 << 10
+
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(v); err != nil {
+	buf := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= keptBuffer {
+			buf.Reset()
+			buffers.Put(buf)
+		}
+	}()
+	if err := json.NewEncoder(buf).Encode(v); err != nil {
+		buf.Reset()
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -61,15 +61,16 @@ func (n *node) child(element string) *node {
 
 // find returns the methods of a path in its escaped form, with its variables; nil if there is no such path.
 func (rt *router) find(path string) (map[string]Route, map[string]string) {
-	vars := map[string]string{}
-	n := rt.root.find(elements(path), vars)
+	var vars map[string]string
+	n := rt.root.find(elements(path), &vars)
 	if n == nil {
 		return nil, nil
 	}
 	return n.methods, vars
 }
 
-func (n *node) find(path []string, vars map[string]string) *node {
+// find sets in vars, which is made for the first of them, the variables on the way to the node that it returns.
+func (n *node) find(path []string, vars *map[string]string) *node {
 	if len(path) == 0 {
 		if n.methods == nil {
 			return nil
@@ -85,7 +86,7 @@ func (n *node) find(path []string, vars map[string]string) *node {
 		value, err := url.PathUnescape(path[0])
 		if err == nil {
 			if found := n.variable.find(path[1:], vars); found != nil {
-				vars[n.variable.name] = value
+				note(vars, n.variable.name, value)
 				return found
 			}
 		}
@@ -93,11 +94,18 @@ func (n *node) find(path []string, vars map[string]string) *node {
 	if n.rest != nil && path[0] != "" {
 		value, err := url.PathUnescape(strings.Join(path, "/"))
 		if err == nil && n.rest.methods != nil {
-			vars[n.rest.name] = value
+			note(vars, n.rest.name, value)
 			return n.rest
 		}
 	}
 	return nil
+}
+
+func note(vars *map[string]string, name, value string) {
+	if *vars == nil {
+		*vars = map[string]string{}
+	}
+	(*vars)[name] = value
 }
 
 // elements splits a path; the root has one empty element, like every path that ends in a slash.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -39,6 +40,8 @@ type Server struct {
 	router   router
 	http     *http.Server
 	origins  *http.CrossOriginProtection
+
+	lastServer atomic.Pointer[lastServer]
 }
 
 // New makes a server of all routes that services has something behind.
@@ -111,8 +114,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 		slog.Warn("Rejecting request from untrusted client", "ip", r.caller.Address, "url", r.URL.Path)
 		return Fail(api.Forbidden("not authorized"))
 	}
-	slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
-		"url", redact(r.URL), "username", r.caller.Username)
+	if slog.Default().Enabled(r.Context(), slog.LevelDebug) {
+		slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
+			"url", redact(r.URL), "username", r.caller.Username)
+	}
 	if err := s.checkProject(r); err != nil {
 		return Fail(err)
 	}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"reflect"
+	"sync/atomic"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/store"
@@ -13,6 +16,15 @@ type Environment func(project string) api.ServerEnvironment
 type serverAPI struct {
 	config      *serverconfig.Service
 	environment Environment
+	last        *atomic.Pointer[lastServer]
+}
+
+// lastServer is an answer to GET /1.0 that was encoded once, with what it was encoded from. It stays right for as
+// long as that does not change, and most of what is in it never does.
+type lastServer struct {
+	revision    store.Revision
+	environment api.ServerEnvironment
+	answer      Response
 }
 
 func (a serverAPI) routes() []Route {
@@ -35,10 +47,20 @@ func (a serverAPI) get(r *Request) Response {
 		return Sync(about)
 	}
 	about.Auth = "trusted"
+	environment := a.environment(r.Project())
+	rev := a.config.Revision()
+	if last := a.last.Load(); last != nil && last.revision == rev && reflect.DeepEqual(last.environment, environment) {
+		return last.answer
+	}
 	shown, rev := a.config.Show()
-	return SyncETag(api.Server{
-		ServerPut: api.ServerPut{Config: shown}, ServerUntrusted: about, Environment: a.environment(r.Project()),
+	answer, err := encodeSync(api.Server{
+		ServerPut: api.ServerPut{Config: shown}, ServerUntrusted: about, Environment: environment,
 	}, ETag(rev))
+	if err != nil {
+		return Fail(err)
+	}
+	a.last.Store(&lastServer{revision: rev, environment: environment, answer: answer})
+	return answer
 }
 
 func (a serverAPI) put(r *Request) Response {

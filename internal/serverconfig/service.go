@@ -49,6 +49,12 @@ func (s *Service) current() (map[string]string, store.Revision) {
 	return row.Value.Config, row.Revision
 }
 
+// Revision is that of the configuration as it is now.
+func (s *Service) Revision() store.Revision {
+	_, rev := s.current()
+	return rev
+}
+
 // Show is the configuration as the API shows it: of a secret, only that there is one.
 func (s *Service) Show() (map[string]any, store.Revision) {
 	values, rev := s.current()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -45,6 +46,18 @@ func (s *Service) Pools() []string {
 	for _, row := range s.pools.List() {
 		names = append(names, row.Path[0])
 	}
+	return names
+}
+
+// DriversUsed names the drivers of the pools that exist, each once and in order.
+func (s *Service) DriversUsed() []string {
+	var names []string
+	for _, row := range s.pools.List() {
+		if !slices.Contains(names, row.Value.Driver) {
+			names = append(names, row.Value.Driver)
+		}
+	}
+	slices.Sort(names)
 	return names
 }
 
