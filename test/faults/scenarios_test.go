@@ -1,137 +1,174 @@
 package faults
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/test/harness"
 )
 
-// scenario is one user-visible change that passes the fault points of a prefix.
+// scenario is one change that a user asks for and the fault points that it passes.
 type scenario struct {
-	prefix string
-	// setup are calls made before, teardown afterwards, in a healthy daemon.
+	name   string
+	points []string // names, or prefixes of names up to a dot
+	// setup are calls made before, in a healthy daemon; teardown are those that lead back to the state before setup.
 	setup, teardown [][]string
 	// act are the calls that pass the points.
 	act [][]string
-	// gone and there name what exists before and what after the change, as "list" and "name" ("instance c1").
+	// gone and there are URLs (beneath /1.0/) of what the change takes away and makes.
 	gone, there []string
-	// mayFinish: a full disk at some points is no reason to fail the call.
+	// happened tells whether the change has happened, where gone and there cannot.
+	happened func(d *harness.Daemon) bool
+	// again: the change can be made any number of times, so it is made again in any case.
+	again bool
+	// mayFinish: a full disk at some of the points is no reason to fail the call.
 	mayFinish bool
+	// late: what has begun to be taken away is wholly gone after the daemon's next start, not before.
+	late bool
 }
 
+const (
+	onec1  = "instances/c1"
+	snaps1 = "instances/c1/snapshots/s1"
+	bridge = "network create nb0 ipv4.address=10.77.1.1/24 ipv4.nat=true ipv6.address=none"
+)
+
 var scenarios = []*scenario{
-	{prefix: "instance.create", act: calls("init bb c1"), there: []string{"c1"}, teardown: calls("delete -f c1")},
-	{prefix: "instance.start", setup: calls("init bb c1"), act: calls("start c1"), teardown: calls("delete -f c1"), mayFinish: true},
-	{prefix: "instance.stop", setup: calls("launch bb c1"), act: calls("stop -f c1"), teardown: calls("delete -f c1"), mayFinish: true},
-	{prefix: "instance.delete", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("delete c1"), gone: []string{"c1"}, mayFinish: true},
-	{prefix: "instance.rename", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("rename c1 c2"), gone: []string{"c1"}, there: []string{"c2"},
-		teardown: calls("delete -f c2"), mayFinish: true},
-	{prefix: "instance.copy", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("copy c1 c2"), there: []string{"c2"},
-		teardown: calls("delete c2", "delete c1")},
-	{prefix: "instance.snapshot.create", setup: calls("init bb c1"), act: calls("snapshot c1 s1"), there: []string{"c1/s1"}, teardown: calls("delete c1")},
-	{prefix: "instance.snapshot.delete", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("delete c1/s1"), gone: []string{"c1/s1"},
-		teardown: calls("delete c1"), mayFinish: true},
-	{prefix: "instance.snapshot.rename", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("move c1/s1 c1/s2"), gone: []string{"c1/s1"},
-		there: []string{"c1/s2"}, teardown: calls("delete c1"), mayFinish: true},
-	{prefix: "instance.restore", setup: calls("init bb c1", "snapshot c1 s1"), act: calls("restore c1 s1"), teardown: calls("delete c1"), mayFinish: true},
+	{name: "create", points: list("instance.create"), act: calls("init bb c1"), there: list(onec1), teardown: calls("delete -f c1")},
+	{name: "create from a new image", points: list("storage.image.prepared", "storage.dir.volume.filled"),
+		setup: calls("image import $TINY --alias tiny"), act: calls("init tiny c1"), there: list(onec1),
+		teardown: calls("delete c1", "image delete tiny")},
+	{name: "start", points: list("instance.start", "lxc.start", "nic.start"),
+		setup: calls(bridge, "init bb c1", "config device add c1 eth0 nic network=nb0 name=eth0"), act: calls("start c1"), happened: running,
+		teardown: calls("delete -f c1", "network delete nb0")},
+	{name: "stop", points: list("instance.stop"), setup: calls("launch bb c1"), act: calls("stop -f c1"), happened: stopped,
+		teardown: calls("delete -f c1"), mayFinish: true},
+	{name: "delete", points: list("instance.delete", "storage.dir.delete"), setup: calls("init bb c1", "snapshot c1 s1"), act: calls("delete c1"),
+		gone: list(onec1, snaps1), late: true},
+	{name: "rename", points: list("instance.rename", "storage.dir.rename", "storage.volume.renamed"),
+		setup: calls("init bb c1", "snapshot c1 s1"), act: calls("rename c1 c2"), gone: list(onec1, snaps1),
+		there: list("instances/c2", "instances/c2/snapshots/s1"), teardown: calls("delete -f c2")},
+	{name: "copy", points: list("instance.copy.snapshot", "instance.create"), setup: calls("init bb c1", "snapshot c1 s1"), act: calls("copy c1 c2"),
+		there: list("instances/c2", "instances/c2/snapshots/s1"), teardown: calls("delete c2", "delete c1")},
+	{name: "copy what runs", points: list("instance.copy.still"), setup: calls("launch bb c1"), act: calls("copy c1 c2"),
+		there: list("instances/c2"), teardown: calls("delete c2", "delete -f c1")},
+	{name: "refresh", points: list("instance.refresh"), setup: calls("init bb c1", "copy c1 c2", "snapshot c1 s1"), act: calls("copy c1 c2 --refresh"),
+		again: true, teardown: calls("delete c2", "delete c1")},
+	{name: "move to another pool", points: list("instance.move"), setup: calls("storage create p2 dir", "init bb c1", "snapshot c1 s1"),
+		act: calls("move c1 c1 --storage p2"), gone: list("storage-pools/default/volumes/container/c1"),
+		there: list("storage-pools/p2/volumes/container/c1"), teardown: calls("delete c1", "storage delete p2"), mayFinish: true},
+	{name: "snapshot", points: list("instance.snapshot.create", "storage.dir.snapshot"), setup: calls("init bb c1"), act: calls("snapshot c1 s1"),
+		there: list(snaps1), teardown: calls("delete c1")},
+	{name: "delete a snapshot", points: list("instance.snapshot.delete", "storage.dir.delete"), setup: calls("init bb c1", "snapshot c1 s1"),
+		act: calls("delete c1/s1"), gone: list(snaps1), teardown: calls("delete c1"), late: true},
+	{name: "rename a snapshot", points: list("instance.snapshot.rename", "storage.volume.renamed"), setup: calls("init bb c1", "snapshot c1 s1"),
+		act: calls("move c1/s1 c1/s2"), gone: list(snaps1), there: list("instances/c1/snapshots/s2"), teardown: calls("delete c1")},
+	{name: "restore", points: list("instance.restore", "storage.dir.restore"), setup: calls("init bb c1", "snapshot c1 s1"),
+		act: calls("restore c1 s1"), again: true, teardown: calls("delete c1"), mayFinish: true},
+	{name: "plug a disk", points: list("instance.plug"), setup: calls("launch bb c1"),
+		act: calls("config device add c1 data disk source=$SRC path=/mnt"), happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
+	{name: "plug a NIC", points: list("instance.plug", "nic.start"), setup: calls("launch bb c1"),
+		act: calls("config device add c1 eth0 nic nictype=p2p name=eth0"), happened: plugged("eth0"), teardown: calls("delete -f c1"), mayFinish: true},
+
+	{name: "import an image", points: list("image.import"), act: calls("image import $TINY"), there: list("images/" + tinyPrint),
+		teardown: calls("image delete " + tinyPrint), mayFinish: true},
+	{name: "publish", points: list("image.import"), setup: calls("init bb c1"), act: calls("publish c1 --alias pub"),
+		there: list("images/aliases/pub"), teardown: calls("image delete pub", "delete c1"), mayFinish: true},
+	{name: "delete an image", points: list("image.delete", "storage.dir.delete"),
+		setup: calls("image import $TINY --alias tiny", "init tiny c1", "delete c1"), act: calls("image delete tiny"),
+		gone: list("images/aliases/tiny"), late: true},
+
+	{name: "create a pool", points: list("storage.pool.create"), act: calls("storage create p2 dir source=$POOL"), there: list("storage-pools/p2"),
+		teardown: calls("storage delete p2")},
+	{name: "delete a pool", points: list("storage.pool.delete"), setup: calls("storage create p2 dir source=$POOL"), act: calls("storage delete p2"),
+		gone: list("storage-pools/p2")},
+	{name: "create a volume", points: list("storage.volume.create"), act: calls("storage volume create default v1"),
+		there: list("storage-pools/default/volumes/custom/v1"), teardown: calls("storage volume delete default v1")},
+	{name: "delete a volume", points: list("storage.volume.delete", "storage.dir.delete"), setup: calls("storage volume create default v1"),
+		act: calls("storage volume delete default v1"), gone: list("storage-pools/default/volumes/custom/v1"), late: true},
+	{name: "rename a volume", points: list("storage.volume.rename", "storage.volume.renamed", "storage.dir.rename"),
+		setup: calls("storage volume create default v1", "storage volume snapshot default v1 s1"), act: calls("storage volume rename default v1 v2"),
+		gone:     list("storage-pools/default/volumes/custom/v1", "storage-pools/default/volumes/custom/v1/snapshots/s1"),
+		there:    list("storage-pools/default/volumes/custom/v2", "storage-pools/default/volumes/custom/v2/snapshots/s1"),
+		teardown: calls("storage volume delete default v2")},
+
+	{name: "create a network", points: list("network.create"), act: calls(bridge), there: list("networks/nb0"), teardown: calls("network delete nb0")},
+	{name: "delete a network", points: list("network.delete"), setup: calls(bridge), act: calls("network delete nb0"), gone: list("networks/nb0")},
+	{name: "rename a network", points: list("network.rename"), setup: calls(bridge), act: calls("network rename nb0 nb1"), gone: list("networks/nb0"),
+		there: list("networks/nb1"), teardown: calls("network delete nb1")},
+	{name: "update a network", points: list("network.update"), setup: calls(bridge), act: calls("network set nb0 ipv4.dhcp=false"),
+		happened: func(d *harness.Daemon) bool { return config(d, "networks/nb0")["ipv4.dhcp"] == "false" },
+		teardown: calls("network delete nb0")},
 }
 
 // calls turns lines into argument lists.
 func calls(lines ...string) [][]string {
-	var list [][]string
+	var all [][]string
 	for _, l := range lines {
-		list = append(list, strings.Fields(l))
+		all = append(all, strings.Fields(l))
 	}
-	return list
+	return all
 }
 
-// scenarioOf finds the scenario with the longest prefix of a point's name.
-func scenarioOf(point string) *scenario {
-	var best *scenario
-	for _, s := range scenarios {
-		if (point == s.prefix || strings.HasPrefix(point, s.prefix+".")) && (best == nil || len(s.prefix) > len(best.prefix)) {
-			best = s
-		}
-	}
-	return best
+func list(s ...string) []string { return s }
+
+// passes tells whether the scenario passes a point.
+func (s *scenario) passes(point string) bool {
+	return slices.ContainsFunc(s.points, func(p string) bool { return point == p || strings.HasPrefix(point, p+".") })
 }
 
-func (s *scenario) before(d *harness.Daemon) {
-	for _, args := range s.setup {
-		d.Berth(args...)
-	}
+// of picks the points of a scenario.
+func (s *scenario) of(points []string) []string {
+	return slices.DeleteFunc(slices.Clone(points), func(p string) bool { return !s.passes(p) })
 }
 
-func (s *scenario) after(d *harness.Daemon) {
-	for _, args := range s.teardown {
-		d.Berth(args...)
-	}
-}
+func running(d *harness.Daemon) bool { return status(d, "c1") == "Running" }
+func stopped(d *harness.Daemon) bool { return status(d, "c1") == "Stopped" }
 
-// exists asks the API for an object: "c1", "c1/s1", or "/1.0/…".
-func exists(d *harness.Daemon, name string) bool {
-	url := name
-	if !strings.HasPrefix(name, "/") {
-		url = "/1.0/instances/" + name
-		if inst, snap, ok := strings.Cut(name, "/"); ok {
-			url = "/1.0/instances/" + inst + "/snapshots/" + snap
-		}
-	}
-	_, err := d.Try(harness.Program("berth"), "query", url)
-	return err == nil
-}
-
-// check demands that the change has happened wholly or not at all.
-func (s *scenario) check(d *harness.Daemon, point string) {
-	d.T.Helper()
-	happened, not := 0, 0
-	for _, name := range s.there {
-		if exists(d, name) {
-			happened++
-		} else {
-			not++
-		}
-	}
-	for _, name := range s.gone {
-		if exists(d, name) {
-			not++
-		} else {
-			happened++
-		}
-	}
-	if happened > 0 && not > 0 {
-		d.T.Errorf("%s: the change has happened by half: there %v, gone %v\n%s", point, s.there, s.gone, d.Log())
-	}
-	// Whatever is listed must be whole: its state can be asked for.
-	for _, name := range strings.Fields(d.Berth("list", "--format", "csv", "--columns", "n")) {
-		d.Berth("info", name)
+// plugged tells whether c1 has a device.
+func plugged(device string) func(d *harness.Daemon) bool {
+	return func(d *harness.Daemon) bool {
+		var i struct{ Devices map[string]any }
+		return get(d, onec1, &i) && i.Devices[device] != nil
 	}
 }
 
-// done tells whether the change was finished by the recovery, so that the call need not be made again.
-func (s *scenario) done(d *harness.Daemon, args []string) bool {
-	if len(s.there)+len(s.gone) == 0 {
-		switch args[0] {
-		case "start":
-			return running(d, args[1])
-		case "stop":
-			return !running(d, args[len(args)-1])
-		}
+// done tells whether the change has happened.
+func (s *scenario) done(d *harness.Daemon) bool {
+	if s.again {
 		return false
 	}
-	for _, name := range s.there {
-		if !exists(d, name) {
+	if s.happened != nil {
+		return s.happened(d)
+	}
+	for _, url := range s.there {
+		if !get(d, url, nil) {
 			return false
 		}
 	}
-	for _, name := range s.gone {
-		if exists(d, name) {
+	for _, url := range s.gone {
+		if get(d, url, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-func running(d *harness.Daemon, name string) bool {
-	return strings.TrimSpace(d.Berth("list", "^"+name+"$", "--format", "csv", "--columns", "s")) == "RUNNING"
+// half tells whether some of the change has happened and some has not.
+func (s *scenario) half(d *harness.Daemon) bool {
+	happened, not := 0, 0
+	count := func(b bool) {
+		if b {
+			happened++
+		} else {
+			not++
+		}
+	}
+	for _, url := range s.there {
+		count(get(d, url, nil))
+	}
+	for _, url := range s.gone {
+		count(!get(d, url, nil))
+	}
+	return happened > 0 && not > 0
 }

@@ -28,10 +28,9 @@ type Daemon struct {
 	Conf string // BERTH_CONF
 	NS   string // name of the network namespace
 
-	cmd     *exec.Cmd
-	end     chan error
-	out     *bytes.Buffer
-	foreign []string // control groups of others
+	cmd *exec.Cmd
+	end chan error
+	out *bytes.Buffer
 }
 
 // Top is the root of the source tree.
@@ -77,7 +76,6 @@ func Prepare(t testing.TB) *Daemon {
 		Conf: filepath.Join(base, "c"),
 		NS:   filepath.Base(base),
 	}
-	d.foreign = d.cgroups()
 	for _, dir := range []string{d.Dir, d.Conf} {
 		if err := os.Mkdir(dir, 0o711); err != nil {
 			t.Fatal(err)

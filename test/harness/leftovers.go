@@ -1,13 +1,13 @@
 package harness
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -33,7 +33,7 @@ func (d *Daemon) cleanup() {
 		d.T.Logf("daemon's log:\n%s", d.Log())
 	}
 	// What a failed test left running must not disturb the next one.
-	for _, pid := range d.processes() {
+	for _, pid := range d.Processes() {
 		if p, err := os.FindProcess(pid); err == nil {
 			_ = p.Kill()
 		}
@@ -120,7 +120,7 @@ func (d *Daemon) HostLeftovers() []string {
 			left = append(left, "mount "+line)
 		}
 	}
-	for _, pid := range d.processes() {
+	for _, pid := range d.Processes() {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		left = append(left, fmt.Sprintf("process %d %q", pid, cmdline))
 	}
@@ -136,25 +136,24 @@ func (d *Daemon) HostLeftovers() []string {
 	return left
 }
 
-// ours matches the control groups of Berth's containers; another manager's on the same host are not our business.
-var ours = regexp.MustCompile(`^lxc\.(monitor|payload|pivot)\.[0-9a-f]{8}(\.|$)`)
-
-// cgroups lists the control groups of containers that were not there when the daemon's folder was made.
+// cgroups lists the control groups of this daemon's containers. Their names carry a tag of the daemon's folder, so that
+// other daemons on the same host are not our business.
 func (d *Daemon) cgroups() []string {
+	root := d.Dir
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	tag := sha256.Sum256([]byte(root))
 	var left []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
-		found, _ := filepath.Glob(pattern)
-		for _, f := range found {
-			if ours.MatchString(filepath.Base(f)) && !slices.Contains(d.foreign, f) {
-				left = append(left, f)
-			}
-		}
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, _ := filepath.Glob(pattern + "lxc.*." + hex.EncodeToString(tag[:4]) + "*")
+		left = append(left, found...)
 	}
 	return left
 }
 
-// processes finds what runs in the daemon's namespace or with its folder in the environment or command line.
-func (d *Daemon) processes() []int {
+// Processes finds what runs in the daemon's namespace or with its folder in the environment or command line.
+func (d *Daemon) Processes() []int {
 	entries, _ := os.ReadDir("/proc")
 	var pids []int
 	for _, e := range entries {
