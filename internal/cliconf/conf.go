@@ -41,7 +41,7 @@ type Remote struct {
 type Conf struct {
 	DefaultRemote string            `yaml:"default-remote"`
 	Remotes       map[string]Remote `yaml:"remotes"`
-	Aliases       map[string]string `yaml:"aliases"`
+	Aliases       map[string]string `yaml:"aliases,omitempty"` // left out while empty: people append to the file
 
 	dir string
 }
