@@ -55,12 +55,12 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		for _, row := range s.snapshots.List(from, name) {
 			record := *row.Value
 			record.Body = record.Body.clone()
-			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: &record})
+			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: &record, like: src.snapshotVolume(row.Path[2])})
 		}
 	}
 	return s.createTask(ctx, i, []string{i.Name, req.Source.Source}, func(ctx context.Context, _ operation.Progress) error {
 		return s.copyVolumes(ctx, i, src, volume, snaps)
-	}, snaps)
+	}, volume, snaps)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.
@@ -217,7 +217,7 @@ func (s *Service) refreshSnapshots(ctx context.Context, dst, src *Instance) erro
 		record.Body = record.Body.clone()
 		err := s.addSnapshot(ctx, dst, name, &record, func(ctx context.Context) error {
 			return s.Volumes.Copy(ctx, dst.snapshotVolume(name), src.snapshotVolume(name))
-		})
+		}, src.snapshotVolume(name))
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -47,7 +48,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.InstancesP
 		i := s.newInstance(project, req)
 		return s.createTask(ctx, i, []string{i.Name}, func(ctx context.Context, _ operation.Progress) error {
 			return s.Volumes.CreateEmpty(ctx, i.volume())
-		}, nil)
+		}, storage.VolumeID{}, nil)
 	case "copy":
 		return s.createFromCopy(ctx, project, req)
 	case "migration":
@@ -104,7 +105,7 @@ func (s *Service) createFromImage(ctx context.Context, project string, req api.I
 			s.Images.Touch(ctx, project, img.Fingerprint)
 		}
 		return err
-	}, nil)
+	}, storage.VolumeID{}, nil)
 }
 
 func unpackProgress(p operation.Progress) func(percent int, speed int64) {
@@ -173,10 +174,12 @@ func setDefault(c map[string]string, key, value string) {
 type snapshotCopy struct {
 	name   string
 	record *Snapshot
+	like   storage.VolumeID // the volume it is a copy of
 }
 
-// createTask checks the finished record and returns the work: fill makes the volume.
-func (s *Service) createTask(ctx context.Context, i *Instance, named []string, fill func(context.Context, operation.Progress) error, snaps []snapshotCopy) (*operation.Task, error) {
+// createTask checks the finished record and returns the work: fill makes the volume, which is recorded like another one
+// if it is a copy.
+func (s *Service) createTask(ctx context.Context, i *Instance, named []string, fill func(context.Context, operation.Progress) error, like storage.VolumeID, snaps []snapshotCopy) (*operation.Task, error) {
 	for _, p := range i.Profiles {
 		if _, _, ok := s.Profiles.Definition(i.Project, p); !ok {
 			return nil, api.NotFound("Requested profile %q doesn't exist", p)
@@ -186,7 +189,7 @@ func (s *Service) createTask(ctx context.Context, i *Instance, named []string, f
 		Description: "Creating instance",
 		Resources:   resources(named...),
 		Run: func(ctx context.Context, p operation.Progress) error {
-			return s.create(ctx, i, func(ctx context.Context) error { return fill(ctx, p) }, snaps)
+			return s.create(ctx, i, func(ctx context.Context) error { return fill(ctx, p) }, like, snaps)
 		},
 	}, nil
 }
@@ -195,7 +198,7 @@ func errExists() error {
 	return api.Conflict(`Failed creating instance record: Add instance info to the database: This "instances" entry already exists`)
 }
 
-func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Context) error, snaps []snapshotCopy) (err error) {
+func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Context) error, like storage.VolumeID, snaps []snapshotCopy) (err error) {
 	l, err := s.locks.acquire(ctx, i.id(), "create", false)
 	if err != nil {
 		return err
@@ -254,9 +257,9 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 		return err
 	}
 	i.Creating = false
-	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), nil), entry.Done()}
+	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), like), entry.Done()}
 	for _, snap := range snaps {
-		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), nil))
+		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), snap.like))
 	}
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err

@@ -108,7 +108,7 @@ func (v *fakeVolumes) key(id storage.VolumeID) []string {
 	return []string{id.Pool, id.Project, id.Name, id.Snapshot}
 }
 
-func (v *fakeVolumes) Record(id storage.VolumeID, _ map[string]string) store.Op {
+func (v *fakeVolumes) Record(id, _ storage.VolumeID) store.Op {
 	return v.table.Put(&struct{}{}, v.key(id)...)
 }
 func (v *fakeVolumes) Forget(id storage.VolumeID) store.Op { return v.table.Remove(v.key(id)...) }

@@ -102,12 +102,12 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 		if err := s.Volumes.Copy(ctx, next.snapshotVolume(n), old.snapshotVolume(n)); err != nil {
 			return settle(err)
 		}
-		ops = append(ops, s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), nil))
+		ops = append(ops, s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
 	}
 	if err := moveCopied.Hit(); err != nil {
 		return settle(err)
 	}
-	ops = append(ops, s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), nil), s.instances.Replace(row, next))
+	ops = append(ops, s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume()), s.instances.Replace(row, next))
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return settle(err)
 	}

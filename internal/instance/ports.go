@@ -43,8 +43,9 @@ type Volumes interface {
 	SetQuota(ctx context.Context, vol storage.VolumeID, bytes int64) error
 	// Usage is what a volume takes, in bytes; -1 where the pool cannot tell cheaply.
 	Usage(ctx context.Context, vol storage.VolumeID) (int64, error)
-	// Record and Forget are the ops that make a volume known to, and unknown in, the pool's list of volumes.
-	Record(vol storage.VolumeID, config map[string]string) store.Op
+	// Record and Forget are the ops that make a volume known to, and unknown in, the pool's list of volumes. What like is
+	// known by (configuration, description) becomes vol's; the zero VolumeID gives it none.
+	Record(vol, like storage.VolumeID) store.Op
 	Forget(vol storage.VolumeID) store.Op
 }
 

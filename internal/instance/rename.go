@@ -120,11 +120,11 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	}
 	s.forgetDevices(ctx, old)
 	ops := []store.Op{entry.Done(), s.instances.Remove(project, name), s.instances.Create(next, project, newName),
-		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), nil)}
+		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume())}
 	for _, snap := range snapshots {
 		n := snap.Path[2]
 		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(snap.Value, project, newName, n),
-			s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), nil))
+			s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
 	}
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err

@@ -80,9 +80,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return errors.Join(fmt.Errorf("Restore snapshot: %w", err), entry.Close(ctx))
 	}
 	if err := restoreVolume.Hit(); err != nil {
-		return errors.Join(err, s.keepRestored(ctx, next, entry.Done()))
+		return errors.Join(err, s.keepRestored(ctx, next, snapshot, entry.Done()))
 	}
-	if err := s.keepRestored(ctx, next, entry.Done()); err != nil {
+	if err := s.keepRestored(ctx, next, snapshot, entry.Done()); err != nil {
 		return err
 	}
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
@@ -110,7 +110,9 @@ func restored(i *Instance, snap *Snapshot) *Instance {
 	return next
 }
 
-func (s *Service) keepRestored(ctx context.Context, next *Instance, with ...store.Op) error {
+// keepRestored keeps what the snapshot said of the instance and of its volume.
+func (s *Service) keepRestored(ctx context.Context, next *Instance, snapshot string, with ...store.Op) error {
+	with = append(with, s.Volumes.Record(next.volume(), next.snapshotVolume(snapshot)))
 	return s.modify(ctx, next.Project, next.Name, func(i *Instance) error {
 		i.Body = next.Body
 		return nil
@@ -127,5 +129,5 @@ func (s *Service) finishRestore(ctx context.Context, c change) error {
 	if err := s.Volumes.Restore(ctx, row.Value.snapshotVolume(c.Snapshot)); err != nil {
 		return err
 	}
-	return s.keepRestored(ctx, restored(row.Value, snap.Value))
+	return s.keepRestored(ctx, restored(row.Value, snap.Value), c.Snapshot)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -83,15 +84,15 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	}
 	if err := s.addSnapshot(ctx, i, req.Name, snap, func(ctx context.Context) error {
 		return s.Volumes.Snapshot(ctx, i.snapshotVolume(req.Name))
-	}); err != nil {
+	}, i.volume()); err != nil {
 		return err
 	}
 	s.publish(ctx, project, "instance-snapshot-created", snapshotURL(name, req.Name), nil)
 	return nil
 }
 
-// addSnapshot makes a snapshot of an instance whose lock is held; fill makes its volume.
-func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, snap *Snapshot, fill func(context.Context) error) (err error) {
+// addSnapshot makes a snapshot of an instance whose lock is held; fill makes its volume, from another one.
+func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, snap *Snapshot, fill func(context.Context) error, from storage.VolumeID) (err error) {
 	if _, exists := s.snapshots.Get(i.Project, i.Name, name); exists {
 		return api.Conflict("Failed creating instance snapshot record %q: Add snapshot info to the database: "+
 			`This "instances_snapshots" entry already exists`, name)
@@ -129,7 +130,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 		return err
 	}
 	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Create(snap, i.Project, i.Name, name),
-		s.Volumes.Record(i.snapshotVolume(name), nil))
+		s.Volumes.Record(i.snapshotVolume(name), from))
 	return err
 }
 
@@ -278,7 +279,7 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 		return err
 	}
 	if _, err := s.Store.Commit(ctx, entry.Done(), s.snapshots.Remove(snap.Path...), s.snapshots.Create(snap.Value, project, name, newName),
-		s.Volumes.Forget(i.snapshotVolume(snapshot)), s.Volumes.Record(i.snapshotVolume(newName), nil)); err != nil {
+		s.Volumes.Forget(i.snapshotVolume(snapshot)), s.Volumes.Record(i.snapshotVolume(newName), i.snapshotVolume(snapshot))); err != nil {
 		return err
 	}
 	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(name, newName), map[string]any{"old_name": snapshot})

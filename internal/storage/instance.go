@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -283,9 +284,16 @@ func (s *Service) Usage(ctx context.Context, vol VolumeID) (int64, error) {
 	return -1, nil
 }
 
-// Record is the op that makes a volume known to its pool's list.
-func (s *Service) Record(vol VolumeID, config map[string]string) store.Op {
-	return s.volumes.Put(&volumeRecord{Config: compact(config)}, vol.path()...)
+// Record is the op that makes a volume known to its pool's list, with the configuration and description that like has
+// there; the zero VolumeID has none.
+func (s *Service) Record(vol, like VolumeID) store.Op {
+	record := &volumeRecord{}
+	if like != (VolumeID{}) {
+		if row, ok := s.volumes.Get(like.path()...); ok {
+			record.Config, record.Description = maps.Clone(row.Value.Config), row.Value.Description
+		}
+	}
+	return s.volumes.Put(record, vol.path()...)
 }
 
 // Forget is the op that undoes Record.

@@ -249,8 +249,15 @@ func TestInstanceVolumesAcrossPools(t *testing.T) {
 	_, err = w.service.Mount(w.ctx, VolumeID{Pool: "q", Type: VolumeContainer, Name: "none"})
 	w.fails(err, 404, "not found")
 	w.fails(w.service.CheckPool("none"), 404, "Storage pool not found")
-	_, err = w.service.Store.Commit(w.ctx, w.service.Record(b, map[string]string{"size": "1GiB"}), w.service.Record(bs, nil))
+	_, err = w.service.Store.Commit(w.ctx, w.service.Record(b, VolumeID{}), w.service.Record(bs, VolumeID{}))
 	w.ok(err)
+	w.ok(w.service.UpdateVolume(w.ctx, b, api.StorageVolumePut{Config: map[string]string{"user.foo": "bar"}, Description: "mine"}, false,
+		func(store.Revision) error { return nil }))
+	_, err = w.service.Store.Commit(w.ctx, w.service.Record(bs, b))
+	w.ok(err)
+	if v, _, err := w.service.Volume(bs); err != nil || v.Config["user.foo"] != "bar" || v.Description != "mine" {
+		t.Errorf("recorded like its volume: %+v, %v", v, err)
+	}
 	pool, _, _ := w.service.Pool("q")
 	if strings.Join(pool.UsedBy, " ") != "/1.0/instances/b /1.0/instances/b/snapshots/s0" {
 		t.Errorf("used by %v", pool.UsedBy)
