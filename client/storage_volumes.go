@@ -35,9 +35,9 @@ func (c *Client) MoveStorageVolume(pool, name string, post api.StorageVolumePost
 	return c.start(http.MethodPost, volumePath(pool, name), post, "")
 }
 
-// StorageVolumeSnapshot fetches a snapshot of a volume.
-func (c *Client) StorageVolumeSnapshot(pool, name, snapshot string) (*api.StorageVolumeSnapshot, string, error) {
-	return get[api.StorageVolumeSnapshot](c, volumePath(pool, name, "snapshots", snapshot))
+// StorageVolumeSnapshot fetches a snapshot of a volume; kind is the volume's: custom, container or virtual-machine.
+func (c *Client) StorageVolumeSnapshot(pool, kind, name, snapshot string) (*api.StorageVolumeSnapshot, string, error) {
+	return get[api.StorageVolumeSnapshot](c, pathOf("storage-pools", pool, "volumes", kind, name, "snapshots", snapshot))
 }
 
 // CreateStorageVolumeSnapshot makes a snapshot of a custom volume.
@@ -51,8 +51,8 @@ func (c *Client) RenameStorageVolumeSnapshot(pool, name, snapshot, newName strin
 }
 
 // UpdateStorageVolumeSnapshot changes a snapshot's description and expiry.
-func (c *Client) UpdateStorageVolumeSnapshot(pool, name, snapshot string, put api.StorageVolumeSnapshotPut, etag string) error {
-	return c.send(http.MethodPut, volumePath(pool, name, "snapshots", snapshot), put, etag)
+func (c *Client) UpdateStorageVolumeSnapshot(pool, kind, name, snapshot string, put api.StorageVolumeSnapshotPut, etag string) error {
+	return c.send(http.MethodPut, pathOf("storage-pools", pool, "volumes", kind, name, "snapshots", snapshot), put, etag)
 }
 
 // DeleteStorageVolumeSnapshot deletes a snapshot of a custom volume.

@@ -246,14 +246,14 @@ func (c *App) volumeShowCommand() *cobra.Command {
 			return err
 		}
 		v := parseVolume(args[1])
-		if v.snapshot != "" && v.kind == "custom" {
-			snap, _, err := server.StorageVolumeSnapshot(pool, v.name, v.snapshot)
+		if v.snapshot != "" {
+			snap, _, err := server.StorageVolumeSnapshot(pool, v.kind, v.name, v.snapshot)
 			if err != nil {
 				return err
 			}
 			return c.printYAML(snap)
 		}
-		volume, _, err := server.StorageVolume(pool, v.kind, v.path())
+		volume, _, err := server.StorageVolume(pool, v.kind, v.name)
 		if err != nil {
 			return err
 		}
@@ -316,14 +316,14 @@ func (c *App) volumeGetCommand() *cobra.Command {
 		}
 		v := parseVolume(args[1])
 		config := map[string]string{}
-		if v.snapshot != "" && v.kind == "custom" {
-			snap, _, err := server.StorageVolumeSnapshot(pool, v.name, v.snapshot)
+		if v.snapshot != "" {
+			snap, _, err := server.StorageVolumeSnapshot(pool, v.kind, v.name, v.snapshot)
 			if err != nil {
 				return err
 			}
 			config = snap.Config
 		} else {
-			volume, _, err := server.StorageVolume(pool, v.kind, v.path())
+			volume, _, err := server.StorageVolume(pool, v.kind, v.name)
 			if err != nil {
 				return err
 			}
@@ -434,7 +434,7 @@ func (c *App) volumeEditCommand() *cobra.Command {
 func (c *App) editVolumeSnapshot(server *client.Client, pool string, v volumeName) (err error) {
 	snap, etag := (*api.StorageVolumeSnapshot)(nil), ""
 	if isTerminal(c.In) {
-		if snap, etag, err = server.StorageVolumeSnapshot(pool, v.name, v.snapshot); err != nil {
+		if snap, etag, err = server.StorageVolumeSnapshot(pool, v.kind, v.name, v.snapshot); err != nil {
 			return err
 		}
 	}
@@ -443,7 +443,7 @@ func (c *App) editVolumeSnapshot(server *client.Client, pool string, v volumeNam
 		if err := fromYAML(data, &next); err != nil {
 			return err
 		}
-		return server.UpdateStorageVolumeSnapshot(pool, v.name, v.snapshot, next.StorageVolumeSnapshotPut, etag)
+		return server.UpdateStorageVolumeSnapshot(pool, v.kind, v.name, v.snapshot, next.StorageVolumeSnapshotPut, etag)
 	})
 }
 

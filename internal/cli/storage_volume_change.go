@@ -76,7 +76,7 @@ func (c *App) volumeSnapshotCommand() *cobra.Command {
 			post.ExpiresAt = &zeroTime
 		}
 		if *reuse && post.Name != "" {
-			if _, _, err := server.StorageVolumeSnapshot(pool, v.name, post.Name); err == nil {
+			if _, _, err := server.StorageVolumeSnapshot(pool, v.kind, v.name, post.Name); err == nil {
 				if err := c.waitStarted(server.DeleteStorageVolumeSnapshot(pool, v.name, post.Name)); err != nil {
 					return err
 				}
