@@ -300,6 +300,9 @@ func NetworkWords(network string) Words {
 	}
 }
 
+// UserKey is what every device has room for.
+var UserKey = Key{Name: "user.*", Live: true, Restricted: Free, Doc: "Free-form data"}
+
 // DeviceWords are those of an instance's device.
 var DeviceWords = Words{
 	Unknown: func(name, _ string) string { return fmt.Sprintf("Invalid device option %q", name) },

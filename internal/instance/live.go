@@ -198,7 +198,9 @@ func (s *Service) splitUpdates(d difference, before, after *effective) (differen
 			continue
 		}
 		live := m.LiveKeys()
-		if !slices.ContainsFunc(config.Changed(was, now), func(key string) bool { return !slices.Contains(live, key) }) {
+		if !slices.ContainsFunc(config.Changed(was, now), func(key string) bool {
+			return !slices.Contains(live, key) && !strings.HasPrefix(key, "user.")
+		}) {
 			updates = append(updates, name)
 		}
 	}

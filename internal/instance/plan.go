@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -124,5 +123,3 @@ func seccomp(c map[string]string) string {
 	}
 	return b.String()
 }
-
-var deviceName = regexp.MustCompile(`^[^/\x00-\x1f]+$`)

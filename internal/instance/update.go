@@ -162,7 +162,7 @@ func (s *Service) transition(ctx context.Context, old, next *Instance, before, a
 		return nil
 	}
 	setIDMap(next.Config, after)
-	if cloudInitChanged(before.Config, after.Config) {
+	if cloudInitChanged(before, after) {
 		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
 	}
 	d := diffDevices(before.Devices, after.Devices)
@@ -187,14 +187,29 @@ func (s *Service) transition(ctx context.Context, old, next *Instance, before, a
 	return s.transitionLive(ctx, old, next, before, after, d, keep)
 }
 
-func cloudInitChanged(before, after map[string]string) bool {
-	return slices.ContainsFunc(config.Changed(before, after), func(key string) bool {
+// cloudInitChanged tells whether cloud-init has to look again: at its own keys, or at other network interfaces.
+func cloudInitChanged(before, after *effective) bool {
+	if !maps.Equal(interfaces(before.Devices), interfaces(after.Devices)) {
+		return true
+	}
+	return slices.ContainsFunc(config.Changed(before.Config, after.Config), func(key string) bool {
 		switch key {
 		case "user.user-data", "user.vendor-data", "user.network-config", "user.meta-data":
 			return true
 		}
 		return strings.HasPrefix(key, "cloud-init.")
 	})
+}
+
+// interfaces are the NICs by their names among the devices, with the names they are given inside.
+func interfaces(devices map[string]device.Config) map[string]string {
+	names := map[string]string{}
+	for name, cfg := range devices {
+		if cfg["type"] == "nic" {
+			names[name] = cfg["name"]
+		}
+	}
+	return names
 }
 
 // difference is what has to happen to devices. A changed one is in gone and in added.

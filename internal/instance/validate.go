@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"sort"
 
 	"github.com/berthd/berth/api"
@@ -132,15 +133,33 @@ func (s *Service) checkDevices(ctx context.Context, in device.Instance, devices 
 }
 
 func (s *Service) checkDevice(ctx context.Context, in device.Instance, name string, cfg device.Config) error {
-	if name == "" || name == "." || name == ".." || len(name) > 64 || !deviceName.MatchString(name) {
-		return api.BadRequest("Invalid device name %q", name)
+	if err := checkDeviceName(name); err != nil {
+		return err
 	}
 	m, ok := s.Modules[cfg["type"]]
-	if !ok {
+	switch {
+	case cfg["type"] == "":
+		return api.BadRequest("Failed loading device %q: Missing device type in config", name)
+	case !ok:
 		return api.BadRequest("Failed loading device %q: Unsupported device type", name)
 	}
 	return m.Validate(ctx, in, name, cfg)
 }
+
+// checkDeviceName keeps names to what can stand in a key and, with its slashes escaped, in the name of a file.
+func checkDeviceName(name string) error {
+	switch {
+	case name == "" || len(name) > 63:
+		return api.BadRequest("Name must be 1-63 characters long")
+	case name[0] == '.':
+		return api.BadRequest(`Name must not start with "." character`)
+	case !deviceName.MatchString(name):
+		return api.BadRequest("Name can only contain alphanumeric, forward slash, hyphen, colon, underscore and full stop characters")
+	}
+	return nil
+}
+
+var deviceName = regexp.MustCompile(`^[A-Za-z0-9/:_.-]+$`)
 
 // CheckProfile checks what a profile holds, by itself: it need not make a whole instance. Errors are 400.
 func (s *Service) CheckProfile(ctx context.Context, project string, c map[string]string, devices map[string]device.Config) error {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -193,9 +194,10 @@ func (m *Module) Update(context.Context, device.Running, device.Instance, string
 	return nil
 }
 
-// hostPath is where the source of a disk appears on the host while the instance runs.
+// hostPath is where the source of a disk appears on the host while the instance runs. Names of devices may hold
+// slashes, but no percent signs.
 func hostPath(inst device.Instance, name string) string {
-	return filepath.Join(inst.DevicesPath, "disk."+name)
+	return filepath.Join(inst.DevicesPath, "disk."+url.PathEscape(name))
 }
 
 // mountOnHost makes the source appear among the instance's devices, from where the runtime takes it: the source

@@ -33,6 +33,7 @@ var Keys = config.NewTable(config.DeviceWords,
 	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines boot from disks."},
 	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Cluster of a Ceph source."},
 	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "User of a Ceph source."},
+	config.UserKey,
 )
 
 // cleanPath keeps out what would break the configuration file of the runtime.

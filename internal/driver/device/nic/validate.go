@@ -17,6 +17,7 @@ func keys(more ...config.Key) *config.Table {
 		{Name: "hwaddr", Validate: config.IsMAC, Doc: "The MAC address of the interface"},
 		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "The MTU of the interface (default: the parent's)"},
 		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Boot priority for virtual machines (higher boots first)"},
+		config.UserKey,
 	}, more...)...)
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/berthd/berth/internal/device"
 )
 
-// Keys are the keys of the device: none but its type.
-var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "none"})
+// Keys are the keys of the device: none of its own.
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "none"}, config.UserKey)
 
 // Module implements device.Module.
 type Module struct{}
