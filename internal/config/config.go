@@ -59,8 +59,23 @@ type Key struct {
 	Hidden bool
 	// Condition is where the key applies: "container", "bridge", …; empty: everywhere. For docs and completion.
 	Condition string
+	// Allowed says which values there are, for errors: "50% or 25ms/100ms"; empty takes the words of Type, if any.
+	Allowed string
 	// Doc is one line for the reference.
 	Doc string
+}
+
+// allowed says in words what values a key takes; empty where the error of the validator says all there is.
+func (k Key) allowed() string {
+	switch {
+	case k.Allowed != "":
+		return k.Allowed
+	case k.Validate != nil:
+		return ""
+	}
+	return map[Type]string{
+		Bool: "true or false", Integer: "a whole number", Size: "bytes, or a size such as 64MiB", Duration: "a time such as 1h30m",
+	}[k.Type]
 }
 
 func (k Key) validate(value string) error {
@@ -260,8 +275,20 @@ type Words struct {
 // InstanceWords are those of instances, profiles and projects.
 var InstanceWords = Words{
 	Unknown: func(name, _ string) string { return "Unknown configuration key: " + name },
-	Invalid: func(_ Key, _, _ string, cause error) error { return cause },
+	// LXD tells the cause alone; which key it was has to be guessed there.
+	Invalid: func(k Key, name, value string, cause error) error {
+		if len(value) > longest {
+			value = value[:longest] + "…"
+		}
+		if allowed := k.allowed(); allowed != "" {
+			return fmt.Errorf("%w (%s=%q; allowed: %s)", cause, name, value, allowed)
+		}
+		return fmt.Errorf("%w (%s=%q)", cause, name, value)
+	},
 }
+
+// longest is how many bytes of a value an error shows: some keys hold whole files.
+const longest = 80
 
 // ServerWords are those of the daemon's own configuration.
 var ServerWords = Words{

@@ -3,6 +3,7 @@ package config
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berthd/berth/api"
@@ -45,9 +46,14 @@ func TestValidateWordsAsLXD(t *testing.T) {
 				t.Errorf("%s=%s: status %d", c.key, c.value, api.StatusOf(err))
 			}
 		}
-		if got != c.want {
+		// What LXD says comes first, then which key it was.
+		if known, _, _ := strings.Cut(got, " ("+c.key+"="); known != c.want {
 			t.Errorf("%s=%s: got %q, want %q", c.key, c.value, got, c.want)
 		}
+	}
+	err := table.ValidateKey("boot.autostart", "maybe")
+	if want := `Invalid value for a boolean "maybe" (boot.autostart="maybe"; allowed: true or false)`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

@@ -30,7 +30,7 @@ var miscKeys = []config.Key{
 		Validate: config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
 	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Environment variable for the instance and for exec"},
 	{Name: "linux.kernel_modules", Type: config.String, Live: true, Restricted: lowlevel, Condition: container,
-		Validate: kernelModules, Doc: "Comma-separated list of kernel modules to load before the start"},
+		Validate: kernelModules, Allowed: "names with commas between them", Doc: "Comma-separated list of kernel modules to load before the start"},
 	{Name: "linux.sysctl.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: config.OneLine, Doc: "Value of a sysctl inside the container"},
 	{Name: "user.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Free-form data, for use in searches and by cloud-init"},
 	{Name: "image.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Property of the image the instance was created from"},
@@ -48,30 +48,30 @@ var bootKeys = []config.Key{
 }
 
 var limitKeys = []config.Key{
-	{Name: "limits.cpu", Type: config.String, Live: true, Restricted: config.Free, Validate: cpuLimit, Doc: "Number, set or range of CPUs"},
-	{Name: "limits.cpu.allowance", Type: config.String, Default: "100%", Live: true, Restricted: config.Free, Condition: container, Validate: cpuAllowance, Doc: "Share of CPU time: soft (50%) or hard (25ms/100ms)"},
-	{Name: "limits.cpu.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Doc: "Weight among instances with the same share (0 to 10)"},
-	{Name: "limits.disk.priority", Type: config.Integer, Default: "5", Live: true, Restricted: config.Free, Validate: config.IsPriority, Doc: "Weight of the instance's disk I/O (0 to 10)"},
-	{Name: "limits.kernel.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rlimit, Doc: "Kernel resource limit, soft:hard"},
-	{Name: "limits.memory", Type: config.String, Live: true, Restricted: config.Free, Validate: config.IsMemory, Doc: "Bytes, with units, or percent of the host's memory"},
+	{Name: "limits.cpu", Type: config.String, Live: true, Restricted: config.Free, Validate: cpuLimit, Allowed: "a number, or a set or range such as 0,2-3", Doc: "Number, set or range of CPUs"},
+	{Name: "limits.cpu.allowance", Type: config.String, Default: "100%", Live: true, Restricted: config.Free, Condition: container, Validate: cpuAllowance, Allowed: "a share such as 50%, or a time such as 25ms/100ms", Doc: "Share of CPU time: soft (50%) or hard (25ms/100ms)"},
+	{Name: "limits.cpu.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight among instances with the same share (0 to 10)"},
+	{Name: "limits.disk.priority", Type: config.Integer, Default: "5", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's disk I/O (0 to 10)"},
+	{Name: "limits.kernel.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rlimit, Allowed: "a number or unlimited, or both as soft:hard", Doc: "Kernel resource limit, soft:hard"},
+	{Name: "limits.memory", Type: config.String, Live: true, Restricted: config.Free, Validate: config.IsMemory, Allowed: "bytes, a size such as 64MiB, or a share such as 10%", Doc: "Bytes, with units, or percent of the host's memory"},
 	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Validate: config.OneOf("soft", "hard"), Doc: "Whether the memory limit may be exceeded while the host has memory to spare"},
 	{Name: "limits.memory.swap", Type: config.Bool, Default: "true", Live: true, Restricted: config.Free, Condition: container, Doc: "Whether the instance's memory may be swapped out"},
-	{Name: "limits.memory.swap.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Doc: "The higher, the less likely to be swapped out (0 to 10)"},
-	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Doc: "Weight of the instance's network traffic (0 to 10)"},
+	{Name: "limits.memory.swap.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "The higher, the less likely to be swapped out (0 to 10)"},
+	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's network traffic (0 to 10)"},
 	{Name: "limits.processes", Type: config.Integer, Live: true, Restricted: config.Free, Condition: container, Doc: "Largest number of processes"},
 }
 
 var rawKeys = []config.Key{
 	{Name: "raw.lxc", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawLXC, Doc: "liblxc configuration, put last"},
-	{Name: "raw.idmap", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawIDMap, Doc: "Further ID mappings, such as: both 1000 1000"},
+	{Name: "raw.idmap", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawIDMap, Allowed: "lines such as: both 1000 1000", Doc: "Further ID mappings, such as: both 1000 1000"},
 	{Name: "raw.seccomp", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Whole seccomp profile, in the place of the generated one"},
 }
 
 var securityKeys = []config.Key{
 	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside"},
-	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Doc: "First host ID of the map"},
+	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
 	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
-	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Doc: "Number of IDs in the map"},
+	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
 	{Name: "security.nesting", Type: config.Bool, Default: "false", Restricted: "restricted.containers.nesting", Condition: container, Doc: "Support for containers inside"},
 	{Name: "security.privileged", Type: config.Bool, Default: "false", Restricted: "restricted.containers.privilege", Condition: container, Doc: "Run without an ID map"},
 	{Name: "security.protection.delete", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Doc: "Refuse to delete the instance"},
@@ -82,7 +82,7 @@ var securityKeys = []config.Key{
 }
 
 var snapshotKeys = []config.Key{
-	{Name: "snapshots.expiry", Type: config.String, Live: true, Restricted: config.Free, Validate: isExpiry, Doc: "Age at which snapshots are deleted, such as: 1d 2w"},
+	{Name: "snapshots.expiry", Type: config.String, Live: true, Restricted: config.Free, Validate: isExpiry, Allowed: "ages such as 1M 2H 3d 4w 5m 6y", Doc: "Age at which snapshots are deleted, such as: 1d 2w"},
 	{Name: "snapshots.pattern", Type: config.String, Default: "snap%d", Live: true, Restricted: config.Free, Doc: "Pattern of the names of snapshots"},
 }
 
