@@ -59,7 +59,6 @@ func Plan(in PlanInput) (*spec.Spec, error) {
 		Rlimits:         rlimits(c),
 		Nesting:         config.IsTrue(c["security.nesting"]),
 		Seccomp:         seccomp(c),
-		DropCaps:        []string{"sys_time", "sys_module", "sys_rawio", "mac_admin", "mac_override"},
 		RawLXC:          c["raw.lxc"],
 		ShutdownTimeout: time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout")) * time.Second,
 	}

@@ -156,7 +156,12 @@ func renderRoot(c *conf, s *spec.Spec) {
 }
 
 func renderMounts(c *conf, s *spec.Spec, f facts) {
-	c.set("lxc.mount.auto", "proc:rw sys:rw cgroup:mixed")
+	if len(s.IDMap) == 0 {
+		// Its root is the host's: most of proc and sys stays read-only for it.
+		c.set("lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed")
+	} else {
+		c.set("lxc.mount.auto", "proc:rw sys:rw cgroup:mixed")
+	}
 	for _, m := range hostMounts {
 		if f.Exists(m.source) {
 			bind := "rbind"
@@ -166,7 +171,9 @@ func renderMounts(c *conf, s *spec.Spec, f facts) {
 			entry(c, m.source, m.source[1:], "none", bind+",create="+m.create+",optional")
 		}
 	}
-	entry(c, "mqueue", "dev/mqueue", "mqueue", "rw,relatime,create=dir,optional")
+	if len(s.IDMap) == 0 { // in a user namespace init mounts its own
+		entry(c, "mqueue", "dev/mqueue", "mqueue", "rw,relatime,create=dir,optional")
+	}
 	if s.Nesting {
 		// What a container manager inside needs to mount procfs and sysfs of its own, out of the way.
 		entry(c, "proc", "dev/.lxc/proc", "proc", "create=dir,optional")
