@@ -18,13 +18,13 @@ func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Ro
 	}
 	i := row.Value
 	if s.running(i) {
-		if pid := s.initPID(ctx, i); pid > 0 {
+		if pid := s.initPID(i); pid > 0 {
 			m, err := idmap.Decode(i.Config["volatile.idmap.current"])
 			if err != nil {
 				return files.Root{}, err
 			}
 			stillThere := func() error {
-				if s.initPID(ctx, i) != pid {
+				if s.initPID(i) != pid {
 					return api.BadRequest("Instance stopped meanwhile")
 				}
 				return nil

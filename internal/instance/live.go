@@ -60,7 +60,7 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 	if err := s.checkHotPlug(d, before, after); err != nil {
 		return err
 	}
-	run := runningInstance{rt: s.Runtime, id: old.id(), pid: s.initPID(ctx, old)}
+	run := runningInstance{rt: s.Runtime, id: old.id(), pid: s.initPID(old)}
 	in := s.deviceInstance(old, before)
 	for _, name := range updates {
 		m := s.Modules[after.Devices[name]["type"]].(device.Updater) //nolint:forcetypeassert // splitUpdates chose it for that
@@ -262,21 +262,23 @@ func (s *Service) rebalance(ctx context.Context, about *Instance) {
 	if c["limits.cpu"] == "" {
 		return
 	}
-	for id, set := range balance(s.demands(about, nil), s.Host.CPUs) {
-		if id == about.id() {
+	sets := balance(s.demands(about, nil), s.Host.CPUs)
+	for _, i := range s.rows("") {
+		set, counts := sets[i.id()]
+		if !counts || i.id() == about.id() {
 			continue
 		}
-		if err := s.Runtime.Limits(ctx, id, spec.Cgroup{CPUSet: set}); err != nil {
-			s.Log.Warn("CPUs of an instance could not be changed", "instance", id, "err", err)
+		config, _ := expand(s.Profiles, i.Project, &i.Body)
+		// All limits at once: what a Cgroup does not name is taken off.
+		g, err := cgroup(config, set, s.Host.MemoryTotal)
+		if err == nil {
+			err = s.Runtime.Limits(ctx, i.id(), g)
+		}
+		if err != nil {
+			s.Log.Warn("CPUs of an instance could not be changed", "instance", i.id(), "err", err)
 		}
 	}
 }
 
 // initPID is the host's PID of a running instance's first process; 0 if it has just gone.
-func (s *Service) initPID(ctx context.Context, i *Instance) int {
-	state, err := s.Runtime.State(ctx, i.id(), nil)
-	if err != nil {
-		return 0
-	}
-	return int(state.Pid)
-}
+func (s *Service) initPID(i *Instance) int { return s.Runtime.InitPID(i.id()) }

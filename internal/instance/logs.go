@@ -11,10 +11,14 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// shownLogs are the logs that clients may read: nothing else in the folder is for them.
+// shownLog tells whether clients may read a log: nothing else in the folder is for them. What the console has shown
+// has a place of its own in the API.
 func shownLog(name string) bool {
-	return name == "lxc.log" || name == "lxc.log.old" || name == "lxc.conf" || name == "console.log" ||
-		(strings.HasPrefix(name, "exec_") && !strings.ContainsAny(name, "/\x00"))
+	return name == "lxc.log" || name == "lxc.conf" || recordedOutput(name)
+}
+
+func recordedOutput(name string) bool {
+	return strings.HasPrefix(name, "exec_") && !strings.ContainsAny(name, "/\x00")
 }
 
 func (s *Service) openLogs(project, name string) (*os.Root, error) {
@@ -72,8 +76,8 @@ func (s *Service) DeleteLog(ctx context.Context, project, name, file string) err
 	if !shownLog(file) {
 		return api.BadRequest("log file name %s not valid", file)
 	}
-	if !strings.HasPrefix(file, "exec_") {
-		return api.BadRequest("Only log files excluding lxc.log may be deleted")
+	if !recordedOutput(file) {
+		return api.BadRequest("lxc.log and lxc.conf may not be deleted")
 	}
 	root, err := s.openLogs(project, name)
 	if err != nil {

@@ -86,6 +86,9 @@ type Runtime interface {
 	Thaw(ctx context.Context, id string) error
 	// Status is the cheap part of the state: Stopped, Running or Frozen.
 	Status(id string) api.StatusCode
+	// InitPID is the host's PID of a running instance's first process, 0 if there is none. It asks the kernel nothing
+	// but whether that process still is.
+	InitPID(id string) int
 	// State reads the live figures of a running instance; disk is filled by the caller.
 	State(ctx context.Context, id string, hostNames map[string]string) (*api.InstanceState, error)
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)

@@ -90,8 +90,8 @@ func TestCreateRefuses(t *testing.T) {
 		want   string
 	}{
 		"key":      {func(r *api.InstancesPost) { r.Config = map[string]string{"foo": "bar"} }, "Failed creating instance record: Unknown configuration key: foo"},
-		"cpu":      {func(r *api.InstancesPost) { r.Config = map[string]string{"limits.cpu": "x"} }, "Failed creating instance record: Invalid CPU limit syntax"},
-		"rawlxc":   {func(r *api.InstancesPost) { r.Config = map[string]string{"raw.lxc": "a"} }, "Failed creating instance record: Invalid raw.lxc line: a"},
+		"cpu":      {func(r *api.InstancesPost) { r.Config = map[string]string{"limits.cpu": "x"} }, `Failed creating instance record: Invalid CPU limit syntax (limits.cpu="x"; allowed: a number, or a set or range such as 0,2-3)`},
+		"rawlxc":   {func(r *api.InstancesPost) { r.Config = map[string]string{"raw.lxc": "a"} }, `Failed creating instance record: Invalid raw.lxc line: a (raw.lxc="a")`},
 		"root":     {func(r *api.InstancesPost) { r.Profiles = []string{} }, "Failed creating instance record: Failed initialising instance: Failed getting root disk: No root device could be found"},
 		"profile":  {func(r *api.InstancesPost) { r.Profiles = []string{"nope"} }, `Requested profile "nope" doesn't exist`},
 		"image":    {func(r *api.InstancesPost) { r.Source.Alias = "nope" }, "Image not found"},
@@ -378,5 +378,21 @@ func TestTemplates(t *testing.T) {
 	}
 	if h.SetTemplate(t.Context(), "default", "c1", "../x", strings.NewReader("")) == nil {
 		t.Error("a path was taken for a name")
+	}
+}
+
+func TestAStartLeavesTheLimitsOfOthersInForce(t *testing.T) {
+	h := newHouse(t, nil)
+	for _, name := range []string{"c1", "c2"} {
+		h.create(name, func(r *api.InstancesPost) {
+			r.Config = map[string]string{"limits.cpu": "1", "limits.memory": "64MiB", "limits.processes": "50"}
+		})
+		h.do(h.action(name, "start"))
+	}
+	h.rt.mu.Lock()
+	defer h.rt.mu.Unlock()
+	g, ok := h.rt.limits["c1"]
+	if !ok || g.CPUSet == "" || g.MemoryLimit == nil || *g.MemoryLimit != 64<<20 || g.Pids == nil || *g.Pids != 50 {
+		t.Errorf("c1 has %+v after c2 has started", g)
 	}
 }

@@ -167,6 +167,15 @@ func (d *Driver) Status(id string) api.StatusCode {
 	return api.Running
 }
 
+// InitPID implements instance.Runtime.
+func (d *Driver) InitPID(id string) int {
+	c := d.get(id)
+	if c == nil || c.ended() {
+		return 0
+	}
+	return c.process().InitPID
+}
+
 // Freeze implements instance.Runtime.
 func (d *Driver) Freeze(ctx context.Context, id string) error {
 	c := d.get(id)
