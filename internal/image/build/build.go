@@ -97,8 +97,8 @@ func metadata(properties map[string]string) (*api.ImageMetadata, error) {
 		CreationDate: now.Unix(),
 		Properties:   properties,
 		Templates: map[string]*api.ImageMetadataTemplate{
-			"/etc/hostname": {When: []string{"create", "copy"}, Template: "hostname.tpl", Properties: map[string]string{}},
-			"/etc/hosts":    {When: []string{"create", "copy"}, Template: "hosts.tpl", Properties: map[string]string{}},
+			"/etc/hostname": {When: []string{"create", "copy", "rename"}, Template: "hostname.tpl", Properties: map[string]string{}},
+			"/etc/hosts":    {When: []string{"create", "copy", "rename"}, Template: "hosts.tpl", Properties: map[string]string{}},
 		},
 	}, nil
 }
