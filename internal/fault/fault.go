@@ -9,8 +9,8 @@
 //
 // Points do nothing unless the environment arms one when the process starts: BERTH_FAULT is a comma-separated
 // list of NAME=kill (SIGKILL to this process), NAME=error (Hit returns ErrInjected) or NAME=enospc (Hit returns an
-// error that wraps syscall.ENOSPC). With ":once" behind it (NAME=enospc:once) only the first hit does something, so that the
-// same process can then be asked to do the thing again. `berthd debug faults` lists all names.
+// error that wraps syscall.ENOSPC). With "@N" behind it (NAME=enospc@1) only the N-th hit does something, so that the same
+// process can then be asked to do the thing again. `berthd debug faults` lists all names.
 package fault
 
 import (
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,8 +35,8 @@ var ErrInjected = errors.New("injected fault")
 type Point struct {
 	name   string
 	action string
-	once   bool
-	spent  atomic.Bool
+	only   int64 // the hit that does something; 0 is every one
+	hits   atomic.Int64
 }
 
 var registry struct {
@@ -50,8 +51,9 @@ func New(name string) *Point {
 	registry.Lock()
 	defer registry.Unlock()
 	registry.names = append(registry.names, name)
-	action, once := strings.CutSuffix(armed()[name], ":once")
-	return &Point{name: name, action: action, once: once}
+	action, number, _ := strings.Cut(armed()[name], "@")
+	only, _ := strconv.ParseInt(number, 10, 64)
+	return &Point{name: name, action: action, only: only}
 }
 
 // Names lists every declared point, sorted.
@@ -65,7 +67,7 @@ func Names() []string {
 
 // Hit does what the point is armed with: nothing, as a rule.
 func (p *Point) Hit() error {
-	if p.action == "" || p.once && p.spent.Swap(true) {
+	if p.action == "" || p.only > 0 && p.hits.Add(1) != p.only {
 		return nil
 	}
 	switch p.action {

@@ -14,6 +14,7 @@ var (
 	fails = New("test.fails")
 	full  = New("test.full")
 	kills = New("test.kills")
+	once  = New("test.once")
 )
 
 // TestHit runs itself with points armed, for they are armed when a process starts.
@@ -22,7 +23,7 @@ func TestHit(t *testing.T) {
 		child()
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=TestHit$")
-	cmd.Env = append(os.Environ(), "FAULT_CHILD=1", Env+"=test.fails=error,test.full=enospc,test.kills=kill")
+	cmd.Env = append(os.Environ(), "FAULT_CHILD=1", Env+"=test.fails=error,test.full=enospc,test.kills=kill,test.once=error@2")
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -44,6 +45,8 @@ func child() {
 		os.Exit(3)
 	case !errors.Is(full.Hit(), syscall.ENOSPC) || !errors.Is(full.Hit(), ErrInjected):
 		os.Exit(4)
+	case once.Hit() != nil || once.Hit() == nil || once.Hit() != nil:
+		os.Exit(6)
 	}
 	_ = kills.Hit()
 	os.Exit(5)
