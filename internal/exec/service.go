@@ -157,7 +157,7 @@ func (s *Service) alone(ctx context.Context, t Target, r runtime.ExecRequest, re
 	r.Stdin, r.Stdout, r.Stderr = null, null, null
 	var output map[string]string
 	if record {
-		rec, err := newRecord(t)
+		rec, err := newRecord(t, operation.ID(ctx))
 		if err != nil {
 			return err
 		}
@@ -191,8 +191,11 @@ type record struct {
 	urls           map[string]string
 }
 
-func newRecord(t Target) (*record, error) {
-	base := "exec_" + uuid.NewString()
+func newRecord(t Target, operation string) (*record, error) {
+	if operation == "" {
+		operation = uuid.NewString()
+	}
+	base := "exec_" + operation
 	r := &record{urls: map[string]string{}}
 	query := ""
 	if t.Project != api.ProjectDefault {

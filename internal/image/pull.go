@@ -26,6 +26,7 @@ type Remote interface {
 func (s *Service) Pull(src api.ImagesPostSource, q Request) *operation.Task {
 	return &operation.Task{
 		Description: "Downloading image",
+		MayCancel:   true,
 		Run: func(ctx context.Context, p operation.Progress) error {
 			_, err := s.pull(ctx, p, src, q)
 			return err

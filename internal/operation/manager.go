@@ -81,11 +81,19 @@ func (m *Manager) Start(ctx context.Context, project string, t *Task) (*Operatio
 	return o, nil
 }
 
+type idKey struct{}
+
+// ID is the operation that a task runs as, for names that clients match with it; empty outside of one.
+func ID(ctx context.Context) string {
+	id, _ := ctx.Value(idKey{}).(string)
+	return id
+}
+
 func (m *Manager) run(ctx context.Context, o *Operation) {
 	defer m.running.Done()
 	unlink := context.AfterFunc(m.base, func() { o.cancel(context.Cause(m.base)) })
 	defer unlink()
-	bounded, release := context.WithTimeout(ctx, o.bound())
+	bounded, release := context.WithTimeout(context.WithValue(ctx, idKey{}, o.id), o.bound())
 	err := call(bounded, o)
 	var cause error
 	if err != nil {

@@ -75,7 +75,7 @@ func (o *Operation) snapshot() api.Operation {
 		CreatedAt: o.created, UpdatedAt: o.updated,
 		Status: o.status.String(), StatusCode: o.status,
 		Resources: o.task.Resources, Metadata: maps.Clone(o.metadata),
-		MayCancel: true, Location: "none",
+		MayCancel: !o.status.IsFinal() && (o.task.MayCancel || o.class() == ClassToken), Location: "none",
 	}
 	if o.err != nil {
 		op.Err = o.err.Error()

@@ -194,3 +194,29 @@ func shutdown(t *testing.T, m *Manager) {
 		t.Error(err)
 	}
 }
+
+func TestATaskKnowsItsOperation(t *testing.T) {
+	m := NewManager(nil)
+	for _, may := range []bool{false, true} {
+		seen, goOn := make(chan string, 1), make(chan struct{})
+		o, err := m.Start(t.Context(), "default", &Task{MayCancel: may, Run: func(ctx context.Context, _ Progress) error {
+			seen <- ID(ctx)
+			<-goOn
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := <-seen; id != o.ID() {
+			t.Errorf("the task of %s runs as %q", o.ID(), id)
+		}
+		if got := o.Snapshot().MayCancel; got != may {
+			t.Errorf("may_cancel is %v while it runs, want %v", got, may)
+		}
+		close(goOn)
+		<-o.Done()
+		if o.Snapshot().MayCancel {
+			t.Error("may_cancel is true at the end")
+		}
+	}
+}
