@@ -109,6 +109,11 @@ func (g Group) Remove() error {
 }
 
 func removeTree(dir string) error {
+	// Most groups are gone by now, or have none below.
+	switch err := unix.Rmdir(dir); err {
+	case nil, unix.ENOENT:
+		return nil
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

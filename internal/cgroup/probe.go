@@ -21,6 +21,7 @@ type Host struct {
 	named   []string          // folders of hierarchies without a controller ("name=systemd")
 	unified string            // cgroup v2, pure or next to v1; empty: none
 	have    map[string]bool   // controllers that v2 offers
+	all     []string          // folders of all hierarchies, each once
 }
 
 // Probe looks at the host that this process runs on.
@@ -72,6 +73,7 @@ func probe(mounts, own io.Reader) (*Host, error) {
 			h.have[name] = true
 		}
 	}
+	h.all = h.collect()
 	return h, nil
 }
 
@@ -171,7 +173,9 @@ func (h *Host) Has(controller string) bool {
 }
 
 // roots are the folders of all hierarchies, each once.
-func (h *Host) roots() []string {
+func (h *Host) roots() []string { return h.all }
+
+func (h *Host) collect() []string {
 	seen := map[string]bool{}
 	var out []string
 	add := func(d string) {

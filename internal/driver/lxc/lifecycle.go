@@ -263,8 +263,6 @@ func (d *Driver) watch(c *container) error {
 		d.mu.Unlock()
 		close(c.gone)
 		c.close()
-		// The monitor has put its groups away but for the one it ended in.
-		_ = d.cgroups.Group(d.layoutOf(c.id).Pivot).Remove()
 	})
 }
 
