@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/berthd/berth/api"
 )
@@ -197,8 +198,12 @@ func (t *Table) Validate(config map[string]string) error {
 // ValidateKey checks one key and its value.
 func (t *Table) ValidateKey(name, value string) error {
 	k, ok := t.Lookup(name)
-	if !ok {
+	if !ok || !utf8.ValidString(name) {
 		return api.BadRequest("%s", t.words.Unknown(name, value))
+	}
+	if !utf8.ValidString(value) {
+		// The store keeps JSON, which would give another value back.
+		return api.BadRequest("%w", t.words.Invalid(k, name, value, errors.New("value is not valid UTF-8")))
 	}
 	if err := k.validate(value); err != nil {
 		return api.BadRequest("%w", t.words.Invalid(k, name, value, err))
