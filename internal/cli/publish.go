@@ -17,6 +17,7 @@ type publish struct {
 	aliases             []string
 	public, force       bool
 	compression, expire string
+	to                  *client.Client // where the image goes if it is another server
 }
 
 func (c *App) publishCommand() *cobra.Command {
@@ -51,7 +52,9 @@ func (p *publish) run(args []string) error {
 			return errors.New(T("There is no \"image name\".  Did you want an alias?"))
 		}
 		if toRemote != fromRemote {
-			return errors.New(T("Images can't be published to another server by this version: publish, then copy the image"))
+			if p.to, _, err = p.c.parse(rest[0]); err != nil {
+				return err
+			}
 		}
 		rest = rest[1:]
 	}
@@ -64,8 +67,12 @@ func (p *publish) run(args []string) error {
 		Source:               &api.ImagesPostSource{Type: "instance", Name: name},
 		CompressionAlgorithm: p.compression,
 	}
-	for _, a := range p.aliases {
-		post.Aliases = append(post.Aliases, api.ImageAlias{Name: a})
+	if p.to != nil {
+		post.Public = false
+	} else {
+		for _, a := range p.aliases {
+			post.Aliases = append(post.Aliases, api.ImageAlias{Name: a})
+		}
 	}
 	if p.expire != "" {
 		if post.ExpiresAt, err = time.Parse(time.RFC3339, p.expire); err != nil {
@@ -129,6 +136,21 @@ func (p *publish) publish(server *client.Client, post api.ImagesPost) error {
 		return err
 	}
 	fingerprint, _ := op.State().Metadata["fingerprint"].(string)
+	if p.to != nil {
+		if err := p.move(server, fingerprint); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(p.c.Out, T("Instance published with fingerprint: %s")+"\n", fingerprint)
 	return nil
+}
+
+// move takes a new image to the other server, where alone it was asked for.
+func (p *publish) move(from *client.Client, fingerprint string) error {
+	img, _, err := from.Image(fingerprint)
+	if err != nil {
+		return err
+	}
+	err = p.c.copyImage(from, p.to, img, p.aliases, p.public, false)
+	return errors.Join(err, p.c.waitStarted(from.DeleteImage(fingerprint)))
 }
