@@ -281,32 +281,33 @@ func Eventually(t testing.TB, limit time.Duration, what string, f func() bool) {
 	}
 }
 
-var busybox struct {
-	sync.Once
-	path string
-	err  error
-}
+// busybox is the small image, made once for all tests of a program and kept in memory, so that nothing stays behind.
+var busybox = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "berth-busybox-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "busybox.tar.gz")
+	out, err := exec.Command(Program("berth"), "image", "build", "busybox", "--output", path).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("berth image build busybox: %w: %s", err, out)
+	}
+	return os.ReadFile(path)
+})
 
-// Busybox is a small unified image, made once from the host's busybox.
+// Busybox is the path of a small unified image, made from the host's busybox.
 func Busybox(t testing.TB) string {
 	t.Helper()
-	busybox.Do(func() {
-		dir, err := os.MkdirTemp("", "berth-busybox-")
-		if err != nil {
-			busybox.err = err
-			return
-		}
-		path := filepath.Join(dir, "busybox.tar.gz")
-		out, err := exec.Command(Program("berth"), "image", "build", "busybox", "--output", path).CombinedOutput()
-		if err != nil {
-			busybox.err = fmt.Errorf("berth image build busybox: %w: %s", err, out)
-		}
-		busybox.path = path
-	})
-	if busybox.err != nil {
-		t.Fatal(busybox.err)
+	data, err := busybox()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return busybox.path
+	path := filepath.Join(t.TempDir(), "busybox.tar.gz")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // Pool makes the pool "default" and the default profile's root disk.
