@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/kmod"
 )
 
 // Keys are the configuration keys of instances and profiles. A key stands here only if it does something, or is
@@ -68,7 +69,7 @@ var rawKeys = []config.Key{
 }
 
 var securityKeys = []config.Key{
-	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside"},
+	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside. This server has none yet, whatever the value"},
 	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
 	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
 	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
@@ -122,15 +123,9 @@ func yamlMapping(v string) error {
 	return yaml.Unmarshal([]byte(v), &m)
 }
 
-var moduleName = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_]*$`)
-
 func kernelModules(v string) error {
-	for _, m := range strings.Split(v, ",") {
-		if m = strings.TrimSpace(m); m != "" && !moduleName.MatchString(m) {
-			return fmt.Errorf("Invalid kernel module name %q", m)
-		}
-	}
-	return nil
+	_, err := kmod.Parse(v)
+	return err
 }
 
 var rlimitValue = regexp.MustCompile(`^([0-9]+|unlimited)(:([0-9]+|unlimited))?$`)

@@ -53,6 +53,11 @@ func (r runningInstance) AllowDevice(ctx context.Context, rule spec.DeviceRule) 
 func (s *Service) transitionLive(ctx context.Context, old, next *Instance, before, after *effective, d difference,
 	keep func(context.Context, ...store.Op) error,
 ) (err error) {
+	if after.Config["linux.kernel_modules"] != before.Config["linux.kernel_modules"] {
+		if err := s.loadModules(ctx, after.Config); err != nil {
+			return err
+		}
+	}
 	if err := s.changeLimits(ctx, next, before, after); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/kmod"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -29,7 +30,9 @@ type Deps struct {
 	// Modules are the device modules by type: "disk", "nic", "none", …
 	Modules map[string]device.Module
 	Host    Host
-	Log     *slog.Logger
+	// LoadModule loads a kernel module of the host; nil: kmod.Load.
+	LoadModule func(ctx context.Context, name string) error
+	Log        *slog.Logger
 }
 
 // Service is the use-cases of instances.
@@ -39,6 +42,8 @@ type Service struct {
 	snapshots *store.Table[Snapshot]
 	locks     locks
 	runs      runs
+	// rawChecked holds the texts of raw.lxc that the runtime understands.
+	rawChecked sync.Map
 
 	// background is ended by Close; what goes on after a request (autostart, exits) runs under it.
 	background context.Context
@@ -53,6 +58,9 @@ func New(d Deps) *Service {
 	}
 	if d.Events == nil {
 		d.Events = event.Nobody{}
+	}
+	if d.LoadModule == nil {
+		d.LoadModule = kmod.Load
 	}
 	s := &Service{
 		Deps:      d,

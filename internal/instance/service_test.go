@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -395,4 +396,39 @@ func TestAStartLeavesTheLimitsOfOthersInForce(t *testing.T) {
 	if !ok || g.CPUSet == "" || g.MemoryLimit == nil || *g.MemoryLimit != 64<<20 || g.Pids == nil || *g.Pids != 50 {
 		t.Errorf("c1 has %+v after c2 has started", g)
 	}
+}
+
+func TestKernelModulesAreLoadedBeforeTheStart(t *testing.T) {
+	h := newHouse(t, nil)
+	var loaded []string
+	h.LoadModule = func(_ context.Context, name string) error {
+		if name == "bad" {
+			return errors.New("Failed to load kernel module 'bad'")
+		}
+		loaded = append(loaded, name)
+		return nil
+	}
+	h.create("c1", func(r *api.InstancesPost) {
+		r.Config = map[string]string{"linux.kernel_modules": "overlay, br_netfilter"}
+	})
+	h.do(h.action("c1", "start"))
+	if !slices.Equal(loaded, []string{"overlay", "br_netfilter"}) {
+		t.Errorf("loaded %q", loaded)
+	}
+	set := func(v string) error {
+		return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"linux.kernel_modules": v}}, func(string) bool { return false })
+	}
+	h.do(set("nfs"))
+	if loaded[len(loaded)-1] != "nfs" {
+		t.Errorf("a change while it runs loads %q", loaded)
+	}
+	if err := set("bad"); err == nil || h.show("c1").Config["linux.kernel_modules"] != "nfs" {
+		t.Errorf("a module that cannot be loaded: %v", err)
+	}
+	h.do(h.action("c1", "stop"))
+	h.do(set("bad"))
+	if err := h.action("c1", "start"); err == nil {
+		t.Error("it starts without its module")
+	}
+	h.nothingLeft()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/kmod"
 )
 
 var (
@@ -36,6 +37,9 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	}
 	eff, err := s.check(ctx, i, i)
 	if err != nil {
+		return err
+	}
+	if err := s.loadModules(ctx, eff.Config); err != nil {
 		return err
 	}
 	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: eff.Devices}
@@ -106,6 +110,20 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	}
 	s.watch(r)
 	s.rebalance(ctx, i)
+	return nil
+}
+
+// loadModules brings linux.kernel_modules into the kernel. They stay when the instance ends: others may use them.
+func (s *Service) loadModules(ctx context.Context, c map[string]string) error {
+	names, err := kmod.Parse(c["linux.kernel_modules"])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.LoadModule(ctx, name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
