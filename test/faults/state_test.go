@@ -25,7 +25,7 @@ func state(d *harness.Daemon) []string {
 	}
 	all = append(all, processes(d)...)
 	for _, args := range [][]string{{"ip", "-o", "address"}, {"ip", "route"}, {"ip", "-6", "route"}, {"nft", "list", "ruleset"}} {
-		out, err := exec.Command("ip", append([]string{"netns", "exec", d.NS}, args...)...).Output()
+		out, err := exec.Command("nsenter", append([]string{"--net=/run/netns/" + d.NS}, args...)...).Output()
 		if err != nil {
 			d.T.Errorf("%v: %v", args, err)
 		}

@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// swept are the points that every change passes several times, once for each commit of the store: every scenario is run with every
+// single one of its commits failing, and with the daemon ending after every single one.
+var swept = []string{"store.commit.begun", "store.commit.written"}
+
+// maxCommits bounds the commits of one change, those of the daemon's start included.
+const maxCommits = 40
+
+func TestTroubleWithAnyCommitLosesNothing(t *testing.T) {
+	const lanes = 2 // daemons side by side
+	for lane := range lanes {
+		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
+			t.Parallel()
+			sweep(t, func(i int) bool { return i%lanes == lane })
+		})
+	}
+}
+
+// sweep ends the daemon after the first commit of a scenario, then after its second, until it comes through; then it lets as many
+// commits fail, one at a time.
+func sweep(t *testing.T, mine func(i int) bool) {
+	var b *bench
+	for i, s := range scenarios {
+		if !mine(i) {
+			continue
+		}
+		ok := t.Run(s.name, func(sub *testing.T) {
+			if b == nil {
+				b = newBench(t)
+			}
+			b.d.T = sub
+			defer func() { b.d.T = t }()
+			first := b.starting + 1
+			n := first
+			for b.killAfterCommit(s, n) {
+				if n++; n == maxCommits {
+					sub.Fatalf("%d commits and no end", n)
+				}
+			}
+			for k := first; k < n; k++ {
+				b.failCommit(s, k)
+			}
+			counts.commits.Add(int64(n - first))
+		})
+		if !ok {
+			b = nil
+		}
+	}
+}
+
+func (b *bench) killAfterCommit(s *scenario, n int) bool {
+	d := b.d
+	d.T.Helper()
+	point := fmt.Sprintf("commit %d", n)
+	b.must(s.setup)
+	d.Kill()
+	hit := !b.survivesStart(point, fmt.Sprintf("store.commit.written=kill@%d", n))
+	if hit {
+		b.starting = n // for the scenarios to come: a start's own commits have now been tried
+	} else {
+		_ = b.act(s)
+		hit = d.Ended()
+	}
+	if !hit {
+		d.Kill()
+	} else {
+		counts.kills.Add(1)
+	}
+	d.Start()
+	b.quiet(point)
+	b.settle(s, point)
+	return hit
+}
+
+func (b *bench) failCommit(s *scenario, n int) {
+	d := b.d
+	d.T.Helper()
+	point := fmt.Sprintf("commit %d", n)
+	b.must(s.setup)
+	d.Kill()
+	if !b.survivesStart(point, fmt.Sprintf("store.commit.begun=enospc@%d", n)) {
+		d.T.Fatalf("%s: the daemon does not start with a full disk\n%s", point, d.Log())
+	}
+	err := b.act(s)
+	if d.Ended() {
+		d.T.Fatalf("%s: the daemon does not survive a full disk\n%s", point, d.Log())
+	}
+	if err != nil && !strings.Contains(err.Error(), "no space left on device") {
+		d.T.Errorf("%s: a full disk is told as %v", point, err)
+	}
+	counts.full.Add(1)
+	if s.late && !s.done(d) {
+		if err := b.act(s); err != nil {
+			d.T.Errorf("%s: another attempt: %v\n%s", point, err, d.Log())
+		}
+	}
+	b.settle(s, point)
+}
