@@ -96,3 +96,51 @@ func TestRecovery(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherAttemptStandsForBoth: what an attempt left that could be neither finished nor undone must not be settled later, when its
+// object may be another one.
+func TestAnotherAttemptStandsForBoth(t *testing.T) {
+	s, j, _ := daemon(t, store.NewMemory())
+	for _, name := range []string{"a", "b", "a"} {
+		if _, err := j.Begin(t.Context(), "delete", thing{name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last, err := j.Begin(t.Context(), "delete", thing{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Pending() != 2 {
+		t.Errorf("%d pending, not those of a and b", j.Pending())
+	}
+	if _, err := s.Commit(t.Context(), last.Done()); err != nil {
+		t.Fatal(err)
+	}
+	if j.Pending() != 1 {
+		t.Errorf("%d pending, not that of b", j.Pending())
+	}
+}
+
+// TestAnEntryThatCouldNotBeClosed goes with the next change.
+func TestAnEntryThatCouldNotBeClosed(t *testing.T) {
+	_, j, _ := daemon(t, store.NewMemory())
+	e, err := j.Begin(t.Context(), "create", thing{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Close(ended); err == nil {
+		t.Fatal("closed with a context that has ended")
+	}
+	next, err := j.Begin(t.Context(), "create", thing{"b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Pending() != 1 {
+		t.Errorf("%d pending, not that of b alone", j.Pending())
+	}
+	if err := next.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
