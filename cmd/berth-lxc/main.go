@@ -11,6 +11,7 @@
 //	berth-lxc console  LXCPATH NAME CONFIG   # relays between the terminal on fd 0 and the console until either ends
 //	berth-lxc device   LXCPATH NAME CONFIG allow|deny RULE
 //	berth-lxc state    LXCPATH NAME CONFIG   # prints "STATE INIT-PID\n"
+//	berth-lxc check    LXCPATH NAME CONFIG   # fails if liblxc does not understand the configuration
 //	berth-lxc version                        # prints liblxc's version
 //	berth-lxc features                       # prints the API extensions of liblxc that Berth asks about
 package main
@@ -30,7 +31,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: berth-lxc start|exec|console|device|state LXCPATH NAME CONFIG, or version, or features")
+var errUsage = errors.New("usage: berth-lxc start|exec|console|device|state|check LXCPATH NAME CONFIG, or version, or features")
 
 func run(args []string) error {
 	if len(args) == 1 {
@@ -54,6 +55,8 @@ func run(args []string) error {
 		return start(c)
 	case "exec":
 		return execute(c)
+	case "check":
+		return nil // it was loaded
 	case "console":
 		return console(c)
 	case "device":

@@ -69,6 +69,11 @@ type (
 	Command = runtime.Command
 )
 
+// RawChecker is a Runtime that can tell whether raw.lxc is configuration it understands (api.BadRequest).
+type RawChecker interface {
+	CheckRaw(ctx context.Context, raw string) error
+}
+
 // Runtime runs instances; internal/driver/lxc implements it. It knows instances by spec ID alone, keeps no state that
 // a restart of the daemon would lose, and is safe for concurrent use on different instances.
 type Runtime interface {

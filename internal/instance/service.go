@@ -42,6 +42,7 @@ type Service struct {
 	snapshots *store.Table[Snapshot]
 	locks     locks
 	runs      runs
+	expiries  chan struct{} // see prune
 	// rawChecked holds the texts of raw.lxc that the runtime understands.
 	rawChecked sync.Map
 
@@ -66,6 +67,7 @@ func New(d Deps) *Service {
 		Deps:      d,
 		instances: store.NewTable[Instance](d.Store, "instances"),
 		snapshots: store.NewTable[Snapshot](d.Store, "instance-snapshots"),
+		expiries:  make(chan struct{}, 1),
 	}
 	s.background, s.end = context.WithCancel(context.Background())
 	s.handleJournal()

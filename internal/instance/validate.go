@@ -51,6 +51,9 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	if err := s.checkConfig(i, e); err != nil {
 		return nil, wrapIf(old != nil, "Invalid expanded config", err)
 	}
+	if err := s.checkRaw(ctx, e.Config["raw.lxc"]); err != nil {
+		return nil, err
+	}
 	var err error
 	if e.Root, e.Pool, err = s.checkRoot(e.Devices, old); err != nil {
 		return nil, err
@@ -62,6 +65,22 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 		return nil, fmt.Errorf("%sInvalid expanded devices: %w", initialising(old), err)
 	}
 	return e, nil
+}
+
+// checkRaw asks the runtime whether it understands raw.lxc, once for each text that it does.
+func (s *Service) checkRaw(ctx context.Context, raw string) error {
+	checker, ok := s.Runtime.(RawChecker)
+	if !ok || raw == "" {
+		return nil
+	}
+	if _, known := s.rawChecked.Load(raw); known {
+		return nil
+	}
+	if err := checker.CheckRaw(ctx, raw); err != nil {
+		return err
+	}
+	s.rawChecked.Store(raw, struct{}{})
+	return nil
 }
 
 func initialising(old *Instance) string {

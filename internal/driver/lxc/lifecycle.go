@@ -456,6 +456,34 @@ func (d *Driver) run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// CheckRaw implements instance.RawChecker: liblxc itself reads the configuration.
+func (d *Driver) CheckRaw(ctx context.Context, raw string) error {
+	fd, err := unix.MemfdCreate("raw.lxc", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(uintptr(fd), "raw.lxc")
+	defer file.Close()
+	c := &conf{}
+	renderRaw(c, &spec.Spec{RawLXC: raw})
+	if c.err != nil {
+		return c.err
+	}
+	if _, err := file.WriteString(c.String()); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, d.helper, "check", d.lxcPath(), "check", "/proc/self/fd/0")
+	cmd.Env, cmd.Dir, cmd.Stdin = helperEnv, "/", file
+	if err := cmd.Run(); err != nil {
+		var failed *exec.ExitError
+		if errors.As(err, &failed) {
+			return api.BadRequest("Failed to load raw.lxc: liblxc refuses it")
+		}
+		return err
+	}
+	return nil
+}
+
 // limited keeps the beginning of what a helper says and drops the rest.
 type limited struct {
 	w *strings.Builder
