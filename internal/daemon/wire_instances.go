@@ -36,7 +36,7 @@ func (d *Daemon) wireInstances() error {
 	d.parts = append(d.parts, part{
 		name:    "instances",
 		recover: r.instances.Adopt,
-		start:   func(context.Context) error { r.instances.Autostart(); return nil },
+		start:   func(context.Context) error { r.instances.Autostart(); r.instances.PruneSnapshots(); return nil },
 		halt:    func(ctx context.Context) error { r.instances.StopAll(ctx); return nil },
 		close:   r.instances.Close,
 	})

@@ -264,6 +264,9 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
+	if len(snaps) > 0 {
+		s.expiryChanged()
+	}
 	s.deviceAdded(ctx, i, nil, eff)
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
 	for _, snap := range snaps {

@@ -131,6 +131,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	}
 	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Create(snap, i.Project, i.Name, name),
 		s.Volumes.Record(i.snapshotVolume(name), from))
+	s.expiryChanged()
 	return err
 }
 
@@ -312,6 +313,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 			if _, err := s.Store.Commit(ctx, s.snapshots.Replace(row, &next)); err != nil {
 				return err
 			}
+			s.expiryChanged()
 			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(name, snapshot), nil)
 			return nil
 		},

@@ -1,0 +1,58 @@
+package instance
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berthd/berth/api"
+)
+
+func TestExpiredSnapshotsAreDeletedWhenTheirTimeComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", func(r *api.InstancesPost) { r.Config = map[string]string{"snapshots.expiry": "1d"} })
+		h.PruneSnapshots()
+		synctest.Wait() // it sleeps: nothing expires
+		take := func(name string, at *time.Time) {
+			h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: name, ExpiresAt: at})))
+		}
+		in := func(d time.Duration) *time.Time { at := time.Now().Add(d); return &at }
+		never := time.Time{}
+		take("day", nil)
+		take("minute", in(time.Minute))
+		take("never", &never)
+		take("later", in(time.Hour))
+		want := func(names ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for _, row := range h.snapshots.List("default", "c1") {
+				got = append(got, row.Path[2])
+			}
+			if !slices.Equal(got, names) {
+				t.Errorf("%s: there are %q, want %q", time.Now(), got, names)
+			}
+		}
+		want("day", "later", "minute", "never")
+		time.Sleep(time.Minute)
+		want("day", "later", "never")
+		h.events.take()
+
+		// One that is put off, another that is brought forward.
+		put := func(name string, at time.Time) {
+			h.do(h.run(h.UpdateSnapshot(t.Context(), "default", "c1", name, api.InstanceSnapshotPut{ExpiresAt: at})))
+		}
+		put("later", time.Now().Add(10*24*time.Hour))
+		put("day", time.Now().Add(time.Second))
+		time.Sleep(time.Second)
+		want("later", "never")
+		time.Sleep(9 * 24 * time.Hour)
+		want("later", "never")
+		time.Sleep(24 * time.Hour)
+		want("never")
+		h.nothingLeft()
+		h.Close()
+	})
+}
