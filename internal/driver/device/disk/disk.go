@@ -219,6 +219,9 @@ func mountOnHost(inst device.Instance, name string, cfg device.Config, source st
 		err = mountAny(source, at, flags, data)
 	} else {
 		err = bind(source, at, config.IsTrue(cfg["recursive"]), cfg["propagation"] == "")
+		if err == nil {
+			err = restrict(at, cfg["raw.mount.options"], config.IsTrue(cfg["recursive"]))
+		}
 	}
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), unmountDevice(inst, name))

@@ -46,6 +46,32 @@ func flagsOf(raw string) []string {
 	return list
 }
 
+// attributes are those options that a mount has for itself, whatever file system it shows.
+var attributes = map[string]uint64{
+	"ro": unix.MOUNT_ATTR_RDONLY, "nosuid": unix.MOUNT_ATTR_NOSUID, "nodev": unix.MOUNT_ATTR_NODEV, "noexec": unix.MOUNT_ATTR_NOEXEC,
+	"noatime": unix.MOUNT_ATTR_NOATIME, "nodiratime": unix.MOUNT_ATTR_NODIRATIME, "strictatime": unix.MOUNT_ATTR_STRICTATIME,
+}
+
+// restrict gives a bind mount the attributes of raw.mount.options. liblxc passes over them when it binds the mount once more,
+// but what it binds keeps those that it has.
+func restrict(at, raw string, recursive bool) error {
+	attr := unix.MountAttr{}
+	for _, o := range flagsOf(raw) {
+		attr.Attr_set |= attributes[o]
+		if strings.HasSuffix(o, "atime") && o != "nodiratime" {
+			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+		}
+	}
+	if attr == (unix.MountAttr{}) {
+		return nil
+	}
+	flags := uint(unix.AT_SYMLINK_NOFOLLOW)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	return unix.MountSetattr(unix.AT_FDCWD, at, flags, &attr)
+}
+
 // mountAny mounts a block device with whichever file system of the kernel knows what is on it.
 func mountAny(source, at string, flags uintptr, data string) error {
 	list, err := os.ReadFile("/proc/filesystems")
