@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -58,8 +59,8 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 	return s.remove(ctx, i)
 }
 
-// remove takes an instance away with all that belongs to it; its lock is held. Once begun it is finished, now or at
-// the next start.
+// remove takes an instance away with all that belongs to it; its lock is held. Once the volume is gone it is finished,
+// now or at the next start.
 func (s *Service) remove(ctx context.Context, i *Instance) error {
 	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool}
 	entry, err := s.Journal.Begin(ctx, kindDelete, c)
@@ -73,7 +74,12 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := s.removeWith(ctx, i, entry.Done()); err != nil {
-		return fmt.Errorf("Failed deleting instance: %w", err)
+		err = fmt.Errorf("Failed deleting instance: %w", err)
+		if _, there := os.Lstat(s.Volumes.Path(i.volume())); there == nil {
+			// Nothing is gone yet, and by the next start it may be wanted, or run.
+			err = errors.Join(err, entry.Close(ctx))
+		}
+		return err
 	}
 	for n := len(snapshots) - 1; n >= 0; n-- {
 		s.publish(ctx, i.Project, "instance-snapshot-deleted", snapshotURL(i.Name, snapshots[n].Path[2]), nil)

@@ -83,7 +83,8 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return errors.Join(err, s.keepRestored(ctx, next, snapshot, entry.Done()))
 	}
 	if err := s.keepRestored(ctx, next, snapshot, entry.Done()); err != nil {
-		return err
+		// To do it again at the next start would take what has been written by then.
+		return errors.Join(err, entry.Close(context.WithoutCancel(ctx)))
 	}
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
 	if !wasRunning {

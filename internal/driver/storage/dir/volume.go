@@ -146,13 +146,14 @@ func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) err
 
 // DeleteVolume implements storagedriver.Volumes.
 func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
+	// The volume first: as long as it is there, nothing has been deleted.
+	if err := remove(ctx, d.Path(v)); err != nil {
+		return fmt.Errorf("delete %s: %w", v, err)
+	}
 	if v.Snapshot == "" && v.Kind != storagedriver.Images {
 		if err := remove(ctx, d.snapshots(v)); err != nil {
 			return fmt.Errorf("delete snapshots of %s: %w", v, err)
 		}
-	}
-	if err := remove(ctx, d.Path(v)); err != nil {
-		return fmt.Errorf("delete %s: %w", v, err)
 	}
 	if v.Snapshot != "" {
 		_ = os.Remove(d.snapshots(v)) // if this was the last
