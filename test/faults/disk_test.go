@@ -106,6 +106,8 @@ func fullDisk(t *testing.T, kind string) {
 		{"publish", "c1", "--alias", "pub"},
 		{"restore", "c1", "s1"},
 		{"config", "set", "c1", "user.long=" + long},
+		{"start", "c1"},
+		strings.Fields(bridge),
 	}
 	for round := range 2 {
 		for _, args := range refused {
@@ -150,7 +152,7 @@ func fullDisk(t *testing.T, kind string) {
 		}
 		counts.checks.Add(1)
 	}
-	b.must(calls("start runs", "start c1", "stop -f c1", "delete -f c2", "delete -f c3", "delete c4", "image delete pub", "image delete "+tinyPrint,
+	b.must(calls("start runs", "network delete nb0", "delete -f c2", "delete -f c3", "delete c4", "image delete pub", "image delete "+tinyPrint,
 		"delete -f c1", "delete -f runs"))
 	b.clean(kind)
 }

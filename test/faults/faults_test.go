@@ -84,7 +84,7 @@ type bench struct {
 	words  *strings.Replacer
 	before []string
 
-	starting int // commits of the daemon's start
+	starting int // commits seen of the daemon's start
 }
 
 func newBench(t *testing.T) *bench {
@@ -189,16 +189,24 @@ func (b *bench) full(s *scenario, point string) {
 		d.T.Errorf("%s: a full disk is told as %v", point, err)
 	}
 	counts.full.Add(1)
-	if s.late {
-		if !s.done(d) {
-			if err := b.act(s); err != nil {
-				d.T.Errorf("%s: another attempt: %v\n%s", point, err, d.Log())
-			}
-		}
-		d.Restart()
-		b.quiet(point)
-	}
+	b.late(s, point)
 	b.settle(s, point)
+}
+
+// late gives a change that takes something away what it needs to be whole: another attempt, and a start.
+func (b *bench) late(s *scenario, point string) {
+	d := b.d
+	d.T.Helper()
+	if !s.late {
+		return
+	}
+	if !s.done(d) {
+		if err := b.act(s); err != nil {
+			d.T.Errorf("%s: another attempt: %v\n%s", point, err, d.Log())
+		}
+	}
+	d.Restart()
+	b.quiet(point)
 }
 
 // quiet waits until the instances that start by themselves have started: until records and runtime agree.

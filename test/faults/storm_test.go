@@ -6,8 +6,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/berthd/berth/test/harness"
 )
 
 const (
@@ -47,10 +45,18 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	for _, i := range instances(d) {
 		b.must([][]string{{"delete", "--force", i.Name}})
 	}
+	var volumes []struct{ Name string }
+	get(d, "storage-pools/default/volumes/custom?recursion=1", &volumes)
+	for _, v := range volumes {
+		b.must([][]string{{"storage", "volume", "delete", "default", v.Name}})
+	}
+	if get(d, "images/"+tinyPrint, nil) {
+		b.must(calls("image delete " + tinyPrint))
+	}
 	b.clean(fmt.Sprintf("seed %d", seed))
 }
 
-// worker makes random changes of two instances of its own. Any of them may fail: what it acts on may not be there.
+// worker makes random changes of two instances and two volumes of its own, and of an image that all share. Any of them may fail: what it acts on may not be there.
 func (b *bench) worker(w int, r *rand.Rand, stop <-chan struct{}) {
 	for {
 		select {
@@ -63,7 +69,8 @@ func (b *bench) worker(w int, r *rand.Rand, stop <-chan struct{}) {
 			name, other = other, name
 		}
 		choices := calls("launch bb "+name, "launch bb "+name, "delete -f "+name, "init bb "+name, "snapshot "+name+" s1", "delete "+name+"/s1",
-			"stop -f "+name, "start "+name, "rename "+name+" "+other, "copy "+name+" "+other, "restore "+name+" s1")
-		_, _ = b.d.Try(harness.Program("berth"), choices[r.IntN(len(choices))]...)
+			"stop -f "+name, "start "+name, "rename "+name+" "+other, "copy "+name+" "+other, "restore "+name+" s1",
+			"image import $TINY", "image delete "+tinyPrint, "storage volume create default "+name, "storage volume delete default "+name)
+		_, _ = b.try(choices[r.IntN(len(choices))])
 	}
 }
