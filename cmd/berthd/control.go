@@ -148,15 +148,25 @@ func daemonProcess(ctx context.Context) (int, error) {
 	return pidfd, inner
 }
 
-func activateCommand() *cobra.Command {
+func activateCommand(o *daemonOptions) *cobra.Command {
 	return &cobra.Command{
 		Use: "activateifneeded", Short: "Start the daemon if something needs it", Args: cobra.NoArgs,
 		Long: `Where a service manager holds the socket, the first request starts the daemon. This command makes that request
 when instances are to be started with the machine, or when the daemon listens on the network.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			needed, err := daemon.Needed(rootDir())
-			if err != nil || !needed {
+			reason, err := daemon.Needed(rootDir())
+			if err != nil {
 				return err
+			}
+			if o.debug || o.verbose {
+				said := reason
+				if said == "" {
+					said = "No need to start the daemon now"
+				}
+				fmt.Fprintln(cmd.ErrOrStderr(), said)
+			}
+			if reason == "" {
+				return nil
 			}
 			return ask(cmd.Context(), http.MethodGet, "/1.0")
 		},

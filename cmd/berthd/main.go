@@ -61,7 +61,7 @@ The folder is $BERTH_DIR, or /var/lib/berth. Without a command, the daemon runs 
 	root.PersistentFlags().StringArrayVar(&o.trace, "trace", nil, "Log this part of the daemon in full (the same as --debug)")
 
 	root.AddCommand(
-		activateCommand(),
+		activateCommand(&o),
 		debugCommand(),
 		shutdownCommand(),
 		versionCommand(),

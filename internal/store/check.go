@@ -44,6 +44,25 @@ func DumpFile(path string, w io.Writer) error {
 	return nil
 }
 
+// ScanFile shows f each entry of the store at path, which may be in use, in key order.
+func ScanFile(path string, f func(Entry) error) error {
+	err := withCopy(path, func(copied string) error {
+		return withReadOnly(copied, func(tx *bolt.Tx) error {
+			return tx.Bucket(bucketEntries).ForEach(func(k, v []byte) error {
+				e, err := decodeEntry(k, v)
+				if err != nil {
+					return err
+				}
+				return f(e)
+			})
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("read store %s: %w", path, err)
+	}
+	return nil
+}
+
 func dump(tx *bolt.Tx, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	lines := json.NewEncoder(out)
