@@ -280,6 +280,9 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 	if err := s.applyQuota(ctx, i, root["size"]); err != nil {
 		return err
 	}
+	if err := guard(s.Volumes.Path(i.volume()), nil); err != nil {
+		return err
+	}
 	if err := s.linkInstance(i); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/treecopy"
 )
 
@@ -35,6 +36,24 @@ func (s *Service) unlinkAll(id string) error {
 		s.dropDevicesPath(id),
 		os.RemoveAll(s.logPath(id)),
 	)
+}
+
+// guard lets nobody but the host's root and the instance's own pass through the folder of an instance's volume: programs
+// inside that change user on execution must be out of reach of the host's users.
+func guard(dir string, m []spec.IDMapEntry) error {
+	owner, group := 0, 0
+	for _, e := range m {
+		if e.NSID == 0 && e.UID {
+			owner = int(e.HostID)
+		}
+		if e.NSID == 0 && e.GID {
+			group = int(e.HostID)
+		}
+	}
+	if err := os.Chown(dir, owner, group); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o100)
 }
 
 func (s *Service) devicesPath(id string) string { return filepath.Join(s.Root, "devices", id) }

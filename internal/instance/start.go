@@ -59,6 +59,9 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	if r.release, err = s.Volumes.Mount(ctx, i.volume()); err != nil {
 		return err
 	}
+	if err := guard(s.Volumes.Path(i.volume()), eff.IDMap); err != nil {
+		return err
+	}
 	if err := s.applyPendingQuota(ctx, i); err != nil {
 		return err
 	}
