@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/daemon"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/version"
@@ -54,7 +55,9 @@ func runDaemon(o daemonOptions) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
 	defer stop()
 	signal.Ignore(unix.SIGPIPE, unix.SIGHUP)
-	d, err := daemon.New(daemon.Options{Root: root, Group: o.group, Hub: hub})
+	d, err := daemon.New(daemon.Options{
+		Root: root, Group: o.group, Hub: hub, UnprivilegedOnly: config.IsTrue(os.Getenv("BERTH_UNPRIVILEGED_ONLY")),
+	})
 	if err != nil {
 		return err
 	}

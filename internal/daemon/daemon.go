@@ -29,6 +29,8 @@ import (
 type Options struct {
 	Root  string // $BERTH_DIR
 	Group string // that may use the socket; empty: root only
+	// UnprivilegedOnly refuses new privileged instances.
+	UnprivilegedOnly bool
 	// Hub carries log lines; it exists before the daemon so that they can be heard from the start.
 	Hub *event.Hub
 }

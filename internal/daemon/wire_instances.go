@@ -29,6 +29,8 @@ func (d *Daemon) wireInstances() error {
 		Volumes: r.storage, Images: r.images, Profiles: r.profiles, Runtime: runtime, Modules: d.modules(),
 		Host: instance.Host{
 			IDs: ids, CPUs: hostinfo.OnlineCPUs(), MemoryTotal: hostinfo.MemoryTotal(), Arch: hostinfo.Architectures()[0],
+			Unshifted:        d.unshifted(),
+			UnprivilegedOnly: d.UnprivilegedOnly,
 		},
 	})
 	d.services.Instances = r.instances

@@ -20,6 +20,8 @@ type Host struct {
 	// Unshifted tells whether a pool's root volumes can be seen through an ID map while their files stay owned by
 	// plain IDs; nil: all of them.
 	Unshifted func(pool string) bool
+	// UnprivilegedOnly refuses privileged instances, and what would make one of another. Those there are go on.
+	UnprivilegedOnly bool
 }
 
 // PlanInput is an instance with all that its start has found out.

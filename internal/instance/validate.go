@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sort"
+	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -51,6 +52,11 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	if err := s.checkConfig(i, e); err != nil {
 		return nil, wrapIf(old != nil, "Invalid expanded config", err)
 	}
+	if s.Host.UnprivilegedOnly && i != old { // a start checks an instance against itself
+		if err := checkUnprivileged(e.Config); err != nil {
+			return nil, wrapIf(old != nil, "Invalid expanded config", err)
+		}
+	}
 	if err := s.checkRaw(ctx, e.Config["raw.lxc"]); err != nil {
 		return nil, err
 	}
@@ -65,6 +71,24 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 		return nil, fmt.Errorf("%sInvalid expanded devices: %w", initialising(old), err)
 	}
 	return e, nil
+}
+
+// checkUnprivileged refuses what makes an instance privileged, or could.
+func checkUnprivileged(c map[string]string) error {
+	switch {
+	case config.IsTrue(c["security.privileged"]):
+		return api.BadRequest("Only unprivileged containers are allowed on this server")
+	case c["raw.idmap"] != "":
+		return api.BadRequest("raw.idmap can't be set: only unprivileged containers are allowed on this server")
+	}
+	for line := range strings.Lines(c["raw.lxc"]) {
+		key, _, _ := strings.Cut(line, "=")
+		switch strings.ToLower(strings.TrimSpace(key)) {
+		case "lxc.idmap", "lxc.id_map", "lxc.include":
+			return api.BadRequest("%s can't be set in raw.lxc: only unprivileged containers are allowed on this server", strings.TrimSpace(key))
+		}
+	}
+	return nil
 }
 
 // checkRaw asks the runtime whether it understands raw.lxc, once for each text that it does.
