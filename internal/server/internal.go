@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func (a internalAPI) routes() []Route {
 	return []Route{
 		{Method: "GET", Path: "/internal/ready", Handle: a.ready},
 		{Method: "PUT", Path: "/internal/shutdown", Handle: a.shutdown},
+		{Method: "GET", Path: "/internal/gc", Handle: a.collect},
 	}
 }
 
@@ -46,6 +48,15 @@ func (a internalAPI) ready(r *Request) Response {
 	case <-time.After(10 * time.Second):
 		return Fail(api.Unavailable("daemon is still starting"))
 	}
+}
+
+// collect gives memory that is no longer used back to the system, for those who measure.
+func (a internalAPI) collect(r *Request) Response {
+	if r.caller.Protocol != "unix" {
+		return Fail(errLocalOnly)
+	}
+	debug.FreeOSMemory()
+	return Empty()
 }
 
 func (a internalAPI) shutdown(r *Request) Response {
