@@ -235,8 +235,9 @@ func (n *create) source(server *client.Client, remote, imageRemote, image string
 		}
 	}
 	fingerprint := image
+	named := false
 	if alias, _, err := from.ImageAlias(image); err == nil {
-		fingerprint = alias.Target
+		fingerprint, named = alias.Target, true
 	}
 	found, _, err := from.Image(fingerprint)
 	if err != nil {
@@ -250,6 +251,10 @@ func (n *create) source(server *client.Client, remote, imageRemote, image string
 		return source, errors.New(T("The image's server can't be reached by the other one: it has a unix socket only"))
 	}
 	source.Server, source.Protocol, source.Mode, source.Certificate = from.URL(), "lxd", "pull", from.ServerCertificate()
+	if found.Public && named {
+		// The server can then ask for a newer one, and knows when it has it already.
+		source.Alias, source.Fingerprint = image, ""
+	}
 	if !found.Public {
 		if source.Secret, err = imageSecret(from, found.Fingerprint); err != nil {
 			return source, err

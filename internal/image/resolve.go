@@ -63,18 +63,48 @@ func matches(have, want map[string]string) bool {
 	return true
 }
 
-// resolveRemote fetches an image from another server unless it is here already. It is kept as cached.
+// resolveRemote fetches an image from another server unless it is here already. It is kept as cached, and until it goes
+// from the cache is what its alias there means: instances of one day are alike, and need no network.
 func (s *Service) resolveRemote(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
+	if img := s.cached(project, src); img != nil {
+		return img, nil
+	}
 	pull := api.ImagesPostSource{
 		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},
 		Mode:        "pull", Type: "image", Fingerprint: src.Fingerprint, Secret: src.Secret,
 	}
-	fingerprint, err := s.pull(ctx, operation.NoProgress{}, pull, Request{Project: project, Cached: true})
+	fingerprint, err := s.pull(ctx, operation.NoProgress{}, pull, Request{Project: project, Cached: true, AutoUpdate: s.Setting != nil && s.Setting("images.auto_update_cached") != "false"})
 	if err != nil {
 		return nil, err
 	}
 	img, _, err := s.Get(ctx, project, fingerprint)
 	return img, err
+}
+
+// cached is the newest cached image that came by the source's alias, or nil.
+func (s *Service) cached(project string, src api.InstanceSource) *api.Image {
+	if src.Alias == "" {
+		return nil
+	}
+	var newest *api.Image
+	for _, img := range s.List(context.Background(), project, false) {
+		from := img.UpdateSource
+		if !img.Cached || from == nil || from.Server != src.Server || from.Alias != src.Alias || protocolOf(from.Protocol) != protocolOf(src.Protocol) {
+			continue
+		}
+		if newest == nil || img.UploadedAt.After(newest.UploadedAt) {
+			newest = img
+		}
+	}
+	return newest
+}
+
+// protocolOf is a source's protocol, which may be left out.
+func protocolOf(protocol string) string {
+	if protocol == "" {
+		return "lxd"
+	}
+	return protocol
 }
 
 // refresh asks an image's source what its alias names now, fetches that, moves the aliases over and removes the old image.
