@@ -142,13 +142,13 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 	return nil
 }
 
-// newPool checks and completes the configuration of a pool to be. Errors here are 500s, as LXD's are.
+// newPool checks and completes the configuration of a pool to be.
 func (s *Service) newPool(req api.StoragePoolsPost) (*poolRecord, error) {
 	if _, ok := s.Drivers[req.Driver]; !ok {
-		return nil, errors.New("Unknown driver")
+		return nil, s.errUnknownDriver(req.Driver)
 	}
 	if err := poolKeys.Validate(req.Config); err != nil {
-		return nil, errors.New(err.Error())
+		return nil, err
 	}
 	config := compact(req.Config)
 	own := filepath.Join(s.poolsFolder(), req.Name)
@@ -157,7 +157,7 @@ func (s *Service) newPool(req api.StoragePoolsPost) (*poolRecord, error) {
 	case source == "":
 		source = own
 	case !filepath.IsAbs(source):
-		return nil, fmt.Errorf("Source path '%s' doesn't exist", source)
+		return nil, api.BadRequest("Source path '%s' doesn't exist", source)
 	}
 	source = filepath.Clean(source)
 	real, err := filepath.EvalSymlinks(source)
@@ -165,7 +165,7 @@ func (s *Service) newPool(req api.StoragePoolsPost) (*poolRecord, error) {
 		real = source
 	}
 	if root, err := filepath.EvalSymlinks(s.Root); err == nil && source != own && below(real, root) {
-		return nil, fmt.Errorf("Source path '%s' is within the LXD directory", source)
+		return nil, api.BadRequest("Source path '%s' is within the daemon's folder", source)
 	}
 	config["source"] = source
 	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: config}, nil
@@ -185,7 +185,7 @@ func (s *Service) makePool(ctx context.Context, name string, r *poolRecord) (err
 	// Before the journal knows of it: an undo must never reach into a place that was taken already.
 	if c, ok := d.(storagedriver.Checker); ok {
 		if err := c.Check(); err != nil {
-			return err
+			return api.BadRequest("%w", err)
 		}
 	}
 	entry, err := s.Journal.Begin(ctx, kindPoolCreate, poolEntry{name, *r})

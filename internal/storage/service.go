@@ -2,11 +2,13 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/berthd/berth/api"
@@ -115,9 +117,15 @@ func (s *Service) driver(ctx context.Context, pool string) (storagedriver.Driver
 func (s *Service) newDriver(pool string, r *poolRecord) (storagedriver.Driver, error) {
 	open, ok := s.Drivers[r.Driver]
 	if !ok {
-		return nil, errors.New("Unknown driver")
+		return nil, s.errUnknownDriver(r.Driver)
 	}
 	return open(storagedriver.Config{Root: filepath.Join(s.poolsFolder(), pool), Options: r.Config}), nil
+}
+
+// errUnknownDriver begins with LXD's text and says what there is.
+func (s *Service) errUnknownDriver(name string) error {
+	names := slices.Sorted(maps.Keys(s.Drivers))
+	return api.BadRequest("Unknown driver: %q is not one of %s", name, strings.Join(names, ", "))
 }
 
 func errNoPool() error { return api.NotFound("Storage pool not found") }

@@ -124,7 +124,7 @@ func TestLimitsHoldAndChangeLive(t *testing.T) {
 	d := harness.New(t).Pool().Image()
 	d.Berth("launch", "bb", "c1", "-c", "limits.processes=30", "-c", "limits.memory=64MiB")
 	if out, err := d.Try(harness.Program("berth"), "exec", "c1", "--", "sh", "-c",
-		"for i in $(seq 60); do sleep 20 & done; wait -n"); err == nil {
+		"for i in $(seq 60); do sleep 3 & done; wait -n"); err == nil {
 		t.Errorf("60 processes under a limit of 30 all started: %s", out)
 	}
 	d.Berth("config", "set", "c1", "limits.processes", "200")
