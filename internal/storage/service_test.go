@@ -138,7 +138,7 @@ func TestPoolWithSource(t *testing.T) {
 	w := newWorld(t)
 	source := t.TempDir()
 	w.ok(w.pool("ext", map[string]string{"source": source}))
-	w.fails(w.pool("two", map[string]string{"source": source}), 500, "isn't empty")
+	w.fails(w.pool("two", map[string]string{"source": source}), 400, "isn't empty")
 	if _, err := os.Stat(filepath.Join(source, "containers")); err != nil {
 		t.Error(err)
 	}
