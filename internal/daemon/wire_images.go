@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"path/filepath"
+	"sync"
 
+	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/image/remote"
 )
@@ -13,7 +15,10 @@ func (d *Daemon) wireImages() {
 	r.images = image.New(image.Deps{
 		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
 		OnDelete: r.storage.DropImage,
-		Remote:   &remote.Client{},
+		Remote:   &remote.Client{Proxy: d.proxy},
+		Setting:  d.config.Get,
+
+		Architectures: hostinfo.Architectures(),
 		Publish: func(ctx context.Context, project, name string) (*image.Content, error) {
 			return r.instances.Content(ctx, project, name)
 		},
@@ -23,4 +28,11 @@ func (d *Daemon) wireImages() {
 		},
 	})
 	d.services.Images = r.images
+	ctx, cancel := context.WithCancel(context.Background())
+	var upkeep sync.WaitGroup
+	d.parts = append(d.parts, part{
+		name:  "images",
+		start: func(context.Context) error { upkeep.Go(func() { r.images.Upkeep(ctx) }); return nil },
+		close: func() { cancel(); upkeep.Wait() },
+	})
 }

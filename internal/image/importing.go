@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -115,7 +116,10 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return errors.Join(err, s.dropFiles(ctx, r.Fingerprint), entry.Close(ctx))
 	}
 	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
-	return faultCreated.Hit()
+	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it
+		slog.WarnContext(ctx, "After an image was made", "image", r.Fingerprint, "err", err)
+	}
+	return nil
 }
 
 // place moves the files of an upload to where images are, and makes that last.

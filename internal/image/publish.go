@@ -11,6 +11,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/spec"
 )
 
 // Publisher gives the content of an instance or a snapshot ("instance/snapshot") to make an image from. It fails if
@@ -21,6 +22,7 @@ type Publisher func(ctx context.Context, project, name string) (*Content, error)
 type Content struct {
 	Dir      string             // with rootfs/ and, where there are any, templates/
 	Metadata *api.ImageMetadata // the instance's own, or made up; Properties and dates are set anew
+	IDMap    []spec.IDMapEntry  // that the owners of the files are shifted to
 	Release  func() error
 }
 
@@ -28,6 +30,9 @@ type Content struct {
 func (s *Service) PublishInstance(ctx context.Context, name, compression string, q Request) (*operation.Task, error) {
 	if s.Publish == nil {
 		return nil, api.NotImplemented("This server does not publish instances")
+	}
+	if compression == "" && s.Setting != nil {
+		compression = s.Setting("images.compression_algorithm")
 	}
 	if compression == "" {
 		compression = "gzip"
@@ -85,7 +90,7 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 		return nil, err
 	}
 	packed := filepath.Join(r.dir, "packed")
-	if err := packUnified(ctx, packed, content.Dir, text, c); err != nil {
+	if err := packUnified(ctx, packed, content, text, c); err != nil {
 		return r, err
 	}
 	f, err := os.Open(packed)
@@ -100,7 +105,7 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 }
 
 // packUnified writes metadata.yaml, templates/ and rootfs/ to a new file.
-func packUnified(ctx context.Context, path, dir string, metadata []byte, c archive.Compression) error {
+func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) error {
 	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -111,12 +116,13 @@ func packUnified(ctx context.Context, path, dir string, metadata []byte, c archi
 		return err
 	}
 	p := archive.NewPacker(ctx, w)
+	p.IDMap = content.IDMap
 	err = p.AddBytes("metadata.yaml", metadata, time.Now())
 	for _, part := range []string{"templates", "rootfs"} {
 		if err != nil {
 			break
 		}
-		full := filepath.Join(dir, part)
+		full := filepath.Join(content.Dir, part)
 		if info, statErr := os.Lstat(full); part == "templates" && (statErr != nil || !info.IsDir()) {
 			continue
 		}

@@ -20,6 +20,8 @@ type Remote interface {
 	Describe(ctx context.Context, src api.ImagesPostSource) (*api.Image, error)
 	// Export opens the files of the image: contentType is that of the answer, multipart for a split image.
 	Export(ctx context.Context, src api.ImagesPostSource, fingerprint string) (body io.ReadCloser, contentType string, err error)
+	// Direct opens an image on a plain web server. fingerprint is what that server says; size is -1 if it does not say one.
+	Direct(ctx context.Context, address string, architectures []string) (body io.ReadCloser, fingerprint string, size int64, err error)
 }
 
 // Pull gives the task that fetches an image from another server.

@@ -43,8 +43,18 @@ func (s *Service) ByAlias(ctx context.Context, project, name string) (*api.Image
 
 func (s *Service) byProperties(ctx context.Context, project string, want map[string]string) (*api.Image, error) {
 	var newest *api.Image
+	preferred := s.preferredArchitecture(want)
 	for _, img := range s.List(ctx, project, false) {
-		if matches(img.Properties, want) && (newest == nil || img.CreatedAt.After(newest.CreatedAt)) {
+		if !matches(img.Properties, want) {
+			continue
+		}
+		if newest != nil && (newest.Architecture == preferred) != (img.Architecture == preferred) {
+			if img.Architecture == preferred {
+				newest = img
+			}
+			continue
+		}
+		if newest == nil || img.CreatedAt.After(newest.CreatedAt) {
 			newest = img
 		}
 	}
@@ -52,6 +62,14 @@ func (s *Service) byProperties(ctx context.Context, project string, want map[str
 		return nil, errors.New("No matching image could be found")
 	}
 	return newest, nil
+}
+
+// preferredArchitecture is the one to take when properties match images of several; "" if the properties say one.
+func (s *Service) preferredArchitecture(want map[string]string) string {
+	if s.Setting == nil || want["architecture"] != "" {
+		return ""
+	}
+	return s.Setting("images.default_architecture")
 }
 
 func matches(have, want map[string]string) bool {

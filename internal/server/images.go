@@ -210,6 +210,12 @@ func (a imagesAPI) createFrom(r *Request) Response {
 	switch req.Source.Type {
 	case "image":
 		return Async(a.svc.Pull(*req.Source, q))
+	case "url":
+		task, err := a.svc.PullURL(req.Source.URL, q)
+		if err != nil {
+			return Fail(err)
+		}
+		return Async(task)
 	case "instance", "container", "virtual-machine", "snapshot":
 		task, err := a.svc.PublishInstance(r.Context(), req.Source.Name, req.CompressionAlgorithm, q)
 		if err != nil {

@@ -26,6 +26,8 @@ const maxAnswer = 4 << 20
 type Client struct {
 	// ClientCert, if set, is shown to servers that ask for one.
 	ClientCert func() (*tls.Certificate, error)
+	// Proxy, if set, says through which proxy a request goes; else the environment does.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Describe finds the image that a source names by alias, fingerprint or the start of one.
@@ -159,10 +161,14 @@ func (c *Client) client(pinned string) (*http.Client, error) {
 			return nil
 		}
 	}
+	proxy := c.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
 	return &http.Client{
 		Transport: &http.Transport{
 			TLSClientConfig:       config,
-			Proxy:                 http.ProxyFromEnvironment,
+			Proxy:                 proxy,
 			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   10 * time.Second,
 			ResponseHeaderTimeout: time.Minute,

@@ -1,0 +1,92 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// upkeepEvery is how often images are looked at: their terms are counted in hours and days.
+const upkeepEvery = time.Hour
+
+// number is a setting that counts something; 0 if there is none.
+func (s *Service) number(key string) int {
+	if s.Setting == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(s.Setting(key))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Upkeep drops cached images that nobody used for long, and updates those that are to be kept up to date, until ctx ends. It
+// begins at once.
+func (s *Service) Upkeep(ctx context.Context) {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	var updated time.Time
+	for {
+		now := time.Now()
+		s.dropUnused(ctx, now)
+		if hours := s.number("images.auto_update_interval"); hours > 0 && now.Sub(updated) >= time.Duration(hours)*time.Hour {
+			s.updateAll(ctx)
+			updated = now
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dropUnused deletes cached images whose last use lies images.remote_cache_expiry days back. Instances made from them do
+// not need them.
+func (s *Service) dropUnused(ctx context.Context, now time.Time) {
+	days := s.number("images.remote_cache_expiry")
+	if days <= 0 {
+		return
+	}
+	for _, row := range s.images.List() {
+		if !row.Value.Cached || now.Before(s.lastUse(row).AddDate(0, 0, days)) {
+			continue
+		}
+		if err := s.delete(ctx, row.Path[0], row.Path[1]); err != nil {
+			s.complain(ctx, "A cached image could not be dropped", row, err)
+			continue
+		}
+		s.Events.Lifecycle(ctx, row.Path[0], "image-deleted", "/1.0/images/"+row.Path[1], nil)
+	}
+}
+
+// lastUse is when an image was used or, if it never was, when it came.
+func (s *Service) lastUse(row store.Row[record]) time.Time {
+	if u, ok := s.uses.Get(row.Path...); ok && u.Value.At.After(row.Value.UploadedAt) {
+		return u.Value.At
+	}
+	return row.Value.UploadedAt
+}
+
+func (s *Service) updateAll(ctx context.Context) {
+	for _, row := range s.images.List() {
+		if !row.Value.AutoUpdate || row.Value.Source == nil || ctx.Err() != nil {
+			continue
+		}
+		if err := s.refresh(ctx, operation.NoProgress{}, row); err != nil {
+			s.complain(ctx, "An image could not be updated", row, err)
+		}
+	}
+}
+
+func (s *Service) complain(ctx context.Context, what string, row store.Row[record], err error) {
+	if !errors.Is(err, context.Canceled) {
+		slog.WarnContext(ctx, what, "project", row.Path[0], "image", row.Path[1], "err", err)
+	}
+}

@@ -1,0 +1,125 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// shop is a server that has one image at a time.
+type shop struct{ data []byte }
+
+func (r *shop) fingerprint() string {
+	sum := sha256.Sum256(r.data)
+	return hex.EncodeToString(sum[:])
+}
+
+func (r *shop) Describe(context.Context, api.ImagesPostSource) (*api.Image, error) {
+	if r.data == nil {
+		return nil, errors.New("closed")
+	}
+	return &api.Image{Fingerprint: r.fingerprint(), Size: int64(len(r.data))}, nil
+}
+
+func (r *shop) Export(context.Context, api.ImagesPostSource, string) (io.ReadCloser, string, error) {
+	return io.NopCloser(bytes.NewReader(r.data)), "application/octet-stream", nil
+}
+
+func (r *shop) Direct(context.Context, string, []string) (io.ReadCloser, string, int64, error) {
+	return io.NopCloser(bytes.NewReader(r.data)), r.fingerprint(), -1, nil
+}
+
+func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
+	ctx := context.Background()
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	far := &shop{data: unified(t)}
+	settings := map[string]string{"images.remote_cache_expiry": "10", "images.auto_update_cached": "true"}
+	s.Remote, s.Setting = far, func(key string) string { return settings[key] }
+	src := api.InstanceSource{Server: "https://far", Alias: "web"}
+	first, err := s.Resolve(ctx, "default", src)
+	if err != nil || !first.Cached || !first.AutoUpdate {
+		t.Fatalf("%+v %v", first, err)
+	}
+	if _, err := importFile(t, s, unified(t, file{name: "rootfs/own", data: "x"}), Request{}); err != nil {
+		t.Fatal(err)
+	}
+
+	far.data = unified(t, file{name: "rootfs/new", data: "y"})
+	s.updateAll(ctx)
+	if _, _, err := s.Get(ctx, "default", first.Fingerprint); !api.IsNotFound(err) {
+		t.Errorf("the old image is still there: %v", err)
+	}
+	second, _, err := s.Get(ctx, "default", far.fingerprint())
+	if err != nil || !second.Cached {
+		t.Fatalf("%+v %v", second, err)
+	}
+	far.data = nil
+	s.updateAll(ctx) // a server that is away costs nothing
+
+	now := time.Now()
+	s.dropUnused(ctx, now.AddDate(0, 0, 9))
+	if n := len(s.List(ctx, "default", false)); n != 2 {
+		t.Errorf("%d images after nine days", n)
+	}
+	settings["images.remote_cache_expiry"] = "0"
+	s.dropUnused(ctx, now.AddDate(1, 0, 0))
+	if n := len(s.List(ctx, "default", false)); n != 2 {
+		t.Errorf("%d images after a year without expiry", n)
+	}
+	settings["images.remote_cache_expiry"] = "10"
+	s.dropUnused(ctx, now.AddDate(0, 0, 11))
+	if list := s.List(ctx, "default", false); len(list) != 1 || list[0].Cached {
+		t.Errorf("after eleven days: %v", list)
+	}
+}
+
+func TestAnImageFromAWebServer(t *testing.T) {
+	ctx := context.Background()
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	far := &shop{data: unified(t)}
+	s.Remote = far
+	task, err := s.PullURL("https://far/image", Request{Project: "default", Aliases: []api.ImageAlias{{Name: "web"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Run(ctx, operation.NoProgress{}); err != nil {
+		t.Fatal(err)
+	}
+	if img, err := s.ByAlias(ctx, "default", "web"); err != nil || img.Fingerprint != far.fingerprint() {
+		t.Errorf("%v %v", img, err)
+	}
+	if _, err := s.PullURL("", Request{}); api.StatusOf(err) != 400 {
+		t.Error(err)
+	}
+}
+
+func TestPropertiesPreferTheDefaultArchitecture(t *testing.T) {
+	ctx := context.Background()
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	arm := regexp.MustCompile(`(?m)^architecture: .*$`).ReplaceAll([]byte(goodMetadata), []byte("architecture: aarch64"))
+	var prints []string
+	for _, meta := range []string{goodMetadata, string(arm)} {
+		r, err := importFile(t, s, tarball(t, file{name: "metadata.yaml", data: meta}, file{name: "rootfs/"}), Request{Properties: map[string]string{"k": "v"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		prints = append(prints, r.Fingerprint)
+	}
+	for i, architecture := range []string{"x86_64", "aarch64"} {
+		s.Setting = func(string) string { return architecture }
+		img, err := s.Resolve(ctx, "default", api.InstanceSource{Properties: map[string]string{"k": "v"}})
+		if err != nil || img.Fingerprint != prints[i] {
+			t.Errorf("%s: %v %v", architecture, img, err)
+		}
+	}
+}
