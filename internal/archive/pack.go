@@ -12,11 +12,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/spec"
 )
 
 // Packer writes a tar stream from folders of the host. It opens what it packs beneath the folder's own handle and follows
 // no link, so that whoever lives in the folder cannot lead it outside.
 type Packer struct {
+	// IDMap is the map that the owners of what is packed are shifted to; in the archive they are not.
+	IDMap []spec.IDMapEntry
+
 	ctx   context.Context
 	tw    *tar.Writer
 	links map[inode]string
@@ -159,7 +165,8 @@ func openBelow(dir int, base string, flags int) (int, error) {
 
 func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) error {
 	h := &tar.Header{
-		Typeflag: kind, Name: name, Linkname: link, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		Typeflag: kind, Name: name, Linkname: link, Mode: int64(st.Mode & 0o7777),
+		Uid: int(idmap.Inside(p.IDMap, int64(st.Uid), true)), Gid: int(idmap.Inside(p.IDMap, int64(st.Gid), false)),
 		ModTime: time.Unix(st.Mtim.Sec, 0), // whole seconds: a fraction would cost a PAX header for each file
 	}
 	switch kind {
@@ -171,6 +178,9 @@ func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xatt
 	if len(xattrs) > 0 {
 		h.PAXRecords = map[string]string{}
 		for key, value := range xattrs {
+			if key == "security.capability" && len(p.IDMap) > 0 {
+				value = string(idmap.InsideCapability([]byte(value)))
+			}
 			h.PAXRecords[xattrRecord+key] = value
 		}
 	}

@@ -211,3 +211,23 @@ func (s *shifter) capability(raw []byte) []byte {
 	binary.LittleEndian.PutUint32(out, version|flags)
 	return out
 }
+
+// Outside is what an ID inside is on the host, Inside the other way round; an ID without a place in the map stays what
+// it is.
+func Outside(m []spec.IDMapEntry, id int64, user bool) int64 {
+	if n, ok := translate(m, id, user, true); ok {
+		return n
+	}
+	return id
+}
+
+// Inside is the way back from Outside.
+func Inside(m []spec.IDMapEntry, id int64, user bool) int64 {
+	if n, ok := translate(m, id, user, false); ok {
+		return n
+	}
+	return id
+}
+
+// InsideCapability is a file capability as it is without a map.
+func InsideCapability(raw []byte) []byte { return (&shifter{}).capability(raw) }

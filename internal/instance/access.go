@@ -38,6 +38,7 @@ func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Ro
 	}
 	return files.Root{
 		Path:    filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
+		IDMap:   onDisk(&i.Body),
 		Release: func() { _ = release() },
 	}, nil
 }

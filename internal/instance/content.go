@@ -18,16 +18,18 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 		return nil, err
 	}
 	i := row.Value
-	volume := i.volume()
+	volume, body := i.volume(), &i.Body
 	l, err := s.locks.acquire(ctx, i.id(), "publish", false)
 	if err != nil {
 		return nil, err
 	}
 	if isSnapshot {
-		if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+		snap, err := s.getSnapshot(project, name, snapshot)
+		if err != nil {
 			l.release()
 			return nil, err
 		}
+		body = &snap.Value.Body
 		volume.Snapshot = snapshot
 	} else if s.running(i) {
 		l.release()
@@ -55,5 +57,5 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 	if meta.Architecture == "" {
 		meta.Architecture = i.Architecture
 	}
-	return &image.Content{Dir: dir, Metadata: meta, Release: release}, nil
+	return &image.Content{Dir: dir, Metadata: meta, IDMap: onDisk(body), Release: release}, nil
 }

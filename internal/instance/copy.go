@@ -89,7 +89,9 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	if req.Description == "" {
 		req.Description = body.Description
 	}
-	return s.newInstance(project, req)
+	i := s.newInstance(project, req)
+	i.owned(&body)
+	return i
 }
 
 // copyVolumes copies a root volume and snapshots, the source holding still meanwhile.
@@ -186,6 +188,7 @@ func (s *Service) refresh(ctx context.Context, project, name string, src, next *
 				i.Config[k] = v
 			}
 		}
+		i.owned(&src.Body)
 		_, err := s.check(ctx, i, dst)
 		return err
 	})

@@ -21,6 +21,9 @@ type Body struct {
 	Description  string                   `json:"description,omitempty"`
 	CreatedAt    time.Time                `json:"created_at"`
 	LastUsedAt   time.Time                `json:"last_used_at"`
+	// Shifting is set while the owners of the files change to or from volatile.last_state.idmap: some have it, some
+	// have not.
+	Shifting bool `json:"shifting,omitempty"`
 }
 
 // Instance is an instance as the store keeps it, at /instances/<project>/<name>.

@@ -67,6 +67,9 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	}
 	next := i.clone()
 	setIDMap(next.Config, eff)
+	if err := s.shift(ctx, next, eff); err != nil {
+		return err
+	}
 	contributions, err := s.startDevices(ctx, next, eff)
 	if err != nil {
 		return err
@@ -82,7 +85,7 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 		Config:        eff.Config,
 		RootPath:      filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
 		RootReadOnly:  config.IsTrue(eff.Devices[eff.Root]["readonly"]),
-		Idmapped:      s.Host.Unshifted == nil || s.Host.Unshifted(i.Pool),
+		Idmapped:      s.unshifted(i),
 		IDMap:         eff.IDMap,
 		Contributions: contributions,
 		CPUs:          s.cpus(i, eff.Config),
@@ -97,7 +100,7 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	next.LastUsedAt = time.Now().UTC()
 	kept = true
 	if err := s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
-		stored.Config, stored.LastUsedAt = next.Config, next.LastUsedAt
+		stored.Config, stored.LastUsedAt, stored.Shifting = next.Config, next.LastUsedAt, next.Shifting
 		return nil
 	}); err != nil {
 		return err

@@ -17,7 +17,9 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/template"
 )
 
@@ -116,8 +118,8 @@ func (s *Service) applyTemplate(volume, rootfs *os.Root, i *Instance, e *effecti
 	if err := checkTemplateName(t.Template); err != nil {
 		return err
 	}
-	_, err := rootfs.Stat(name)
-	if err == nil && t.CreateOnly {
+	_, before := rootfs.Stat(name)
+	if before == nil && t.CreateOnly {
 		return nil
 	}
 	source, err := readBeneath(volume, path.Join("templates", t.Template), template.MaxSource)
@@ -141,10 +143,42 @@ func (s *Service) applyTemplate(volume, rootfs *os.Root, i *Instance, e *effecti
 	}); err != nil {
 		return err
 	}
-	if err := rootfs.MkdirAll(path.Dir(name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	ids := onDisk(&i.Body)
+	if err := mkdirBeneath(rootfs, path.Dir(name), ids); err != nil {
 		return err
 	}
-	return writeBeneath(rootfs, name, out.Bytes(), 0o644)
+	if err := writeBeneath(rootfs, name, out.Bytes(), 0o644); err != nil || before == nil {
+		return err
+	}
+	return giveRoot(rootfs, name, ids)
+}
+
+// mkdirBeneath makes the folders of a path that are missing, the root's of the instance.
+func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
+	if dir == "." {
+		return nil
+	}
+	if _, err := root.Stat(dir); err == nil {
+		return nil
+	}
+	if err := mkdirBeneath(root, path.Dir(dir), ids); err != nil {
+		return err
+	}
+	if err := root.Mkdir(dir, 0o755); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return giveRoot(root, dir, ids)
+}
+
+// giveRoot makes something new the instance's root's, where the files on disk are shifted.
+func giveRoot(root *os.Root, name string, ids []spec.IDMapEntry) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return root.Lchown(name, int(idmap.Outside(ids, 0, true)), int(idmap.Outside(ids, 0, false)))
 }
 
 // writeBeneath replaces the content of a file below root, or makes it. What is there keeps its owner and mode.

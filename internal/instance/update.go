@@ -121,6 +121,7 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 			return api.BadRequest("Volatile idmap keys can't be deleted by the user")
 		}
 	}
+	next.owned(&old.Body) // it says how the files are, whatever a client had read earlier
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
 		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
 	}
