@@ -24,9 +24,10 @@ const Limit = 120 * time.Second
 // Daemon is one berthd under test.
 type Daemon struct {
 	T    testing.TB
-	Dir  string // BERTH_DIR
-	Conf string // BERTH_CONF
-	NS   string // name of the network namespace
+	Dir  string   // BERTH_DIR
+	Conf string   // BERTH_CONF
+	NS   string   // name of the network namespace
+	Args []string // further arguments of berthd
 
 	cmd *exec.Cmd
 	end chan error
@@ -110,7 +111,8 @@ func (d *Daemon) Start(env ...string) {
 func (d *Daemon) Launch(env ...string) {
 	d.T.Helper()
 	d.out = &bytes.Buffer{}
-	d.cmd = exec.Command("nsenter", "--net=/run/netns/"+d.NS, Program("berthd"), "--verbose", "--logfile", d.Dir+"/berthd.log")
+	args := append([]string{"--net=/run/netns/" + d.NS, Program("berthd"), "--verbose", "--logfile", d.Dir + "/berthd.log"}, d.Args...)
+	d.cmd = exec.Command("nsenter", args...)
 	d.cmd.Env = append(d.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

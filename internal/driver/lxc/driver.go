@@ -43,6 +43,7 @@ type Driver struct {
 
 	mu      sync.Mutex
 	running map[string]*container
+	renew   func(ctx context.Context, id string, launch func(*spec.Spec) error) error // see OnRestart
 }
 
 // New makes the driver; it starts nothing and looks for nothing.
@@ -92,8 +93,11 @@ func (d *Driver) Close() error {
 func findHelper() string {
 	const name = "berth-lxc"
 	if self, err := os.Executable(); err == nil {
-		if path := filepath.Join(filepath.Dir(self), name); executable(path) {
-			return path
+		// Beside this program, or where it lies in an installation under any prefix.
+		for _, path := range []string{filepath.Join(filepath.Dir(self), name), filepath.Join(filepath.Dir(self), "../libexec/berth", name)} {
+			if executable(path) {
+				return path
+			}
 		}
 	}
 	for _, dir := range []string{"/usr/local/libexec/berth", "/usr/libexec/berth", "/usr/local/lib/berth", "/usr/lib/berth", "/usr/local/bin", "/usr/bin"} {
