@@ -217,6 +217,11 @@ func (s *Service) CheckProfile(ctx context.Context, project string, c map[string
 	if err := Keys.Validate(c); err != nil {
 		return err
 	}
+	if s.Host.UnprivilegedOnly {
+		if err := checkUnprivileged(c); err != nil {
+			return err
+		}
+	}
 	in := device.Instance{Project: project, Type: string(api.InstanceTypeContainer), Config: c, Devices: devices, Profile: true}
 	err := s.checkDevices(ctx, in, devices)
 	if err != nil && api.StatusOf(err) == http.StatusInternalServerError {

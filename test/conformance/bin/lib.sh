@@ -3,6 +3,7 @@ here=$(dirname "$(readlink -f "$0")")
 BERTH_BIN=${BERTH_BIN:-$(readlink -f "$here/../../../bin")}
 [ -z "${LXD_DIR:-}" ] || export BERTH_DIR=$LXD_DIR
 [ -z "${LXD_CONF:-}" ] || export BERTH_CONF=$LXD_CONF
+[ -z "${LXD_IDMAPPED_MOUNTS_DISABLE:-}" ] || export BERTH_IDMAPPED_MOUNTS_DISABLE=$LXD_IDMAPPED_MOUNTS_DISABLE
 [ -z "${LXD_UNPRIVILEGED_ONLY:-}" ] || export BERTH_UNPRIVILEGED_ONLY=$LXD_UNPRIVILEGED_ONLY
 
 # A command found further along PATH than this folder's wrappers.
