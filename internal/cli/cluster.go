@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -16,6 +18,9 @@ func (c *App) clusterCommand() *cobra.Command {
 		info, _, err := server.Server()
 		if err != nil {
 			return err
+		}
+		if !slices.Contains(info.APIExtensions, "clustering") {
+			return fmt.Errorf(T("The server is missing the required %q API extension"), "clustering")
 		}
 		if !info.Environment.ServerClustered {
 			return errors.New(T("LXD server isn't part of a cluster"))

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/berthd/berth/test/harness"
 )
 
 // commands is one command per line. "@" stands for a letter that differs between the two clients, so that both make the same changes to
@@ -21,29 +23,25 @@ import (
 //go:embed commands.txt
 var commands string
 
-// TestBerthPrintsWhatLXCPrints needs lxc and the socket of a daemon (LXD or Berth) in BERTH_LIVE_SOCKET, with an image of the alias in BERTH_LIVE_IMAGE
-// and a pool in BERTH_LIVE_POOL.
+// TestBerthPrintsWhatLXCPrints asks a daemon of its own. To ask another one (LXD's, say), BERTH_LIVE_SOCKET names its socket,
+// BERTH_LIVE_IMAGE the alias of an image and BERTH_LIVE_POOL a pool.
 func TestBerthPrintsWhatLXCPrints(t *testing.T) {
 	socket := os.Getenv("BERTH_LIVE_SOCKET")
 	if socket == "" {
-		t.Skip("BERTH_LIVE_SOCKET does not name the socket of a daemon")
-	}
-	if _, err := exec.LookPath("lxc"); err != nil {
-		t.Skip("lxc (package lxd-client) is missing")
+		d := harness.New(t).Pool().Image()
+		socket = filepath.Join(d.Dir, "unix.socket")
+		t.Setenv("BERTH_LIVE_IMAGE", "bb")
+		t.Setenv("BERTH_LIVE_POOL", "default")
 	}
 	dir := t.TempDir()
-	berth := filepath.Join(dir, "berth")
-	if out, err := exec.Command("go", "build", "-o", berth, "github.com/berthd/berth/cmd/berth").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	for _, d := range []string{"lxc", "conf"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// lxc greets on its first run.
-	a := client{name: "lxc", program: "lxc", letter: "a", env: []string{"LXD_DIR=" + filepath.Dir(socket), "LXD_CONF=" + filepath.Join(dir, "lxc")}}
-	b := client{name: "berth", program: berth, letter: "b", env: []string{"BERTH_SOCKET=" + socket, "BERTH_CONF=" + filepath.Join(dir, "conf")}}
+	a := client{name: "lxc", program: harness.StockClient(t), letter: "a", env: []string{"LXD_DIR=" + filepath.Dir(socket), "LXD_CONF=" + filepath.Join(dir, "lxc")}}
+	b := client{name: "berth", program: harness.Program("berth"), letter: "b", env: []string{"BERTH_SOCKET=" + socket, "BERTH_CONF=" + filepath.Join(dir, "conf")}}
 	a.run("remote get-default")
 	for _, line := range strings.Split(commands, "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
