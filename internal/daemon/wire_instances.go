@@ -33,6 +33,7 @@ func (d *Daemon) wireInstances() error {
 			UnprivilegedOnly: d.UnprivilegedOnly,
 		},
 	})
+	runtime.OnRestart(r.instances.Reboot)
 	d.services.Instances = r.instances
 	d.services.Exec = &exec.Service{Instances: r.instances, Runtime: runtime, Events: d.Hub}
 	d.parts = append(d.parts, part{

@@ -14,6 +14,7 @@ import (
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/kmod"
+	"github.com/berthd/berth/internal/spec"
 )
 
 var (
@@ -59,50 +60,12 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	if r.release, err = s.Volumes.Mount(ctx, i.volume()); err != nil {
 		return err
 	}
-	if err := guard(s.Volumes.Path(i.volume()), eff.IDMap); err != nil {
-		return err
-	}
-	if err := s.applyPendingQuota(ctx, i); err != nil {
-		return err
-	}
-	next := i.clone()
-	setIDMap(next.Config, eff)
-	if err := s.shift(ctx, next, eff); err != nil {
-		return err
-	}
-	contributions, err := s.startDevices(ctx, next, eff)
+	next, sp, err := s.compile(ctx, i, eff)
 	if err != nil {
 		return err
 	}
-	if err := startDevices.Hit(); err != nil {
-		return err
-	}
-	if err := s.applyTemplates(next, eff, "start"); err != nil {
-		return err
-	}
-	sp, err := Plan(PlanInput{
-		Instance:      next,
-		Config:        eff.Config,
-		RootPath:      filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
-		RootReadOnly:  config.IsTrue(eff.Devices[eff.Root]["readonly"]),
-		Idmapped:      s.unshifted(i),
-		IDMap:         eff.IDMap,
-		Contributions: contributions,
-		CPUs:          s.cpus(i, eff.Config),
-		Host:          s.Host,
-	})
-	if err != nil {
-		return err
-	}
-	delete(next.Config, "volatile.apply_template")
-	next.Config["volatile.idmap.current"] = idmap.Encode(eff.IDMap)
-	next.Config["volatile.last_state.power"] = powerRunning
-	next.LastUsedAt = time.Now().UTC()
 	kept = true
-	if err := s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
-		stored.Config, stored.LastUsedAt, stored.Shifting = next.Config, next.LastUsedAt, next.Shifting
-		return nil
-	}); err != nil {
+	if err := s.keepStarted(ctx, next); err != nil {
 		return err
 	}
 	if err := startKept.Hit(); err != nil {
@@ -117,6 +80,58 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	s.watch(r)
 	s.rebalance(ctx, i)
 	return nil
+}
+
+// compile prepares the host's side of a run: the owners of the files, devices, templates. It returns the instance with its
+// volatile keys as they are from then on, and what the runtime is to run. The volume must be mounted.
+func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*Instance, *spec.Spec, error) {
+	if err := guard(s.Volumes.Path(i.volume()), eff.IDMap); err != nil {
+		return nil, nil, err
+	}
+	if err := s.applyPendingQuota(ctx, i); err != nil {
+		return nil, nil, err
+	}
+	next := i.clone()
+	setIDMap(next.Config, eff)
+	if err := s.shift(ctx, next, eff); err != nil {
+		return nil, nil, err
+	}
+	contributions, err := s.startDevices(ctx, next, eff)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := startDevices.Hit(); err != nil {
+		return nil, nil, err
+	}
+	if err := s.applyTemplates(next, eff, "start"); err != nil {
+		return nil, nil, err
+	}
+	sp, err := Plan(PlanInput{
+		Instance:      next,
+		Config:        eff.Config,
+		RootPath:      filepath.Join(s.Volumes.Path(i.volume()), "rootfs"),
+		RootReadOnly:  config.IsTrue(eff.Devices[eff.Root]["readonly"]),
+		Idmapped:      s.unshifted(i),
+		IDMap:         eff.IDMap,
+		Contributions: contributions,
+		CPUs:          s.cpus(i, eff.Config),
+		Host:          s.Host,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	delete(next.Config, "volatile.apply_template")
+	next.Config["volatile.idmap.current"] = idmap.Encode(eff.IDMap)
+	next.Config["volatile.last_state.power"] = powerRunning
+	next.LastUsedAt = time.Now().UTC()
+	return next, sp, nil
+}
+
+func (s *Service) keepStarted(ctx context.Context, next *Instance) error {
+	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
+		stored.Config, stored.LastUsedAt, stored.Shifting = next.Config, next.LastUsedAt, next.Shifting
+		return nil
+	})
 }
 
 // loadModules brings linux.kernel_modules into the kernel. They stay when the instance ends: others may use them.

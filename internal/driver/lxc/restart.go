@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/spec"
 )
 
 // A container that restarts from inside ends and is started again by the driver. liblxc would do so within its
@@ -31,12 +33,36 @@ func (d *Driver) wantsRestart(id string) bool {
 	return os.Remove(d.layoutOf(id).Restart) == nil
 }
 
+// OnRestart has renew called when a container restarts from inside, with the function that runs it again: given nil,
+// with the configuration it had. Without renew it is always that one.
+func (d *Driver) OnRestart(renew func(ctx context.Context, id string, launch func(*spec.Spec) error) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.renew = renew
+}
+
 // restart brings a container back. For everyone else it has never gone.
 func (d *Driver) restart(c *container) error {
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime)
 	defer cancel()
-	next, err := d.launch(ctx, c.id, d.layoutOf(c.id))
-	if err != nil {
+	l := d.layoutOf(c.id)
+	var next *container
+	launch := func(s *spec.Spec) (err error) {
+		if s != nil {
+			if err := d.prepare(s, l); err != nil {
+				return err
+			}
+		}
+		next, err = d.launch(ctx, c.id, l)
+		return err
+	}
+	d.mu.Lock()
+	renew := d.renew
+	d.mu.Unlock()
+	if renew == nil {
+		renew = func(_ context.Context, _ string, launch func(*spec.Spec) error) error { return launch(nil) }
+	}
+	if err := renew(ctx, c.id, launch); next == nil {
 		return errors.Join(err, d.payload(c.id).Remove(), d.monitor(c.id).Remove())
 	}
 	old := c.first.Swap(next.first.Load())
