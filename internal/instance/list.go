@@ -47,6 +47,15 @@ func (s *Service) List(_ context.Context, project string, keep func(*api.Instanc
 	return list
 }
 
+// Names calls each for the instances of a project, or with "" of all, in List's order. keep chooses by type.
+func (s *Service) Names(project string, keep func(api.InstanceType) bool, each func(project, name string)) {
+	for _, i := range s.rows(project) {
+		if keep(i.Type) {
+			each(i.Project, i.Name)
+		}
+	}
+}
+
 // atOnce bounds how many live states are read side by side.
 const atOnce = 8
 

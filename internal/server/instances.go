@@ -53,17 +53,24 @@ func (a instancesAPI) list(r *Request) Response {
 		full := a.svc.ListFull(r.Context(), project, func(i *api.InstanceFull) bool { return kind(i.Type) && clauses.Match(i) })
 		return Sync(orEmpty(full))
 	}
+	urls := []string{}
+	add := func(project, name string) {
+		u := base + "/" + url.PathEscape(name)
+		if project != api.ProjectDefault {
+			u += "?project=" + url.QueryEscape(project)
+		}
+		urls = append(urls, u)
+	}
+	if r.Recursion() == 0 && clauses.Empty() { // names are all it takes
+		a.svc.Names(project, func(t api.InstanceType) bool { return kind(string(t)) }, add)
+		return Sync(urls)
+	}
 	list := a.svc.List(r.Context(), project, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })
 	if r.Recursion() == 1 {
 		return Sync(orEmpty(list))
 	}
-	urls := []string{}
 	for _, i := range list {
-		u := base + "/" + url.PathEscape(i.Name)
-		if i.Project != api.ProjectDefault {
-			u += "?project=" + url.QueryEscape(i.Project)
-		}
-		urls = append(urls, u)
+		add(i.Project, i.Name)
 	}
 	return Sync(urls)
 }
