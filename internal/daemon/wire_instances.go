@@ -39,7 +39,15 @@ func (d *Daemon) wireInstances() error {
 	d.parts = append(d.parts, part{
 		name:    "instances",
 		recover: r.instances.Adopt,
-		start:   func(context.Context) error { r.instances.Autostart(); r.instances.PruneSnapshots(); return nil },
+		start: func(ctx context.Context) error {
+			r.instances.PruneSnapshots()
+			// The daemon is ready when what is to run does.
+			select {
+			case <-r.instances.Autostart():
+			case <-ctx.Done():
+			}
+			return nil
+		},
 		halt:    func(ctx context.Context) error { r.instances.StopAll(ctx); return nil },
 		close:   r.instances.Close,
 	})

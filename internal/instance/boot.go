@@ -96,11 +96,13 @@ func (s *Service) sweep(known map[string]bool) error {
 }
 
 // Autostart starts, in the background, the instances that boot.autostart or their last state asks for: by priority,
-// with their delays.
-func (s *Service) Autostart() {
+// with their delays. The channel is closed when it is done.
+func (s *Service) Autostart() <-chan struct{} {
+	done := make(chan struct{})
 	s.tasks.Add(1)
 	go func() {
 		defer s.tasks.Done()
+		defer close(done)
 		for _, i := range s.wanted() {
 			if s.background.Err() != nil {
 				return
@@ -121,6 +123,7 @@ func (s *Service) Autostart() {
 			}
 		}
 	}()
+	return done
 }
 
 type candidate struct {
