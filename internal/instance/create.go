@@ -350,6 +350,20 @@ func setDeviceVolatile(c map[string]string, name string, changes map[string]stri
 	}
 }
 
+// resetDeviceVolatile removes what was kept for a device that another one replaces: what the new one says itself, or,
+// if it is of another type, everything.
+func resetDeviceVolatile(c map[string]string, name string, was, now device.Config) {
+	if was["type"] != now["type"] {
+		dropDeviceVolatile(c, name)
+		return
+	}
+	for key, value := range now {
+		if value != "" {
+			delete(c, "volatile."+name+"."+key)
+		}
+	}
+}
+
 // dropDeviceVolatile removes everything that was kept for a device.
 func dropDeviceVolatile(c map[string]string, name string) {
 	for k := range c {

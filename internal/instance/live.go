@@ -94,7 +94,12 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 		if _, replaced := after.Devices[name]; !replaced {
 			s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
 			dropDeviceVolatile(next.Config, name)
+		} else {
+			resetDeviceVolatile(next.Config, name, before.Devices[name], after.Devices[name])
 		}
+	}
+	if err := s.deviceDefaults(next, after); err != nil {
+		return errors.Join(err, closeEntry(ctx, entry))
 	}
 	inNext := s.deviceInstance(next, after)
 	contributions := map[string]device.Contribution{}

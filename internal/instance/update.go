@@ -181,7 +181,12 @@ func (s *Service) transition(ctx context.Context, old, next *Instance, before, a
 			s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
 			if _, replaced := after.Devices[name]; !replaced {
 				dropDeviceVolatile(next.Config, name)
+			} else {
+				resetDeviceVolatile(next.Config, name, before.Devices[name], after.Devices[name])
 			}
+		}
+		if err := s.deviceDefaults(next, after); err != nil {
+			return err
 		}
 		return keep(ctx)
 	}
