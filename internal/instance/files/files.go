@@ -247,7 +247,16 @@ func (r *root) symlink(file string, owner securefs.Owner, body io.Reader) error 
 	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err
 	}
-	return r.as(func() error { return r.Symlink(string(target[:n]), file, owner) })
+	return r.as(func() error {
+		err := r.Symlink(string(target[:n]), file, owner)
+		if errors.Is(err, fs.ErrExist) {
+			// The same link once more is no error: a tree may be pushed again.
+			if now, readErr := r.Readlink(file); readErr == nil && now == string(target[:n]) {
+				return nil
+			}
+		}
+		return err
+	})
 }
 
 // Delete removes a file, a link or an empty directory.
