@@ -147,7 +147,8 @@ func receiveStream(conn *websocket.Conn, w io.Writer) {
 }
 
 // sendStream copies a reader into binary messages, then an empty text message: the end of the stream. A socket of one
-// direction is then closed by the server, which drain waits for.
+// direction is then closed by the server, which drain waits for. A reader that fails is a terminal that went away: the socket
+// is closed, and the server hangs the command up.
 func sendStream(conn *websocket.Conn, r io.Reader, oneWay bool) {
 	if oneWay {
 		go drain(conn)
@@ -160,8 +161,12 @@ func sendStream(conn *websocket.Conn, r io.Reader, oneWay bool) {
 				return
 			}
 		}
-		if err != nil {
+		if err == io.EOF {
 			break
+		}
+		if err != nil {
+			_ = conn.Close()
+			return
 		}
 	}
 	_ = conn.WriteMessage(websocket.TextMessage, nil)

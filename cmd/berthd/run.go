@@ -54,7 +54,9 @@ func runDaemon(o daemonOptions) error {
 	// Signals are heard before the store opens, so that none of them ends the daemon half way through its start.
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
 	defer stop()
-	signal.Ignore(unix.SIGPIPE, unix.SIGHUP)
+	// Caught and dropped instead of ignored: what is ignored stays so in every program that the daemon starts, down to the
+	// processes of the instances, and a command inside could not be hung up.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE, unix.SIGHUP)
 	d, err := daemon.New(daemon.Options{
 		Root: root, Group: o.group, Hub: hub, UnprivilegedOnly: config.IsTrue(os.Getenv("BERTH_UNPRIVILEGED_ONLY")),
 	})

@@ -82,12 +82,26 @@ func (e *execCmd) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		defer restore()
+		if isTerminal(streams.Stdin) {
+			streams.Stdin = hangup{streams.Stdin}
+		}
 	}
 	code, err := e.attached(server, name, post, streams)
 	if code > 0 {
 		e.c.ret = code
 	}
 	return err
+}
+
+// hangup reads a raw terminal: its end, which no key makes, is that it went away.
+type hangup struct{ io.Reader }
+
+func (h hangup) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // attached runs the command and passes signals and sizes on to it.

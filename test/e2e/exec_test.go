@@ -74,6 +74,17 @@ func TestExecOnATerminalHasItsSize(t *testing.T) {
 	}
 }
 
+// TestCommandsIgnoreNoSignals: what the daemon ignores must not be ignored inside, or nothing could be hung up.
+func TestCommandsIgnoreNoSignals(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	for _, process := range []string{"1", "self"} {
+		if out := d.Berth("exec", "c1", "--", "grep", "SigIgn", "/proc/"+process+"/status"); out != "SigIgn:\t0000000000000000\n" {
+			t.Errorf("process %s: %s", process, out)
+		}
+	}
+}
+
 func TestRecordedOutputIsKeptUntilItIsDeleted(t *testing.T) {
 	d := harness.New(t).Pool().Image()
 	d.Berth("launch", "bb", "c1")
