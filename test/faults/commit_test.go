@@ -69,7 +69,7 @@ func (b *bench) killAfterCommit(s *scenario, n int) bool {
 	point := fmt.Sprintf("commit %d", n)
 	b.must(s.setup)
 	d.Kill()
-	hit := !b.survivesStart(point, fmt.Sprintf("store.commit.written=kill@%d", n))
+	hit := !b.survivesStart(point, fmt.Sprintf("store.commit.written=kill@%d", n), s.env...)
 	if hit {
 		b.starting++
 	} else {
@@ -107,7 +107,7 @@ func (b *bench) failCommit(s *scenario, n int) {
 	point := fmt.Sprintf("commit %d", n)
 	b.must(s.setup)
 	d.Kill()
-	if !b.survivesStart(point, fmt.Sprintf("store.commit.begun=enospc@%d", n)) {
+	if !b.survivesStart(point, fmt.Sprintf("store.commit.begun=enospc@%d", n), s.env...) {
 		d.T.Fatalf("%s: the daemon does not start with a full disk\n%s", point, d.Log())
 	}
 	err := b.act(s)

@@ -34,8 +34,9 @@ func small(t *testing.T, kind string) *harness.Daemon {
 		if err := unix.Unmount(top, 0); err != nil {
 			t.Errorf("unmount %s: %v", top, err)
 			_ = unix.Unmount(top, unix.MNT_DETACH)
+			return
 		}
-		_ = os.Remove(top)
+		_ = os.RemoveAll(top) // what was made before the mount
 		_ = os.Remove(top + ".img")
 	})
 	d := harness.Prepare(t)

@@ -134,7 +134,7 @@ func (b *bench) kill(s *scenario, point string) {
 	d := b.d
 	d.T.Helper()
 	b.must(s.setup)
-	d.Restart(fault.Env + "=" + point + "=kill")
+	d.Restart(append(s.env, fault.Env+"="+point+"=kill")...)
 	b.quiet(point)
 	_ = b.act(s) // the daemon's end may look like any error, or, after an answer, like none
 	harness.Eventually(d.T, 20*time.Second, "the daemon ends at "+point, d.Ended)
@@ -156,10 +156,10 @@ func (b *bench) killRecovery(point string) {
 }
 
 // survivesStart starts the daemon with points armed and tells whether it gets ready.
-func (b *bench) survivesStart(point, armed string) (ready bool) {
+func (b *bench) survivesStart(point, armed string, env ...string) (ready bool) {
 	d := b.d
 	d.T.Helper()
-	d.Launch(fault.Env + "=" + armed)
+	d.Launch(append(env, fault.Env+"="+armed)...)
 	harness.Eventually(d.T, 30*time.Second, point+": the daemon starts again or ends", func() bool {
 		if d.Ended() {
 			return true
@@ -176,7 +176,7 @@ func (b *bench) full(s *scenario, point string) {
 	d := b.d
 	d.T.Helper()
 	b.must(s.setup)
-	d.Restart(fault.Env + "=" + point + "=enospc@1")
+	d.Restart(append(s.env, fault.Env+"="+point+"=enospc@1")...)
 	b.quiet(point)
 	err := b.act(s)
 	if d.Ended() {

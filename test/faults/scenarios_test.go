@@ -13,6 +13,8 @@ type scenario struct {
 	points []string // names, or prefixes of names up to a dot
 	// setup are calls made before, in a healthy daemon; teardown are those that lead back to the state before setup.
 	setup, teardown [][]string
+	// env is for the daemon that is in trouble.
+	env []string
 	// act are the calls that pass the points.
 	act [][]string
 	// gone and there are URLs (beneath /1.0/) of what the change takes away and makes.
@@ -41,6 +43,8 @@ var scenarios = []*scenario{
 	{name: "start", points: list("instance.start", "lxc.start", "nic.start"),
 		setup: calls(bridge, "init bb c1", "config device add c1 eth0 nic network=nb0 name=eth0"), act: calls("start c1"), happened: running,
 		teardown: calls("delete -f c1", "network delete nb0")},
+	{name: "start with files to shift", points: list("instance.shift"), env: list("BERTH_IDMAPPED_MOUNTS_DISABLE=1"),
+		setup: calls("init bb c1"), act: calls("start c1"), happened: running, teardown: calls("delete -f c1")},
 	{name: "stop", points: list("instance.stop"), setup: calls("launch bb c1"), act: calls("stop -f c1"), happened: stopped,
 		teardown: calls("delete -f c1"), mayFinish: true},
 	{name: "delete", points: list("instance.delete", "storage.dir.delete"), setup: calls("init bb c1", "snapshot c1 s1"), act: calls("delete c1"),
