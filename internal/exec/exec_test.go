@@ -321,6 +321,30 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+func TestAConsoleIsLeftByClosingItsControl(t *testing.T) {
+	s, _ := service(t)
+	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, task, "0", "control")
+	if _, _, err := c.conns["0"].ReadMessage(); err != nil {
+		t.Fatal(err)
+	}
+	// As the stock client does at "ctrl-a q"; the data socket stays open.
+	if err := c.conns["control"].WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the console does not end")
+	}
+}
+
 func TestWithoutSockets(t *testing.T) {
 	s, l := service(t)
 	run := func(post api.InstanceExecPost) map[string]any {

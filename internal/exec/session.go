@@ -328,7 +328,10 @@ func (s *session) console(ctx context.Context, rt Runtime, id string, window siz
 		receive(s.slots["0"].conn, c)
 		_ = once()
 	})
-	all.Go(func() { s.control(nobody{func() { _ = once() }}, resize, over) })
+	all.Go(func() {
+		s.control(nobody{func() { _ = once() }}, resize, over)
+		_ = once() // LXD's client detaches by closing this one, politely
+	})
 	output.Go(func() { send(s.slots["0"].conn, c) })
 	stop := context.AfterFunc(ctx, func() { _ = once() })
 	output.Wait()
