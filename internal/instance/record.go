@@ -74,6 +74,7 @@ func toDevices(wire map[string]map[string]string) map[string]device.Config {
 	c := make(map[string]device.Config, len(wire))
 	for name, d := range wire {
 		c[name] = maps.Clone(d)
+		maps.DeleteFunc(c[name], func(_, value string) bool { return value == "" }) // unset
 		if c[name] == nil {
 			c[name] = device.Config{}
 		}

@@ -177,6 +177,7 @@ func fromPut(req api.ProfilePut) *Profile {
 	}
 	for name, cfg := range req.Devices {
 		p.Devices[name] = maps.Clone(cfg)
+		maps.DeleteFunc(p.Devices[name], func(_, value string) bool { return value == "" }) // unset
 		if p.Devices[name] == nil {
 			p.Devices[name] = device.Config{}
 		}
