@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berthd/berth/client"
 )
 
 func (c *App) operationCommand() *cobra.Command {
@@ -37,25 +39,13 @@ func (c *App) operationCommand() *cobra.Command {
 }
 
 func (c *App) operationListCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List background operations"), Long: describe(T("List background operations")),
-	}
-	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
-		server, _, err := c.parse(first(args))
-		if err != nil {
-			return err
-		}
+	return c.listOf(T("List background operations"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		ops, err := server.Operations()
 		if err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 		sort.Slice(ops, func(i, j int) bool { return ops[i].ID < ops[j].ID })
-		rows := [][]string{}
+		rows = [][]string{}
 		for _, op := range ops {
 			cancel := T("NO")
 			if op.MayCancel {
@@ -63,8 +53,7 @@ func (c *App) operationListCommand() *cobra.Command {
 			}
 			rows = append(rows, []string{op.ID, strings.ToUpper(op.Class), op.Description, strings.ToUpper(op.Status), cancel, op.CreatedAt.UTC().Format(layoutShort)})
 		}
-		header := []string{T("ID"), T("TYPE"), T("DESCRIPTION"), T("STATUS"), T("CANCELABLE"), T("CREATED")}
-		return c.printTable(*format, header, rows, ops)
-	}
-	return cmd
+		header = []string{T("ID"), T("TYPE"), T("DESCRIPTION"), T("STATUS"), T("CANCELABLE"), T("CREATED")}
+		return header, rows, ops, nil
+	})
 }

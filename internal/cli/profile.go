@@ -241,31 +241,18 @@ Note that the name is shown but cannot be changed`))
 }
 
 func (c *App) profileListCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List profiles"), Long: describe(T("List profiles")),
-	}
-	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
-		server, _, err := c.parse(first(args))
-		if err != nil {
-			return err
-		}
+	return c.listOf(T("List profiles"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		profiles, err := server.Profiles()
 		if err != nil {
-			return err
+			return nil, nil, nil, err
 		}
-		rows := [][]string{}
+		rows = [][]string{}
 		for _, p := range profiles {
 			rows = append(rows, []string{p.Name, p.Description, strconv.Itoa(len(p.UsedBy))})
 		}
 		sortRows(rows)
-		return c.printTable(*format, []string{T("NAME"), T("DESCRIPTION"), T("USED BY")}, rows, profiles)
-	}
-	return cmd
+		return []string{T("NAME"), T("DESCRIPTION"), T("USED BY")}, rows, profiles, nil
+	})
 }
 
 // first is the first argument, or nothing: the default remote.

@@ -11,6 +11,8 @@ import (
 	"github.com/olekukonko/tablewriter"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/berthd/berth/client"
 )
 
 // Output formats.
@@ -147,4 +149,25 @@ func leadingDigits(s string) string {
 		n++
 	}
 	return s[:n]
+}
+
+// listOf is a command that lists all of one kind on a server: fetch gives the table and, for json and yaml, what it shows.
+func (c *App) listOf(short string, fetch func(*client.Client) (header []string, rows [][]string, data any, err error)) *cobra.Command {
+	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short, Long: describe(short)}
+	format := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, 0, 1); done {
+			return err
+		}
+		server, _, err := c.parse(first(args))
+		if err != nil {
+			return err
+		}
+		header, rows, data, err := fetch(server)
+		if err != nil {
+			return err
+		}
+		return c.printTable(*format, header, rows, data)
+	}
+	return cmd
 }

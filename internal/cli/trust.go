@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/client"
 )
 
 func (c *App) configTrustCommand() *cobra.Command {
@@ -202,24 +203,12 @@ func parseToken(s string) (t addToken, ok bool) {
 }
 
 func (c *App) trustListCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List trusted clients"), Long: describe(T("List trusted clients")),
-	}
-	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
-		server, _, err := c.parse(first(args))
-		if err != nil {
-			return err
-		}
+	return c.listOf(T("List trusted clients"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		certs, err := server.Certificates()
 		if err != nil {
-			return err
+			return nil, nil, nil, err
 		}
-		rows := [][]string{}
+		rows = [][]string{}
 		for _, cert := range certs {
 			row := []string{cert.Type, cert.Name, "", shortFingerprint(cert.Fingerprint), "", ""}
 			if block, _ := pem.Decode([]byte(cert.Certificate)); block != nil {
@@ -232,10 +221,9 @@ func (c *App) trustListCommand() *cobra.Command {
 			rows = append(rows, row)
 		}
 		sortRows(rows)
-		header := []string{T("TYPE"), T("NAME"), T("COMMON NAME"), T("FINGERPRINT"), T("ISSUE DATE"), T("EXPIRY DATE")}
-		return c.printTable(*format, header, rows, certs)
-	}
-	return cmd
+		header = []string{T("TYPE"), T("NAME"), T("COMMON NAME"), T("FINGERPRINT"), T("ISSUE DATE"), T("EXPIRY DATE")}
+		return header, rows, certs, nil
+	})
 }
 
 // shownToken is a token in a list.
