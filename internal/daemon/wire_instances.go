@@ -48,8 +48,8 @@ func (d *Daemon) wireInstances() error {
 			}
 			return nil
 		},
-		halt:    func(ctx context.Context) error { r.instances.StopAll(ctx); return nil },
-		close:   r.instances.Close,
+		halt:  func(ctx context.Context) error { r.instances.StopAll(ctx); return nil },
+		close: r.instances.Close,
 	})
 	return nil
 }

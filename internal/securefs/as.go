@@ -1,6 +1,7 @@
 package securefs
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -49,6 +50,23 @@ func As(uid, gid int, f func() error) error {
 		panic(res.panicked)
 	}
 	return res.err
+}
+
+// AsOnThread is As on the calling thread, for work that must stay in that thread's namespaces. The caller has locked
+// the thread, and lets it end with its goroutine if an error comes back: its IDs may be another's.
+func AsOnThread(uid, gid int, f func() error) error {
+	before, err := capabilities()
+	if err != nil {
+		return err
+	}
+	err = become(uid, gid, before)
+	if err == nil {
+		err = f()
+	}
+	if !restore(before) {
+		err = errors.Join(err, errors.New("file system IDs could not be put back"))
+	}
+	return err
 }
 
 type capState [2]unix.CapUserData

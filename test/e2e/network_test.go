@@ -73,6 +73,10 @@ func TestDevicesComeAndGoWhileItRuns(t *testing.T) {
 	d.Berth("config", "device", "add", "c1", "shared", "disk", "source="+shared, "path=/srv/shared")
 	d.Berth("exec", "c1", "--", "touch", "/srv/shared/from-inside")
 	harness.Run(t, nil, "test", "-e", shared+"/from-inside")
+	// Root inside may pass any folder; so may what is plugged on its behalf.
+	d.Berth("exec", "c1", "--", "mkdir", "-m", "0644", "/srv/closed")
+	d.Berth("config", "device", "add", "c1", "closed", "disk", "source="+shared, "path=/srv/closed/deep/er")
+	d.Berth("exec", "c1", "--", "test", "-e", "/srv/closed/deep/er/from-inside")
 	d.Berth("restart", "c1", "--force")
 	d.Berth("exec", "c1", "--", "test", "-e", "/srv/shared/from-inside")
 	d.Berth("config", "device", "remove", "c1", "shared")

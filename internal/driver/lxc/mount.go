@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/securefs"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -157,7 +158,7 @@ func how(flags int) *unix.OpenHow {
 // as the instance's root, since nobody else has a place in an ID-mapped file system.
 func openTarget(m spec.Mount, uid, gid int) (int, error) {
 	if m.Create != "" {
-		if err := asRoot(uid, gid, func() error { return create(m) }); err != nil {
+		if err := securefs.AsOnThread(uid, gid, func() error { return create(m) }); err != nil {
 			return -1, err
 		}
 	}
@@ -190,20 +191,6 @@ func create(m spec.Mount) error {
 		dir = path.Join(dir, part)
 	}
 	return nil
-}
-
-// asRoot runs f with the file system identity of the instance's root, on this thread alone.
-func asRoot(uid, gid int, f func() error) error {
-	if _, err := unix.SetfsgidRetGid(gid); err != nil {
-		return err
-	}
-	if _, err := unix.SetfsuidRetUid(uid); err != nil {
-		return err
-	}
-	err := f()
-	_, uerr := unix.SetfsuidRetUid(0)
-	_, gerr := unix.SetfsgidRetGid(0)
-	return errors.Join(err, uerr, gerr)
 }
 
 // inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it.
