@@ -91,8 +91,9 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 		if err := s.unplug(ctx, run, in, next, name, before.Devices[name]); err != nil {
 			return errors.Join(fmt.Errorf("Failed to remove device %q: %w", name, err), closeEntry(ctx, entry))
 		}
+		// What comes in its place may be of another type, or on another network; it is made known anew.
+		s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
 		if _, replaced := after.Devices[name]; !replaced {
-			s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
 			dropDeviceVolatile(next.Config, name)
 		} else {
 			resetDeviceVolatile(next.Config, name, before.Devices[name], after.Devices[name])

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -53,6 +54,28 @@ func TestABridgeGivesAddressesAndNames(t *testing.T) {
 	rules, _ = exec.Command("ip", "netns", "exec", d.NS, "nft", "list", "ruleset").CombinedOutput()
 	if strings.Contains(string(rules), "br0") {
 		t.Errorf("rules of a deleted network: %s", rules)
+	}
+}
+
+func TestANetworkForgetsANICThatIsMasked(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("network", "create", "br0", "ipv4.address=10.199.9.1/24", "ipv6.address=none")
+	d.Berth("profile", "device", "add", "default", "eth0", "nic", "network=br0")
+	d.Berth("launch", "bb", "c1")
+	known := func() bool {
+		_, err := os.Stat(d.Dir + "/networks/br0/dnsmasq.hosts/c1.eth0")
+		return err == nil
+	}
+	if !known() {
+		t.Error("the NIC is not known to its network")
+	}
+	d.Berth("config", "device", "add", "c1", "eth0", "none")
+	if known() {
+		t.Error("the NIC is masked, and still known to the network")
+	}
+	d.Berth("config", "device", "remove", "c1", "eth0")
+	if !known() {
+		t.Error("the NIC is back, and not known to its network")
 	}
 }
 
