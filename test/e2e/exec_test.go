@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -74,13 +75,16 @@ func TestExecOnATerminalHasItsSize(t *testing.T) {
 	}
 }
 
-// TestCommandsIgnoreNoSignals: what the daemon ignores must not be ignored inside, or nothing could be hung up.
+// TestCommandsIgnoreNoSignals: what the daemon ignores must not be ignored inside, or nothing could be hung up. The
+// signals 32 and 33 are the C library's own, which some programs (make) leave ignored to whatever they start.
 func TestCommandsIgnoreNoSignals(t *testing.T) {
 	d := harness.New(t).Pool().Image()
 	d.Berth("launch", "bb", "c1")
 	for _, process := range []string{"1", "self"} {
-		if out := d.Berth("exec", "c1", "--", "grep", "SigIgn", "/proc/"+process+"/status"); out != "SigIgn:\t0000000000000000\n" {
-			t.Errorf("process %s: %s", process, out)
+		out := d.Berth("exec", "c1", "--", "grep", "SigIgn", "/proc/"+process+"/status")
+		ignored, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(out, "SigIgn:")), 16, 64)
+		if err != nil || ignored&(1<<31-1) != 0 {
+			t.Errorf("process %s: %s, %v", process, out, err)
 		}
 	}
 }
