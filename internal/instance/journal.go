@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/berthd/berth/internal/journal"
@@ -64,4 +65,18 @@ func (s *Service) handleJournal() {
 			return h(ctx, c)
 		}))
 	}
+}
+
+// takeBack undoes a change that failed with err, also when its caller has gone, and ends its entry. An entry whose undo
+// fails stays: the next start tries again. Without err it does nothing.
+func takeBack(ctx context.Context, err error, entry *journal.Entry, c change, undo func(context.Context, change) error) error {
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if undone := undo(ctx, c); undone != nil {
+		return errors.Join(err, undone)
+	}
+	return errors.Join(err, entry.Close(ctx))
 }

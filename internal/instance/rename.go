@@ -90,18 +90,7 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		undo := s.undoRename(ctx, c)
-		if undo == nil {
-			undo = entry.Close(ctx)
-		}
-		err = errors.Join(err, undo)
-	}()
+	defer func() { err = takeBack(ctx, err, entry, c, s.undoRename) }()
 	if err := renameBegun.Hit(); err != nil {
 		return err
 	}

@@ -102,18 +102,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		undo := s.undoSnapshot(ctx, c)
-		if undo == nil {
-			undo = entry.Close(ctx)
-		}
-		err = errors.Join(err, undo)
-	}()
+	defer func() { err = takeBack(ctx, err, entry, c, s.undoSnapshot) }()
 	if err := snapBegun.Hit(); err != nil {
 		return err
 	}
@@ -258,18 +247,7 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		undo := s.undoSnapshotRename(ctx, c)
-		if undo == nil {
-			undo = entry.Close(ctx)
-		}
-		err = errors.Join(err, undo)
-	}()
+	defer func() { err = takeBack(ctx, err, entry, c, s.undoSnapshotRename) }()
 	if err := snapRenBegun.Hit(); err != nil {
 		return err
 	}
