@@ -14,12 +14,12 @@ FUZZTIME ?= 60s
 .PHONY: build
 build: bin/berth bin/berthd bin/berth-lxc bin/berth-bench
 
-# The pure Go programs stay buildable without a C compiler; only berth-lxc links liblxc.
+# The Go programs are built without a C compiler; berth-lxc is C and alone links liblxc.
 bin/berth bin/berthd bin/berth-bench: bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
-bin/berth-lxc: FORCE
-	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/berth-lxc
+bin/berth-lxc: $(wildcard cmd/berth-lxc/*.[ch]) scripts/berth-lxc.sh
+	scripts/berth-lxc.sh $@
 
 .PHONY: FORCE
 FORCE:

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 declare -A packages=(
-    # cgo and liblxc's headers for berth-lxc
+    # a C compiler and liblxc's headers for berth-lxc
     [build]="gcc libc6-dev pkg-config lxc-dev make"
     # liblxc, DHCP and DNS for bridges, squashfs images
     [run]="liblxc1 dnsmasq-base squashfs-tools-ng xz-utils zstd ca-certificates"

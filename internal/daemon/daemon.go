@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/internal/certificate"
+	lxchelper "github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/journal"
@@ -102,7 +103,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{
-		Options: o, store: store.New(engine), helper: hostinfo.NewHelper(),
+		Options: o, store: store.New(engine), helper: hostinfo.NewHelper(lxchelper.Find()),
 		recovered: make(chan struct{}), ready: make(chan struct{}), stop: make(chan stopRequest, 1),
 	}
 	if err := d.build(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -116,22 +115,10 @@ type Helper struct {
 	feat map[string]string
 }
 
-// NewHelper finds berth-lxc: beside this program, or on the PATH.
-func NewHelper() *Helper {
-	if self, err := os.Executable(); err == nil {
-		path := filepath.Join(filepath.Dir(self), "berth-lxc")
-		if _, err := os.Stat(path); err == nil {
-			return &Helper{path: path}
-		}
-	}
-	path, err := exec.LookPath("berth-lxc")
-	if err != nil {
-		return &Helper{}
-	}
-	return &Helper{path: path}
-}
+// NewHelper is the program at a path.
+func NewHelper(path string) *Helper { return &Helper{path: path} }
 
-// Path is the program, or "" if there is none.
+// Path is the program.
 func (h *Helper) Path() string { return h.path }
 
 // lxcFeatures are the API's names for what a liblxc may have.
@@ -146,7 +133,7 @@ func (h *Helper) LXC() (version string, features map[string]string) {
 	h.once.Do(func() {
 		h.ver = h.ask("version")
 		have := map[string]bool{}
-		for _, name := range strings.Fields(h.ask("features")) {
+		for _, name := range strings.Fields(h.ask("features", lxcFeatures...)) {
 			have[name] = true
 		}
 		h.feat = map[string]string{}
@@ -157,13 +144,10 @@ func (h *Helper) LXC() (version string, features map[string]string) {
 	return h.ver, h.feat
 }
 
-func (h *Helper) ask(what string) string {
-	if h.path == "" {
-		return ""
-	}
+func (h *Helper) ask(what string, names ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, h.path, what).Output()
+	out, err := exec.CommandContext(ctx, h.path, append([]string{what}, names...)...).Output()
 	if err != nil {
 		return ""
 	}

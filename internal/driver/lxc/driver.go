@@ -9,14 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/cgroup"
+	"github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -24,7 +23,7 @@ import (
 type Options struct {
 	// Root is the daemon's folder.
 	Root string
-	// Helper is the path of berth-lxc; empty: next to this program, then in /usr/libexec/berth and /usr/lib/berth.
+	// Helper is the path of berth-lxc; see helper.Find.
 	Helper string
 	// Network reads the interfaces of an instance through its init; hostNames are the host's ends by name inside.
 	Network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
@@ -35,7 +34,7 @@ type Options struct {
 type Driver struct {
 	root    string
 	tag     string // tells the control groups of daemons with different folders apart
-	helper  string
+	helper  *helper.Server
 	network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
 	log     *slog.Logger
 	cgroups *cgroup.Host
@@ -66,14 +65,11 @@ func New(o Options) (*Driver, error) {
 	}
 	sum := sha256.Sum256([]byte(root))
 	d := &Driver{
-		root: root, tag: hex.EncodeToString(sum[:4]), helper: o.Helper, network: o.Network, log: o.Log,
+		root: root, tag: hex.EncodeToString(sum[:4]), helper: helper.New(o.Helper), network: o.Network, log: o.Log,
 		cgroups: groups, watcher: w, running: map[string]*container{},
 	}
 	if d.log == nil {
 		d.log = slog.Default()
-	}
-	if d.helper == "" {
-		d.helper = findHelper()
 	}
 	return d, nil
 }
@@ -81,48 +77,14 @@ func New(o Options) (*Driver, error) {
 // Close ends the watching. Containers go on.
 func (d *Driver) Close() error {
 	d.watcher.close()
+	err := d.helper.Close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, c := range d.running {
 		c.close()
 		delete(d.running, id)
 	}
-	return nil
-}
-
-func findHelper() string {
-	const name = "berth-lxc"
-	if self, err := os.Executable(); err == nil {
-		// Beside this program, or where it lies in an installation under any prefix.
-		for _, path := range []string{filepath.Join(filepath.Dir(self), name), filepath.Join(filepath.Dir(self), "../libexec/berth", name)} {
-			if executable(path) {
-				return path
-			}
-		}
-	}
-	for _, dir := range []string{"/usr/local/libexec/berth", "/usr/libexec/berth", "/usr/local/lib/berth", "/usr/lib/berth", "/usr/local/bin", "/usr/bin"} {
-		if path := filepath.Join(dir, name); executable(path) {
-			return path
-		}
-	}
-	return name
-}
-
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-}
-
-// Version is liblxc's.
-func (d *Driver) Version(ctx context.Context) (string, error) {
-	out, err := d.run(ctx, "version")
-	return strings.TrimSpace(out), err
-}
-
-// Features are the extensions of liblxc that Berth can use, by liblxc's names.
-func (d *Driver) Features(ctx context.Context) ([]string, error) {
-	out, err := d.run(ctx, "features")
-	return strings.Fields(out), err
+	return err
 }
 
 // Cgroups is how the host's control groups are laid out: "cgroup", "cgroup2" or "hybrid".

@@ -31,9 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		helperPath = filepath.Join(dir, "berth-lxc")
-		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", helperPath, "github.com/berthd/berth/cmd/berth-lxc")
-		build.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := build.CombinedOutput(); err != nil {
+		if out, err := exec.Command("../../../scripts/berth-lxc.sh", helperPath).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "berth-lxc (is lxc-dev installed?): %v\n%s", err, out)
 			return 1
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/cgroup"
+	"github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
@@ -25,10 +25,6 @@ var (
 	afterConfig = fault.New("lxc.start.config")
 	afterStart  = fault.New("lxc.start.started")
 )
-
-// helperEnv is all that berth-lxc gets. No PATH: liblxc must not find newuidmap and newgidmap. The Go runtime in it
-// shall not collect garbage and the C library keep one arena: both would only make the monitor's memory larger.
-var helperEnv = []string{"GOGC=off", "GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "LC_ALL=C"}
 
 // Start implements instance.Runtime.
 func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, error) {
@@ -137,36 +133,25 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
-	cmd := exec.Command(d.helper, "start", d.lxcPath(), id, l.Config)
-	cmd.Env = helperEnv
-	cmd.Dir = "/"
-	cmd.ExtraFiles = []*os.File{lock} // held by the helper too, for as long as it runs
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &limited{w: &out}, &limited{w: &errs}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the helper of liblxc: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-	err = cmd.Wait()
-	stop()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return nil, d.startError(l, errs.String(), err)
+	// The lock is held by the process of the call too, for as long as it runs.
+	if _, err := d.helper.Do(ctx, helper.Call{Args: d.call("start", id), Lock: lock}); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, d.startError(l, err)
 	}
 	c, err := d.open(id)
 	if err != nil {
-		return nil, d.startError(l, "the instance ended at once", err)
+		return nil, d.startError(l, fmt.Errorf("the instance ended at once: %w", err))
 	}
 	return c, nil
 }
 
 // startError says why liblxc gave up: the errors in its log, the last of which is the least telling.
-func (d *Driver) startError(l layout, text string, err error) error {
+func (d *Driver) startError(l layout, err error) error {
 	causes := logErrors(l.Log)
 	if len(causes) == 0 {
-		return fmt.Errorf("Failed to start instance: %s: %w", strings.TrimSpace(text), err) //nolint:staticcheck // as LXD's texts
+		return fmt.Errorf("Failed to start instance: %w", err) //nolint:staticcheck // as LXD's texts
 	}
 	return fmt.Errorf("Failed to start instance: %s", strings.Join(causes, "; ")) //nolint:staticcheck // as LXD's texts
 }
@@ -444,16 +429,9 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 // monitorTime is how long a monitor may take to end after its container has.
 const monitorTime = 5 * time.Second
 
-// run calls a verb of the helper that answers on standard output.
-func (d *Driver) run(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, d.helper, args...)
-	cmd.Env = helperEnv
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &limited{w: &out}, &limited{w: &errs}
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("berth-lxc %s: %s: %w", args[0], strings.TrimSpace(errs.String()), err)
-	}
-	return out.String(), nil
+// call is the beginning of every call of the helper: a verb and whom it is for.
+func (d *Driver) call(verb, id string) []string {
+	return []string{verb, d.lxcPath(), id, d.layoutOf(id).Config}
 }
 
 // CheckRaw implements instance.RawChecker: liblxc itself reads the configuration.
@@ -472,26 +450,17 @@ func (d *Driver) CheckRaw(ctx context.Context, raw string) error {
 	if _, err := file.WriteString(c.String()); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, d.helper, "check", d.lxcPath(), "check", "/proc/self/fd/0")
-	cmd.Env, cmd.Dir, cmd.Stdin = helperEnv, "/", file
-	if err := cmd.Run(); err != nil {
-		var failed *exec.ExitError
-		if errors.As(err, &failed) {
-			return api.BadRequest("Failed to load raw.lxc: liblxc refuses it")
-		}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
-	return nil
-}
-
-// limited keeps the beginning of what a helper says and drops the rest.
-type limited struct {
-	w *strings.Builder
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if room := maxLog - l.w.Len(); room > 0 {
-		l.w.Write(p[:min(room, len(p))])
+	defer func() { _ = null.Close() }()
+	_, err = d.helper.Do(ctx, helper.Call{
+		Args:  []string{"check", d.lxcPath(), "check", "/proc/self/fd/0"},
+		Stdio: [3]*os.File{file, null, null},
+	})
+	if refused := new(helper.Refusal); errors.As(err, &refused) {
+		return api.BadRequest("Failed to load raw.lxc: liblxc refuses it")
 	}
-	return len(p), nil
+	return err
 }

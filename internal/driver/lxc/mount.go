@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/securefs"
 	"github.com/berthd/berth/internal/spec"
 )
@@ -238,6 +239,6 @@ func (d *Driver) AllowDevice(ctx context.Context, id string, r spec.DeviceRule) 
 	if r.Allow {
 		verb = "allow"
 	}
-	_, err = d.run(ctx, "device", d.lxcPath(), id, d.layoutOf(id).Config, verb, r.Rule)
+	_, err = d.helper.Do(ctx, helper.Call{Args: append(d.call("device", id), verb, r.Rule)})
 	return err
 }

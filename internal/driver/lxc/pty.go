@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/driver/lxc/helper"
 )
 
 // Terminal makes a pseudo-terminal in the instance's own devpts, owned by its root: the controlling end and the one
@@ -122,7 +122,7 @@ func openInside(i *initProcess, path string, flags int) (int, error) {
 // consoleSession is a terminal of the host that the helper connects with the container's console.
 type consoleSession struct {
 	*os.File
-	helper *exec.Cmd
+	relay *helper.Process
 }
 
 // Console implements instance.Runtime. What it returns is an *os.File of a terminal, in effect: it has File.
@@ -135,15 +135,11 @@ func (d *Driver) Console(_ context.Context, id string) (io.ReadWriteCloser, erro
 		return nil, fmt.Errorf("terminal for the console: %w", err)
 	}
 	defer func() { _ = terminal.Close() }()
-	cmd := exec.Command(d.helper, "console", d.lxcPath(), id, d.layoutOf(id).Config)
-	cmd.Env = helperEnv
-	cmd.Dir = "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the helper of liblxc: %w", err), controller.Close())
+	p, err := d.helper.Call(helper.Call{Args: d.call("console", id), Stdio: [3]*os.File{terminal, terminal, terminal}, Terminal: true})
+	if err != nil {
+		return nil, errors.Join(err, controller.Close())
 	}
-	return &consoleSession{controller, cmd}, nil
+	return &consoleSession{controller, p}, nil
 }
 
 // Resize tells the console's side how large the window is.
@@ -151,8 +147,8 @@ func (s *consoleSession) Resize(width, height int) error { return Resize(s.File,
 
 // Close ends the session.
 func (s *consoleSession) Close() error {
-	_ = s.helper.Process.Kill()
-	_ = s.helper.Wait()
+	s.relay.Kill()
+	s.relay.Close()
 	return s.File.Close()
 }
 

@@ -1,0 +1,83 @@
+// Running a command in a container.
+#include "berth-lxc.h"
+
+#include <errno.h>
+#include <lxc/attach_options.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// After the four strings that every call has: user ID, group ID, working folder, number of environment entries,
+// the entries, and the command's own arguments.
+enum { USER = 4, GROUP, FOLDER, ENTRIES, FIRST };
+
+static bool number(const char *text, unsigned long max, unsigned long *n)
+{
+	char *end;
+
+	errno = 0;
+	*n = strtoul(text, &end, 10);
+	return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *n <= max;
+}
+
+// split fills in options and command from a call. The environment's entries are moved down by one, over their own
+// number, to make room for the end of their list before the command.
+static bool split(const struct call *c, lxc_attach_options_t *o, lxc_attach_command_t *command)
+{
+	unsigned long uid, gid, entries;
+
+	if (c->count <= FIRST || !number(c->args[USER], (uid_t)-2, &uid) || !number(c->args[GROUP], (gid_t)-2, &gid) ||
+	    !number(c->args[ENTRIES], c->count - FIRST - 1, &entries))
+		return false;
+	memmove(&c->args[ENTRIES], &c->args[FIRST], entries * sizeof *c->args);
+	c->args[ENTRIES + entries] = NULL;
+	o->uid = (uid_t)uid;
+	o->gid = (gid_t)gid;
+	o->initial_cwd = c->args[FOLDER];
+	o->env_policy = LXC_ATTACH_CLEAR_ENV;
+	o->extra_env_vars = &c->args[ENTRIES];
+	command->argv = &c->args[FIRST + entries];
+	command->program = command->argv[0];
+	return true;
+}
+
+static int status_of(pid_t pid, int *status)
+{
+	int raw;
+
+	while (waitpid(pid, &raw, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	*status = WIFSIGNALED(raw) ? 128 + WTERMSIG(raw) : WEXITSTATUS(raw);
+	return 0;
+}
+
+int verb_exec(const struct call *c, struct lxc_container *lxc)
+{
+	lxc_attach_options_t options = LXC_ATTACH_OPTIONS_DEFAULT;
+	lxc_attach_command_t command;
+	pid_t pid;
+	int status;
+
+	if (!split(c, &options, &command)) {
+		report(c, "error", "malformed request");
+		return 1;
+	}
+	// liblxc notes at each attach that there is no security module; the log is for what went wrong.
+	lxc->set_config_item(lxc, "lxc.log.level", "error");
+	if (lxc->attach(lxc, lxc_attach_run_command, &command, &options, &pid) < 0) {
+		report(c, "error", "liblxc cannot attach to the container");
+		return 1;
+	}
+	// The command has its own copies: a reader must see the end of its output when it ends, not when we do.
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	report_number(c, "pid", pid, pidfd_of(pid));
+	if (status_of(pid, &status) < 0) {
+		report(c, "error", strerror(errno));
+		return 1;
+	}
+	report_number(c, "exit", status, -1);
+	return 0;
+}

@@ -1,0 +1,260 @@
+package helper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var program string
+
+// TestMain builds berth-lxc with the compiler's checks of memory and undefined behaviour.
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "berth-lxc-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		program = filepath.Join(dir, "berth-lxc")
+		build := exec.Command("../../../../scripts/berth-lxc.sh", program)
+		build.Env = append(os.Environ(), "CFLAGS=-g -fsanitize=address,undefined -fno-sanitize-recover=all")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "berth-lxc (is lxc-dev installed?): %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+func newServer(t *testing.T) *Server {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: liblxc's folders are root's")
+	}
+	s := New(program)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("the helper ended badly: %v", err)
+		}
+	})
+	return s
+}
+
+func context10s(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// check has liblxc read a configuration.
+func check(t *testing.T, s *Server, text string) error {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Do(context10s(t), Call{Args: []string{"check", t.TempDir(), "c1", config}})
+	return err
+}
+
+func TestCheck(t *testing.T) {
+	s := newServer(t)
+	if err := check(t, s, "lxc.uts.name = c1\n"); err != nil {
+		t.Error(err)
+	}
+	var refused *Refusal
+	if err := check(t, s, "lxc.no.such.key = 1\n"); !errors.As(err, &refused) {
+		t.Errorf("a wrong configuration: %v, want a refusal", err)
+	}
+}
+
+func TestManyCallsAtOnce(t *testing.T) {
+	s := newServer(t)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			text, want := "lxc.uts.name = c1\n", false
+			if i%2 == 1 {
+				text, want = "lxc.no.such.key = 1\n", true
+			}
+			if err := check(t, s, text); (err != nil) != want {
+				t.Errorf("call %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if children := childrenOf(t, s.cmd.Process.Pid); len(children) > 0 {
+		// Each is reaped at the latest when the next call wakes the server.
+		if err := check(t, s, ""); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func childrenOf(t *testing.T, pid int) []string {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(raw))
+}
+
+// A fault in the program is no reason to have none from then on.
+func TestAnotherServerTakesOver(t *testing.T) {
+	s := newServer(t)
+	if err := check(t, s, ""); err != nil {
+		t.Fatal(err)
+	}
+	first := s.cmd.Process
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, first.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t, s, ""); err != nil {
+		t.Errorf("after the helper was killed: %v", err)
+	}
+	if s.cmd.Process.Pid == first.Pid {
+		t.Error("no other helper was started")
+	}
+}
+
+func TestNoProgram(t *testing.T) {
+	s := New(filepath.Join(t.TempDir(), "nothing"))
+	if _, err := s.Call(Call{Args: []string{"check"}}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want that the program does not exist", err)
+	}
+}
+
+// A console session is a call that lasts: with no container behind it, it ends at once and says so.
+func TestRefusals(t *testing.T) {
+	s := newServer(t)
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := []string{t.TempDir(), "c1", config}
+	for name, args := range map[string][]string{
+		"nothing":                    {""},
+		"no container":               {"check"},
+		"no such verb":               append([]string{"dance"}, to...),
+		"no such configuration":      {"check", t.TempDir(), "c1", "/nothing/here"},
+		"device without a rule":      append(append([]string{"device"}, to...), "allow"),
+		"device neither way":         append(append([]string{"device"}, to...), "maybe", "c 1:1 rwm"),
+		"command without anything":   append([]string{"exec"}, to...),
+		"command with a bad user":    append(append([]string{"exec"}, to...), "-1", "0", "/", "0", "true"),
+		"command of user nobody has": append(append([]string{"exec"}, to...), "4294967295", "0", "/", "0", "true"),
+		"too many entries":           append(append([]string{"exec"}, to...), "0", "0", "/", "2", "A=b", "true"),
+		"entries without end":        append(append([]string{"exec"}, to...), "0", "0", "/", "99999999999999999999", "true"),
+		"nothing runs there":         append(append([]string{"exec"}, to...), "0", "0", "/", "1", "A=b", "true"),
+	} {
+		var refused *Refusal
+		if _, err := s.Do(context10s(t), Call{Args: args}); !errors.As(err, &refused) || refused.Text == "" {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		}
+	}
+	if _, err := s.Call(Call{Args: []string{"check", "a\x00b"}}); !errors.Is(err, ErrNUL) {
+		t.Errorf("NUL: %v", err)
+	}
+}
+
+// raw sends a request as it is.
+func raw(t *testing.T, s *Server, flags byte, request string, more ...int) (string, error) {
+	t.Helper()
+	fd, err := unix.MemfdCreate("raw", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	err = s.send(flags, append([]int{fd, int(theirs.Fd())}, more...))
+	_ = theirs.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{answer: ours, pidfd: -1}
+	if err := p.hello(); err != nil {
+		return "", err
+	}
+	defer p.Close()
+	return p.Result()
+}
+
+func TestMalformedRequests(t *testing.T) {
+	s := newServer(t)
+	for name, request := range map[string]string{"empty": "", "no NUL at its end": "check\x00a", "only NULs": "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		var refused *Refusal
+		if _, err := raw(t, s, 0, request); !errors.As(err, &refused) {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		}
+	}
+	// A message without the descriptors that its flags announce, or with one too many, is dropped with all it brought.
+	if _, err := raw(t, s, hasStdio, "check\x00"); !errors.Is(err, errEnded) {
+		t.Errorf("missing descriptors: %v", err)
+	}
+	if _, err := raw(t, s, 0, "check\x00", 0); !errors.Is(err, errEnded) {
+		t.Errorf("one descriptor too many: %v", err)
+	}
+	if err := check(t, s, ""); err != nil {
+		t.Errorf("the helper after malformed requests: %v", err)
+	}
+}
+
+// stuck begins a call that waits until somebody writes its configuration.
+func stuck(t *testing.T, s *Server) (p *Process, fifo string) {
+	t.Helper()
+	fifo = filepath.Join(t.TempDir(), "config")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Call(Call{Args: []string{"check", t.TempDir(), "c1", fifo}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p, fifo
+}
+
+func TestKill(t *testing.T) {
+	s := newServer(t)
+	p, _ := stuck(t, s)
+	p.Kill()
+	if _, err := p.Result(); !errors.Is(err, errEnded) {
+		t.Errorf("a killed call: %v", err)
+	}
+}
+
+// The daemon may end while a container is being started.
+func TestCallsOutliveTheServer(t *testing.T) {
+	s := newServer(t)
+	p, fifo := stuck(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(fifo, []byte("lxc.uts.name = c1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Result(); err != nil {
+		t.Errorf("a call after its server's end: %v", err)
+	}
+}
