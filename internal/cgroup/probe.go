@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -22,6 +23,9 @@ type Host struct {
 	unified string            // cgroup v2, pure or next to v1; empty: none
 	have    map[string]bool   // controllers that v2 offers
 	all     []string          // folders of all hierarchies, each once
+	some    hierarchy         // one of them
+
+	hastening atomic.Bool // see Hasten
 }
 
 // Probe looks at the host that this process runs on.
@@ -56,6 +60,7 @@ func probe(mounts, own io.Reader) (*Host, error) {
 		case "cgroup":
 			h.addV1(root, dir, options, base)
 		case "cgroup2":
+			h.some = hierarchy{dir: dir, root: root}
 			if h.unified == "" {
 				h.unified = below(dir, root, base[""])
 			}
@@ -79,6 +84,9 @@ func probe(mounts, own io.Reader) (*Host, error) {
 
 func (h *Host) addV1(root, dir, options string, base map[string]string) {
 	for option := range strings.SplitSeq(options, ",") {
+		if h.some.dir == "" && (strings.HasPrefix(option, "name=") || controllers[option]) {
+			h.some = hierarchy{dir: dir, root: root, key: option}
+		}
 		switch {
 		case strings.HasPrefix(option, "name="):
 			h.named = append(h.named, below(dir, root, base[option]))

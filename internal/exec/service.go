@@ -47,6 +47,12 @@ type Runtime interface {
 	Has(id, path string) bool
 }
 
+// Expecter is a Runtime that has something to do before a command is put into an instance, and can do so while its
+// client connects.
+type Expecter interface {
+	Expect()
+}
+
 // forever is the bound of a session in time: it lasts as long as its command and its client do.
 const forever = 100 * 365 * 24 * time.Hour
 
@@ -62,6 +68,9 @@ func (s *Service) Exec(ctx context.Context, project, name string, post api.Insta
 	t, err := s.running(ctx, project, name)
 	if err != nil {
 		return nil, err
+	}
+	if r, ok := s.Runtime.(Expecter); ok {
+		r.Expect()
 	}
 	request := runtime.ExecRequest{
 		Command: post.Command, User: post.User, Group: post.Group, Cwd: post.Cwd,
