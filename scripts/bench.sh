@@ -8,35 +8,25 @@
 set -euo pipefail
 
 top=$(dirname "$(dirname "$(readlink -f "$0")")")
+# shellcheck source=scripts/bench_lib.sh
+. "$top/scripts/bench_lib.sh"
 bench=$(dirname "$top")/shared/bench
-if [ "$(id -u)" != 0 ]; then
-    echo "bench: run it as root: containers need the kernel's help" >&2
-    exit 1
-fi
 dir=$(mktemp -d /var/tmp/berth-bench.XXXXXX)
 chmod 711 "$dir"
-export PATH=$top/bin:$PATH BERTH_DIR=$dir/berth BERTH_CONF=$dir/client
 peer=
 
 down() {
     status=$?
     trap - EXIT INT TERM
     [ -z "$peer" ] || "$bench/start_peer.sh" destroy lxd "$peer" || true
-    if [ -e "$dir/pid" ]; then
-        berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$(cat "$dir/pid")" 2> /dev/null || true
-    fi
+    daemon_down "$dir"
     rm -rf "$dir"
     exit $status
 }
-trap down EXIT INT TERM
+trap down EXIT
+trap 'exit 130' INT TERM
 
-mkdir -p "$BERTH_DIR" "$BERTH_CONF"
-chmod 711 "$BERTH_DIR"
-setsid berthd --logfile "$dir/berthd.log" > "$dir/berthd.out" 2>&1 < /dev/null &
-echo $! > "$dir/pid"
-berthd waitready --timeout=60
-berth storage create default dir
-berth profile device add default root disk path=/ pool=default
+daemon_up "$dir" "$dir/berth"
 berth image build busybox --output "$dir/bb.tar.gz" --compression gzip
 berth image import "$dir/bb.tar.gz" --alias bb
 

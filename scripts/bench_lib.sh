@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# What the scripts that measure share: a daemon of their own. Sourced, with `top` set to the project's folder.
+#
+# Sets PATH, BERTH_DIR and BERTH_CONF. What is left of it goes with daemon_down, which may be called at any time.
+
+export PATH=${top:?}/bin:$PATH
+
+[ "$(id -u)" = 0 ] || { echo "$(basename "$0" .sh): run it as root: containers need the kernel's help" >&2; exit 1; }
+
+# daemon_up DIR FOLDER starts a daemon on FOLDER, with a pool that the default profile uses; DIR gets the rest.
+daemon_up() {
+    export BERTH_DIR=$2 BERTH_CONF=$1/client
+    mkdir -p "$BERTH_DIR" "$BERTH_CONF"
+    chmod 711 "$BERTH_DIR"
+    setsid berthd --logfile "$1/berthd.log" > "$1/berthd.out" 2>&1 < /dev/null &
+    echo $! > "$1/pid"
+    berthd waitready --timeout=60
+    berth storage create default dir
+    berth profile device add default root disk path=/ pool=default
+}
+
+# daemon_down DIR ends it, with all its containers.
+daemon_down() {
+    [ -e "$1/pid" ] || return 0
+    berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$(cat "$1/pid")" 2> /dev/null || true
+    rm -f "$1/pid"
+}
