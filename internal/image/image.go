@@ -217,12 +217,13 @@ func (s *Service) Get(_ context.Context, project, name string) (*api.Image, stor
 	return s.show(row, s.aliasesByImage(row.Path[0])[row.Path[1]]), row.Revision, nil
 }
 
-// Touch notes that an image was used. That it fails harms nobody.
-func (s *Service) Touch(ctx context.Context, project, fingerprint string) {
+// Used are the ops that note that an image is used now; none if it has gone.
+func (s *Service) Used(project, fingerprint string) []store.Op {
 	row, err := s.find(project, fingerprint)
-	if err == nil {
-		_, _ = s.Store.Commit(ctx, s.uses.Put(&use{At: time.Now().UTC()}, row.Path...))
+	if err != nil {
+		return nil
 	}
+	return []store.Op{s.uses.Put(&use{At: time.Now().UTC()}, row.Path...)}
 }
 
 // settleFiles is the journal's handler for files under way: those of an image that no record names are removed.

@@ -58,9 +58,12 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: &record, like: src.snapshotVolume(row.Path[2])})
 		}
 	}
-	return s.createTask(ctx, i, []string{i.Name, req.Source.Source}, func(ctx context.Context, _ operation.Progress) error {
-		return s.copyVolumes(ctx, i, src, volume, snaps)
-	}, volume, snaps)
+	return s.createTask(ctx, i, origin{
+		fill: func(ctx context.Context, _ operation.Progress) error {
+			return s.copyVolumes(ctx, i, src, volume, snaps)
+		},
+		also: []string{req.Source.Source}, like: volume, snaps: snaps,
+	})
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

@@ -46,9 +46,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.InstancesP
 		return s.createFromImage(ctx, project, req)
 	case "none":
 		i := s.newInstance(project, req)
-		return s.createTask(ctx, i, []string{i.Name}, func(ctx context.Context, _ operation.Progress) error {
+		return s.createTask(ctx, i, origin{fill: func(ctx context.Context, _ operation.Progress) error {
 			return s.Volumes.CreateEmpty(ctx, i.volume())
-		}, storage.VolumeID{}, nil)
+		}})
 	case "copy":
 		return s.createFromCopy(ctx, project, req)
 	case "migration":
@@ -97,15 +97,14 @@ func (s *Service) createFromImage(ctx context.Context, project string, req api.I
 		i.Config["image."+k] = v
 	}
 	i.Config["volatile.base_image"] = img.Fingerprint
-	return s.createTask(ctx, i, []string{i.Name}, func(ctx context.Context, p operation.Progress) error {
-		err := s.Volumes.CreateFromImage(ctx, i.volume(), img.Fingerprint, func(ctx context.Context, dir string) error {
-			return s.Images.Unpack(ctx, project, img.Fingerprint, dir, unpackProgress(p))
-		})
-		if err == nil {
-			s.Images.Touch(ctx, project, img.Fingerprint)
-		}
-		return err
-	}, storage.VolumeID{}, nil)
+	return s.createTask(ctx, i, origin{
+		fill: func(ctx context.Context, p operation.Progress) error {
+			return s.Volumes.CreateFromImage(ctx, i.volume(), img.Fingerprint, func(ctx context.Context, dir string) error {
+				return s.Images.Unpack(ctx, project, img.Fingerprint, dir, unpackProgress(p))
+			})
+		},
+		used: func() []store.Op { return s.Images.Used(project, img.Fingerprint) },
+	})
 }
 
 func unpackProgress(p operation.Progress) func(percent int, speed int64) {
@@ -177,9 +176,17 @@ type snapshotCopy struct {
 	like   storage.VolumeID // the volume it is a copy of
 }
 
-// createTask checks the finished record and returns the work: fill makes the volume, which is recorded like another one
-// if it is a copy.
-func (s *Service) createTask(ctx context.Context, i *Instance, named []string, fill func(context.Context, operation.Progress) error, like storage.VolumeID, snaps []snapshotCopy) (*operation.Task, error) {
+// origin is what a new instance is made from.
+type origin struct {
+	fill  func(context.Context, operation.Progress) error // makes its volume
+	also  []string                                        // other instances that the operation is about
+	like  storage.VolumeID                                // the volume that its own is a copy of, if it is one
+	snaps []snapshotCopy
+	used  func() []store.Op // what is committed with it, if anything
+}
+
+// createTask checks the finished record and returns the work.
+func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*operation.Task, error) {
 	for _, p := range i.Profiles {
 		if _, _, ok := s.Profiles.Definition(i.Project, p); !ok {
 			return nil, api.NotFound("Requested profile %q doesn't exist", p)
@@ -187,9 +194,9 @@ func (s *Service) createTask(ctx context.Context, i *Instance, named []string, f
 	}
 	return &operation.Task{
 		Description: "Creating instance",
-		Resources:   resources(named...),
+		Resources:   resources(append([]string{i.Name}, from.also...)...),
 		Run: func(ctx context.Context, p operation.Progress) error {
-			return s.create(ctx, i, func(ctx context.Context) error { return fill(ctx, p) }, like, snaps)
+			return s.create(ctx, i, from, p)
 		},
 	}, nil
 }
@@ -198,7 +205,7 @@ func errExists() error {
 	return api.Conflict(`Failed creating instance record: Add instance info to the database: This "instances" entry already exists`)
 }
 
-func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Context) error, like storage.VolumeID, snaps []snapshotCopy) (err error) {
+func (s *Service) create(ctx context.Context, i *Instance, from origin, progress operation.Progress) (err error) {
 	l, err := s.locks.acquire(ctx, i.id(), "create", false)
 	if err != nil {
 		return err
@@ -244,32 +251,35 @@ func (s *Service) create(ctx context.Context, i *Instance, fill func(context.Con
 	if err := createBegun.Hit(); err != nil {
 		return err
 	}
-	if err := fill(ctx); err != nil {
+	if err := from.fill(ctx, progress); err != nil {
 		return fmt.Errorf("Failed creating instance: %w", err)
 	}
 	if err := createVolume.Hit(); err != nil {
 		return err
 	}
-	if err := s.finishVolume(ctx, i, eff.Devices[eff.Root], len(snaps) > 0); err != nil {
+	if err := s.finishVolume(ctx, i, eff.Devices[eff.Root], len(from.snaps) > 0); err != nil {
 		return err
 	}
 	if err := createLinked.Hit(); err != nil {
 		return err
 	}
 	i.Creating = false
-	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), like), entry.Done()}
-	for _, snap := range snaps {
+	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), from.like), entry.Done()}
+	if from.used != nil {
+		ops = append(ops, from.used()...)
+	}
+	for _, snap := range from.snaps {
 		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), snap.like))
 	}
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
-	if len(snaps) > 0 {
+	if len(from.snaps) > 0 {
 		s.expiryChanged()
 	}
 	s.deviceAdded(ctx, i, nil, eff)
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
-	for _, snap := range snaps {
+	for _, snap := range from.snaps {
 		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)
 	}
 	return nil

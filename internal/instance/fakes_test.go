@@ -138,7 +138,7 @@ func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, progress func(i
 	}
 	return os.WriteFile(filepath.Join(dir, "metadata.yaml"), []byte(f.metadata), 0o644)
 }
-func (f *fakeImages) Touch(context.Context, string, string) {}
+func (f *fakeImages) Used(string, string) []store.Op { return nil }
 
 // fakeProfiles are profiles by name.
 type fakeProfiles map[string]struct {

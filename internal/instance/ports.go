@@ -55,8 +55,8 @@ type Images interface {
 	Resolve(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error)
 	// Unpack writes metadata.yaml, templates/ and rootfs/ of an image into an empty folder.
 	Unpack(ctx context.Context, project, fingerprint, dir string, progress func(percent int, bytesPerSecond int64)) error
-	// Touch notes that an image was used.
-	Touch(ctx context.Context, project, fingerprint string)
+	// Used are the ops that note that an image is used now; none if it has gone.
+	Used(project, fingerprint string) []store.Op
 }
 
 // What a Runtime speaks in lives apart, so that drivers need not import this package.
