@@ -3,6 +3,7 @@ package netstate
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -75,7 +76,7 @@ func Host(name string) (*api.NetworkState, error) {
 		Addresses: []api.NetworkStateAddress{},
 		Hwaddr:    a.HardwareAddr.String(),
 		Mtu:       a.MTU,
-		State:     upDown(a),
+		State:     upDown(a.Flags&net.FlagUp != 0),
 		Type:      kind(a),
 	}
 	if kind(a) == "loopback" {
@@ -88,7 +89,7 @@ func Host(name string) (*api.NetworkState, error) {
 		}
 	}
 	for _, addr := range addrs {
-		state.Addresses = append(state.Addresses, address(addr))
+		state.Addresses = append(state.Addresses, hostAddress(addr))
 	}
 	switch l := link.(type) {
 	case *netlink.Bridge:
@@ -147,4 +148,24 @@ func sysfs(dir, name string) string {
 func number(dir, name string) uint64 {
 	n, _ := strconv.ParseUint(sysfs(dir, name), 10, 64)
 	return n
+}
+
+// settled repeats a dump that the kernel says was interrupted by a change.
+func settled(dump func() error) error {
+	var err error
+	for range retries {
+		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return err
+		}
+	}
+	return nil // the last dump is as good as any: what it misses has changed just now
+}
+
+func hostAddress(a netlink.Addr) api.NetworkStateAddress {
+	ones, _ := a.Mask.Size()
+	return api.NetworkStateAddress{Family: family(a.IP), Address: a.IP.String(), Netmask: strconv.Itoa(ones), Scope: scope(a.IP)}
+}
+
+func kind(a *netlink.LinkAttrs) string {
+	return typeOf(a.Flags&net.FlagLoopback != 0, a.Flags&net.FlagBroadcast != 0, a.Flags&net.FlagPointToPoint != 0)
 }

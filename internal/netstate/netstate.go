@@ -8,8 +8,6 @@ import (
 	"net"
 	"strconv"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
@@ -21,93 +19,107 @@ const retries = 3
 // State returns the interfaces of the network namespace that process pid is in, by name. HostName is filled for
 // a veth whose other end is in the caller's namespace.
 func State(pid int) (map[string]api.InstanceStateNetwork, error) {
-	ns, err := netns.GetFromPid(pid)
+	c, err := borrow()
 	if err != nil {
-		return nil, fmt.Errorf("network namespace of process %d: %w", pid, err)
+		return nil, err
 	}
-	defer ns.Close()
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	state, err := c.state(pid)
 	if err != nil {
-		return nil, fmt.Errorf("network namespace of process %d: %w", pid, err)
-	}
-	defer h.Close()
-	links, addrs, err := read(h)
-	if err != nil {
+		c.close()
 		return nil, fmt.Errorf("network state of process %d: %w", pid, err)
 	}
+	giveBack(c)
+	return state, nil
+}
+
+// state asks from here, by the number of the namespace: nobody has to enter it.
+func (c *conn) state(pid int) (map[string]api.InstanceStateNetwork, error) {
+	namespace, err := c.identify(pid)
+	if err != nil {
+		return nil, err
+	}
+	var links []link
+	err = again(func() error {
+		links = links[:0]
+		return c.links(namespace, func(l link) { links = append(links, l) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	addresses := make([][]api.InstanceStateNetworkAddress, len(links))
+	err = again(func() error {
+		clear(addresses)
+		return c.addresses(namespace, func(a address) {
+			for n := range links {
+				if links[n].index == a.index {
+					addresses[n] = append(addresses[n], a.shown())
+				}
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
 	state := make(map[string]api.InstanceStateNetwork, len(links))
-	for _, link := range links {
-		a := link.Attrs()
-		one := api.InstanceStateNetwork{
-			Addresses: []api.InstanceStateNetworkAddress{},
-			Hwaddr:    a.HardwareAddr.String(),
-			HostName:  peer(link),
-			Mtu:       a.MTU,
-			State:     upDown(a),
-			Type:      kind(a),
+	for n, l := range links {
+		one := l.shown()
+		one.Addresses = addresses[n]
+		if one.Addresses == nil {
+			one.Addresses = []api.InstanceStateNetworkAddress{}
 		}
-		if one.Type == "loopback" {
-			one.Hwaddr = ""
+		if one.HostName, err = c.hostEnd(l); err != nil {
+			return nil, err
 		}
-		if s := a.Statistics; s != nil {
-			one.Counters = counters(s)
-		}
-		for _, addr := range addrs[a.Index] {
-			one.Addresses = append(one.Addresses, api.InstanceStateNetworkAddress(addr))
-		}
-		state[a.Name] = one
+		state[l.name] = one
 	}
 	return state, nil
 }
 
-func read(h *netlink.Handle) ([]netlink.Link, map[int][]api.NetworkStateAddress, error) {
-	var links []netlink.Link
-	var list []netlink.Addr
-	err := settled(func() (err error) { links, err = h.LinkList(); return err })
-	if err == nil {
-		err = settled(func() (err error) { list, err = h.AddrList(nil, netlink.FAMILY_ALL); return err })
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	addrs := map[int][]api.NetworkStateAddress{}
-	for _, a := range list {
-		addrs[a.LinkIndex] = append(addrs[a.LinkIndex], address(a))
-	}
-	return links, addrs, nil
-}
-
-// settled repeats a dump that the kernel says was interrupted by a change.
-func settled(dump func() error) error {
-	var err error
+// again repeats a dump that the kernel says was interrupted by a change.
+func again(dump func() error) error {
 	for range retries {
-		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		if err := dump(); !errors.Is(err, errInterrupted) {
 			return err
 		}
 	}
 	return nil // the last dump is as good as any: what it misses has changed just now
 }
 
-// peer is the name of a veth's other end if that is in the caller's namespace.
-func peer(link netlink.Link) string {
-	a := link.Attrs()
-	if link.Type() != "veth" || a.ParentIndex == 0 {
-		return ""
+// hostEnd is the name of a veth's other end if that is in the caller's namespace.
+func (c *conn) hostEnd(l link) (string, error) {
+	if l.kind != "veth" || l.peer == 0 {
+		return "", nil
 	}
-	other, err := netlink.LinkByIndex(a.ParentIndex)
-	if err != nil || other.Type() != "veth" || other.Attrs().ParentIndex != a.Index {
-		return ""
+	other, ok, err := c.hostLink(l.peer)
+	if err != nil || !ok || other.kind != "veth" || other.peer != l.index {
+		return "", err
 	}
-	return other.Attrs().Name
+	return other.name, nil
 }
 
-func address(a netlink.Addr) api.NetworkStateAddress {
-	ones, _ := a.Mask.Size()
-	family := "inet6"
-	if a.IP.To4() != nil {
-		family = "inet"
+// shown is the interface as the API gives it, without its addresses.
+func (l *link) shown() api.InstanceStateNetwork {
+	one := api.InstanceStateNetwork{
+		Hwaddr: l.hardware.String(), Mtu: int(l.mtu), State: upDown(l.flags&unix.IFF_UP != 0), Counters: l.counters,
+		Type: typeOf(l.flags&unix.IFF_LOOPBACK != 0, l.flags&unix.IFF_BROADCAST != 0, l.flags&unix.IFF_POINTOPOINT != 0),
 	}
-	return api.NetworkStateAddress{Family: family, Address: a.IP.String(), Netmask: strconv.Itoa(ones), Scope: scope(a.IP)}
+	if one.Type == "loopback" {
+		one.Hwaddr = ""
+	}
+	return one
+}
+
+func (a *address) shown() api.InstanceStateNetworkAddress {
+	return api.InstanceStateNetworkAddress{
+		Family: family(a.ip), Address: a.ip.String(), Netmask: strconv.Itoa(a.prefix), Scope: scope(a.ip),
+	}
+}
+
+func family(ip net.IP) string {
+	if ip.To4() != nil {
+		return "inet"
+	}
+	return "inet6"
 }
 
 func scope(ip net.IP) string {
@@ -121,35 +133,22 @@ func scope(ip net.IP) string {
 	}
 }
 
-func upDown(a *netlink.LinkAttrs) string {
-	if a.Flags&net.FlagUp != 0 {
+func upDown(up bool) string {
+	if up {
 		return "up"
 	}
 	return "down"
 }
 
-func kind(a *netlink.LinkAttrs) string {
+func typeOf(loopback, broadcast, pointToPoint bool) string {
 	switch {
-	case a.Flags&net.FlagLoopback != 0:
+	case loopback:
 		return "loopback"
-	case a.Flags&net.FlagBroadcast != 0:
+	case broadcast:
 		return "broadcast"
-	case a.Flags&net.FlagPointToPoint != 0:
+	case pointToPoint:
 		return "point-to-point"
 	default:
 		return "unknown"
-	}
-}
-
-func counters(s *netlink.LinkStatistics) api.NetworkCounters {
-	return api.NetworkCounters{
-		BytesReceived:          int64(s.RxBytes),
-		BytesSent:              int64(s.TxBytes),
-		PacketsReceived:        int64(s.RxPackets),
-		PacketsSent:            int64(s.TxPackets),
-		ErrorsReceived:         int64(s.RxErrors),
-		ErrorsSent:             int64(s.TxErrors),
-		PacketsDroppedOutbound: int64(s.TxDropped),
-		PacketsDroppedInbound:  int64(s.RxDropped),
 	}
 }

@@ -1,0 +1,84 @@
+package netstate
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// identify returns the number by which the caller's namespace knows that of process pid, which it is given where it
+// has none. It goes with the namespace.
+func (c *conn) identify(pid int) (int32, error) {
+	id, err := c.identity(pid)
+	if err != nil || id >= 0 {
+		return id, err
+	}
+	c.begin(unix.RTM_NEWNSID, unix.NLM_F_ACK, make([]byte, unix.SizeofRtGenmsg+3)...)
+	c.add(unix.NETNSA_NSID, unix.NETNSA_NSID_NOT_ASSIGNED) // any
+	c.add(unix.NETNSA_PID, int32(pid))
+	if err := c.ask(func(uint16, []byte) {}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	if id, err = c.identity(pid); err == nil && id < 0 {
+		err = errors.New("the network namespace got no number")
+	}
+	return id, err
+}
+
+func (c *conn) identity(pid int) (int32, error) {
+	id := int32(unix.NETNSA_NSID_NOT_ASSIGNED)
+	c.begin(unix.RTM_GETNSID, 0, make([]byte, unix.SizeofRtGenmsg+3)...)
+	c.add(unix.NETNSA_PID, int32(pid))
+	err := c.ask(func(_ uint16, payload []byte) {
+		if len(payload) < unix.SizeofRtGenmsg+3 {
+			return
+		}
+		attributes(payload[unix.SizeofRtGenmsg+3:], func(attr uint16, value []byte) {
+			if attr == unix.NETNSA_NSID && len(value) == 4 {
+				id = int32(binary.NativeEndian.Uint32(value))
+			}
+		})
+	})
+	return id, err
+}
+
+// links calls each with the interfaces of a namespace.
+func (c *conn) links(namespace int32, each func(link)) error {
+	c.begin(unix.RTM_GETLINK, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfInfomsg)...)
+	c.add(unix.IFLA_TARGET_NETNSID, namespace)
+	return c.ask(func(kind uint16, payload []byte) {
+		if l, ok := parseLink(payload); ok && kind == unix.RTM_NEWLINK {
+			each(l)
+		}
+	})
+}
+
+// addresses calls each with the addresses of a namespace's interfaces.
+func (c *conn) addresses(namespace int32, each func(address)) error {
+	c.begin(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg)...)
+	c.add(unix.IFA_TARGET_NETNSID, namespace)
+	return c.ask(func(kind uint16, payload []byte) {
+		if a, ok := parseAddress(payload); ok && kind == unix.RTM_NEWADDR {
+			each(a)
+		}
+	})
+}
+
+// hostLink returns one interface of the caller's namespace; false if there is none of that index.
+func (c *conn) hostLink(index int32) (link, bool, error) {
+	var header [unix.SizeofIfInfomsg]byte
+	binary.NativeEndian.PutUint32(header[4:], uint32(index))
+	c.begin(unix.RTM_GETLINK, 0, header[:]...)
+	var found link
+	ok := false
+	err := c.ask(func(_ uint16, payload []byte) { found, ok = parseLink(payload) })
+	if errors.Is(err, unix.ENODEV) {
+		return link{}, false, nil
+	}
+	if err != nil {
+		return link{}, false, fmt.Errorf("network interface %d: %w", index, err)
+	}
+	return found, ok, nil
+}
