@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -22,9 +21,9 @@ func (g Group) Memory() (Memory, error) {
 	if root == "" {
 		return Memory{}, errors.New("no memory controller on this host")
 	}
-	dir := filepath.Join(root, g.name)
+	dir := root + "/" + g.name
 	if v2 {
-		usage, err := readInt(filepath.Join(dir, "memory.current"))
+		usage, err := readInt(dir + "/memory.current")
 		if err != nil {
 			return Memory{}, err
 		}
@@ -33,7 +32,7 @@ func (g Group) Memory() (Memory, error) {
 			Swap: optional(dir, "memory.swap.current"), SwapPeak: optional(dir, "memory.swap.peak"),
 		}, nil
 	}
-	usage, err := readInt(filepath.Join(dir, "memory.usage_in_bytes"))
+	usage, err := readInt(dir + "/memory.usage_in_bytes")
 	if err != nil {
 		return Memory{}, err
 	}
@@ -53,7 +52,7 @@ func (g Group) MemoryLimit() int64 {
 	if v2 {
 		file = "memory.max"
 	}
-	n, err := readInt(filepath.Join(root, g.name, file))
+	n, err := readInt(root + "/" + g.name + "/" + file)
 	if root == "" || err != nil || n >= 1<<62 {
 		return -1
 	}
@@ -67,10 +66,10 @@ func (g Group) CPU() (int64, error) {
 		return 0, errors.New("no CPU accounting on this host")
 	}
 	if !v2 {
-		return readInt(filepath.Join(root, g.name, "cpuacct.usage"))
+		return readInt(root + "/" + g.name + "/cpuacct.usage")
 	}
 	var buf [1024]byte // the line is the first
-	raw, err := readFile(filepath.Join(root, g.name, "cpu.stat"), buf[:])
+	raw, err := readFile(root+"/"+g.name+"/cpu.stat", buf[:])
 	if err != nil {
 		return 0, err
 	}
@@ -89,11 +88,11 @@ func (g Group) Pids() (int64, error) {
 	if root == "" {
 		return 0, errors.New("no pids controller on this host")
 	}
-	return readInt(filepath.Join(root, g.name, "pids.current"))
+	return readInt(root + "/" + g.name + "/pids.current")
 }
 
 func optional(dir, file string) int64 {
-	n, err := readInt(filepath.Join(dir, file))
+	n, err := readInt(dir + "/" + file)
 	if err != nil {
 		return 0
 	}
