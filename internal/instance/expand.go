@@ -10,6 +10,8 @@ import (
 type Profiles interface {
 	// Definition returns what a profile gives its instances. The maps are shared: clone before change.
 	Definition(project, name string) (config map[string]string, devices map[string]device.Config, ok bool)
+	// Changes counts the changes of profiles: while it is the same, so is what Definition returns.
+	Changes() uint64
 }
 
 // expand lays an instance's own configuration over that of its profiles, the later ones over the earlier. A profile

@@ -151,6 +151,8 @@ func (f fakeProfiles) Definition(_, name string) (map[string]string, map[string]
 	return p.config, p.devices, ok
 }
 
+func (f fakeProfiles) Changes() uint64 { return 0 }
+
 // fakeRuntime is a host where starting is a matter of a map.
 type fakeRuntime struct {
 	mu     sync.Mutex

@@ -103,8 +103,10 @@ func (s *Service) rows(project string) []*Instance {
 
 // show is an instance as the API gives it.
 func (s *Service) show(i *Instance) *api.Instance {
-	status := s.Runtime.Status(i.id())
-	c, devices := expand(s.Profiles, i.Project, &i.Body)
+	return showExpanded(i, s.effectiveOf(i), s.Runtime.Status(i.id()))
+}
+
+func showExpanded(i *Instance, e *effective, status api.StatusCode) *api.Instance {
 	return &api.Instance{
 		InstancePut: api.InstancePut{
 			Architecture: i.Architecture,
@@ -116,8 +118,8 @@ func (s *Service) show(i *Instance) *api.Instance {
 			Description:  i.Description,
 		},
 		CreatedAt:       i.CreatedAt,
-		ExpandedConfig:  c,
-		ExpandedDevices: fromDevices(devices),
+		ExpandedConfig:  e.Config,
+		ExpandedDevices: fromDevices(e.Devices),
 		Name:            i.Name,
 		Status:          status.String(),
 		StatusCode:      status,
@@ -154,19 +156,8 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	if status == api.Stopped {
 		return stopped
 	}
-	hostNames := map[string]string{}
-	e := s.effectiveOf(i)
-	for name, cfg := range e.Devices {
-		if cfg["type"] != "nic" {
-			continue
-		}
-		v := deviceVolatile(i.Config, name)
-		inside := first(cfg["name"], v["name"], name)
-		if host := first(cfg["host_name"], v["host_name"]); host != "" {
-			hostNames[inside] = host
-		}
-	}
-	state, err := s.Runtime.State(ctx, i.id(), hostNames)
+	v := s.viewOf(i)
+	state, err := s.Runtime.State(ctx, i.id(), v.hostNames)
 	if err != nil || state == nil {
 		s.Log.Debug("live state", "instance", i.Name, "err", err)
 		return stopped
@@ -174,8 +165,8 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	if state.Disk == nil {
 		state.Disk = map[string]api.InstanceStateDisk{}
 	}
-	if usage, err := s.Volumes.Usage(ctx, i.volume()); err == nil && usage >= 0 && e.Root != "" {
-		state.Disk[e.Root] = api.InstanceStateDisk{Usage: usage}
+	if usage, err := s.Volumes.Usage(ctx, i.volume()); err == nil && usage >= 0 && v.root != "" {
+		state.Disk[v.root] = api.InstanceStateDisk{Usage: usage}
 	}
 	return state
 }

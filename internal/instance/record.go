@@ -3,6 +3,7 @@ package instance
 import (
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -36,6 +37,8 @@ type Instance struct {
 	Pool string `json:"pool"`
 	// Creating is set until the volume is whole; the journal has an entry for it.
 	Creating bool `json:"creating,omitempty"`
+
+	view *atomic.Pointer[view] // see viewOf; nil in a record that is not the table's own
 }
 
 // Snapshot is a snapshot as the store keeps it, at /instance-snapshots/<project>/<instance>/<snapshot>: a table of
@@ -57,7 +60,7 @@ func (b Body) clone() Body {
 
 func (i *Instance) clone() *Instance {
 	c := *i
-	c.Body = i.Body.clone()
+	c.Body, c.view = i.Body.clone(), nil
 	return &c
 }
 

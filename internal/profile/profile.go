@@ -77,6 +77,9 @@ func (s *Service) Definition(project, name string) (map[string]string, map[strin
 	return row.Value.Config, row.Value.Devices, true
 }
 
+// Changes counts the changes of profiles: while it is the same, so is what Definition returns.
+func (s *Service) Changes() uint64 { return s.table.Changes() }
+
 // Get returns a profile and its revision.
 func (s *Service) Get(_ context.Context, project, name string) (*api.Profile, store.Revision, error) {
 	row, ok := s.table.Get(project, name)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"io"
 	"net/url"
 	"strings"
 
@@ -49,6 +50,12 @@ func (a instancesAPI) list(r *Request) Response {
 	if base == "/1.0/instances" {
 		kind = func(string) bool { return true }
 	}
+	byType := func(t api.InstanceType) bool { return kind(string(t)) }
+	if r.Recursion() > 0 && clauses.Empty() { // the usual case, and that of many instances
+		return list(func(w io.Writer) error {
+			return a.svc.WriteList(r.Context(), w, project, r.Recursion() >= 2, byType)
+		})
+	}
 	if r.Recursion() >= 2 {
 		full := a.svc.ListFull(r.Context(), project, func(i *api.InstanceFull) bool { return kind(i.Type) && clauses.Match(i) })
 		return Sync(orEmpty(full))
@@ -62,14 +69,14 @@ func (a instancesAPI) list(r *Request) Response {
 		urls = append(urls, u)
 	}
 	if r.Recursion() == 0 && clauses.Empty() { // names are all it takes
-		a.svc.Names(project, func(t api.InstanceType) bool { return kind(string(t)) }, add)
+		a.svc.Names(project, byType, add)
 		return Sync(urls)
 	}
-	list := a.svc.List(r.Context(), project, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })
+	found := a.svc.List(r.Context(), project, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })
 	if r.Recursion() == 1 {
-		return Sync(orEmpty(list))
+		return Sync(orEmpty(found))
 	}
-	for _, i := range list {
+	for _, i := range found {
 		add(i.Project, i.Name)
 	}
 	return Sync(urls)

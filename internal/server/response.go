@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -93,6 +94,31 @@ func (s syncResponse) respond(w http.ResponseWriter, _ *Request) error {
 	return writeJSON(w, s.status, envelope{
 		Type: api.SyncResponse, Status: api.Success.String(), StatusCode: int(api.Success), Metadata: s.metadata,
 	})
+}
+
+// list answers with a JSON array that the function writes, as it goes: a long one is never whole in memory.
+type list func(w io.Writer) error
+
+// listBegin is the answer up to the array.
+var listBegin = func() []byte {
+	data, err := json.Marshal(envelope{Type: api.SyncResponse, Status: api.Success.String(), StatusCode: int(api.Success)})
+	if err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(data, []byte("null}"))
+}()
+
+func (l list) respond(w http.ResponseWriter, _ *Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	if _, err := w.Write(listBegin); err != nil {
+		return err
+	}
+	if err := l(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "}\n")
+	return err
 }
 
 type asyncResponse struct{ task *operation.Task }
