@@ -2,10 +2,112 @@ package netstate
 
 import (
 	"os"
+	"os/exec"
+	"strconv"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/nettest"
 )
+
+func TestMain(m *testing.M) { nettest.Main(m) }
+
+// TestGuestIsRead reads another namespace, in which nobody of ours is.
+func TestGuestIsRead(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter")
+	g := nettest.NewGuest(t)
+	if out, err := exec.Command("ip", "link", "add", "host0", "type", "veth", "peer", "name", "eth0", "address", "00:16:3e:00:00:07",
+		"mtu", "1400", "netns", strconv.Itoa(g.PID)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	g.MustRun("ip", "address", "add", "10.9.8.7/24", "dev", "eth0")
+	g.MustRun("ip", "address", "add", "10.9.7.1", "peer", "10.9.7.2/31", "dev", "eth0")
+	g.MustRun("ip", "address", "add", "fd42::7/64", "dev", "eth0", "nodad")
+	g.MustRun("ip", "link", "set", "eth0", "up")
+	want := map[string]api.InstanceStateNetwork{
+		"lo": {Addresses: []api.InstanceStateNetworkAddress{}, Mtu: 65536, State: "down", Type: "loopback"},
+		"eth0": {
+			Addresses: []api.InstanceStateNetworkAddress{
+				{Family: "inet", Address: "10.9.8.7", Netmask: "24", Scope: "global"},
+				{Family: "inet", Address: "10.9.7.1", Netmask: "32", Scope: "global"},
+				{Family: "inet6", Address: "fd42::7", Netmask: "64", Scope: "global"},
+			},
+			Hwaddr: "00:16:3e:00:00:07", HostName: "host0", Mtu: 1400, State: "up", Type: "broadcast",
+		},
+	}
+	for range 2 { // without a number of the namespace, and with one
+		got, err := State(g.PID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eth0 := got["eth0"]
+		eth0.Counters = api.NetworkCounters{} // see TestCountersAreRead
+		got["eth0"] = eth0
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
+func TestCountersAreRead(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter", "ping")
+	g := nettest.NewGuest(t)
+	g.MustRun("ip", "link", "set", "lo", "up")
+	before, err := State(g.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.MustRun("ping", "-q", "-c", "2", "-i", "0.01", "-s", "100", "127.0.0.1")
+	after, err := State(g.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, now := before["lo"].Counters, after["lo"].Counters
+	if now.PacketsSent-was.PacketsSent != 4 || now.BytesReceived-was.BytesReceived != 4*128 || now.BytesSent != now.BytesReceived {
+		t.Errorf("%+v, then %+v", was, now)
+	}
+}
+
+func TestStateOfNobody(t *testing.T) {
+	if _, err := State(1 << 30); err == nil {
+		t.Error("a process that does not exist has interfaces")
+	}
+	if _, err := State(os.Getpid()); err != nil { // what failed before is not in the way
+		t.Error(err)
+	}
+}
+
+// TestStateIsCheap guards a list of all instances with their state: no object for each attribute, no namespace entered.
+func TestStateIsCheap(t *testing.T) {
+	nettest.Need(t)
+	g := nettest.NewGuest(t)
+	read := func() {
+		if _, err := State(g.PID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read() // opens the socket, and gives the namespace its number
+	const most = 25
+	if n := testing.AllocsPerRun(50, read); n > most {
+		t.Errorf("the state of one interface takes %v allocations, %d at most are allowed", n, most)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 3, 0, 'l', 'o', 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, ok := parseLink(data)
+		if ok && l.name == "" {
+			t.Error("a link without a name")
+		}
+		a, ok := parseAddress(data)
+		if ok && a.ip.To16() == nil {
+			t.Errorf("address %v", a.ip)
+		}
+	})
+}
 
 func TestLoopbackIsRead(t *testing.T) {
 	state, err := State(os.Getpid())
