@@ -57,7 +57,7 @@ func (t *Table[T]) List(path ...string) []Row[T] {
 	defer t.mu.RUnlock()
 	prefix := t.prefix
 	if len(path) > 0 {
-		prefix = t.Key(path...) + "/"
+		prefix = t.key(path, "/")
 	}
 	var rows []Row[T]
 	t.rows.Ascend(prefix, func(key string, row Row[T]) bool {
@@ -118,8 +118,15 @@ func (t *Table[T]) Remove(path ...string) Op {
 }
 
 // Key makes the key of a path: each element is escaped, so that a name never becomes a separator.
-func (t *Table[T]) Key(path ...string) string {
+func (t *Table[T]) Key(path ...string) string { return t.key(path, "") }
+
+func (t *Table[T]) key(path []string, end string) string {
+	size := len(t.prefix) + len(path) + len(end)
+	for _, element := range path {
+		size += len(element)
+	}
 	var b strings.Builder
+	b.Grow(size) // one allocation, but for names that are escaped
 	b.WriteString(t.prefix)
 	for i, element := range path {
 		if i > 0 {
@@ -127,6 +134,7 @@ func (t *Table[T]) Key(path ...string) string {
 		}
 		b.WriteString(url.PathEscape(element))
 	}
+	b.WriteString(end)
 	return b.String()
 }
 
