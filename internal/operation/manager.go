@@ -94,7 +94,7 @@ func (m *Manager) run(ctx context.Context, o *Operation) {
 	unlink := context.AfterFunc(m.base, func() { o.cancel(context.Cause(m.base)) })
 	defer unlink()
 	bounded, release := context.WithTimeout(context.WithValue(ctx, idKey{}, o.id), o.bound())
-	err := call(bounded, o)
+	err := call(bounded, o, o.work.Load().run)
 	var cause error
 	if err != nil {
 		cause = context.Cause(bounded)
@@ -111,7 +111,7 @@ func (m *Manager) run(ctx context.Context, o *Operation) {
 }
 
 // call runs the task; a panic in it costs this operation only.
-func call(ctx context.Context, o *Operation) (err error) {
+func call(ctx context.Context, o *Operation, run func(context.Context, Progress) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			slog.Error("An operation crashed", "operation", o.id, "description", o.task.Description,
@@ -119,11 +119,11 @@ func call(ctx context.Context, o *Operation) (err error) {
 			err = errors.New("internal error")
 		}
 	}()
-	if o.task.Run == nil { // a token, or sockets that live until somebody ends them
+	if run == nil { // a token, or sockets that live until somebody ends them
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	return o.task.Run(ctx, o)
+	return run(ctx, o)
 }
 
 // Get returns an operation by its ID: one that runs, or that ended not long ago.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,11 +19,13 @@ import (
 type Operation struct {
 	id      string
 	project string
-	task    *Task
+	task    Task // without its functions
 	created time.Time
 	manager *Manager
-	cancel  context.CancelCauseFunc
-	done    chan struct{} // closed once the state is final
+	work    atomic.Pointer[work] // until the operation has ended
+	done    chan struct{}        // closed once the state is final
+
+	connects bool // it has websockets
 
 	mu       sync.Mutex
 	status   api.StatusCode
@@ -35,11 +38,29 @@ type Operation struct {
 	pending   *time.Timer // a progress event that was held back
 }
 
+// work is what an operation needs while it runs. It is let go of at the end: with it go the request that asked and
+// all that the task's functions hold, while the operation can be asked for much longer.
+type work struct {
+	run     func(ctx context.Context, p Progress) error
+	connect func(secret string, w http.ResponseWriter, r *http.Request) error
+	cancel  context.CancelCauseFunc
+}
+
 func newOperation(m *Manager, project string, t *Task, cancel context.CancelCauseFunc) *Operation {
 	now := time.Now().UTC()
-	return &Operation{
-		id: uuid.NewString(), project: project, task: t, created: now, updated: now, manager: m, cancel: cancel,
-		done: make(chan struct{}), status: api.Pending, metadata: maps.Clone(t.Metadata),
+	o := &Operation{
+		id: uuid.NewString(), project: project, task: *t, created: now, updated: now, manager: m,
+		done: make(chan struct{}), status: api.Pending, metadata: maps.Clone(t.Metadata), connects: t.Connect != nil,
+	}
+	o.work.Store(&work{run: t.Run, connect: t.Connect, cancel: cancel})
+	o.task.Run, o.task.Connect = nil, nil
+	return o
+}
+
+// cancel ends the context of an operation that runs.
+func (o *Operation) cancel(cause error) {
+	if w := o.work.Load(); w != nil {
+		w.cancel(cause)
 	}
 }
 
@@ -124,13 +145,14 @@ func (o *Operation) Cancel() error {
 
 // Connect serves one websocket of the operation.
 func (o *Operation) Connect(secret string, w http.ResponseWriter, r *http.Request) error {
-	if o.task.Connect == nil {
+	if !o.connects {
 		return api.BadRequest("Only websocket operations can be connected")
 	}
-	if o.Status().IsFinal() {
+	work := o.work.Load()
+	if work == nil || o.Status().IsFinal() {
 		return api.BadRequest("Only running operations can be connected")
 	}
-	return o.task.Connect(secret, w, r)
+	return work.connect(secret, w, r)
 }
 
 // Update implements Progress.
@@ -211,6 +233,7 @@ func (o *Operation) finish(err, cause error) {
 	o.ended = time.Now()
 	op := o.snapshot()
 	o.mu.Unlock()
+	o.work.Store(nil)
 	close(o.done)
 	o.manager.tell(o.project, op)
 }
