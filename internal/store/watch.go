@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// history is how many commits watchers can be behind when they begin.
-const history = 512
+// history is how many commits watchers can be behind when they begin. It is memory that is always held: who comes later
+// than that lists and watches from there.
+const history = 32
 
 // watchers hands committed events to whoever watches. A slow watcher never blocks a commit: its events queue.
 type watchers struct {
