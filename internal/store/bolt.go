@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -131,30 +132,45 @@ func (b *Bolt) OnCommit(apply func(rev Revision, ops []Op)) {
 
 // List implements Engine.
 func (b *Bolt) List(ctx context.Context, prefix string) ([]Entry, Revision, error) {
-	if err := ctx.Err(); err != nil {
+	var found []Entry
+	rev, err := b.scan(ctx, prefix, func(e Entry) error {
+		e.Value = bytes.Clone(e.Value)
+		found = append(found, e)
+		return nil
+	})
+	if err != nil {
 		return nil, 0, err
 	}
-	var found []Entry
-	var rev Revision
-	err := guarded(func() error {
+	return found, rev, nil
+}
+
+// Scan implements Engine.
+func (b *Bolt) Scan(ctx context.Context, prefix string, each func(Entry) error) error {
+	_, err := b.scan(ctx, prefix, each)
+	return err
+}
+
+func (b *Bolt) scan(ctx context.Context, prefix string, each func(Entry) error) (rev Revision, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	err = guarded(func() error {
 		return b.db.View(func(tx *bolt.Tx) error {
-			found = nil
 			rev = revisionOf(tx)
 			c := tx.Bucket(bucketEntries).Cursor()
-			for k, v := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, v = c.Next() {
+			for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
 				e, err := decodeEntry(k, v)
+				if err == nil {
+					err = each(e)
+				}
 				if err != nil {
 					return err
 				}
-				found = append(found, e)
 			}
 			return nil
 		})
 	})
-	if err != nil {
-		return nil, 0, boltError(err)
-	}
-	return found, rev, nil
+	return rev, boltError(err)
 }
 
 // Commit implements Engine. Whoever comes while another commit is being written waits, and the first of those who

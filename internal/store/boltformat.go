@@ -33,16 +33,19 @@ func encodeEntry(key string, value []byte, rev Revision) []byte {
 	return append(data, value...)
 }
 
-// decodeEntry copies: what bbolt hands out is valid only within its transaction.
+// decodeEntry checks an entry. Its value is bbolt's own memory, valid within the transaction only.
 func decodeEntry(key, data []byte) (Entry, error) {
-	if len(data) < entryHeader || binary.BigEndian.Uint32(data[8:]) != sum(key, data[:8], data[entryHeader:]) {
-		return Entry{}, fmt.Errorf("key %q: %w: checksum differs", key, ErrCorrupt)
+	if err := checkEntry(key, data); err != nil {
+		return Entry{}, err
 	}
-	return Entry{
-		Key:      string(key),
-		Revision: Revision(binary.BigEndian.Uint64(data)),
-		Value:    append([]byte(nil), data[entryHeader:]...),
-	}, nil
+	return Entry{Key: string(key), Revision: Revision(binary.BigEndian.Uint64(data)), Value: data[entryHeader:]}, nil
+}
+
+func checkEntry(key, data []byte) error {
+	if len(data) < entryHeader || binary.BigEndian.Uint32(data[8:]) != sum(key, data[:8], data[entryHeader:]) {
+		return fmt.Errorf("key %q: %w: checksum differs", key, ErrCorrupt)
+	}
+	return nil
 }
 
 func sum(parts ...[]byte) uint32 {
@@ -130,10 +133,7 @@ func checkDB(db *bolt.DB) error {
 				return fmt.Errorf("%w: its %s is damaged", ErrCorrupt, key)
 			}
 		}
-		return entries.ForEach(func(k, v []byte) error {
-			_, err := decodeEntry(k, v)
-			return err
-		})
+		return entries.ForEach(checkEntry)
 	})
 }
 

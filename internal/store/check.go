@@ -44,7 +44,8 @@ func DumpFile(path string, w io.Writer) error {
 	return nil
 }
 
-// ScanFile shows f each entry of the store at path, which may be in use, in key order.
+// ScanFile shows f each entry of the store at path, which may be in use, in key order. The value is valid during the call
+// only.
 func ScanFile(path string, f func(Entry) error) error {
 	err := withCopy(path, func(copied string) error {
 		return withReadOnly(copied, func(tx *bolt.Tx) error {

@@ -41,6 +41,17 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]Entry, Revision, er
 	return found, m.revision, nil
 }
 
+// Scan implements Engine.
+func (m *Memory) Scan(ctx context.Context, prefix string, each func(Entry) error) error {
+	entries, _, err := m.List(ctx, prefix)
+	for _, e := range entries {
+		if err == nil {
+			err = each(e)
+		}
+	}
+	return err
+}
+
 // Commit implements Engine.
 func (m *Memory) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := ctx.Err(); err != nil {

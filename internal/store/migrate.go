@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -31,6 +32,7 @@ func (m *Migrator) Each(prefix string, f func(e Entry) error) error {
 		if err != nil {
 			return err
 		}
+		e.Value = bytes.Clone(e.Value)
 		found = append(found, e)
 	}
 	for _, e := range found {

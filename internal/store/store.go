@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Revision counts commits. Zero is "before the first" and, as a guard, "must not exist".
@@ -62,6 +64,9 @@ type Event struct {
 type Engine interface {
 	// List returns every entry whose key starts with prefix, in key order, and the revision it was read at.
 	List(ctx context.Context, prefix string) ([]Entry, Revision, error)
+	// Scan calls each with what List returns, in its order. Value is valid during the call only; an error of each ends the
+	// scan and is returned.
+	Scan(ctx context.Context, prefix string, each func(Entry) error) error
 	// Commit writes all ops or none and returns the new revision. A guard that fails gives ErrConflict.
 	Commit(ctx context.Context, ops []Op) (Revision, error)
 	// OnCommit sets what is called for every commit from now on, in the order of revisions, once the commit is durable
@@ -81,7 +86,7 @@ type Store struct {
 
 // table is what the store needs of a Table[T].
 type table interface {
-	load(entries []Entry) error
+	load(scan func(each func(Entry) error) error) error
 	decode(op *Op) error
 	apply(rev Revision, op Op)
 }
@@ -94,16 +99,24 @@ func New(engine Engine) *Store {
 // Load reads every table from the engine. It is called once, after the last NewTable and before the first use of
 // a table.
 func (s *Store) Load(ctx context.Context) error {
+	// Two tables can be as long as all the others together: snapshots, and their volumes.
+	var all errgroup.Group
 	for prefix, t := range s.tables {
-		entries, _, err := s.engine.List(ctx, prefix)
-		if err != nil {
-			return fmt.Errorf("load %s: %w", prefix, err)
-		}
-		if err := t.load(entries); err != nil {
-			return fmt.Errorf("load %s: %w", prefix, err)
-		}
+		all.Go(func() error {
+			err := t.load(func(each func(Entry) error) error { return s.engine.Scan(ctx, prefix, each) })
+			if err != nil {
+				return fmt.Errorf("load %s: %w", prefix, err)
+			}
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
 	}
 	s.engine.OnCommit(s.apply)
+	if e, ok := s.engine.(interface{ Loaded() }); ok { // what reading everything has taken can go
+		e.Loaded()
+	}
 	return nil
 }
 

@@ -177,19 +177,19 @@ func (t *Table[T]) row(e Entry, like *T) (Row[T], error) {
 	return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
 }
 
-func (t *Table[T]) load(entries []Entry) error {
+func (t *Table[T]) load(scan func(each func(Entry) error) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var like *T
-	for _, e := range entries {
+	return scan(func(e Entry) error {
 		row, err := t.row(e, like)
 		if err != nil {
 			return err
 		}
 		t.rows.Set(e.Key, row)
 		like = row.Value
-	}
-	return nil
+		return nil
+	})
 }
 
 func (t *Table[T]) apply(rev Revision, op Op) {
