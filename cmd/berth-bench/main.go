@@ -49,7 +49,7 @@ func command() *cobra.Command {
 	root.AddCommand(o.create("init", "Create containers", false), o.create("launch", "Create and start containers", true),
 		o.action("start", "Start the containers", (*bench.Bench).Start),
 		o.action("stop", "Stop the containers, by force", (*bench.Bench).Stop),
-		o.action("delete", "Stop and delete the containers", (*bench.Bench).Delete))
+		o.action("delete", "Stop and delete the containers", (*bench.Bench).Delete), history())
 	return root
 }
 
@@ -88,6 +88,23 @@ func (o *options) action(name, short string, f func(*bench.Bench, context.Contex
 			return o.run(cmd, func(b *bench.Bench) (bench.Result, error) { return f(b, cmd.Context()) })
 		},
 	}
+}
+
+// history needs no daemon: it starts its own, each on a store that it has filled.
+func history() *cobra.Command {
+	h := &bench.History{Path: "database/berth.db"}
+	var snapshots []int
+	cmd := &cobra.Command{
+		Use: "history", Short: "Measure start, lists and memory of daemons with more and more snapshots", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			h.Out = cmd.OutOrStdout()
+			return h.Run(cmd.Context(), snapshots...)
+		},
+	}
+	cmd.Flags().StringVar(&h.Daemon, "daemon", "berthd", "Program of the daemon")
+	cmd.Flags().IntVar(&h.Instances, "instances", 200, "Number of instances")
+	cmd.Flags().IntSliceVar(&snapshots, "snapshots", []int{0, 25, 250}, "Snapshots of each, one measurement for each number")
+	return cmd
 }
 
 func (o *options) run(cmd *cobra.Command, f func(*bench.Bench) (bench.Result, error)) error {
