@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/subvolume"
 )
 
 // hoistDepth is the depth at which a removal moves a folder up to the top of the tree instead of going further
@@ -166,9 +168,12 @@ func (r *remover) hoist(dir int, name string) error {
 // unlink removes a name, and the flags that keep it if there are any.
 func (r *remover) unlink(dir int, name string, flags int) error {
 	err := unix.Unlinkat(dir, name, flags)
-	if err == unix.EPERM || err == unix.EACCES {
+	switch {
+	case err == unix.EPERM || err == unix.EACCES:
 		clearFlags(dir, "")
 		clearFlags(dir, name)
+		err = unix.Unlinkat(dir, name, flags)
+	case err == unix.EROFS && subvolume.Thaw(dir):
 		err = unix.Unlinkat(dir, name, flags)
 	}
 	switch err {

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/loopfs"
+	"github.com/berthd/berth/internal/subvolume"
 )
 
 func needRoot(t testing.TB) {
@@ -138,77 +141,65 @@ func zoo(t testing.TB, root string) {
 }
 
 func TestCopyKeepsEverything(t *testing.T) {
-	needRoot(t)
-	for _, place := range places(t) {
+	loopfs.Each(t, func(t *testing.T, _, top string) {
 		for _, workers := range []int{1, 8} {
-			t.Run(fmt.Sprintf("%s/%d", place.name, workers), func(t *testing.T) {
-				src, dst := filepath.Join(place.path, t.Name(), "src"), filepath.Join(place.path, t.Name(), "dst")
-				must(t, os.MkdirAll(src, 0o751))
-				must(t, os.MkdirAll(dst, 0o700))
-				zoo(t, src)
-				must(t, Copy(context.Background(), dst, src, Options{Workers: workers}))
-				want, got := describe(t, src), describe(t, dst)
-				if strings.Join(want, "\n") != strings.Join(got, "\n") {
-					for i := range want {
-						if i >= len(got) || want[i] != got[i] {
-							t.Fatalf("line %d:\nwant %s\ngot  %v", i, want[i], got[min(i, len(got)-1)])
-						}
-					}
-				}
-				var st unix.Stat_t
-				must(t, unix.Stat(filepath.Join(dst, "sparse"), &st))
-				if st.Blocks*512 > 1<<20 {
-					t.Errorf("holes were filled: %d bytes on disk", st.Blocks*512)
-				}
-				must(t, RemoveTree(context.Background(), dst))
-				if _, err := os.Lstat(dst); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("tree is still there: %v", err)
-				}
-			})
+			t.Run(fmt.Sprint(workers), func(t *testing.T) { keepsEverything(t, filepath.Join(top, fmt.Sprint(workers)), workers) })
 		}
-	}
+	})
 }
 
-type place struct{ name, path string }
-
-// places are the file systems to test on: the one of the temporary folder, and btrfs for shared extents.
-func places(t testing.TB) []place {
-	list := []place{{"tmp", t.TempDir()}}
-	if _, err := exec.LookPath("mkfs.btrfs"); err != nil {
-		t.Log("without btrfs: mkfs.btrfs is missing")
-		return list
+func keepsEverything(t *testing.T, top string, workers int) {
+	src, dst := filepath.Join(top, "src"), filepath.Join(top, "dst")
+	must(t, os.MkdirAll(src, 0o751))
+	must(t, os.MkdirAll(dst, 0o700))
+	zoo(t, src)
+	must(t, Copy(context.Background(), dst, src, Options{Workers: workers}))
+	want, got := describe(t, src), describe(t, dst)
+	for i := range want {
+		if i >= len(got) || want[i] != got[i] {
+			t.Fatalf("line %d:\nwant %s\ngot  %v", i, want[i], got[min(i, len(got)-1)])
+		}
 	}
-	dir := t.TempDir()
-	image, point := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
-	must(t, os.WriteFile(image, nil, 0o600))
-	must(t, os.Truncate(image, 256<<20))
-	must(t, os.Mkdir(point, 0o700))
-	if out, err := exec.Command("mkfs.btrfs", "-q", image).CombinedOutput(); err != nil {
-		t.Fatalf("mkfs.btrfs: %v: %s", err, out)
+	if len(got) > len(want) {
+		t.Fatalf("%s is too much", got[len(want)])
 	}
-	if out, err := exec.Command("mount", "-o", "loop", image, point).CombinedOutput(); err != nil {
-		t.Logf("without btrfs: %s", out)
-		return list
+	var st unix.Stat_t
+	must(t, unix.Stat(filepath.Join(dst, "sparse"), &st))
+	if st.Blocks*512 > 1<<20 {
+		t.Errorf("holes were filled: %d bytes on disk", st.Blocks*512)
 	}
-	t.Cleanup(func() { must(t, exec.Command("umount", point).Run()) })
-	return append(list, place{"btrfs", point})
+	must(t, RemoveTree(context.Background(), dst))
+	if _, err := os.Lstat(dst); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("tree is still there: %v", err)
+	}
 }
 
 func TestCopySharesData(t *testing.T) {
-	needRoot(t)
-	for _, p := range places(t) {
-		if p.name != "btrfs" {
-			continue
-		}
-		src, dst := filepath.Join(p.path, "src"), filepath.Join(p.path, "dst")
-		must(t, os.Mkdir(src, 0o755))
-		must(t, os.Mkdir(dst, 0o755))
-		must(t, os.WriteFile(filepath.Join(src, "big"), bytes.Repeat([]byte("x"), 150<<20), 0o644))
-		unix.Sync()
-		must(t, Copy(context.Background(), dst, src, Options{})) // would not fit a second time
-		return
+	for _, kind := range []string{"btrfs", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			top := loopfs.Mount(t, kind)
+			src, dst := filepath.Join(top, "src"), filepath.Join(top, "dst")
+			must(t, os.Mkdir(src, 0o755))
+			must(t, os.Mkdir(dst, 0o755))
+			must(t, os.WriteFile(filepath.Join(src, "big"), bytes.Repeat([]byte("x"), 300<<20), 0o644))
+			unix.Sync()
+			must(t, Copy(context.Background(), dst, src, Options{})) // would not fit a second time
+		})
 	}
-	t.Skip("needs btrfs")
+}
+
+// TestRemoveFrozenSubvolume removes what a guest may have made read-only.
+func TestRemoveFrozenSubvolume(t *testing.T) {
+	top, fs := loopfs.Mount(t, "btrfs"), subvolume.FS{}
+	tree := filepath.Join(top, "tree")
+	must(t, os.MkdirAll(filepath.Join(tree, "d"), 0o700))
+	must(t, fs.Make(filepath.Join(tree, "d", "s")))
+	must(t, os.MkdirAll(filepath.Join(tree, "d", "s", "e", "f"), 0o700))
+	must(t, fs.Clone(filepath.Join(tree, "d", "frozen"), filepath.Join(tree, "d", "s"), true))
+	must(t, RemoveTree(context.Background(), tree))
+	if _, err := os.Lstat(tree); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("still there: %v", err)
+	}
 }
 
 func TestCopyCancelled(t *testing.T) {
