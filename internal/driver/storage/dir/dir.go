@@ -1,5 +1,9 @@
 // Package dir keeps a pool in plain folders, in LXD's layout, on whatever file system is there. Where that shares
 // file contents (xfs, btrfs), copies and snapshots take no space.
+//
+// What the file system can do with a whole tree at once is used: on btrfs each volume and snapshot is a subvolume, to be copied
+// and removed in one step. That is no condition: a volume that is a plain folder (an earlier version's, or one
+// that was put there by hand), or in which a guest has made subvolumes, is copied file by file, and stays whole.
 package dir
 
 import (
@@ -9,11 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
-	"github.com/berthd/berth/internal/treecopy"
 )
 
 // tmpPrefix marks what is not, or no longer, a volume.
@@ -23,6 +27,9 @@ const tmpPrefix = ".tmp-"
 type Dir struct {
 	root   string
 	source string // folder that the pool is kept in; root unless the user gave one
+
+	probe  sync.Once
+	offers any // see host
 }
 
 var (
@@ -144,7 +151,7 @@ func (d *Dir) sweep(ctx context.Context) error {
 			}
 		}
 		for i, parent := range parents {
-			if err := sweepFolder(ctx, parent, i > 0); err != nil {
+			if err := d.sweepFolder(ctx, parent, i > 0); err != nil {
 				return err
 			}
 		}
@@ -153,7 +160,7 @@ func (d *Dir) sweep(ctx context.Context) error {
 }
 
 // sweepFolder removes the remains in one folder, and with dropEmpty the folder too if there is nothing else in it.
-func sweepFolder(ctx context.Context, parent string, dropEmpty bool) error {
+func (d *Dir) sweepFolder(ctx context.Context, parent string, dropEmpty bool) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -166,7 +173,7 @@ func sweepFolder(ctx context.Context, parent string, dropEmpty bool) error {
 		if !strings.HasPrefix(e.Name(), tmpPrefix) {
 			continue
 		}
-		if err := treecopy.RemoveTree(ctx, filepath.Join(parent, e.Name())); err != nil {
+		if err := d.removeTree(ctx, filepath.Join(parent, e.Name())); err != nil {
 			return err
 		}
 		left--
@@ -200,7 +207,7 @@ func (d *Dir) Delete(ctx context.Context) error {
 			return err
 		}
 		for name := range layout() {
-			if err := treecopy.RemoveTree(ctx, filepath.Join(d.source, name)); err != nil {
+			if err := d.removeTree(ctx, filepath.Join(d.source, name)); err != nil {
 				return err
 			}
 		}

@@ -12,7 +12,6 @@ import (
 
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
-	"github.com/berthd/berth/internal/treecopy"
 )
 
 var (
@@ -60,6 +59,9 @@ func (d *Dir) Exists(v storagedriver.Volume) (bool, error) {
 // CreateVolume implements storagedriver.Volumes.
 func (d *Dir) CreateVolume(ctx context.Context, v storagedriver.Volume, fill storagedriver.Fill) error {
 	return d.place(ctx, v, func(tmp string) error {
+		if err := d.makeTree(tmp); err != nil {
+			return err
+		}
 		if fill != nil {
 			if err := fill(ctx, tmp); err != nil {
 				return err
@@ -72,7 +74,7 @@ func (d *Dir) CreateVolume(ctx context.Context, v storagedriver.Volume, fill sto
 // CopyVolume implements storagedriver.Volumes.
 func (d *Dir) CopyVolume(ctx context.Context, dst, src storagedriver.Volume) error {
 	return d.place(ctx, dst, func(tmp string) error {
-		if err := d.copyTo(ctx, tmp, src); err != nil {
+		if err := d.copyTo(ctx, tmp, src, false); err != nil {
 			return err
 		}
 		return faultFilled.Hit()
@@ -90,7 +92,7 @@ func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) e
 		return err
 	}
 	err := d.place(ctx, dst, func(tmp string) error {
-		if err := d.copyTo(ctx, tmp, src); err != nil {
+		if err := d.copyTo(ctx, tmp, src, true); err != nil {
 			return err
 		}
 		return faultSnapped.Hit()
@@ -108,21 +110,18 @@ func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) er
 		return errors.Join(err, fmt.Errorf("volume %s: %w", snap.Of(), storagedriver.ErrNotFound))
 	}
 	tmp := tmpName(filepath.Dir(path))
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return err
-	}
-	if err := d.copyTo(ctx, tmp, snap); err != nil {
-		return errors.Join(err, discard(ctx, tmp))
+	if err := d.copyTo(ctx, tmp, snap, false); err != nil {
+		return errors.Join(err, d.discard(ctx, tmp))
 	}
 	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
-		return errors.Join(fmt.Errorf("restore %s: %w", snap, err), discard(ctx, tmp))
+		return errors.Join(fmt.Errorf("restore %s: %w", snap, err), d.discard(ctx, tmp))
 	}
 	if err := faultExchanged.Hit(); err != nil {
 		back := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
-		return errors.Join(err, back, discard(ctx, tmp))
+		return errors.Join(err, back, d.discard(ctx, tmp))
 	}
 	// The restore is done. Old content that cannot be removed now is swept away when the pool is next mounted.
-	_ = discard(ctx, tmp)
+	_ = d.discard(ctx, tmp)
 	return nil
 }
 
@@ -147,11 +146,11 @@ func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) err
 // DeleteVolume implements storagedriver.Volumes.
 func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
 	// The volume first: as long as it is there, nothing has been deleted.
-	if err := remove(ctx, d.Path(v)); err != nil {
+	if err := d.remove(ctx, d.Path(v)); err != nil {
 		return fmt.Errorf("delete %s: %w", v, err)
 	}
 	if v.Snapshot == "" && v.Kind != storagedriver.Images {
-		if err := remove(ctx, d.snapshots(v)); err != nil {
+		if err := d.remove(ctx, d.snapshots(v)); err != nil {
 			return fmt.Errorf("delete snapshots of %s: %w", v, err)
 		}
 	}
@@ -161,31 +160,28 @@ func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
 	return nil
 }
 
-// place makes a volume out of sight with make, and then puts it in its place, in which nothing may be.
+// place has make make a volume out of sight, at tmp, and then puts it in its place, in which nothing may be.
 func (d *Dir) place(ctx context.Context, v storagedriver.Volume, make func(tmp string) error) error {
 	path := d.Path(v)
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("volume %s: %w", v, storagedriver.ErrExists)
 	}
 	tmp := tmpName(filepath.Dir(path))
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return fmt.Errorf("volume %s: %w", v, err)
-	}
 	if err := make(tmp); err != nil {
-		return errors.Join(err, discard(ctx, tmp))
+		return errors.Join(err, d.discard(ctx, tmp))
 	}
 	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	if err == unix.EEXIST {
 		err = storagedriver.ErrExists
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("volume %s: %w", v, err), discard(ctx, tmp))
+		return errors.Join(fmt.Errorf("volume %s: %w", v, err), d.discard(ctx, tmp))
 	}
 	return nil
 }
 
-func (d *Dir) copyTo(ctx context.Context, tmp string, src storagedriver.Volume) error {
-	err := treecopy.Copy(ctx, tmp, d.Path(src), treecopy.Options{})
+func (d *Dir) copyTo(ctx context.Context, tmp string, src storagedriver.Volume, frozen bool) error {
+	err := d.copyTree(ctx, tmp, d.Path(src), frozen)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("volume %s: %w", src, storagedriver.ErrNotFound)
 	}
@@ -195,16 +191,16 @@ func (d *Dir) copyTo(ctx context.Context, tmp string, src storagedriver.Volume) 
 func tmpName(parent string) string { return filepath.Join(parent, tmpPrefix+uuid.NewString()) }
 
 // discard removes what came to nothing, also after the context has ended.
-func discard(ctx context.Context, path string) error {
-	return treecopy.RemoveTree(context.WithoutCancel(ctx), path)
+func (d *Dir) discard(ctx context.Context, path string) error {
+	return d.removeTree(context.WithoutCancel(ctx), path)
 }
 
 // remove takes a folder out of sight in one step and then removes it.
-func remove(ctx context.Context, path string) error {
+func (d *Dir) remove(ctx context.Context, path string) error {
 	tmp := tmpName(filepath.Dir(path))
 	err := os.Rename(path, tmp)
 	if errors.Is(err, os.ErrPermission) { // a flag on the folder itself: nothing to hide it with
-		return treecopy.RemoveTree(ctx, path)
+		return d.removeTree(ctx, path)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -215,7 +211,7 @@ func remove(ctx context.Context, path string) error {
 	if err := faultHidden.Hit(); err != nil {
 		return err
 	}
-	return treecopy.RemoveTree(ctx, tmp)
+	return d.removeTree(ctx, tmp)
 }
 
 // move renames a folder; that it was done already is no error.

@@ -14,6 +14,9 @@ import (
 // Factory makes the driver under test for a pool; it is called again for the same pool, as a new daemon would.
 type Factory func(c storagedriver.Config) storagedriver.Driver
 
+// name is the one file of the suite's volumes.
+const name = "file"
+
 type suite struct {
 	*testing.T
 	ctx    context.Context
@@ -22,8 +25,8 @@ type suite struct {
 	driver storagedriver.Driver
 }
 
-// Run runs the suite. It needs root.
-func Run(t *testing.T, make Factory) {
+// Run runs the suite, with pools in a folder. It needs root.
+func Run(t *testing.T, folder string, make Factory) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -42,19 +45,24 @@ func Run(t *testing.T, make Factory) {
 		{"quota and usage", (*suite).quota},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &suite{T: t, ctx: context.Background(), make: make}
-			s.config = storagedriver.Config{Root: filepath.Join(t.TempDir(), "pool")}
-			s.driver = make(s.config)
-			s.ok(s.driver.Create(s.ctx))
-			s.ok(s.driver.Mount(s.ctx))
-			t.Cleanup(func() {
-				s.ok(s.driver.Unmount(s.ctx))
-				s.ok(s.driver.Delete(s.ctx))
-				s.missing(s.config.Root)
-			})
-			test.run(s)
+			test.run(newSuite(t, folder, make))
 		})
 	}
+}
+
+// newSuite makes and mounts a pool for one test.
+func newSuite(t *testing.T, folder string, make Factory) *suite {
+	s := &suite{T: t, ctx: context.Background(), make: make}
+	s.config = storagedriver.Config{Root: filepath.Join(folder, "pool")}
+	s.driver = make(s.config)
+	s.ok(s.driver.Create(s.ctx))
+	s.ok(s.driver.Mount(s.ctx))
+	t.Cleanup(func() {
+		s.ok(s.driver.Unmount(s.ctx))
+		s.ok(s.driver.Delete(s.ctx))
+		s.missing(s.config.Root)
+	})
+	return s
 }
 
 func (s *suite) ok(err error) {
@@ -81,7 +89,7 @@ func (s *suite) missing(path string) {
 func (s *suite) holds(v storagedriver.Volume, want string) {
 	s.Helper()
 	s.ok(s.driver.MountVolume(s.ctx, v))
-	got, err := os.ReadFile(filepath.Join(s.driver.Path(v), "file"))
+	got, err := os.ReadFile(filepath.Join(s.driver.Path(v), name))
 	s.ok(err)
 	if string(got) != want {
 		s.Fatalf("%s holds %q, want %q", v, got, want)
@@ -92,7 +100,7 @@ func (s *suite) holds(v storagedriver.Volume, want string) {
 func (s *suite) write(v storagedriver.Volume, text string) {
 	s.Helper()
 	s.ok(s.driver.MountVolume(s.ctx, v))
-	s.ok(os.WriteFile(filepath.Join(s.driver.Path(v), "file"), []byte(text), 0o600))
+	s.ok(os.WriteFile(filepath.Join(s.driver.Path(v), name), []byte(text), 0o600))
 	s.ok(s.driver.UnmountVolume(s.ctx, v))
 }
 
@@ -107,7 +115,7 @@ func (s *suite) exists(v storagedriver.Volume, want bool) {
 
 func fill(text string) storagedriver.Fill {
 	return func(_ context.Context, dir string) error {
-		return os.WriteFile(filepath.Join(dir, "file"), []byte(text), 0o600)
+		return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)
 	}
 }
 
@@ -115,8 +123,8 @@ func container(name string) storagedriver.Volume {
 	return storagedriver.Volume{Kind: storagedriver.Containers, Name: name}
 }
 
-func snap(v storagedriver.Volume, name string) storagedriver.Volume {
-	v.Snapshot = name
+func snap(v storagedriver.Volume, snapshot string) storagedriver.Volume {
+	v.Snapshot = snapshot
 	return v
 }
 

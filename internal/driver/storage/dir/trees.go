@@ -1,0 +1,90 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/berthd/berth/internal/subvolume"
+	"github.com/berthd/berth/internal/treecopy"
+)
+
+// What a file system may do with a whole tree at once, each asked for where it helps. errors.ErrUnsupported says that
+// this one tree has to be treated as any other.
+type (
+	// maker makes an empty tree, open to root only.
+	maker interface{ Make(path string) error }
+	// cloner makes the tree dst, of which nothing is there, with the content of src; frozen, if nobody will write to it.
+	cloner interface {
+		Clone(dst, src string, frozen bool) error
+	}
+	// remover removes a tree; that it is not there is no error.
+	remover interface {
+		Remove(ctx context.Context, path string) error
+	}
+)
+
+// host is what the pool's file system offers of these; nil if nothing.
+func (d *Dir) host() any {
+	d.probe.Do(func() {
+		if subvolume.On(d.source) {
+			d.offers = subvolume.FS{}
+		}
+	})
+	return d.offers
+}
+
+// makeTree makes an empty folder for a volume.
+func (d *Dir) makeTree(path string) error {
+	if m, ok := d.host().(maker); ok {
+		return m.Make(path)
+	}
+	return os.Mkdir(path, 0o700)
+}
+
+// copyTree makes dst with the content of src, in the cheapest way there is.
+func (d *Dir) copyTree(ctx context.Context, dst, src string, frozen bool) error {
+	if c, ok := d.host().(cloner); ok {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.Clone(dst, src, frozen); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	if err := d.makeTree(dst); err != nil {
+		return err
+	}
+	return treecopy.Copy(ctx, dst, src, treecopy.Options{})
+}
+
+// removeTree removes a volume, or the folder of a volume's snapshots, with all that is in it.
+func (d *Dir) removeTree(ctx context.Context, path string) error {
+	if r, ok := d.host().(remover); ok {
+		if err := r.Remove(ctx, path); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		if err := removeWithin(ctx, r, path); err != nil {
+			return err
+		}
+	}
+	return treecopy.RemoveTree(ctx, path)
+}
+
+// removeWithin removes those entries of a folder that r can remove at once: of snapshots, all.
+func removeWithin(ctx context.Context, r remover, path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if err := r.Remove(ctx, filepath.Join(path, e.Name())); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return nil
+}
