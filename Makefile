@@ -39,8 +39,9 @@ test: ; scripts/deps.sh build run image test && scripts/test.sh
 .PHONY: unit race fuzz e2e faults
 unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@
 
-.PHONY: bench bench-floor bench-trace
+.PHONY: bench bench-fs bench-floor bench-trace
 bench: build ; scripts/bench.sh
+bench-fs: build ; scripts/bench_fs.sh
 bench-floor: build ; scripts/bench_floor.sh
 bench-trace: build ; scripts/bench_trace.sh
 
