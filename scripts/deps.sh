@@ -12,7 +12,7 @@ declare -A packages=(
     # what `berth image build` calls
     [image]="debootstrap mmdebstrap busybox-static"
     # stock clients and the tools that tests look at the host with
-    [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat squashfs-tools bzip2 xfsprogs btrfs-progs curl tar"
+    [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat strace squashfs-tools bzip2 e2fsprogs xfsprogs btrfs-progs curl tar"
 )
 
 wanted=()

@@ -63,11 +63,10 @@ func (c *copier) special(from, to int, name string, st *unix.Stat_t) error {
 			return fmt.Errorf("mode: %w", err)
 		}
 	}
-	source, target := below(from, name), below(to, name)
 	if err := c.xattrs(
-		func(buf []byte) (int, error) { return unix.Llistxattr(source, buf) },
-		func(name string, buf []byte) (int, error) { return unix.Lgetxattr(source, name, buf) },
-		func(name string, value []byte) error { return unix.Lsetxattr(target, name, value, 0) },
+		func(buf []byte) (int, error) { return listxattrAt(from, name, buf) },
+		func(attr string, buf []byte) (int, error) { return unix.Lgetxattr(below(from, name), attr, buf) },
+		func(attr string, value []byte) error { return unix.Lsetxattr(below(to, name), attr, value, 0) },
 	); err != nil {
 		return err
 	}
