@@ -11,9 +11,10 @@
 set -euo pipefail
 
 top=$(dirname "$(dirname "$(readlink -f "$0")")")
+# shellcheck source=scripts/bench_lib.sh
+. "$top/scripts/bench_lib.sh"
 bench=${BENCH_TOOLS:-$(dirname "$top")/shared/bench}
 say() { echo "bench-fs: $*" >&2; }
-[ "$(id -u)" = 0 ] || { say "run it as root: containers and loop devices need it"; exit 1; }
 for tool in python3 lxd lxc; do
     command -v $tool > /dev/null || { say "$tool is not installed"; exit 1; }
 done
@@ -23,16 +24,13 @@ work=$(mktemp -d /var/tmp/berth-bench-fs.XXXXXX)
 chmod 711 "$work"
 json=${BENCH_JSON:-$work}
 at=$work/mnt
-export PATH=$top/bin:$PATH BERTH_DIR=$at/berth BERTH_CONF=$work/client
-mkdir -p "$at" "$BERTH_CONF" "$json"
+export BERTH_CONF=$work/client
+mkdir -p "$at" "$json" "$BERTH_CONF"
 
 # put_down ends both daemons and takes their file system away; it does what there is to do.
 put_down() {
     [ ! -d "$at/lxd" ] || "$bench/start_peer.sh" destroy lxd "$at/lxd" || true
-    if [ -e "$work/pid" ]; then
-        berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$(cat "$work/pid")" 2> /dev/null || true
-        rm -f "$work/pid"
-    fi
+    daemon_down "$work"
     if mountpoint -q "$at"; then
         umount "$at" || { say "$at is still in use"; umount -l "$at"; }
     fi
@@ -56,11 +54,7 @@ put_up() {
     *) "mkfs.$1" -q "$work/image" ;;
     esac
     mount -o loop "$work/image" "$at"
-    mkdir -m 711 "$BERTH_DIR"
-    setsid berthd --logfile "$work/berthd.log" > "$work/berthd.out" 2>&1 < /dev/null &
-    echo $! > "$work/pid"
-    berthd waitready --timeout=60
-    berth storage create default dir
+    daemon_up "$work" "$at/berth"
     berth image import "$BENCH_IMAGE" --alias d12
     "$bench/start_peer.sh" start lxd "$at/lxd" > /dev/null
     LXD_DIR=$at/lxd LXD_CONF=$at/lxd.client lxc image import "$BENCH_IMAGE" --alias d12
