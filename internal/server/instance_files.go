@@ -75,6 +75,9 @@ func attachment(h http.Header, file string) {
 	h.Set("Content-Type", "application/octet-stream")
 }
 
+// sentByKernel is the size from which a file is sent by the kernel. A smaller one goes out with its header in one write.
+const sentByKernel = 64 << 10
+
 // sendFile sends the content. What has no size, as files of /proc, or is asked for in parts goes its own way.
 func sendFile(w http.ResponseWriter, r *Request, o *files.Object) error {
 	if r.Header.Get("Range") != "" || r.Header.Get("If-Modified-Since") != "" {
@@ -88,6 +91,9 @@ func sendFile(w http.ResponseWriter, r *Request, o *files.Object) error {
 	}
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", strconv.FormatInt(o.Info.Size, 10))
+	if r.TLS == nil && o.Info.Size > sentByKernel {
+		return files.SendN(w, o.File, o.Info.Size)
+	}
 	return files.CopyN(r.Context(), w, o.File, o.Info.Size)
 }
 

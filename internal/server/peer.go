@@ -17,8 +17,8 @@ type peerKey struct{}
 
 // withPeer notes who is at the other end of a connection to the socket.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if conn, ok := c.(*net.UnixConn); ok {
-		return context.WithValue(ctx, peerKey{}, peerUser(conn))
+	if conn, ok := c.(*fileConn); ok {
+		return context.WithValue(ctx, peerKey{}, peerUser(conn.UnixConn))
 	}
 	return ctx
 }

@@ -185,6 +185,12 @@ func (w *writeWatcher) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// ReadFrom lets net/http send a file without reading it.
+func (w *writeWatcher) ReadFrom(from io.Reader) (int64, error) {
+	w.touched = true
+	return io.Copy(w.ResponseWriter, from)
+}
+
 // Hijack is for websockets, whose library asks for it by type.
 func (w *writeWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.touched = true

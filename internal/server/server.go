@@ -64,6 +64,9 @@ func New(services Services, auth Authenticator) *Server {
 
 // Serve answers on a listener until it is closed; several may be served at once.
 func (s *Server) Serve(l net.Listener) error {
+	if u, ok := l.(*net.UnixListener); ok {
+		l = fileListener{u}
+	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
