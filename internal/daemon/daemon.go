@@ -60,9 +60,10 @@ type Daemon struct {
 	// environment is filled by the services that know: storage drivers in use and supported, runtimes.
 	environment environment
 
-	recovered, ready chan struct{}
-	stop             chan stopRequest
-	running          sync.WaitGroup
+	adopted, recovered, ready chan struct{}
+	adoptedOnce               sync.Once
+	stop                      chan stopRequest
+	running                   sync.WaitGroup
 }
 
 // part is something with a life of its own. Each function may be nil.
@@ -95,21 +96,32 @@ func New(o Options) (*Daemon, error) {
 	if err := makeLayout(o.Root); err != nil {
 		return nil, err
 	}
-	engine, err := store.OpenBolt(Path(o.Root), store.Options{})
-	if errors.Is(err, store.ErrLocked) {
-		return nil, fmt.Errorf("a daemon is already running on %s: %w", o.Root, err)
+	d := &Daemon{
+		Options: o, helper: hostinfo.NewHelper(lxchelper.Find()),
+		adopted: make(chan struct{}), recovered: make(chan struct{}), ready: make(chan struct{}), stop: make(chan stopRequest, 1),
 	}
-	if err != nil {
+	// GET /1.0, which is often the first call, shows what the helper says; to ask it takes as long as all else here.
+	d.running.Go(func() { d.helper.LXC() })
+	if err := d.open(); err != nil {
+		d.running.Wait()
 		return nil, err
 	}
-	d := &Daemon{
-		Options: o, store: store.New(engine), helper: hostinfo.NewHelper(lxchelper.Find()),
-		recovered: make(chan struct{}), ready: make(chan struct{}), stop: make(chan stopRequest, 1),
-	}
-	if err := d.build(); err != nil {
-		return nil, errors.Join(err, engine.Close())
-	}
 	return d, nil
+}
+
+func (d *Daemon) open() error {
+	engine, err := store.OpenBolt(Path(d.Root), store.Options{})
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("a daemon is already running on %s: %w", d.Root, err)
+	}
+	if err != nil {
+		return err
+	}
+	d.store = store.New(engine)
+	if err := d.build(); err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	return nil
 }
 
 // build makes the services and wires them, then fills their tables.
@@ -142,6 +154,12 @@ func (d *Daemon) build() error {
 
 // Ready implements server.Lifetime.
 func (d *Daemon) Ready() <-chan struct{} { return d.ready }
+
+// Adopted implements server.Lifetime.
+func (d *Daemon) Adopted() <-chan struct{} { return d.adopted }
+
+// markAdopted closes adopted; that it is closed already is no error.
+func (d *Daemon) markAdopted() { d.adoptedOnce.Do(func() { close(d.adopted) }) }
 
 // Recovered implements server.Lifetime.
 func (d *Daemon) Recovered() <-chan struct{} { return d.recovered }
@@ -203,6 +221,7 @@ func (d *Daemon) bringUp(ctx context.Context) {
 		slog.Error("Recovery failed", "err", err)
 	}
 	d.each(ctx, "recover", func(p part) func(context.Context) error { return p.recover })
+	d.markAdopted() // where the start was cut off before it came to that
 	d.raiseWarnings(ctx)
 	close(d.recovered)
 	d.each(ctx, "start", func(p part) func(context.Context) error { return p.start })

@@ -38,7 +38,7 @@ func (d *Daemon) wireInstances() error {
 	d.services.Exec = &exec.Service{Instances: r.instances, Runtime: runtime, Events: d.Hub}
 	d.parts = append(d.parts, part{
 		name:    "instances",
-		recover: r.instances.Adopt,
+		recover: func(ctx context.Context) error { defer d.markAdopted(); return r.instances.Adopt(ctx) },
 		start: func(ctx context.Context) error {
 			r.instances.PruneSnapshots()
 			// The daemon is ready when what is to run does.

@@ -131,11 +131,13 @@ var lxcFeatures = []string{
 // LXC returns liblxc's version and features.
 func (h *Helper) LXC() (version string, features map[string]string) {
 	h.once.Do(func() {
-		h.ver = h.ask("version")
+		var version sync.WaitGroup
+		version.Go(func() { h.ver = h.ask("version") })
 		have := map[string]bool{}
 		for _, name := range strings.Fields(h.ask("features", lxcFeatures...)) {
 			have[name] = true
 		}
+		version.Wait()
 		h.feat = map[string]string{}
 		for _, name := range lxcFeatures {
 			h.feat[name] = strconv.FormatBool(have[name])

@@ -51,6 +51,12 @@ func (a instancesAPI) list(r *Request) Response {
 		kind = func(string) bool { return true }
 	}
 	byType := func(t api.InstanceType) bool { return kind(string(t)) }
+	namesOnly := r.Recursion() == 0 && clauses.Empty()
+	if !namesOnly {
+		if err := r.server.waitForStart(r, true); err != nil {
+			return Fail(err)
+		}
+	}
 	if r.Recursion() > 0 && clauses.Empty() { // the usual case, and that of many instances
 		return list(func(w io.Writer) error {
 			return a.svc.WriteList(r.Context(), w, project, r.Recursion() >= 2, byType)
@@ -68,7 +74,7 @@ func (a instancesAPI) list(r *Request) Response {
 		}
 		urls = append(urls, u)
 	}
-	if r.Recursion() == 0 && clauses.Empty() { // names are all it takes
+	if namesOnly {
 		a.svc.Names(project, byType, add)
 		return Sync(urls)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net/http"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ import (
 type Lifetime interface {
 	// Ready is closed once the daemon has done all that belongs to its start.
 	Ready() <-chan struct{}
+	// Adopted is closed once it is known which instances run; what depends on that waits for it.
+	Adopted() <-chan struct{}
 	// Recovered is closed once what a sudden end left behind is cleared up; changes wait for it.
 	Recovered() <-chan struct{}
 	// Shutdown ends the daemon and its instances: with force at once, else when operations have ended or timeout (if
@@ -73,19 +76,29 @@ func (a internalAPI) shutdown(r *Request) Response {
 	return done(a.life.Shutdown(isTrue(r.Query("force")), timeout))
 }
 
-// waitRecovered lets a change wait until the daemon has cleared up what a sudden end left behind. Reads do not wait.
-func (s *Server) waitRecovered(r *Request) error {
+// waitForStart lets a change wait until the daemon has cleared up what a sudden end left behind, and a read of what
+// runs until that is known. Other reads do not wait.
+func (s *Server) waitForStart(r *Request, live bool) error {
 	life := s.services.Lifetime
-	if life == nil || strings.HasPrefix(r.URL.Path, "/internal/") || r.Method == "GET" || r.Method == "HEAD" {
+	switch {
+	case life == nil || strings.HasPrefix(r.URL.Path, "/internal/"):
 		return nil
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return wait(r, life.Recovered())
+	case live:
+		return wait(r, life.Adopted())
 	}
+	return nil
+}
+
+func wait(r *Request, event <-chan struct{}) error {
 	select {
-	case <-life.Recovered():
+	case <-event:
 		return nil
 	default:
 	}
 	select {
-	case <-life.Recovered():
+	case <-event:
 		return nil
 	case <-r.Context().Done():
 		return errors.New("the caller has gone")

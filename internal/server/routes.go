@@ -65,7 +65,8 @@ func (s *Server) routes() []Route {
 func both(method, path string, handle func(*Request) Response) []Route {
 	var routes []Route
 	for _, base := range []string{"/1.0/instances", "/1.0/containers", "/1.0/virtual-machines"} {
-		routes = append(routes, Route{Method: method, Path: base + path, Handle: handle})
+		// Only the list is sometimes just one of names; it waits itself.
+		routes = append(routes, Route{Method: method, Path: base + path, Live: path != "", Handle: handle})
 	}
 	return routes
 }

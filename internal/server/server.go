@@ -24,6 +24,8 @@ type Route struct {
 	Path   string
 	// Public lets callers in that are not trusted; the handler then decides by Request.Trusted.
 	Public bool
+	// Live says that a read depends on which instances run.
+	Live   bool
 	Handle func(*Request) Response
 }
 
@@ -124,7 +126,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if err := s.checkProject(r); err != nil {
 		return Fail(err)
 	}
-	if err := s.waitRecovered(r); err != nil {
+	if err := s.waitForStart(r, route.Live); err != nil {
 		return Fail(err)
 	}
 	r.vars = vars
