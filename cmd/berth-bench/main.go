@@ -3,14 +3,10 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,41 +108,18 @@ func (o *options) run(cmd *cobra.Command, f func(*bench.Bench) (bench.Result, er
 	if err != nil {
 		return err
 	}
-	b := &bench.Bench{Client: c.UseProject(o.project), Parallel: o.parallel, Out: cmd.OutOrStdout(), Limit: o.limit}
-	result, err := f(b)
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s: %d containers in %.3f s, %.1f/s, median of one %.1f ms\n", cmd.Name(), result.Count,
-		result.Elapsed.Seconds(), float64(result.Count)/max(result.Elapsed.Seconds(), 1e-9), float64(result.Median().Microseconds())/1000)
-	if n := len(result.Ended); n >= 200 {
-		first, last := result.Rate(0, 100), result.Rate(n-100, n)
-		fmt.Fprintf(out, "rate of the first hundred %.1f/s, of the last hundred %.1f/s, last / first %.2f\n", first, last, last/first)
-	}
-	return errors.Join(err, o.report(cmd.Name(), result))
-}
-
-// report appends one line: label, unix milliseconds, elapsed milliseconds, containers, parallel calls.
-func (o *options) report(action string, r bench.Result) error {
+	b := &bench.Bench{Client: c.UseProject(o.project), Parallel: o.parallel, Out: out, Limit: o.limit}
+	before := bench.Used(o.socket)
+	result, err := f(b)
+	bench.Print(out, cmd.Name(), result)
+	bench.PrintMemory(out, before, bench.Used(o.socket), result.Count)
 	if o.reportFile == "" {
-		return nil
-	}
-	_, err := os.Stat(o.reportFile)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	file, err := os.OpenFile(o.reportFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
 		return err
-	}
-	w := csv.NewWriter(file)
-	if fresh {
-		_ = w.Write([]string{"label", "timestamp_ms", "elapsed_ms", "containers", "parallel"})
 	}
 	label := o.reportLabel
 	if label == "" {
-		label = action
+		label = cmd.Name()
 	}
-	_ = w.Write([]string{
-		label, strconv.FormatInt(time.Now().UnixMilli(), 10), strconv.FormatInt(r.Elapsed.Milliseconds(), 10),
-		strconv.Itoa(r.Count), strconv.Itoa(o.parallel),
-	})
-	w.Flush()
-	return errors.Join(w.Error(), file.Close())
+	return errors.Join(err, bench.Report(o.reportFile, label, result))
 }

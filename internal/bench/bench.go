@@ -29,6 +29,7 @@ type Bench struct {
 // Result says how one run went.
 type Result struct {
 	Count   int
+	Failed  int // calls that failed, were lost or hung
 	Elapsed time.Duration
 	Took    []time.Duration // of each item, in the order they ended
 	Ended   []time.Duration // since the start, in the same order
@@ -46,13 +47,13 @@ func (r Result) Rate(from, to int) float64 {
 	return float64(to-from) / (r.Ended[to-1] - begin).Seconds()
 }
 
-// Median is the median time of one item.
-func (r Result) Median() time.Duration {
+// Percentile is the time that p percent of the items took at most; 0 if there are none.
+func (r Result) Percentile(p int) time.Duration {
 	if len(r.Took) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(r.Took))
-	return sorted[len(sorted)/2]
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
 }
 
 // Create makes count containers from an image and, if start is set, starts each at once.
@@ -172,6 +173,6 @@ func (b *Bench) each(ctx context.Context, names []string, f func(*client.Client,
 	}
 	close(queue)
 	wg.Wait()
-	result.Elapsed = time.Since(start)
+	result.Elapsed, result.Failed = time.Since(start), len(failed)
 	return result, errors.Join(failed...)
 }

@@ -186,7 +186,7 @@ func (d *measured) ask(ctx context.Context, path string) (time.Duration, int64, 
 		}
 		size, r.Took = n, append(r.Took, took)
 	}
-	return r.Median(), size, nil
+	return r.Percentile(50), size, nil
 }
 
 func (d *measured) get(ctx context.Context, path string) (time.Duration, int64, error) {
