@@ -44,5 +44,6 @@ func (d *Daemon) wireNetworks() {
 		name:    "networks",
 		recover: func(ctx context.Context) error { r.networks.Start(ctx); return nil },
 		halt:    r.networks.Shutdown,
+		close:   r.networks.Close,
 	})
 }

@@ -112,6 +112,7 @@ func (s *Service) remove(ctx context.Context, name string) error {
 	if err := deleteDown.Hit(); err != nil {
 		return err
 	}
+	s.forget(name)
 	return os.RemoveAll(s.dir(name))
 }
 
@@ -243,7 +244,7 @@ func (s *Service) rename(ctx context.Context, row store.Row[record], name string
 		renameBegun.Hit,
 		func() error { return bridge.Down(ctx, old.Name, s.dir(old.Name)) },
 		renameDown.Hit,
-		func() error { return os.Rename(s.dir(old.Name), s.dir(name)) },
+		func() error { s.forget(old.Name); return os.Rename(s.dir(old.Name), s.dir(name)) },
 		renameMoved.Hit,
 		func() error { return s.up(ctx, r) },
 		renameUp.Hit,
@@ -267,6 +268,7 @@ func (s *Service) rename(ctx context.Context, row store.Row[record], name string
 }
 
 func (s *Service) undoRename(ctx context.Context, c change) error {
+	s.forget(c.New)
 	if err := bridge.Down(ctx, c.New, s.dir(c.New)); err != nil {
 		return err
 	}

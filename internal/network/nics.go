@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"maps"
 	"net"
 
 	"github.com/berthd/berth/api"
@@ -44,65 +45,77 @@ func describe(r *record) nic.Network {
 func (s *Service) Reserve(network, file string, h bridge.Host) error {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
-	if err := s.conflict(network, file, h); err != nil {
+	known, err := s.reserved(network)
+	if err != nil {
 		return err
 	}
-	return bridge.SetHost(s.dir(network), file, h)
+	if err := known.conflict(file, h); err != nil {
+		return err
+	}
+	return s.setHost(network, file, known, h)
+}
+
+// setHost writes a reservation; the caller holds hostsMu.
+func (s *Service) setHost(network, file string, known *reservations, h bridge.Host) error {
+	if err := bridge.SetHost(s.dir(network), file, h); err != nil {
+		return err
+	}
+	known.set(file, h)
+	return nil
 }
 
 // Conflict implements nic.Networks.
 func (s *Service) Conflict(network, file string, h bridge.Host) error {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
-	return s.conflict(network, file, h)
-}
-
-func (s *Service) conflict(network, file string, h bridge.Host) error {
-	hosts, err := bridge.Hosts(s.dir(network))
+	known, err := s.reserved(network)
 	if err != nil {
 		return err
 	}
-	for other, o := range hosts {
-		switch {
-		case other == file:
-		case o.HWAddr.String() == h.HWAddr.String():
-			return api.BadRequest("MAC address %q already defined on another NIC", h.HWAddr)
-		case h.IPv4.IsValid() && o.IPv4 == h.IPv4:
-			return api.BadRequest("IP address %q already defined on another NIC", h.IPv4)
-		case h.IPv6.IsValid() && o.IPv6 == h.IPv6:
-			return api.BadRequest("IP address %q already defined on another NIC", h.IPv6)
-		case h.Name != "" && o.Name == h.Name:
-			return api.BadRequest("Instance DNS name %q already used on network", h.Name)
-		}
-	}
-	return nil
+	return known.conflict(file, h)
 }
 
 // Release implements nic.Networks.
 func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.HardwareAddr) error {
-	s.hostsMu.Lock()
-	defer s.hostsMu.Unlock()
-	if err := bridge.RemoveHost(s.dir(network), file); err != nil {
+	if err := s.removeHost(network, file); err != nil {
 		return err
 	}
 	return bridge.DropLeases(ctx, s.dir(network), hwaddr)
+}
+
+func (s *Service) removeHost(network, file string) error {
+	s.hostsMu.Lock()
+	defer s.hostsMu.Unlock()
+	known, err := s.reserved(network)
+	if err != nil {
+		return err
+	}
+	was, err := bridge.RemoveHost(s.dir(network), file)
+	if err != nil {
+		return err
+	}
+	known.remove(file)
+	if was {
+		s.reloadSoon(network)
+	}
+	return nil
 }
 
 // renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.
 func (s *Service) renameHosts(r record) error {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
-	hosts, err := bridge.Hosts(s.dir(r.Name))
+	known, err := s.reserved(r.Name)
 	if err != nil {
 		return err
 	}
 	dns := describe(&r).DNS
-	for file, h := range hosts {
+	for file, h := range maps.Clone(known.hosts) {
 		h.Name = ""
 		if dns {
 			h.Name = instanceOf(file)
 		}
-		if err := bridge.SetHost(s.dir(r.Name), file, h); err != nil {
+		if err := s.setHost(r.Name, file, known, h); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/network/bridge"
@@ -41,7 +42,11 @@ type Service struct {
 
 	mu sync.Mutex // one change at a time: they share addresses, the firewall and the names of interfaces
 
-	hostsMu sync.Mutex // reservations: a check for conflicts and the write that follows are one step
+	hostsMu sync.Mutex               // a check for conflicts and the write that follows are one step
+	hosts   map[string]*reservations // by network, filled when first asked for
+
+	reloadMu sync.Mutex
+	reloads  map[string]*time.Timer // reloads of dnsmasq that are due, by network
 
 	statusMu sync.Mutex
 	failed   map[string]error // why a network is not up, by project/name
@@ -49,7 +54,8 @@ type Service struct {
 
 // New makes the service; it owns the table "networks".
 func New(d Deps) *Service {
-	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "networks"), failed: map[string]error{}}
+	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "networks"), failed: map[string]error{},
+		hosts: map[string]*reservations{}, reloads: map[string]*time.Timer{}}
 	if s.UsedBy == nil {
 		s.UsedBy = func(string, string) []string { return nil }
 	}

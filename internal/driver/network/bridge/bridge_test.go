@@ -1,13 +1,16 @@
 package bridge
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -112,6 +115,48 @@ func TestGuestGetsALease(t *testing.T) {
 	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) {
 		t.Fatalf("leases are %+v, %v, dnsmasq runs: %v", leases, err, Running(c.Dir))
+	}
+}
+
+// Leases that are dropped at once cost one restart of dnsmasq, and all are gone.
+func TestLeasesAreDroppedTogether(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brdrop")
+	up(t, c)
+	defer down(t, c)
+	if err := StopDnsmasq(t.Context(), c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	const clients = 20
+	var file strings.Builder
+	for n := range clients {
+		fmt.Fprintf(&file, "4102444800 00:16:3e:00:00:%02x 10.9.8.%d c%d *\n", n, 100+n, n)
+	}
+	file.WriteString("duid 00:01:00:01:2f:00:00:00:00:16:3e:00:00:01\n4102444800 1048576 fd42:9:8::77 c6 00:03:00:01:00:16:3e:00:00:00\n")
+	if err := os.WriteFile(filepath.Join(c.Dir, leasesFile), []byte(file.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up(t, c)
+	restartMu.Lock() // as if a restart for somebody else were under way
+	var wg sync.WaitGroup
+	for n := range clients {
+		wg.Go(func() {
+			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for joined := 0; joined < clients; time.Sleep(time.Millisecond) {
+		waitingMu.Lock()
+		if d := waiting[c.Dir]; d != nil {
+			joined = len(d.macs)
+		}
+		waitingMu.Unlock()
+	}
+	restartMu.Unlock()
+	wg.Wait()
+	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) || len(waiting) > 0 {
+		t.Errorf("leases are %+v, %v, dnsmasq runs: %v", leases, err, Running(c.Dir))
 	}
 }
 

@@ -36,6 +36,8 @@ func wantsDnsmasq(c Config) bool { return c.IPv4 != nil || c.IPv6 != nil }
 
 // syncDnsmasq has dnsmasq run with exactly this configuration, and leaves one that does alone.
 func syncDnsmasq(ctx context.Context, c Config) error {
+	restartMu.Lock()
+	defer restartMu.Unlock()
 	if err := makeDir(c); err != nil {
 		return err
 	}

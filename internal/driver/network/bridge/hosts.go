@@ -73,19 +73,17 @@ func SetHost(dir, name string, h Host) error {
 	return ReloadDnsmasq(dir)
 }
 
-// RemoveHost takes the host `name` away; that there is none is no error.
-func RemoveHost(dir, name string) error {
+// RemoveHost takes the host `name` away and tells whether there was one. dnsmasq forgets it when it is reloaded.
+func RemoveHost(dir, name string) (was bool, err error) {
 	path, err := hostPath(dir, name)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	return ReloadDnsmasq(dir)
+	return err == nil, err
 }
 
 // Hosts lists what is reserved in a folder, by name.

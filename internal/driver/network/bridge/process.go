@@ -126,6 +126,8 @@ func StopDnsmasq(ctx context.Context, dir string) error {
 
 // ReloadDnsmasq has the dnsmasq of a folder read its hosts again; that none runs is no error.
 func ReloadDnsmasq(dir string) error {
+	restartMu.Lock()
+	defer restartMu.Unlock()
 	p, ok := findDnsmasq(dir)
 	if !ok {
 		return nil

@@ -1,0 +1,103 @@
+package network
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/berthd/berth/internal/driver/network/bridge"
+	"github.com/berthd/berth/internal/nettest"
+	"github.com/berthd/berth/internal/store"
+)
+
+func host(n int) bridge.Host {
+	return bridge.Host{
+		HWAddr: net.HardwareAddr{0, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}, IPv4: netip.AddrFrom4([4]byte{10, 7, byte(n >> 8), byte(n)}),
+		Name: fmt.Sprintf("c%d", n),
+	}
+}
+
+func file(n int) string { return fmt.Sprintf("c%d.eth0", n) }
+
+func TestReservations(t *testing.T) {
+	r := newReservations(map[string]bridge.Host{file(1): host(1), file(2): host(2)})
+	for what, change := range map[string]func(*bridge.Host){
+		"MAC address": func(h *bridge.Host) { h.HWAddr = host(1).HWAddr },
+		"IP address":  func(h *bridge.Host) { h.IPv4 = host(1).IPv4 },
+		"DNS name":    func(h *bridge.Host) { h.Name = "c1" },
+	} {
+		h := host(3)
+		change(&h)
+		if err := r.conflict(file(3), h); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := r.conflict(file(1), h); err != nil {
+			t.Errorf("%s, of its own: %v", what, err)
+		}
+	}
+	r.set(file(1), host(4)) // what it had before is free
+	if err := r.conflict(file(3), host(1)); err != nil {
+		t.Error(err)
+	}
+	r.remove(file(1))
+	r.remove(file(2))
+	r.remove(file(2))
+	if len(r.hosts)+len(r.users) > 0 {
+		t.Errorf("left: %v %v", r.hosts, r.users)
+	}
+}
+
+// One more NIC costs the same however many there are, and many that go cost dnsmasq one reload.
+func TestTheCostOfANICDoesNotGrow(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, dir := t.Context(), nettest.Dir(t)
+	s := daemon(t, store.NewMemory(), dir)
+	must(t, s.Create(ctx, "default", post("brmany", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
+	cost := func() float64 {
+		return testing.AllocsPerRun(20, func() { must(t, s.Reserve("brmany", file(1), host(1))) })
+	}
+	must(t, s.Reserve("brmany", file(1), host(1)))
+	few := cost()
+	for n := 2; n < 400; n++ {
+		must(t, s.Reserve("brmany", file(n), host(n)))
+	}
+	if many := cost(); many > few+1 {
+		t.Errorf("%v allocations with 400 NICs, %v with one", many, few)
+	}
+	for n := 1; n < 400; n++ {
+		must(t, s.Release(ctx, "brmany", file(n), host(n).HWAddr))
+	}
+	s.reloadMu.Lock()
+	due := len(s.reloads)
+	s.reloadMu.Unlock()
+	if due > 1 {
+		t.Errorf("%d reloads are due", due)
+	}
+	s.Close()
+	if hosts, err := bridge.Hosts(s.dir("brmany")); err != nil || len(hosts) > 0 || len(s.reloads) > 0 {
+		t.Errorf("left: %v, %d reloads, %v", hosts, len(s.reloads), err)
+	}
+	must(t, s.Delete(ctx, "default", "brmany"))
+}
+
+// What a daemon before wrote counts.
+func TestReservationsOutliveTheDaemon(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, engine, dir := t.Context(), store.NewMemory(), nettest.Dir(t)
+	s := daemon(t, engine, dir)
+	must(t, s.Create(ctx, "default", post("brkept", map[string]string{"ipv4.address": "10.8.0.1/16", "ipv6.address": "none"})))
+	must(t, s.Reserve("brkept", file(1), host(1)))
+	next := daemon(t, engine, dir)
+	h := host(1)
+	if err := next.Conflict("brkept", file(2), h); err == nil {
+		t.Error("its reservation is not known")
+	}
+	must(t, next.Delete(ctx, "default", "brkept"))
+	must(t, next.Create(ctx, "default", post("brkept", map[string]string{"ipv4.address": "10.8.0.1/16", "ipv6.address": "none"})))
+	if err := next.Conflict("brkept", file(2), h); err != nil {
+		t.Errorf("a network that is gone is remembered: %v", err)
+	}
+	must(t, next.Delete(ctx, "default", "brkept"))
+}
