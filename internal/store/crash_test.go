@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,11 +17,16 @@ import (
 	"github.com/berthd/berth/internal/store/storetest"
 )
 
-// TestMain is also the process that TestKill kills: it commits and says so, for ever.
+// TestMain is also the process that TestKill kills: it commits and says so, for ever. And it is the one that
+// TestOpenOutlivesAKilledProcess waits for.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("STORE_VICTIM"); path != "" {
 		victim(path)
 	}
+	if path := os.Getenv(dyingEnv); path != "" {
+		die(path)
+	}
+	runtime.UnlockOSThread()
 	os.Exit(m.Run())
 }
 
