@@ -236,7 +236,7 @@ func (d *Driver) watch(c *container) error {
 		if d.wantsRestart(c.id) && c.ending.Load() == 0 {
 			err := d.restart(c)
 			if err == nil {
-				_ = unix.Close(m.fd)
+				c.drop(m.fd)
 				return
 			}
 			d.log.Error("restart from inside failed", "instance", c.id, "err", err)
@@ -346,10 +346,8 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	}
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
-	if i := c.init(); i != nil {
-		if err := unix.PidfdSendSignal(i.fd, haltSignal(i.pid), nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("signalling init: %w", err)
-		}
+	if err := c.halt(); err != nil {
+		return fmt.Errorf("signalling init: %w", err)
 	}
 	return c.wait(ctx)
 }
@@ -374,11 +372,22 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 	}
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
-	if i := c.init(); i != nil {
-		// The end of process 1 ends its whole PID namespace.
-		if err := unix.PidfdSendSignal(i.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("killing init: %w", err)
-		}
+	monitor, first, err := c.pidfds()
+	if errors.Is(err, unix.ESRCH) {
+		return c.wait(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeAll(monitor) }()
+	// The monitor first: what it does at the end of a run, control groups and the hook of a restart from inside with its
+	// shell, Cleanup does in fewer steps or nobody needs now.
+	if err := kill(monitor); err != nil {
+		return errors.Join(fmt.Errorf("killing the monitor: %w", err), closeAll(first))
+	}
+	ended, err := d.end(first)
+	if err != nil {
+		return fmt.Errorf("killing init: %w", err)
 	}
 	if c.frozen.Load() {
 		// In cgroup v1 a frozen process cannot even die.
@@ -386,7 +395,33 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return c.wait(ctx)
+	select {
+	case <-ended:
+		return c.wait(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end kills an init, and with it its whole PID namespace, and closes its descriptor, which may be -1, when all of it has
+// ended. So it does the channel.
+func (d *Driver) end(pidfd int) (<-chan struct{}, error) {
+	ended := make(chan struct{})
+	if pidfd < 0 {
+		close(ended)
+		return ended, nil
+	}
+	err := kill(pidfd)
+	if err == nil {
+		err = d.watcher.add(pidfd, func() {
+			_ = unix.Close(pidfd)
+			close(ended)
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(pidfd))
+	}
+	return ended, nil
 }
 
 // Cleanup implements instance.Runtime.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type container struct {
 	ending  atomic.Int32 // how many callers want it to end: it is not to be restarted then
 	monitor atomic.Pointer[process]
 
+	fds    sync.Mutex // held while a descriptor is closed, or used for what would harm whoever got its number
+	closed bool
+
 	// first is the init that was seen last; after a restart from inside there is another.
 	first atomic.Pointer[initProcess]
 }
@@ -40,11 +44,79 @@ type initProcess struct {
 	started time.Time
 }
 
+// close gives the descriptors back. Nobody may signal by their numbers from then on: others get them.
 func (c *container) close() {
+	c.fds.Lock()
+	defer c.fds.Unlock()
+	c.closed = true
 	_ = unix.Close(c.monitor.Load().fd)
 	if i := c.first.Load(); i != nil {
 		_ = unix.Close(i.fd)
 	}
+}
+
+// drop closes a descriptor that another has taken the place of.
+func (c *container) drop(fd int) {
+	c.fds.Lock()
+	defer c.fds.Unlock()
+	_ = unix.Close(fd)
+}
+
+// pidfds are the caller's own descriptors of monitor and init; init's is -1 when there is none now.
+func (c *container) pidfds() (monitor, first int, err error) {
+	i := c.init()
+	c.fds.Lock()
+	defer c.fds.Unlock()
+	if c.closed {
+		return -1, -1, unix.ESRCH
+	}
+	first = -1
+	if i != nil && i == c.first.Load() {
+		if first, err = duplicate(i.fd); err != nil {
+			return -1, -1, err
+		}
+	}
+	if monitor, err = duplicate(c.monitor.Load().fd); err != nil {
+		return -1, -1, errors.Join(err, closeAll(first))
+	}
+	return monitor, first, nil
+}
+
+func duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
+// closeAll closes descriptors; -1 is none.
+func closeAll(fds ...int) error {
+	var errs []error
+	for _, fd := range fds {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// halt asks init to end the container. That it has none, or has ended, is no error.
+func (c *container) halt() error {
+	monitor, first, err := c.pidfds()
+	if err != nil {
+		return ignoreEnded(err)
+	}
+	defer func() { _ = closeAll(monitor, first) }()
+	i := c.first.Load()
+	if first < 0 || i == nil {
+		return nil
+	}
+	return ignoreEnded(unix.PidfdSendSignal(first, haltSignal(i.pid), nil, 0))
+}
+
+// kill ends the process of a pidfd; that it has ended already is no error.
+func kill(pidfd int) error { return ignoreEnded(unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)) }
+
+func ignoreEnded(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
 }
 
 func (c *container) ended() bool {

@@ -69,7 +69,7 @@ func (d *Driver) restart(c *container) error {
 	c.monitor.Store(next.monitor.Load())
 	c.frozen.Store(false)
 	if old != nil {
-		_ = unix.Close(old.fd)
+		c.drop(old.fd)
 	}
 	if err := d.watch(c); err != nil {
 		return err
