@@ -246,7 +246,7 @@ func (d *Driver) watch(c *container) error {
 			delete(d.running, c.id)
 		}
 		d.mu.Unlock()
-		close(c.gone)
+		c.leave()
 		c.close()
 	})
 }
@@ -327,15 +327,9 @@ func (d *Driver) take(id string) (*container, error) {
 
 // Watch implements instance.Runtime.
 func (d *Driver) Watch(id string, exited func()) {
-	c := d.get(id)
-	if c == nil {
+	if c := d.get(id); c == nil || !c.whenGone(exited) {
 		go exited()
-		return
 	}
-	go func() {
-		<-c.gone
-		exited()
-	}()
 }
 
 // Shutdown implements instance.Runtime.

@@ -22,11 +22,12 @@ import (
 type container struct {
 	id      string
 	gone    chan struct{} // closed when the container has ended for good
+	after   []func()      // called then; not a goroutine each that waits, as there may be thousands
 	frozen  atomic.Bool
 	ending  atomic.Int32 // how many callers want it to end: it is not to be restarted then
 	monitor atomic.Pointer[process]
 
-	fds    sync.Mutex // held while a descriptor is closed, or used for what would harm whoever got its number
+	mu     sync.Mutex // held while gone is closed, a descriptor is closed, or used for what would harm whoever got its number
 	closed bool
 
 	// first is the init that was seen last; after a restart from inside there is another.
@@ -46,8 +47,8 @@ type initProcess struct {
 
 // close gives the descriptors back. Nobody may signal by their numbers from then on: others get them.
 func (c *container) close() {
-	c.fds.Lock()
-	defer c.fds.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.closed = true
 	_ = unix.Close(c.monitor.Load().fd)
 	if i := c.first.Load(); i != nil {
@@ -55,18 +56,40 @@ func (c *container) close() {
 	}
 }
 
+// leave says that the container has ended for good.
+func (c *container) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.gone)
+	for _, call := range c.after {
+		go call()
+	}
+	c.after = nil
+}
+
+// whenGone has a function called on a goroutine of its own when the container has ended; false if it has already.
+func (c *container) whenGone(call func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended() {
+		return false
+	}
+	c.after = append(c.after, call)
+	return true
+}
+
 // drop closes a descriptor that another has taken the place of.
 func (c *container) drop(fd int) {
-	c.fds.Lock()
-	defer c.fds.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	_ = unix.Close(fd)
 }
 
 // pidfds are the caller's own descriptors of monitor and init; init's is -1 when there is none now.
 func (c *container) pidfds() (monitor, first int, err error) {
 	i := c.init()
-	c.fds.Lock()
-	defer c.fds.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
 		return -1, -1, unix.ESRCH
 	}
