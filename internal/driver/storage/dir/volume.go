@@ -88,10 +88,14 @@ func (d *Dir) CreateSnapshot(ctx context.Context, snap storagedriver.Volume) err
 
 // CopySnapshot implements storagedriver.Snapshots.
 func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) error {
-	if err := os.Mkdir(d.snapshots(dst), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(d.snapshots(dst), 0o700)
+	switch {
+	case err == nil:
+		spread(d.snapshots(dst))
+	case !errors.Is(err, os.ErrExist):
 		return err
 	}
-	err := d.place(ctx, dst, func(tmp string) error {
+	err = d.place(ctx, dst, func(tmp string) error {
 		if err := d.copyTo(ctx, tmp, src, true); err != nil {
 			return err
 		}
