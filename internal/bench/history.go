@@ -97,15 +97,17 @@ func (h *History) fill(ctx context.Context, path string, each int) error {
 		return err
 	}
 	db := store.New(engine)
-	instances, snapshots := store.NewTable[json.RawMessage](db, "instances"), store.NewTable[json.RawMessage](db, "instance-snapshots")
+	instances, snapshots := store.NewTable[historyInstance](db, "instances"), store.NewTable[historySnapshot](db, "instance-snapshots")
 	volumes := store.NewTable[json.RawMessage](db, "storage-volumes")
 	for n := range h.Instances {
 		name := fmt.Sprintf("c%03d", n)
-		body, volume := historyRecord(n), json.RawMessage(`{}`)
-		ops := []store.Op{instances.Put(&body, "default", name), volumes.Put(&volume, "default", "default", "container", name)}
+		body, volume := historyBody(n), json.RawMessage(`{}`)
+		ops := []store.Op{instances.Put(&historyInstance{body, "default", name, "default"}, "default", name), volumes.Put(&volume, "default", "default", "container", name)}
 		for k := range each {
 			snapshot := fmt.Sprintf("snap%d", k)
-			ops = append(ops, snapshots.Put(&body, "default", name, snapshot), volumes.Put(&volume, "default", "default", "container", name, snapshot))
+			record := &historySnapshot{record: body}
+			record.CreatedAt = body.CreatedAt.Add(time.Duration(k) * time.Hour)
+			ops = append(ops, snapshots.Put(record, "default", name, snapshot), volumes.Put(&volume, "default", "default", "container", name, snapshot))
 		}
 		if _, err := db.Commit(ctx, ops...); err != nil {
 			return errors.Join(err, db.Close())
@@ -114,25 +116,43 @@ func (h *History) fill(ctx context.Context, path string, each int) error {
 	return db.Close()
 }
 
-// historyRecord is what the store holds of an instance that has run, or of a snapshot of it.
-func historyRecord(n int) json.RawMessage {
+// record, historyInstance and historySnapshot are the daemon's records, field by field in its order.
+type record struct {
+	Type         string                       `json:"type"`
+	Architecture string                       `json:"architecture"`
+	Config       map[string]string            `json:"config"`
+	Devices      map[string]map[string]string `json:"devices"`
+	Profiles     []string                     `json:"profiles"`
+	CreatedAt    time.Time                    `json:"created_at"`
+	LastUsedAt   time.Time                    `json:"last_used_at"`
+}
+
+type historyInstance struct {
+	record
+	Project string `json:"project"`
+	Name    string `json:"name"`
+	Pool    string `json:"pool"`
+}
+
+type historySnapshot struct {
+	record
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// historyBody is what an instance that has run and its snapshots have in common.
+func historyBody(n int) record {
 	uuid := func(kind int) string { return fmt.Sprintf("3f0b1c6e-0000-4000-%d-%012d", kind, n) }
-	data, err := json.Marshal(map[string]any{
-		"project": "default", "name": fmt.Sprintf("c%03d", n), "pool": "default",
-		"type": "container", "architecture": "x86_64", "profiles": []string{"default"},
-		"created_at": time.Unix(1e9, 0).UTC(), "last_used_at": time.Unix(1e9, 0).UTC(),
-		"devices": map[string]any{"root": map[string]string{"type": "disk", "path": "/", "pool": "default"}},
-		"config": map[string]string{
+	return record{
+		Type: "container", Architecture: "x86_64", Profiles: []string{"default"},
+		CreatedAt: time.Unix(1e9, 0).UTC(), LastUsedAt: time.Unix(1e9, 0).UTC(),
+		Devices: map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "default"}},
+		Config: map[string]string{
 			"image.os": "BusyBox", "image.release": "1", "image.architecture": "x86_64", "image.description": "BusyBox",
 			"volatile.base_image": strings.Repeat("f00d", 16), "volatile.last_state.power": "STOPPED", "volatile.uuid": uuid(8000),
 			"volatile.idmap.base": "0", "volatile.idmap.current": "[]", "volatile.last_state.idmap": "[]", "volatile.idmap.next": "[]",
 			"volatile.cloud-init.instance-id": uuid(9000),
 		},
-	})
-	if err != nil {
-		panic(err)
 	}
-	return data
 }
 
 // measured is a daemon under measurement.
