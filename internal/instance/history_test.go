@@ -34,7 +34,9 @@ func addHistory(t testing.TB, s *store.Store, instances *store.Table[Instance], 
 		name := fmt.Sprintf("c%03d", n)
 		ops := []store.Op{instances.Put(&Instance{Body: oldBody(n), Project: "default", Name: name, Pool: "p1"}, "default", name)}
 		for k := range each {
-			ops = append(ops, snapshots.Put(&Snapshot{Body: oldBody(n)}, "default", name, fmt.Sprintf("snap%d", k)))
+			snap := &Snapshot{Body: oldBody(n)}
+			snap.CreatedAt = snap.CreatedAt.Add(time.Duration(k) * time.Hour)
+			ops = append(ops, snapshots.Put(snap, "default", name, fmt.Sprintf("snap%d", k)))
 		}
 		if _, err := s.Commit(context.Background(), ops...); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -22,6 +23,14 @@ type Row[T any] struct {
 // value before it in the table, or the one that it replaces; nil if there is none. What is equal in both may be held in
 // common: thousands of snapshots differ in a few strings.
 type Settler[T any] interface{ Settle(like *T) }
+
+// Follower is a value that can be had from another of its table and what differs in their encodings, for less than
+// decoding all of it. Of thousands of snapshots most differ in their times alone.
+type Follower[T any] interface {
+	// Follow sets the receiver, which is zero, to what decoding data gives, and may share memory with like, which was
+	// decoded from likeData. It keeps neither of the slices. If it returns false the value is decoded as any other.
+	Follow(data []byte, like *T, likeData []byte) bool
+}
 
 // Table is the typed, in-memory view of all keys under one first element. Reads are lock-free of commits in
 // progress and never block on the disk.
@@ -180,16 +189,50 @@ func (t *Table[T]) row(e Entry, like *T) (Row[T], error) {
 func (t *Table[T]) load(scan func(each func(Entry) error) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var like *T
+	var last leader[T]
 	return scan(func(e Entry) error {
-		row, err := t.row(e, like)
+		row, err := t.next(e, &last)
 		if err != nil {
 			return err
 		}
-		t.rows.Set(e.Key, row)
-		like = row.Value
+		t.rows.Load(e.Key, row)
 		return nil
 	})
+}
+
+// leader is the value that was decoded last from its whole encoding, for those after it to be had from.
+type leader[T any] struct {
+	value *T
+	data  []byte
+}
+
+// next is row for entries that come in the order of their keys.
+func (t *Table[T]) next(e Entry, last *leader[T]) (Row[T], error) {
+	if v := last.lead(e.Value); v != nil {
+		path, err := t.path(e.Key)
+		return Row[T]{Path: path, Value: v, Revision: e.Revision}, err
+	}
+	row, err := t.row(e, last.value)
+	last.value, last.data = row.Value, append(last.data[:0], e.Value...)
+	return row, err
+}
+
+// lead returns what data encodes, or nil if that takes decoding all of it.
+func (l *leader[T]) lead(data []byte) *T {
+	if l.value == nil {
+		return nil
+	}
+	if bytes.Equal(data, l.data) {
+		return l.value // values are shared, and not changed
+	}
+	if _, ok := any(l.value).(Follower[T]); !ok {
+		return nil
+	}
+	v := new(T)
+	if !any(v).(Follower[T]).Follow(data, l.value, l.data) {
+		return nil
+	}
+	return v
 }
 
 func (t *Table[T]) apply(rev Revision, op Op) {
