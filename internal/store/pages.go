@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // bbolt's pages on disk. Its own check panics on damage, in a goroutine that nobody can guard; this one reads the file
@@ -28,7 +29,8 @@ type verifier struct {
 	f        *os.File
 	pageSize int64
 	high     int64
-	seen     []bool // pages that something refers to
+	seen     []bool   // pages that something refers to
+	spare    [][]byte // buffers that nobody uses
 }
 
 // verifyPages checks the tree of pages below the newer meta page, and the list of free pages.
@@ -61,28 +63,45 @@ func corrupt(id uint64, format string, args ...any) error {
 	return fmt.Errorf("%w: page %d %s", ErrCorrupt, id, fmt.Sprintf(format, args...))
 }
 
-// read returns a page with its overflow, whose header fits where it stands.
+// read returns a page with its overflow, whose header fits where it stands. It is the caller's until done.
 func (v *verifier) read(id uint64) ([]byte, error) {
 	if id >= uint64(v.high) {
 		return nil, corrupt(id, "is referred to but not there")
 	}
-	head := make([]byte, pageHeader)
-	if _, err := v.f.ReadAt(head, int64(id)*v.pageSize); err != nil {
+	page := v.buffer()
+	if _, err := v.f.ReadAt(page, int64(id)*v.pageSize); err != nil {
 		return nil, corrupt(id, "cannot be read: %v", err)
 	}
-	overflow := int64(binary.NativeEndian.Uint32(head[12:]))
-	if got := binary.NativeEndian.Uint64(head); got != id {
+	overflow := int64(binary.NativeEndian.Uint32(page[12:]))
+	if got := binary.NativeEndian.Uint64(page); got != id {
 		return nil, corrupt(id, "says it is page %d", got)
 	}
 	if int64(id)+overflow >= v.high {
 		return nil, corrupt(id, "goes on beyond the end")
 	}
-	page := make([]byte, (overflow+1)*v.pageSize)
-	if _, err := v.f.ReadAt(page, int64(id)*v.pageSize); err != nil {
+	if overflow == 0 {
+		return page, nil
+	}
+	page = slices.Grow(page, int(overflow*v.pageSize))[:(overflow+1)*v.pageSize]
+	if _, err := v.f.ReadAt(page[v.pageSize:], (int64(id)+1)*v.pageSize); err != nil {
 		return nil, corrupt(id, "cannot be read: %v", err)
 	}
 	return page, nil
 }
+
+// buffer returns room for a page. A file has many, and few of them are looked at at once.
+func (v *verifier) buffer() []byte {
+	last := len(v.spare) - 1
+	if last < 0 {
+		return make([]byte, v.pageSize)
+	}
+	page := v.spare[last]
+	v.spare = v.spare[:last]
+	return page[:v.pageSize]
+}
+
+// done takes a page back that read returned.
+func (v *verifier) done(page []byte) { v.spare = append(v.spare, page) }
 
 // claim notes that a page and its overflow are in use, by one reference only.
 func (v *verifier) claim(id uint64, page []byte) error {
@@ -111,6 +130,7 @@ func (v *verifier) tree(id uint64, low, high []byte, depth, level int) error {
 	if err != nil {
 		return err
 	}
+	defer v.done(page)
 	if err := v.claim(id, page); err != nil {
 		return err
 	}
@@ -228,6 +248,7 @@ func (v *verifier) freelist(id uint64) error {
 	if err != nil {
 		return err
 	}
+	defer v.done(page)
 	if err := v.claim(id, page); err != nil {
 		return err
 	}
