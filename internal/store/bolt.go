@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -25,7 +24,7 @@ var (
 
 // Options tune OpenBolt. The zero value is right for the daemon.
 type Options struct {
-	// NoBackup skips the copy "<path>.bak" that is otherwise taken of a store that opened well.
+	// NoBackup skips the copy "<path>.bak" that is otherwise taken of a store that opened and loaded well.
 	NoBackup bool
 
 	schema     int // 0: SchemaVersion; tests go beyond
@@ -34,9 +33,10 @@ type Options struct {
 
 // Bolt is the engine of one machine: one bbolt file, one fsync'd transaction for all commits that come at once.
 type Bolt struct {
-	path string
-	lock *fileLock
-	db   *bolt.DB
+	path   string
+	lock   *fileLock
+	db     *bolt.DB
+	backup bool // a copy is to be kept
 
 	queueMu sync.Mutex
 	queue   []*commit
@@ -88,7 +88,7 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 	if err := verifyPages(path); err != nil {
 		return nil, err
 	}
-	b = &Bolt{path: path, lock: lock}
+	b = &Bolt{path: path, lock: lock, backup: !opts.NoBackup}
 	err = guarded(func() error {
 		b.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:         200 * time.Millisecond,
@@ -110,17 +110,7 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 		}
 		return nil, err
 	}
-	if !opts.NoBackup {
-		b.background.Go(b.keepBackup)
-	}
 	return b, nil
-}
-
-// keepBackup refreshes the copy of a store that is known to be good.
-func (b *Bolt) keepBackup() {
-	if err := b.Backup(b.path + ".bak"); err != nil {
-		slog.Warn("cannot keep a backup of the store", "path", b.path, "err", err)
-	}
 }
 
 // OnCommit implements Engine.

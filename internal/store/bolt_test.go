@@ -136,13 +136,35 @@ func TestEmptyFileIsAFreshStore(t *testing.T) {
 }
 
 func TestBackupKeptOfAGoodStore(t *testing.T) {
-	path := filled(t, 10)
-	e := open(t, path)
-	if err := e.Close(); err != nil { // waits for the copy
+	path := filepath.Join(t.TempDir(), "store.db")
+	put := func(key, value string) {
+		t.Helper()
+		e := open(t, path)
+		_, err := e.Commit(t.Context(), []store.Op{{Key: key, Value: []byte(value)}})
+		if err := errors.Join(err, e.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func() error {
+		s := store.New(open(t, path))
+		store.NewTable[struct{ N int }](s, "things")
+		return errors.Join(s.Load(t.Context()), s.Close()) // which waits for the copy
+	}
+	check := func() {
+		t.Helper()
+		report, err := store.CheckFile(path + ".bak")
+		if err != nil || report.Tables["things"] != 1 {
+			t.Errorf("%+v %v", report, err)
+		}
+	}
+	put("/things/good", `{"N":1}`)
+	if err := load(); err != nil {
 		t.Fatal(err)
 	}
-	report, err := store.CheckFile(path + ".bak")
-	if err != nil || report.Tables["things"] != 10 {
-		t.Errorf("%+v %v", report, err)
+	check()
+	put("/things/wrong", `{"N":"no number"}`)
+	if err := load(); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("a store with a value that is none: %v", err)
 	}
+	check() // the backup of when it was good
 }
