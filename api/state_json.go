@@ -10,7 +10,7 @@ import (
 // AppendJSON appends what json.Marshal makes of s, without reflection: a list of all instances with their state holds
 // one of each.
 func (s *InstanceState) AppendJSON(b []byte) []byte {
-	b = appendString(append(b, `{"status":`...), s.Status)
+	b = AppendString(append(b, `{"status":`...), s.Status)
 	b = appendInt(append(b, `,"status_code":`...), int64(s.StatusCode))
 	b = appendObject(append(b, `,"disk":`...), s.Disk, func(b []byte, d InstanceStateDisk) []byte {
 		return append(appendInt(append(b, `{"usage":`...), d.Usage), '}')
@@ -41,19 +41,19 @@ func appendNetwork(b []byte, n InstanceStateNetwork) []byte {
 		b = append(b, ']')
 	}
 	b = appendCounters(append(b, `,"counters":`...), &n.Counters)
-	b = appendString(append(b, `,"hwaddr":`...), n.Hwaddr)
-	b = appendString(append(b, `,"host_name":`...), n.HostName)
+	b = AppendString(append(b, `,"hwaddr":`...), n.Hwaddr)
+	b = AppendString(append(b, `,"host_name":`...), n.HostName)
 	b = appendInt(append(b, `,"mtu":`...), int64(n.Mtu))
-	b = appendString(append(b, `,"state":`...), n.State)
-	b = appendString(append(b, `,"type":`...), n.Type)
+	b = AppendString(append(b, `,"state":`...), n.State)
+	b = AppendString(append(b, `,"type":`...), n.Type)
 	return append(b, '}')
 }
 
 func appendAddress(b []byte, a *InstanceStateNetworkAddress) []byte {
-	b = appendString(append(b, `{"family":`...), a.Family)
-	b = appendString(append(b, `,"address":`...), a.Address)
-	b = appendString(append(b, `,"netmask":`...), a.Netmask)
-	b = appendString(append(b, `,"scope":`...), a.Scope)
+	b = AppendString(append(b, `{"family":`...), a.Family)
+	b = AppendString(append(b, `,"address":`...), a.Address)
+	b = AppendString(append(b, `,"netmask":`...), a.Netmask)
+	b = AppendString(append(b, `,"scope":`...), a.Scope)
 	return append(b, '}')
 }
 
@@ -84,13 +84,13 @@ func appendObject[V any](b []byte, m map[string]V, appendValue func([]byte, V) [
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendValue(append(appendString(b, key), ':'), m[key])
+		b = appendValue(append(AppendString(b, key), ':'), m[key])
 	}
 	return append(b, '}')
 }
 
-// appendString appends a string with its quotes. What needs care is left to json.Marshal.
-func appendString(b []byte, s string) []byte {
+// AppendString appends a string with its quotes. What needs care is left to json.Marshal.
+func AppendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			careful, _ := json.Marshal(s) // a string always has an encoding

@@ -2,14 +2,13 @@ package instance
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/store"
 )
 
 // Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, larger
@@ -68,13 +67,9 @@ func (s *Service) appendInstance(ctx context.Context, b []byte, i *Instance, ful
 	if len(snapshots) == 0 {
 		return append(b, `null}`...)
 	}
+	w := snapshotWriter{show: func(row store.Row[Snapshot]) api.InstanceSnapshot { return s.showSnapshot(i.Project, row) }}
 	for n, row := range snapshots {
-		b = append(b, "[,"[min(n, 1)])
-		one, err := json.Marshal(s.showSnapshot(i.Project, row))
-		if err != nil {
-			panic(fmt.Sprintf("instance: encode snapshot %v: %v", row.Path, err)) // strings, numbers and times of our own
-		}
-		b = append(b, one...)
+		b = w.append(append(b, "[,"[min(n, 1)]), row)
 	}
 	return append(b, `]}`...)
 }
