@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -345,6 +346,19 @@ func TestRestartFromInsideWithoutADaemon(t *testing.T) {
 	h.sh(next, "c1", "true")
 }
 
+// busy is the state of a container once its init has begun to start others.
+func (h *host) busy(d *Driver, id string) *api.InstanceState {
+	h.Helper()
+	for ctx := h.context(); ; {
+		st, err := d.State(ctx, id, nil)
+		h.do(err)
+		if st.Processes >= 2 || ctx.Err() != nil {
+			return st
+		}
+		goruntime.Gosched()
+	}
+}
+
 func TestStateAndLimits(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
@@ -353,8 +367,7 @@ func TestStateAndLimits(t *testing.T) {
 	s.Cgroup = spec.Cgroup{MemoryLimit: &limit, Pids: &pids, CPUSet: "0"}
 	s.Rlimits = map[string]string{"nofile": "3000:3000"}
 	h.start(d, s)
-	st, err := d.State(h.context(), "c1", nil)
-	h.do(err)
+	st := h.busy(d, "c1")
 	if st.Memory.Usage <= 0 || st.CPU.Usage <= 0 || st.Processes < 2 || st.Pid == 0 || st.Status != "Running" {
 		t.Errorf("%+v", st)
 	}

@@ -340,22 +340,46 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	}
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
-	if err := c.halt(); err != nil {
-		return fmt.Errorf("signalling init: %w", err)
-	}
-	return c.wait(ctx)
-}
-
-// haltSignal is what init takes for "halt": SIGRTMIN+3 where it handles or waits for that (systemd), SIGPWR otherwise.
-func haltSignal(pid int) unix.Signal {
-	const rtmin3 = 34 + 3 // SIGRTMIN as the C libraries count
-	for _, key := range []string{"SigCgt:", "SigBlk:"} {
-		mask, err := strconv.ParseUint(statusLine(pid, key), 16, 64)
-		if err == nil && mask&(1<<(rtmin3-1)) != 0 {
-			return rtmin3
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		heard, err := c.halt()
+		if err != nil {
+			return fmt.Errorf("signalling init: %w", err)
+		}
+		if heard {
+			return c.wait(ctx)
+		}
+		select {
+		case <-c.gone:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
 		}
 	}
-	return unix.SIGPWR
+}
+
+// Pauses between looks at an init that takes no signal yet: nothing tells when it begins to.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// haltSignal is what init takes for "halt": SIGRTMIN+3 where it handles or waits for that (systemd), SIGPWR otherwise; 0
+// if it takes neither, as in its first instants: the kernel drops what the first process of a namespace has no handler for.
+func haltSignal(pid int) unix.Signal {
+	const rtmin3 = 34 + 3 // SIGRTMIN as the C libraries count
+	var taken uint64
+	for _, key := range []string{"SigCgt:", "SigBlk:"} {
+		if mask, err := strconv.ParseUint(statusLine(pid, key), 16, 64); err == nil {
+			taken |= mask
+		}
+	}
+	for _, sig := range []unix.Signal{rtmin3, unix.SIGPWR} {
+		if taken&(1<<(sig-1)) != 0 {
+			return sig
+		}
+	}
+	return 0
 }
 
 // Kill implements instance.Runtime.

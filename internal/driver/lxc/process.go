@@ -118,18 +118,22 @@ func closeAll(fds ...int) error {
 	return errors.Join(errs...)
 }
 
-// halt asks init to end the container. That it has none, or has ended, is no error.
-func (c *container) halt() error {
+// halt asks init to end the container and tells whether it takes that. One that has ended, or is not there, takes it.
+func (c *container) halt() (heard bool, err error) {
+	i := c.init()
 	monitor, first, err := c.pidfds()
 	if err != nil {
-		return ignoreEnded(err)
+		return true, ignoreEnded(err)
 	}
 	defer func() { _ = closeAll(monitor, first) }()
-	i := c.first.Load()
 	if first < 0 || i == nil {
-		return nil
+		return true, nil
 	}
-	return ignoreEnded(unix.PidfdSendSignal(first, haltSignal(i.pid), nil, 0))
+	sig := haltSignal(i.pid)
+	if sig == 0 {
+		return false, nil
+	}
+	return true, ignoreEnded(unix.PidfdSendSignal(first, sig, nil, 0))
 }
 
 // kill ends the process of a pidfd; that it has ended already is no error.
