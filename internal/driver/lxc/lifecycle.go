@@ -341,12 +341,12 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		heard, err := c.halt()
+		sure, err := c.halt()
 		if err != nil {
 			return fmt.Errorf("signalling init: %w", err)
 		}
-		if heard {
-			return c.wait(ctx)
+		if sure {
+			pause = max(pause, surePause)
 		}
 		select {
 		case <-c.gone:
@@ -358,29 +358,41 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	}
 }
 
-// Pauses between looks at an init that takes no signal yet: nothing tells when it begins to.
+// Pauses between signals to an init that may not have taken the one before: nothing tells when it begins to. One that seems
+// to is left in peace for longer.
 const (
 	firstPause = 10 * time.Millisecond
-	lastPause  = time.Second
+	surePause  = time.Second
+	lastPause  = 10 * time.Second
 )
 
-// haltSignal is what init takes for "halt": SIGRTMIN+3 where it handles or waits for that (systemd), SIGPWR otherwise; 0
-// if it takes neither, as in its first instants: the kernel drops what the first process of a namespace has no handler for.
-func haltSignal(pid int) unix.Signal {
+// haltSignal is what init takes for "halt": SIGRTMIN+3 where it handles that or has it blocked to wait for it (systemd), SIGPWR
+// otherwise. It is sure if init handles or blocks it. If not, as in init's first instants, the kernel drops it, or init is in
+// sigtimedwait, which shows nothing (busybox): then it may be sent again. It is 0 if it would certainly be lost.
+func haltSignal(pid int) (sig unix.Signal, sure bool) {
 	const rtmin3 = 34 + 3 // SIGRTMIN as the C libraries count
-	var taken uint64
-	for _, key := range []string{"SigCgt:", "SigBlk:"} {
-		if mask, err := strconv.ParseUint(statusLine(pid, key), 16, 64); err == nil {
-			taken |= mask
-		}
+	blocked, caught := signals(pid, "SigBlk:"), signals(pid, "SigCgt:")
+	if has(blocked, unix.SIGSEGV) {
+		return 0, false // all are, for an instant, by the C library: that says nothing of what init waits for
 	}
 	for _, sig := range []unix.Signal{rtmin3, unix.SIGPWR} {
-		if taken&(1<<(sig-1)) != 0 {
-			return sig
+		if has(blocked|caught, sig) {
+			return sig, true
 		}
 	}
-	return 0
+	return unix.SIGPWR, false
 }
+
+// signals is a set of signals of /proc/PID/status.
+func signals(pid int, key string) uint64 {
+	set, err := strconv.ParseUint(statusLine(pid, key), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return set
+}
+
+func has(set uint64, sig unix.Signal) bool { return set&(1<<(sig-1)) != 0 }
 
 // Kill implements instance.Runtime.
 func (d *Driver) Kill(ctx context.Context, id string) error {
@@ -408,9 +420,10 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 		return fmt.Errorf("killing init: %w", err)
 	}
 	if c.frozen.Load() {
-		// In cgroup v1 a frozen process cannot even die.
-		if err := d.Thaw(ctx, id); err != nil && d.get(id) != nil {
-			return err
+		// In cgroup v1 a frozen process cannot even die. That the monitor has gone, and the container with it as far as the
+		// driver is concerned, does not thaw it.
+		if err := d.payload(id).Thaw(ctx); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("thawing: %w", err)
 		}
 	}
 	select {

@@ -118,7 +118,7 @@ func closeAll(fds ...int) error {
 	return errors.Join(errs...)
 }
 
-// halt asks init to end the container and tells whether it takes that. One that has ended, or is not there, takes it.
+// halt asks init to end the container and tells whether it is sure to hear that. One that has ended, or is not there, is.
 func (c *container) halt() (heard bool, err error) {
 	i := c.init()
 	monitor, first, err := c.pidfds()
@@ -129,11 +129,21 @@ func (c *container) halt() (heard bool, err error) {
 	if first < 0 || i == nil {
 		return true, nil
 	}
-	sig := haltSignal(i.pid)
+	if sameProgram(i.pid, c.monitor.Load().pid) {
+		return false, nil // still liblxc, which has signals blocked and forgets them
+	}
+	sig, sure := haltSignal(i.pid)
 	if sig == 0 {
 		return false, nil
 	}
-	return true, ignoreEnded(unix.PidfdSendSignal(first, sig, nil, 0))
+	return sure, ignoreEnded(unix.PidfdSendSignal(first, sig, nil, 0))
+}
+
+// sameProgram tells whether two processes run the same program.
+func sameProgram(a, b int) bool {
+	first, err1 := os.Stat(fmt.Sprintf("/proc/%d/exe", a))
+	second, err2 := os.Stat(fmt.Sprintf("/proc/%d/exe", b))
+	return err1 == nil && err2 == nil && os.SameFile(first, second)
 }
 
 // kill ends the process of a pidfd; that it has ended already is no error.
