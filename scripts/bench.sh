@@ -47,3 +47,4 @@ fi
 daemons+=("berth=$BERTH_DIR/unix.socket")
 # shellcheck disable=SC2086 # arguments of the caller
 python3 "$bench/bench.py" "${daemons[@]}" ${BENCH_ARGS:-}
+BENCH_TOOLS=$bench python3 "$top/scripts/bench_cpu.py" "${daemons[@]}"
