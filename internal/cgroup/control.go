@@ -18,6 +18,11 @@ import (
 // whose last process is being reaped).
 const pollEvery = 2 * time.Millisecond
 
+// askAgain is how many looks there are between two writes of a state that does not come. The freezer of v1 passes over a
+// process that goes to sleep in vfork after it was asked to stand still, while its child stands still already: both
+// would stay as they are for ever, and the group at FREEZING.
+const askAgain = 5
+
 // Freeze stops every process of the group and returns once all stand still.
 func (g Group) Freeze(ctx context.Context) error { return g.freeze(ctx, true) }
 
@@ -29,27 +34,30 @@ func (g Group) freeze(ctx context.Context, on bool) error {
 	if root == "" {
 		return errors.New("no freezer on this host")
 	}
-	file, value := "freezer.state", "THAWED"
-	if on {
-		value = "FROZEN"
-	}
+	file, states := filepath.Join(root, g.name, "freezer.state"), [2]string{"THAWED", "FROZEN"}
 	if v2 {
-		file, value = "cgroup.freeze", "0"
-		if on {
-			value = "1"
-		}
+		file, states = filepath.Join(root, g.name, "cgroup.freeze"), [2]string{"0", "1"}
 	}
-	if err := write(filepath.Join(root, g.name, file), value); err != nil {
+	wanted := states[0]
+	if on {
+		wanted = states[1]
+	}
+	if err := write(file, wanted); err != nil {
 		return err
 	}
-	for {
+	for looks := 1; ; looks++ {
 		frozen, err := g.Frozen()
 		if err != nil || frozen == on {
 			return err
 		}
+		if looks%askAgain == 0 {
+			if err := write(file, wanted); ignoreGone(err) != nil {
+				return err
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for processes to be %s: %w", strings.ToLower(value), ctx.Err())
+			return fmt.Errorf("waiting for processes to be %s: %w", strings.ToLower(wanted), ctx.Err())
 		case <-time.After(pollEvery):
 		}
 	}

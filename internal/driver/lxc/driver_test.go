@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,28 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/driver/lxc/helper/helpertest"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 )
 
 var helperPath string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "berth-lxc-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		helperPath = filepath.Join(dir, "berth-lxc")
-		if out, err := exec.Command("../../../scripts/berth-lxc.sh", helperPath).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "berth-lxc (is lxc-dev installed?): %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(helpertest.Main(m, &helperPath)) }
 
 // host is a daemon's folder with a busybox root file system in it.
 type host struct {
@@ -287,6 +272,18 @@ func TestFreeze(t *testing.T) {
 	h.sh(d, "c1", "true")
 }
 
+// A child that is frozen between vfork and its program keeps its parent asleep; see cgroup.askAgain.
+func TestFreezeWhileProgramsStart(t *testing.T) {
+	h := newHost(t)
+	d := h.driver()
+	h.start(d, h.spec("c1"))
+	h.sh(d, "c1", "(yes | xargs -n 1 /bin/true) > /dev/null 2>&1 &")
+	for range 100 {
+		h.do(d.Freeze(h.context(), "c1"))
+		h.do(d.Thaw(h.context(), "c1"))
+	}
+}
+
 func TestRestartFromInside(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
@@ -443,11 +440,18 @@ func TestConsole(t *testing.T) {
 		}
 	}()
 	var seen bytes.Buffer
-	for buf := make([]byte, 1024); !strings.Contains(seen.String(), "abc2"); {
+	buf := make([]byte, 1024)
+	for !strings.Contains(seen.String(), "abc2") {
 		n, err := c.Read(buf)
 		if err != nil {
 			t.Fatalf("%v after %q", err, seen.String())
 		}
+		seen.Write(buf[:n])
+	}
+	// The answer is shown before it is logged, and logged before the next one is shown.
+	for seen.Reset(); !strings.Contains(seen.String(), "abc2"); {
+		n, err := c.Read(buf)
+		h.do(err)
 		seen.Write(buf[:n])
 	}
 	h.do(c.Close())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,28 +12,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/driver/lxc/helper/helpertest"
 )
 
 var program string
 
 // TestMain builds berth-lxc with the compiler's checks of memory and undefined behaviour.
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "berth-lxc-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		program = filepath.Join(dir, "berth-lxc")
-		build := exec.Command("../../../../scripts/berth-lxc.sh", program)
-		build.Env = append(os.Environ(), "CFLAGS=-g -fsanitize=address,undefined -fno-sanitize-recover=all")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "berth-lxc (is lxc-dev installed?): %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	os.Exit(helpertest.Main(m, &program, "CFLAGS=-g -fsanitize=address,undefined -fno-sanitize-recover=all"))
 }
 
 func newServer(t *testing.T) *Server {
