@@ -14,6 +14,8 @@ declare -A packages=(
     # stock clients and the tools that tests look at the host with
     [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat strace squashfs-tools bzip2 e2fsprogs xfsprogs btrfs-progs curl tar"
 )
+# igzip, which reads gzip four times as fast as the daemon by itself; Debian 12 has it for one architecture
+[ "$(dpkg --print-architecture)" != amd64 ] || packages[run]+=" isal"
 
 wanted=()
 for purpose in "$@"; do

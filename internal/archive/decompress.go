@@ -20,6 +20,9 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
+// smallGzip is the size up to which an archive is unpacked in the process in the time that igzip takes to start.
+const smallGzip = 128 << 10
+
 // maxWindow bounds the memory that a compressed stream can ask for.
 const maxWindow = 256 << 20
 
@@ -38,8 +41,8 @@ func (r *Reader) Close() error { return r.close() }
 // Open gives the tar stream of f, whatever wraps it. f stays the caller's. progress, if set, is called with the
 // number of bytes of f read so far.
 //
-// gzip and zstd are read in the process: the library is as fast as the tools. xz and lzma are read by xz(1) where there is one,
-// because the Go implementation is about ten times slower; squashfs always needs sqfs2tar(1). Those get the open file and no name.
+// zstd and bzip2 are read in the process. xz, lzma and gzip are read by xz(1) and igzip(1) where there is one, because the Go
+// implementations are about ten and four times slower; squashfs always needs sqfs2tar(1). Those get the open file and no name.
 func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, error) {
 	format, err := DetectFile(f)
 	if err != nil {
@@ -60,10 +63,7 @@ func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, 
 	case Bzip2:
 		err = r.ahead(bzip2.NewReader(bufio.NewReaderSize(source, 1<<20)))
 	case Gzip:
-		var z *gzip.Reader
-		if z, err = gzip.NewReader(bufio.NewReaderSize(source, 1<<20)); err == nil {
-			err = r.ahead(z)
-		}
+		err = r.openGzip(ctx, source)
 	case Zstd:
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
@@ -81,6 +81,20 @@ func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, 
 		return nil, fmt.Errorf("read %s archive: %w", format, err)
 	}
 	return r, nil
+}
+
+// openGzip differs by reader in one thing: igzip, as gzip(1), passes over what follows the last member.
+func (r *Reader) openGzip(ctx context.Context, source io.Reader) error {
+	if r.Size > smallGzip {
+		if path, err := exec.LookPath("igzip"); err == nil {
+			return r.tool(ctx, source, nil, path, "--decompress", "--stdout", "--quiet")
+		}
+	}
+	z, err := gzip.NewReader(bufio.NewReaderSize(source, 1<<20))
+	if err != nil {
+		return err
+	}
+	return r.ahead(z)
 }
 
 func (r *Reader) openXz(ctx context.Context, source io.Reader) error {
