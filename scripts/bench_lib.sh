@@ -19,9 +19,10 @@ daemon_up() {
     berth profile device add default root disk path=/ pool=default
 }
 
-# daemon_down DIR ends it, with all its containers.
+# daemon_down DIR ends it, with all its containers, and waits until it has let go of its folder.
 daemon_down() {
     [ -e "$1/pid" ] || return 0
     berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$(cat "$1/pid")" 2> /dev/null || true
+    timeout 30 tail --pid="$(cat "$1/pid")" -f /dev/null || true
     rm -f "$1/pid"
 }
