@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/store"
 )
 
 // Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, larger
@@ -67,7 +66,7 @@ func (s *Service) appendInstance(ctx context.Context, b []byte, i *Instance, ful
 	if len(snapshots) == 0 {
 		return append(b, `null}`...)
 	}
-	w := snapshotWriter{show: func(row store.Row[Snapshot]) api.InstanceSnapshot { return s.showSnapshot(i.Project, row) }}
+	w := snapshotWriter{profiles: s.Profiles, project: i.Project}
 	for n, row := range snapshots {
 		b = w.append(append(b, "[,"[min(n, 1)]), row)
 	}
