@@ -10,8 +10,8 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, larger
-// ones where memory is all it takes.
+// Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, or has a history;
+// larger ones where a record is all there is to each.
 const (
 	liveBatch = 8
 	keptBatch = 32
@@ -30,8 +30,11 @@ func (s *Service) WriteList(ctx context.Context, w io.Writer, project string, fu
 		}
 	}
 	size, workers := keptBatch, 1
+	if full {
+		size = liveBatch // each may have hundreds of snapshots
+	}
 	if live > 1 {
-		size, workers = liveBatch, runtime.GOMAXPROCS(0)
+		workers = runtime.GOMAXPROCS(0)
 	}
 	if _, err := io.WriteString(w, "["); err != nil {
 		return err
