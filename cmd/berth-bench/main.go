@@ -100,6 +100,7 @@ func history() *cobra.Command {
 	cmd.Flags().StringVar(&h.Daemon, "daemon", "berthd", "Program of the daemon")
 	cmd.Flags().IntVar(&h.Instances, "instances", 200, "Number of instances")
 	cmd.Flags().IntSliceVar(&snapshots, "snapshots", []int{0, 25, 250}, "Snapshots of each, one measurement for each number")
+	cmd.Flags().BoolVar(&h.Vary, "vary", false, "Let every snapshot's configuration differ from the one before in five keys or more")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ type History struct {
 	Daemon    string // the program
 	Path      string // of the store below the daemon's folder
 	Instances int
+	Vary      bool // no snapshot has the configuration of the one before it
 	Out       io.Writer
 }
 
@@ -107,6 +109,9 @@ func (h *History) fill(ctx context.Context, path string, each int) error {
 			snapshot := fmt.Sprintf("snap%d", k)
 			record := &historySnapshot{record: body}
 			record.CreatedAt = body.CreatedAt.Add(time.Duration(k) * time.Hour)
+			if h.Vary {
+				record.Config = varied(body.Config, n, k)
+			}
 			ops = append(ops, snapshots.Put(record, "default", name, snapshot), volumes.Put(&volume, "default", "default", "container", name, snapshot))
 		}
 		if _, err := db.Commit(ctx, ops...); err != nil {
@@ -153,6 +158,19 @@ func historyBody(n int) record {
 			"volatile.cloud-init.instance-id": uuid(9000),
 		},
 	}
+}
+
+// varied is config as the kth snapshot of an instance may find it that starts, is reconfigured and rebuilt between any two.
+func varied(config map[string]string, n, k int) map[string]string {
+	c := maps.Clone(config)
+	maps.Copy(c, map[string]string{
+		"image.serial": fmt.Sprintf("20240101_%04d", k), "limits.memory": fmt.Sprintf("%dMiB", 256+k), "user.backup.run": strconv.Itoa(k),
+		"volatile.uuid.generation": fmt.Sprintf("3f0b1c6e-%04d-4000-a000-%012d", k, n), "volatile.eth0.host_name": fmt.Sprintf("veth%08x", n<<16|k),
+	})
+	if k%2 == 1 {
+		c["volatile.last_state.power"], c["volatile.last_state.ready"] = "RUNNING", "false"
+	}
+	return c
 }
 
 // measured is a daemon under measurement.

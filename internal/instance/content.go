@@ -29,7 +29,8 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 			l.release()
 			return nil, err
 		}
-		body = &snap.Value.Body
+		kept := snap.Value.body()
+		body = &kept
 		volume.Snapshot = snapshot
 	} else if s.running(i) {
 		l.release()

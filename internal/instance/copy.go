@@ -41,7 +41,7 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		if err != nil {
 			return nil, err
 		}
-		body, volume = snap.Value.Body, src.snapshotVolume(snapshot)
+		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
 	i := s.copyRecord(project, req, body)
 	alone := isSnapshot || req.Source.InstanceOnly || req.Source.ContainerOnly
@@ -53,9 +53,7 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 	var snaps []snapshotCopy
 	if !alone {
 		for _, row := range s.snapshots.List(from, name) {
-			record := *row.Value
-			record.Body = record.Body.clone()
-			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: &record, like: src.snapshotVolume(row.Path[2])})
+			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: row.Value, like: src.snapshotVolume(row.Path[2])})
 		}
 	}
 	return s.createTask(ctx, i, origin{
@@ -219,9 +217,7 @@ func (s *Service) refreshSnapshots(ctx context.Context, dst, src *Instance) erro
 		}
 	}
 	for name, snap := range theirs {
-		record := *snap
-		record.Body = record.Body.clone()
-		err := s.addSnapshot(ctx, dst, name, &record, func(ctx context.Context) error {
+		err := s.addSnapshot(ctx, dst, name, snap, func(ctx context.Context) error {
 			return s.Volumes.Copy(ctx, dst.snapshotVolume(name), src.snapshotVolume(name))
 		}, src.snapshotVolume(name))
 		if err != nil {

@@ -8,11 +8,10 @@ import (
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/store"
 )
 
-// Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, larger
-// ones where memory is all it takes.
+// Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, or has a history;
+// larger ones where a record is all there is to each.
 const (
 	liveBatch = 8
 	keptBatch = 32
@@ -31,8 +30,11 @@ func (s *Service) WriteList(ctx context.Context, w io.Writer, project string, fu
 		}
 	}
 	size, workers := keptBatch, 1
+	if full {
+		size = liveBatch // each may have hundreds of snapshots
+	}
 	if live > 1 {
-		size, workers = liveBatch, runtime.GOMAXPROCS(0)
+		workers = runtime.GOMAXPROCS(0)
 	}
 	if _, err := io.WriteString(w, "["); err != nil {
 		return err
@@ -67,7 +69,7 @@ func (s *Service) appendInstance(ctx context.Context, b []byte, i *Instance, ful
 	if len(snapshots) == 0 {
 		return append(b, `null}`...)
 	}
-	w := snapshotWriter{show: func(row store.Row[Snapshot]) api.InstanceSnapshot { return s.showSnapshot(i.Project, row) }}
+	w := snapshotWriter{profiles: s.Profiles, project: i.Project}
 	for n, row := range snapshots {
 		b = w.append(append(b, "[,"[min(n, 1)]), row)
 	}

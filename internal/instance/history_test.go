@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,13 +31,26 @@ func oldBody(n int) Body {
 // addHistory writes instances with snapshots of each, straight into the store.
 func addHistory(t testing.TB, s *store.Store, instances *store.Table[Instance], snapshots *store.Table[Snapshot], count, each int) {
 	t.Helper()
+	addHistoryOf(t, s, instances, snapshots, count, each, false)
+}
+
+// addHistoryOf is addHistory in which, if vary is set, each snapshot differs from the one before in four keys.
+func addHistoryOf(t testing.TB, s *store.Store, instances *store.Table[Instance], snapshots *store.Table[Snapshot], count, each int, vary bool) {
+	t.Helper()
 	for n := range count {
 		name := fmt.Sprintf("c%03d", n)
 		ops := []store.Op{instances.Put(&Instance{Body: oldBody(n), Project: "default", Name: name, Pool: "p1"}, "default", name)}
 		for k := range each {
-			snap := &Snapshot{Body: oldBody(n)}
-			snap.CreatedAt = snap.CreatedAt.Add(time.Duration(k) * time.Hour)
-			ops = append(ops, snapshots.Put(snap, "default", name, fmt.Sprintf("snap%d", k)))
+			body := oldBody(n)
+			body.CreatedAt = body.CreatedAt.Add(time.Duration(k) * time.Hour)
+			if vary {
+				body.Config["user.run"], body.Config["volatile.uuid.generation"] = strconv.Itoa(k), fmt.Sprintf("3f0b1c6e-0000-4000-a000-%012d", k)
+				body.Config["limits.memory"] = fmt.Sprintf("%dMiB", 256+k)
+				if k%2 == 1 {
+					body.Config["volatile.last_state.ready"] = "false"
+				}
+			}
+			ops = append(ops, snapshots.Put(newSnapshot(body, time.Time{}), "default", name, fmt.Sprintf("snap%d", k)))
 		}
 		if _, err := s.Commit(context.Background(), ops...); err != nil {
 			t.Fatal(err)
@@ -68,6 +82,12 @@ func TestHistoryIsFree(t *testing.T) {
 
 // BenchmarkOpenLongHistory opens a store of 200 instances with 250 snapshots each.
 func BenchmarkOpenLongHistory(b *testing.B) {
+	for _, vary := range []bool{false, true} {
+		b.Run(map[bool]string{false: "alike", true: "varied"}[vary], func(b *testing.B) { openLongHistory(b, vary) })
+	}
+}
+
+func openLongHistory(b *testing.B, vary bool) {
 	path := filepath.Join(b.TempDir(), "db")
 	open := func() (*store.Store, *store.Table[Instance], *store.Table[Snapshot]) {
 		engine, err := store.OpenBolt(path, store.Options{NoBackup: true})
@@ -82,7 +102,7 @@ func BenchmarkOpenLongHistory(b *testing.B) {
 		return s, instances, snapshots
 	}
 	s, instances, snapshots := open()
-	addHistory(b, s, instances, snapshots, 200, 250)
+	addHistoryOf(b, s, instances, snapshots, 200, 250, vary)
 	_ = s.Close()
 	for b.Loop() {
 		s, _, snapshots := open()

@@ -212,12 +212,12 @@ func (s *Service) sortedSnapshots(project, name string) []store.Row[Snapshot] {
 }
 
 func (s *Service) showSnapshot(project string, row store.Row[Snapshot]) api.InstanceSnapshot {
-	snap := row.Value
-	c, devices := expand(s.Profiles, project, &snap.Body)
+	snap := row.Value.body()
+	c, devices := expand(s.Profiles, project, &snap)
 	return api.InstanceSnapshot{
-		InstanceSnapshotPut: api.InstanceSnapshotPut{ExpiresAt: snap.ExpiresAt},
+		InstanceSnapshotPut: api.InstanceSnapshotPut{ExpiresAt: row.Value.ExpiresAt},
 		Architecture:        snap.Architecture,
-		Config:              maps.Clone(snap.Config),
+		Config:              snap.Config,
 		CreatedAt:           snap.CreatedAt,
 		Devices:             fromDevices(snap.Devices),
 		Ephemeral:           snap.Ephemeral,

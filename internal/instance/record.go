@@ -41,13 +41,6 @@ type Instance struct {
 	view *atomic.Pointer[view] // see viewOf; nil in a record that is not the table's own
 }
 
-// Snapshot is a snapshot as the store keeps it, at /instance-snapshots/<project>/<instance>/<snapshot>: a table of
-// its own, so that a long history does not slow a list of instances down.
-type Snapshot struct {
-	Body
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
 func (b Body) clone() Body {
 	b.Config = maps.Clone(b.Config)
 	if b.Config == nil {

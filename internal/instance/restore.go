@@ -99,7 +99,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 // restored is an instance as a snapshot remembers it. What says who and where it is stays.
 func restored(i *Instance, snap *Snapshot) *Instance {
 	next := i.clone()
-	body := snap.Body.clone()
+	body := snap.body().clone()
 	for _, key := range []string{"volatile.uuid", "volatile.last_state.power", "volatile.idmap.current"} {
 		delete(body.Config, key)
 		if v := i.Config[key]; v != "" {

@@ -18,15 +18,7 @@ func (i *Instance) Settle(like *Instance) {
 	}
 }
 
-// Settle implements store.Settler.
-func (s *Snapshot) Settle(like *Snapshot) {
-	if like != nil {
-		s.Body.share(&like.Body)
-	}
-}
-
-// share has b hold what is equal in like as the same memory. Fifty thousand snapshots have few different
-// configurations, and all the same keys.
+// share has b hold what is equal in like as the same memory: what comes from one image and one set of profiles is alike.
 func (b *Body) share(like *Body) {
 	b.Type = shared(b.Type, like.Type)
 	b.Architecture = shared(b.Architecture, like.Architecture)

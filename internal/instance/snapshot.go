@@ -69,9 +69,9 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 		}
 		return api.BadRequest("Unable to create a stateful snapshot. This server does not keep the state of running instances")
 	}
-	snap := &Snapshot{Body: i.Body.clone()}
-	snap.CreatedAt = time.Now().UTC()
-	snap.LastUsedAt = time.Time{}
+	body := i.Body.clone()
+	body.CreatedAt, body.LastUsedAt = time.Now().UTC(), time.Time{}
+	snap := newSnapshot(body, time.Time{})
 	switch {
 	case req.ExpiresAt != nil:
 		snap.ExpiresAt = req.ExpiresAt.UTC()

@@ -131,17 +131,16 @@ func (s *Service) RenameProfile(project, old, name string) []store.Op {
 		ops = append(ops, s.instances.Replace(row, next))
 	}
 	for _, row := range s.snapshots.List(project) {
-		if !slices.Contains(row.Value.Profiles, old) {
+		if !slices.Contains(row.Value.rest.body.Profiles, old) {
 			continue
 		}
-		next := *row.Value
-		next.Body = next.Body.clone()
+		next := row.Value.body().clone()
 		for n, p := range next.Profiles {
 			if p == old {
 				next.Profiles[n] = name
 			}
 		}
-		ops = append(ops, s.snapshots.Replace(row, &next))
+		ops = append(ops, s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt)))
 	}
 	return ops
 }

@@ -24,16 +24,13 @@ func (b *beast) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*plain)(b))
 }
 
-func (b *beast) Follow(data []byte, like *beast, likeData []byte) bool {
-	const mark = `,"name":"`
-	head, name, ok := bytes.Cut(data, []byte(mark))
-	likeHead, _, _ := bytes.Cut(likeData, []byte(mark))
-	if !ok || !bytes.Equal(head, likeHead) {
-		return false
+func (b *beast) Follow(data []byte, like *beast) bool {
+	legs, _ := json.Marshal(like.Legs)
+	name, ok := bytes.CutPrefix(data, fmt.Appendf(nil, `{"legs":%s,"name":"`, legs))
+	if ok {
+		b.Legs, b.Name = like.Legs, string(bytes.TrimSuffix(name, []byte(`"}`)))
 	}
-	*b = *like
-	b.Name = string(bytes.TrimSuffix(name, []byte(`"}`)))
-	return true
+	return ok
 }
 
 func TestLoadFollows(t *testing.T) {

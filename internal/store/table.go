@@ -24,12 +24,12 @@ type Row[T any] struct {
 // common: thousands of snapshots differ in a few strings.
 type Settler[T any] interface{ Settle(like *T) }
 
-// Follower is a value that can be had from another of its table and what differs in their encodings, for less than
-// decoding all of it. Of thousands of snapshots most differ in their times alone.
+// Follower is a value that can be had from another of its table and what its encoding has else, for less than decoding
+// all of it. Of thousands of snapshots each differs in its times and a few keys from the one before.
 type Follower[T any] interface {
-	// Follow sets the receiver, which is zero, to what decoding data gives, and may share memory with like, which was
-	// decoded from likeData. It keeps neither of the slices. If it returns false the value is decoded as any other.
-	Follow(data []byte, like *T, likeData []byte) bool
+	// Follow sets the receiver, which is zero, to what decoding data gives, and may share memory with like, the value that
+	// Settle would be given. It does not keep data. If it returns false the value is decoded as any other.
+	Follow(data []byte, like *T) bool
 }
 
 // Table is the typed, in-memory view of all keys under one first element. Reads are lock-free of commits in
@@ -177,6 +177,9 @@ func (t *Table[T]) row(e Entry, like *T) (Row[T], error) {
 		return Row[T]{}, err
 	}
 	v := new(T)
+	if f, ok := any(v).(Follower[T]); ok && like != nil && f.Follow(e.Value, like) {
+		return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
+	}
 	if err := json.Unmarshal(e.Value, v); err != nil {
 		return Row[T]{}, fmt.Errorf("key %q: %w: %w", e.Key, ErrCorrupt, err)
 	}
@@ -200,7 +203,7 @@ func (t *Table[T]) load(scan func(each func(Entry) error) error) error {
 	})
 }
 
-// leader is the value that was decoded last from its whole encoding, for those after it to be had from.
+// leader is the value that was decoded last, for those after it to be had from.
 type leader[T any] struct {
 	value *T
 	data  []byte
@@ -208,31 +211,13 @@ type leader[T any] struct {
 
 // next is row for entries that come in the order of their keys.
 func (t *Table[T]) next(e Entry, last *leader[T]) (Row[T], error) {
-	if v := last.lead(e.Value); v != nil {
+	if last.value != nil && bytes.Equal(e.Value, last.data) { // values are shared, and not changed
 		path, err := t.path(e.Key)
-		return Row[T]{Path: path, Value: v, Revision: e.Revision}, err
+		return Row[T]{Path: path, Value: last.value, Revision: e.Revision}, err
 	}
 	row, err := t.row(e, last.value)
 	last.value, last.data = row.Value, append(last.data[:0], e.Value...)
 	return row, err
-}
-
-// lead returns what data encodes, or nil if that takes decoding all of it.
-func (l *leader[T]) lead(data []byte) *T {
-	if l.value == nil {
-		return nil
-	}
-	if bytes.Equal(data, l.data) {
-		return l.value // values are shared, and not changed
-	}
-	if _, ok := any(l.value).(Follower[T]); !ok {
-		return nil
-	}
-	v := new(T)
-	if !any(v).(Follower[T]).Follow(data, l.value, l.data) {
-		return nil
-	}
-	return v
 }
 
 func (t *Table[T]) apply(rev Revision, op Op) {
