@@ -18,10 +18,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+	"golang.org/x/sys/unix"
 )
 
 // smallGzip is the size up to which an archive is unpacked in the process in the time that igzip takes to start.
 const smallGzip = 128 << 10
+
+// toolAhead is how much of its output a tool may have written before it is read: the most that the kernel grants anyone.
+const toolAhead = 1 << 20
 
 // maxWindow bounds the memory that a compressed stream can ask for.
 const maxWindow = 256 << 20
@@ -153,6 +157,7 @@ func (r *Reader) tool(ctx context.Context, stdin io.Reader, extra *os.File, path
 		cancel()
 		return err
 	}
+	widen(out)
 	if err := cmd.Start(); err != nil {
 		cancel()
 		return err
@@ -171,6 +176,17 @@ func (r *Reader) tool(ctx context.Context, stdin io.Reader, extra *os.File, path
 		return nil
 	}
 	return nil
+}
+
+// widen lets a pipe hold toolAhead, so that its ends seldom wait for each other. One that stays as it is works too.
+func widen(pipe any) {
+	c, ok := pipe.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, toolAhead) })
+	}
 }
 
 // ahead decompresses in a goroutine of its own, a few buffers ahead of the reader.
