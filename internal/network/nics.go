@@ -55,13 +55,21 @@ func (s *Service) Reserve(network, file string, h bridge.Host) error {
 	return s.setHost(network, file, known, h)
 }
 
-// setHost writes a reservation; the caller holds hostsMu.
+// setHost writes a reservation; the caller holds hostsMu. An address that is reserved is so at once: nobody else may be
+// given it. A name may come later than the lease that it is for, as dnsmasq names leases when it reads hosts.
 func (s *Service) setHost(network, file string, known *reservations, h bridge.Host) error {
-	if err := bridge.SetHost(s.dir(network), file, h); err != nil {
+	changed, err := bridge.SetHost(s.dir(network), file, h)
+	if err != nil {
 		return err
 	}
 	known.set(file, h)
-	return nil
+	switch {
+	case !changed:
+		return nil
+	case h.IPv4.IsValid() || h.IPv6.IsValid():
+		return s.reloadNow(network)
+	}
+	return s.reloadSoon(network)
 }
 
 // Conflict implements nic.Networks.
@@ -77,28 +85,25 @@ func (s *Service) Conflict(network, file string, h bridge.Host) error {
 
 // Release implements nic.Networks.
 func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.HardwareAddr) error {
-	if err := s.removeHost(network, file); err != nil {
+	was, err := s.removeHost(network, file)
+	if err != nil {
 		return err
 	}
-	return bridge.DropLeases(ctx, s.dir(network), hwaddr)
+	// Without a reservation it never ran. With one dnsmasq starts again, and so forgets the reservation too.
+	return bridge.DropLeases(ctx, s.dir(network), hwaddr, was)
 }
 
-func (s *Service) removeHost(network, file string) error {
+func (s *Service) removeHost(network, file string) (was bool, err error) {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
 	known, err := s.reserved(network)
 	if err != nil {
-		return err
+		return false, err
 	}
-	was, err := bridge.RemoveHost(s.dir(network), file)
-	if err != nil {
-		return err
+	if was, err = bridge.RemoveHost(s.dir(network), file); err == nil {
+		known.remove(file)
 	}
-	known.remove(file)
-	if was {
-		s.reloadSoon(network)
-	}
-	return nil
+	return was, err
 }
 
 // renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.

@@ -5,7 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/nettest"
@@ -49,7 +51,7 @@ func TestReservations(t *testing.T) {
 	}
 }
 
-// One more NIC costs the same however many there are, and many that go cost dnsmasq one reload.
+// One more NIC costs the same however many there are.
 func TestTheCostOfANICDoesNotGrow(t *testing.T) {
 	nettest.Need(t, "dnsmasq")
 	ctx, dir := t.Context(), nettest.Dir(t)
@@ -66,20 +68,58 @@ func TestTheCostOfANICDoesNotGrow(t *testing.T) {
 	if many := cost(); many > few+1 {
 		t.Errorf("%v allocations with 400 NICs, %v with one", many, few)
 	}
+	var wg sync.WaitGroup
 	for n := 1; n < 400; n++ {
-		must(t, s.Release(ctx, "brmany", file(n), host(n).HWAddr))
+		wg.Go(func() {
+			if err := s.Release(ctx, "brmany", file(n), host(n).HWAddr); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	s.reloadMu.Lock()
-	due := len(s.reloads)
-	s.reloadMu.Unlock()
-	if due > 1 {
-		t.Errorf("%d reloads are due", due)
-	}
-	s.Close()
-	if hosts, err := bridge.Hosts(s.dir("brmany")); err != nil || len(hosts) > 0 || len(s.reloads) > 0 {
-		t.Errorf("left: %v, %d reloads, %v", hosts, len(s.reloads), err)
+	wg.Wait()
+	if hosts, err := bridge.Hosts(s.dir("brmany")); err != nil || len(hosts) > 0 || !bridge.Running(s.dir("brmany")) {
+		t.Errorf("left: %v, %v; dnsmasq runs: %v", hosts, err, bridge.Running(s.dir("brmany")))
 	}
 	must(t, s.Delete(ctx, "default", "brmany"))
+}
+
+// NICs whose reservations hold names share a reload of dnsmasq; one that holds an address is known at once, and with it
+// all before it.
+func TestManyNICsShareAReload(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, dir := t.Context(), nettest.Dir(t)
+	s := daemon(t, store.NewMemory(), dir)
+	s.reloadEvery = time.Hour
+	must(t, s.Create(ctx, "default", post("brshare", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
+	reserve := func(n int, address bool) {
+		h := host(n)
+		if !address {
+			h.IPv4 = netip.Addr{}
+		}
+		must(t, s.Reserve("brshare", file(n), h))
+	}
+	expect := func(when string, count int, due bool) {
+		t.Helper()
+		s.reloadMu.Lock()
+		defer s.reloadMu.Unlock()
+		if r := s.reloadsOf("brshare"); r.count != count || (r.due != nil) != due {
+			t.Errorf("%s: %d reloads, one more is due: %v", when, r.count, r.due != nil)
+		}
+	}
+	reserve(1, false)
+	expect("the first", 1, false)
+	for n := 2; n < 200; n++ {
+		reserve(n, false)
+	}
+	expect("with 200", 1, true)
+	reserve(200, true)
+	expect("with an address", 2, false)
+	reserve(200, true)
+	expect("with the same again", 2, false)
+	reserve(201, false)
+	s.Close()
+	expect("at the end", 3, false)
+	must(t, s.Delete(ctx, "default", "brshare"))
 }
 
 // What a daemon before wrote counts.

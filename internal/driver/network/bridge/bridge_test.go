@@ -94,7 +94,10 @@ func TestGuestGetsALease(t *testing.T) {
 	defer down(t, c)
 	const mac = "00:16:3e:aa:bb:cc"
 	hw, _ := net.ParseMAC(mac)
-	if err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil {
+	if changed, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	if err := ReloadDnsmasq(c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	g := nettest.NewGuest(t)
@@ -110,7 +113,7 @@ func TestGuestGetsALease(t *testing.T) {
 	if len(leases) != 1 || leases[0].HWAddr != mac || leases[0].Address.String() != "10.9.8.77" || leases[0].Hostname != "c1" {
 		t.Fatalf("leases are %+v", leases)
 	}
-	if err := DropLeases(t.Context(), c.Dir, hw); err != nil {
+	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil {
 		t.Fatal(err)
 	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) {
@@ -141,22 +144,85 @@ func TestLeasesAreDroppedTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range clients {
 		wg.Go(func() {
-			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}); err != nil {
+			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}, false); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for joined := 0; joined < clients; time.Sleep(time.Millisecond) {
+	all := eventually(t, func() bool {
 		waitingMu.Lock()
-		if d := waiting[c.Dir]; d != nil {
-			joined = len(d.macs)
-		}
-		waitingMu.Unlock()
-	}
+		defer waitingMu.Unlock()
+		d := waiting[c.Dir]
+		return d != nil && len(d.macs) == clients
+	})
 	restartMu.Unlock()
 	wg.Wait()
+	if !all {
+		t.Error("not all have joined the others")
+	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) || len(waiting) > 0 {
 		t.Errorf("leases are %+v, %v, dnsmasq runs: %v", leases, err, Running(c.Dir))
+	}
+}
+
+// eventually polls until a condition holds that nothing announces; false if it does not in ten seconds.
+func eventually(t *testing.T, holds func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(10 * time.Second); ; {
+		if holds() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			return false
+		}
+	}
+}
+
+// A lease may be given before dnsmasq is told of the client's name, and has it once it is.
+func TestALeaseIsNamedAfterItIsGiven(t *testing.T) {
+	nettest.Need(t, "dnsmasq", "busybox", "ip", "nsenter")
+	c := config(t, "brname")
+	up(t, c)
+	defer down(t, c)
+	const mac = "00:16:3e:aa:bb:ce"
+	hw, _ := net.ParseMAC(mac)
+	g := nettest.NewGuest(t)
+	attach(t, c, g, mac)
+	g.MustRun("busybox", "udhcpc", "-f", "-i", "eth0", "-n", "-q", "-t", "10", "-T", "1", "-x", "hostname:liar", "-s", "/bin/true")
+	if _, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, Name: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReloadDnsmasq(c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	var leases []Lease
+	named := eventually(t, func() bool {
+		leases, _ = Leases(c.Dir)
+		return len(leases) == 1 && leases[0].Hostname == "c1"
+	})
+	if !named {
+		t.Errorf("leases are %+v", leases)
+	}
+}
+
+// What a client that is gone has asked for and dnsmasq has not read yet must not become a lease: no lease is to be seen, and
+// still the socket in which the request waits goes.
+func TestDroppingEndsRequestsUnderWay(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brasked")
+	up(t, c)
+	defer down(t, c)
+	pid := func() string { return read(filepath.Join(c.Dir, pidFile)) }
+	first, hw := pid(), net.HardwareAddr{0, 0x16, 0x3e, 0, 0, 1}
+	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil || pid() != first {
+		t.Errorf("a client that never asked costs a restart: %s, then %s, %v", first, pid(), err)
+	}
+	if err := DropLeases(t.Context(), c.Dir, hw, true); err != nil || pid() == first || !Running(c.Dir) {
+		t.Errorf("dnsmasq goes on with what it was asked: %s, then %s, %v", first, pid(), err)
 	}
 }
 
