@@ -99,6 +99,13 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 	must(t, err)
 	c, err := m.Start(ctx, inst, "eth0", cfg, volatile)
 	must(t, err)
+	for _, end := range []string{c.Volatile["host_name"], c.NICs[0].HostName} {
+		link, err := netlink.LinkByName(end)
+		must(t, err)
+		if a := link.Attrs(); a.NumTxQueues != 1 || a.NumRxQueues != 1 {
+			t.Errorf("%s has %d and %d queues: taking away what is not used holds up every other interface", end, a.NumTxQueues, a.NumRxQueues)
+		}
+	}
 	must(t, m.Plug(ctx, running{g.PID}, inst, "eth0", cfg, c))
 
 	state, err := netstate.State(g.PID)

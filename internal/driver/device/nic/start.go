@@ -157,6 +157,9 @@ func (n *nicSpec) hostName() (string, error) {
 // removeMine removes an interface of this device; false if it belongs to somebody else. One without an alias counts
 // as this device's only if its name can only come from here.
 func (n *nicSpec) removeMine(name string, derived bool) (bool, error) {
+	if !exists(name) {
+		return true, nil
+	}
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return true, nil
@@ -177,6 +180,21 @@ func (n *nicSpec) removeMine(name string, derived bool) (bool, error) {
 	return true, nil
 }
 
+// exists tells whether an interface has a name. Unlike netlink's, its answer does not wait for the lock that every change of
+// an interface of the host takes. Where it cannot tell it says yes.
+func exists(name string) bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return true
+	}
+	return !errors.Is(unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req), unix.ENODEV)
+}
+
 func (n *nicSpec) createVeth(host string, parent netlink.Link) (string, error) {
 	guest := n.name("berth", 0)
 	if _, err := n.removeMine(guest, true); err != nil {
@@ -184,6 +202,9 @@ func (n *nicSpec) createVeth(host string, parent netlink.Link) (string, error) {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = host, n.mtu
+	// One queue, as a pair uses: not told, the kernel makes one for each CPU and takes all but one away again, holding the
+	// lock of all interfaces while it waits for every CPU. dnsmasq needs that lock for each answer.
+	attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
 	// A high address, so that a bridge without one of its own does not take it from here.
 	attrs.HardwareAddr = append(net.HardwareAddr{0xfe}, n.hwaddr[1:]...)
 	if parent != nil {
@@ -196,10 +217,7 @@ func (n *nicSpec) createVeth(host string, parent netlink.Link) (string, error) {
 	if err := startCreated.Hit(); err != nil {
 		return "", err
 	}
-	link, err := netlink.LinkByName(host)
-	if err != nil {
-		return "", fmt.Errorf("veth pair %s: %w", host, err)
-	}
+	var link netlink.Link = veth // knows its index by now
 	if err := netlink.LinkSetAlias(link, n.alias()); err != nil {
 		return "", fmt.Errorf("mark %s: %w", host, err)
 	}
@@ -261,11 +279,10 @@ func (n *nicSpec) destroy(host string) error {
 	}
 	for salt := range maxSalt {
 		name := n.name("veth", salt)
-		_, err := netlink.LinkByName(name)
-		if errors.As(err, new(netlink.LinkNotFoundError)) {
+		if !exists(name) {
 			break
 		}
-		_, err = n.removeMine(name, true)
+		_, err := n.removeMine(name, true)
 		errs = append(errs, err)
 	}
 	for _, prefix := range []string{"berth", "mac"} {
@@ -278,6 +295,9 @@ func (n *nicSpec) destroy(host string) error {
 
 // syncRoutes adds the host's routes to the instance, and removes those of an older configuration.
 func (n *nicSpec) syncRoutes(host netlink.Link, old device.Config) error {
+	if !hasRoutes(n.cfg) && !hasRoutes(old) {
+		return nil
+	}
 	via, err := n.routeLink(host)
 	if err != nil {
 		return err
@@ -308,9 +328,11 @@ func (n *nicSpec) syncRoutes(host netlink.Link, old device.Config) error {
 	return nil
 }
 
+func hasRoutes(cfg device.Config) bool { return cfg["ipv4.routes"] != "" || cfg["ipv6.routes"] != "" }
+
 // removeRoutes removes the routes on the bridge; those on a host's end have gone with it.
 func (n *nicSpec) removeRoutes() error {
-	if n.target.kind != bridged || n.target.parent == "" {
+	if n.target.kind != bridged || n.target.parent == "" || !hasRoutes(n.cfg) {
 		return nil
 	}
 	link, err := netlink.LinkByName(n.target.parent)
