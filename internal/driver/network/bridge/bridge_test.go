@@ -146,17 +146,36 @@ func TestLeasesAreDroppedTogether(t *testing.T) {
 			}
 		})
 	}
-	for joined := 0; joined < clients; time.Sleep(time.Millisecond) {
+	all := eventually(t, func() bool {
 		waitingMu.Lock()
-		if d := waiting[c.Dir]; d != nil {
-			joined = len(d.macs)
-		}
-		waitingMu.Unlock()
-	}
+		defer waitingMu.Unlock()
+		d := waiting[c.Dir]
+		return d != nil && len(d.macs) == clients
+	})
 	restartMu.Unlock()
 	wg.Wait()
+	if !all {
+		t.Error("not all have joined the others")
+	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) || len(waiting) > 0 {
 		t.Errorf("leases are %+v, %v, dnsmasq runs: %v", leases, err, Running(c.Dir))
+	}
+}
+
+// eventually polls until a condition holds that nothing announces; false if it does not in ten seconds.
+func eventually(t *testing.T, holds func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(10 * time.Second); ; {
+		if holds() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			return false
+		}
 	}
 }
 
