@@ -55,13 +55,21 @@ func (s *Service) Reserve(network, file string, h bridge.Host) error {
 	return s.setHost(network, file, known, h)
 }
 
-// setHost writes a reservation; the caller holds hostsMu.
+// setHost writes a reservation; the caller holds hostsMu. An address that is reserved is so at once: nobody else may be
+// given it. A name may come later than the lease that it is for, as dnsmasq names leases when it reads hosts.
 func (s *Service) setHost(network, file string, known *reservations, h bridge.Host) error {
-	if err := bridge.SetHost(s.dir(network), file, h); err != nil {
+	changed, err := bridge.SetHost(s.dir(network), file, h)
+	if err != nil {
 		return err
 	}
 	known.set(file, h)
-	return nil
+	switch {
+	case !changed:
+		return nil
+	case h.IPv4.IsValid() || h.IPv6.IsValid():
+		return s.reloadNow(network)
+	}
+	return s.reloadSoon(network)
 }
 
 // Conflict implements nic.Networks.
@@ -95,10 +103,10 @@ func (s *Service) removeHost(network, file string) error {
 		return err
 	}
 	known.remove(file)
-	if was {
-		s.reloadSoon(network)
+	if !was {
+		return nil
 	}
-	return nil
+	return s.reloadSoon(network)
 }
 
 // renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/nettest"
@@ -70,16 +71,55 @@ func TestTheCostOfANICDoesNotGrow(t *testing.T) {
 		must(t, s.Release(ctx, "brmany", file(n), host(n).HWAddr))
 	}
 	s.reloadMu.Lock()
-	due := len(s.reloads)
+	due := s.reloadsOf("brmany").due
 	s.reloadMu.Unlock()
-	if due > 1 {
-		t.Errorf("%d reloads are due", due)
+	if due == nil {
+		t.Error("no reload is due")
 	}
 	s.Close()
-	if hosts, err := bridge.Hosts(s.dir("brmany")); err != nil || len(hosts) > 0 || len(s.reloads) > 0 {
-		t.Errorf("left: %v, %d reloads, %v", hosts, len(s.reloads), err)
+	if hosts, err := bridge.Hosts(s.dir("brmany")); err != nil || len(hosts) > 0 {
+		t.Errorf("left: %v, %v", hosts, err)
 	}
 	must(t, s.Delete(ctx, "default", "brmany"))
+}
+
+// NICs whose reservations hold names share a reload of dnsmasq; one that holds an address is known at once, and with it
+// all before it.
+func TestManyNICsShareAReload(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, dir := t.Context(), nettest.Dir(t)
+	s := daemon(t, store.NewMemory(), dir)
+	s.reloadEvery = time.Hour
+	must(t, s.Create(ctx, "default", post("brshare", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
+	reserve := func(n int, address bool) {
+		h := host(n)
+		if !address {
+			h.IPv4 = netip.Addr{}
+		}
+		must(t, s.Reserve("brshare", file(n), h))
+	}
+	expect := func(when string, count int, due bool) {
+		t.Helper()
+		s.reloadMu.Lock()
+		defer s.reloadMu.Unlock()
+		if r := s.reloadsOf("brshare"); r.count != count || (r.due != nil) != due {
+			t.Errorf("%s: %d reloads, one more is due: %v", when, r.count, r.due != nil)
+		}
+	}
+	reserve(1, false)
+	expect("the first", 1, false)
+	for n := 2; n < 200; n++ {
+		reserve(n, false)
+	}
+	expect("with 200", 1, true)
+	reserve(200, true)
+	expect("with an address", 2, false)
+	reserve(200, true)
+	expect("with the same again", 2, false)
+	reserve(201, false)
+	s.Close()
+	expect("at the end", 3, false)
+	must(t, s.Delete(ctx, "default", "brshare"))
 }
 
 // What a daemon before wrote counts.

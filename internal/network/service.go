@@ -45,8 +45,9 @@ type Service struct {
 	hostsMu sync.Mutex               // a check for conflicts and the write that follows are one step
 	hosts   map[string]*reservations // by network, filled when first asked for
 
-	reloadMu sync.Mutex
-	reloads  map[string]*time.Timer // reloads of dnsmasq that are due, by network
+	reloadMu    sync.Mutex
+	reloads     map[string]*reloads // by network
+	reloadEvery time.Duration
 
 	statusMu sync.Mutex
 	failed   map[string]error // why a network is not up, by project/name
@@ -55,7 +56,7 @@ type Service struct {
 // New makes the service; it owns the table "networks".
 func New(d Deps) *Service {
 	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "networks"), failed: map[string]error{},
-		hosts: map[string]*reservations{}, reloads: map[string]*time.Timer{}}
+		hosts: map[string]*reservations{}, reloads: map[string]*reloads{}, reloadEvery: reloadEvery}
 	if s.UsedBy == nil {
 		s.UsedBy = func(string, string) []string { return nil }
 	}

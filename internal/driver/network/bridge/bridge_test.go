@@ -94,7 +94,10 @@ func TestGuestGetsALease(t *testing.T) {
 	defer down(t, c)
 	const mac = "00:16:3e:aa:bb:cc"
 	hw, _ := net.ParseMAC(mac)
-	if err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil {
+	if changed, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	if err := ReloadDnsmasq(c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	g := nettest.NewGuest(t)
@@ -176,6 +179,33 @@ func eventually(t *testing.T, holds func() bool) bool {
 		case <-end:
 			return false
 		}
+	}
+}
+
+// A lease may be given before dnsmasq is told of the client's name, and has it once it is.
+func TestALeaseIsNamedAfterItIsGiven(t *testing.T) {
+	nettest.Need(t, "dnsmasq", "busybox", "ip", "nsenter")
+	c := config(t, "brname")
+	up(t, c)
+	defer down(t, c)
+	const mac = "00:16:3e:aa:bb:ce"
+	hw, _ := net.ParseMAC(mac)
+	g := nettest.NewGuest(t)
+	attach(t, c, g, mac)
+	g.MustRun("busybox", "udhcpc", "-f", "-i", "eth0", "-n", "-q", "-t", "10", "-T", "1", "-x", "hostname:liar", "-s", "/bin/true")
+	if _, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, Name: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReloadDnsmasq(c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	var leases []Lease
+	named := eventually(t, func() bool {
+		leases, _ = Leases(c.Dir)
+		return len(leases) == 1 && leases[0].Hostname == "c1"
+	})
+	if !named {
+		t.Errorf("leases are %+v", leases)
 	}
 }
 

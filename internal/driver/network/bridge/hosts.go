@@ -46,31 +46,31 @@ func (h Host) encode() (string, error) {
 	return strings.Join(parts, ",") + "\n", nil
 }
 
-// SetHost writes the host `name` of a folder and tells dnsmasq of it if that is a change.
-func SetHost(dir, name string, h Host) error {
+// SetHost writes the host `name` of a folder and tells whether that was a change. dnsmasq knows when it is reloaded.
+func SetHost(dir, name string, h Host) (changed bool, err error) {
 	path, err := hostPath(dir, name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	line, err := h.encode()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if old, err := os.ReadFile(path); err == nil && string(old) == line {
-		return nil
+		return false, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+		return false, err
 	}
 	// dnsmasq reads every file of the folder, so the new one must not be there half-written.
 	temp := filepath.Join(dir, ".host."+name)
 	if err := os.WriteFile(temp, []byte(line), 0o644); err != nil {
-		return err
+		return false, err
 	}
 	if err := os.Rename(temp, path); err != nil {
-		return errors.Join(err, os.Remove(temp))
+		return false, errors.Join(err, os.Remove(temp))
 	}
-	return ReloadDnsmasq(dir)
+	return true, nil
 }
 
 // RemoveHost takes the host `name` away and tells whether there was one. dnsmasq forgets it when it is reloaded.

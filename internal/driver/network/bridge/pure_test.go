@@ -43,7 +43,7 @@ func TestNewlineNeverReachesDnsmasq(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "..", "../x", "a/b", ".x", "a\nb"} {
-		if err := SetHost(t.TempDir(), name, Host{HWAddr: mac}); err == nil {
+		if _, err := SetHost(t.TempDir(), name, Host{HWAddr: mac}); err == nil {
 			t.Errorf("accepted file name %q", name)
 		}
 	}
