@@ -85,28 +85,25 @@ func (s *Service) Conflict(network, file string, h bridge.Host) error {
 
 // Release implements nic.Networks.
 func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.HardwareAddr) error {
-	if err := s.removeHost(network, file); err != nil {
+	was, err := s.removeHost(network, file)
+	if err != nil {
 		return err
 	}
-	return bridge.DropLeases(ctx, s.dir(network), hwaddr)
+	// Without a reservation it never ran. With one dnsmasq starts again, and so forgets the reservation too.
+	return bridge.DropLeases(ctx, s.dir(network), hwaddr, was)
 }
 
-func (s *Service) removeHost(network, file string) error {
+func (s *Service) removeHost(network, file string) (was bool, err error) {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
 	known, err := s.reserved(network)
 	if err != nil {
-		return err
+		return false, err
 	}
-	was, err := bridge.RemoveHost(s.dir(network), file)
-	if err != nil {
-		return err
+	if was, err = bridge.RemoveHost(s.dir(network), file); err == nil {
+		known.remove(file)
 	}
-	known.remove(file)
-	if !was {
-		return nil
-	}
-	return s.reloadSoon(network)
+	return was, err
 }
 
 // renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.

@@ -113,7 +113,7 @@ func TestGuestGetsALease(t *testing.T) {
 	if len(leases) != 1 || leases[0].HWAddr != mac || leases[0].Address.String() != "10.9.8.77" || leases[0].Hostname != "c1" {
 		t.Fatalf("leases are %+v", leases)
 	}
-	if err := DropLeases(t.Context(), c.Dir, hw); err != nil {
+	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil {
 		t.Fatal(err)
 	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) {
@@ -144,7 +144,7 @@ func TestLeasesAreDroppedTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range clients {
 		wg.Go(func() {
-			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}); err != nil {
+			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}, false); err != nil {
 				t.Error(err)
 			}
 		})
@@ -206,6 +206,23 @@ func TestALeaseIsNamedAfterItIsGiven(t *testing.T) {
 	})
 	if !named {
 		t.Errorf("leases are %+v", leases)
+	}
+}
+
+// What a client that is gone has asked for and dnsmasq has not read yet must not become a lease: no lease is to be seen, and
+// still the socket in which the request waits goes.
+func TestDroppingEndsRequestsUnderWay(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brasked")
+	up(t, c)
+	defer down(t, c)
+	pid := func() string { return read(filepath.Join(c.Dir, pidFile)) }
+	first, hw := pid(), net.HardwareAddr{0, 0x16, 0x3e, 0, 0, 1}
+	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil || pid() != first {
+		t.Errorf("a client that never asked costs a restart: %s, then %s, %v", first, pid(), err)
+	}
+	if err := DropLeases(t.Context(), c.Dir, hw, true); err != nil || pid() == first || !Running(c.Dir) {
+		t.Errorf("dnsmasq goes on with what it was asked: %s, then %s, %v", first, pid(), err)
 	}
 }
 

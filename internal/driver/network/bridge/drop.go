@@ -17,9 +17,10 @@ var restartMu sync.Mutex
 
 // drops is whose leases are to be dropped together: those asked for while dnsmasq is being restarted for others.
 type drops struct {
-	macs map[string]bool
-	once sync.Once
-	err  error
+	macs    map[string]bool
+	restart bool // even if none has a lease
+	once    sync.Once
+	err     error
 }
 
 var (
@@ -28,20 +29,24 @@ var (
 )
 
 // DropLeases makes dnsmasq forget what it gave to a hardware address. dnsmasq keeps its leases in memory and
-// rewrites the file from there, so it is stopped for the few milliseconds that the edit takes, and only if there is a
-// lease to drop. Calls that come at once share one stop.
-func DropLeases(ctx context.Context, dir string, hwaddr net.HardwareAddr) error {
-	d := join(dir, hwaddr.String())
+// rewrites the file from there, so it is stopped for the few milliseconds that the edit takes. Calls that come at once
+// share one stop.
+//
+// A client that is gone may have left a request that dnsmasq has not read, or is at, and a lease would come of it after the
+// others were dropped. Only a stop, which closes the socket, ends that. So there is one whatever the leases are if `asked`
+// says that the client may have asked for one; else only if there is a lease to drop.
+func DropLeases(ctx context.Context, dir string, hwaddr net.HardwareAddr, asked bool) error {
+	d := join(dir, hwaddr.String(), asked)
 	restartMu.Lock() // also for the look at the file: it is not whole while it is edited, or dnsmasq starts
 	defer restartMu.Unlock()
 	d.once.Do(func() {
 		leave(dir, d)
-		d.err = dropAll(context.WithoutCancel(ctx), dir, d.macs) // for others too
+		d.err = dropAll(context.WithoutCancel(ctx), dir, d) // for others too
 	})
 	return d.err
 }
 
-func join(dir, mac string) *drops {
+func join(dir, mac string, asked bool) *drops {
 	waitingMu.Lock()
 	defer waitingMu.Unlock()
 	d := waiting[dir]
@@ -50,10 +55,11 @@ func join(dir, mac string) *drops {
 		waiting[dir] = d
 	}
 	d.macs[mac] = true
+	d.restart = d.restart || asked
 	return d
 }
 
-// leave closes d to others; after it nobody changes d.macs.
+// leave closes d to others; after it nobody changes whose leases go.
 func leave(dir string, d *drops) {
 	waitingMu.Lock()
 	defer waitingMu.Unlock()
@@ -62,19 +68,11 @@ func leave(dir string, d *drops) {
 	}
 }
 
-func dropAll(ctx context.Context, dir string, macs map[string]bool) error {
-	leases, err := Leases(dir)
-	if err != nil {
-		return err
-	}
-	drop := map[netip.Addr]bool{}
-	for _, l := range leases {
-		if l.HWAddr != "" && macs[l.HWAddr] {
-			drop[l.Address] = true
+func dropAll(ctx context.Context, dir string, d *drops) error {
+	if !d.restart {
+		if drop, err := leasesOf(dir, d.macs); err != nil || len(drop) == 0 {
+			return err
 		}
-	}
-	if len(drop) == 0 {
-		return nil
 	}
 	p, running := findDnsmasq(dir)
 	if running {
@@ -83,11 +81,30 @@ func dropAll(ctx context.Context, dir string, macs map[string]bool) error {
 			return err
 		}
 	}
-	err = editLeases(dir, drop)
+	// Read now that it has ended: until then it may have given another.
+	drop, err := leasesOf(dir, d.macs)
+	if err == nil && len(drop) > 0 {
+		err = editLeases(dir, drop)
+	}
 	if !running {
 		return err
 	}
 	return errors.Join(err, startDnsmasq(ctx, dir, p.args))
+}
+
+// leasesOf returns the addresses that were given to some clients.
+func leasesOf(dir string, macs map[string]bool) (map[netip.Addr]bool, error) {
+	leases, err := Leases(dir)
+	if err != nil {
+		return nil, err
+	}
+	addrs := map[netip.Addr]bool{}
+	for _, l := range leases {
+		if l.HWAddr != "" && macs[l.HWAddr] {
+			addrs[l.Address] = true
+		}
+	}
+	return addrs, nil
 }
 
 func editLeases(dir string, drop map[netip.Addr]bool) error {
