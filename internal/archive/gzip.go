@@ -164,7 +164,7 @@ func (z *igzip) takeOver() (io.Reader, error) {
 		return nil, err
 	}
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(sum, io.LimitReader(&ctxReader{z.ctx, r}, z.n))
+	n, err := io.Copy(sum, io.LimitReader(ContextReader{z.ctx, r}, z.n))
 	if err != nil {
 		return nil, err
 	}
@@ -174,15 +174,16 @@ func (z *igzip) takeOver() (io.Reader, error) {
 	return r, nil
 }
 
-// ctxReader ends with its context.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
+// ContextReader reads R until Ctx ends, and then fails with the error of Ctx.
+type ContextReader struct {
+	Ctx context.Context
+	R   io.Reader
 }
 
-func (c *ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
+// Read implements io.Reader.
+func (c ContextReader) Read(p []byte) (int, error) {
+	if err := c.Ctx.Err(); err != nil {
 		return 0, err
 	}
-	return c.r.Read(p)
+	return c.R.Read(p)
 }

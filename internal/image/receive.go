@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/journal"
 )
 
@@ -141,7 +142,7 @@ func (r *Received) store(ctx context.Context, name string, body io.Reader) error
 		return fmt.Errorf("receive image: %w", err)
 	}
 	defer f.Close()
-	limited := io.LimitReader(&ctxReader{ctx, body}, r.max-r.Size+1)
+	limited := io.LimitReader(archive.ContextReader{Ctx: ctx, R: body}, r.max-r.Size+1)
 	n, err := io.CopyBuffer(io.MultiWriter(f, r.sum), limited, make([]byte, 1<<20))
 	if r.Size += n; r.Size > r.max {
 		return api.BadRequest("Image is larger than %d bytes", r.max)
@@ -160,7 +161,7 @@ func (r *Received) store(ctx context.Context, name string, body io.Reader) error
 
 // adopt makes the file of our own making that f reads the upload's only file.
 func (r *Received) adopt(ctx context.Context, f *os.File) error {
-	n, err := io.CopyBuffer(r.sum, struct{ io.Reader }{&ctxReader{ctx, f}}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(r.sum, struct{ io.Reader }{archive.ContextReader{Ctx: ctx, R: f}}, make([]byte, 1<<20))
 	if err == nil {
 		err = os.Rename(f.Name(), filepath.Join(r.dir, "meta"))
 	}
@@ -180,16 +181,4 @@ func (r *Received) open(name string) (*os.File, error) {
 		return nil, fmt.Errorf("read image: %w", err)
 	}
 	return f, nil
-}
-
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

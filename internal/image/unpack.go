@@ -131,7 +131,7 @@ func copyDisk(ctx context.Context, from *os.File, to string) error {
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	if _, err := io.Copy(out, &ctxReader{ctx, io.NewSectionReader(from, 0, info.Size())}); err != nil {
+	if _, err := io.Copy(out, archive.ContextReader{Ctx: ctx, R: io.NewSectionReader(from, 0, info.Size())}); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	return out.Close()
@@ -192,7 +192,7 @@ func (v *verified) check(ctx context.Context, fingerprint string, files []*os.Fi
 	}
 	sum := sha256.New()
 	for _, f := range files {
-		if _, err := io.CopyBuffer(sum, struct{ io.Reader }{&ctxReader{ctx, io.NewSectionReader(f, 0, 1<<62)}}, make([]byte, 1<<20)); err != nil {
+		if _, err := io.CopyBuffer(sum, struct{ io.Reader }{archive.ContextReader{Ctx: ctx, R: io.NewSectionReader(f, 0, 1<<62)}}, make([]byte, 1<<20)); err != nil {
 			return fmt.Errorf("verify image: %w", err)
 		}
 	}

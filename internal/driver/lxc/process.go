@@ -119,7 +119,7 @@ func closeAll(fds ...int) error {
 }
 
 // halt asks init to end the container and tells whether it is sure to hear that. One that has ended, or is not there, is.
-func (c *container) halt() (heard bool, err error) {
+func (c *container) halt() (sure bool, err error) {
 	i := c.init()
 	monitor, first, err := c.pidfds()
 	if err != nil {
