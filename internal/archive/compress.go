@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -103,9 +102,7 @@ func startFilter(ctx context.Context, out *os.File, name string, args []string) 
 	if err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
-	f := &filter{cmd: exec.CommandContext(ctx, path, args...)}
-	f.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	f := &filter{cmd: toolCommand(ctx, path, args...)}
 	f.cmd.Stderr = &limitedBuffer{b: &f.complaint, left: 4096}
 	if name == "tar2sqfs" {
 		f.cmd.ExtraFiles = []*os.File{out}

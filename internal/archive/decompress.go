@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bufio"
-	"bytes"
 	"compress/bzip2"
 	"context"
 	"encoding/binary"
@@ -11,8 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
@@ -82,7 +79,7 @@ func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, 
 
 func (r *Reader) openXz(ctx context.Context, source io.Reader) error {
 	if path, err := exec.LookPath("xz"); err == nil {
-		return r.tool(ctx, source, nil, path, "--decompress", "--stdout", "--format="+string(r.Format), "--memlimit-decompress=1GiB", "--quiet")
+		return r.tool(filterCommand(ctx, source, path, "--decompress", "--stdout", "--format="+string(r.Format), "--memlimit-decompress=1GiB", "--quiet"))
 	}
 	buffered := bufio.NewReaderSize(source, 1<<20)
 	if r.Format == Xz {
@@ -109,55 +106,15 @@ func (r *Reader) openSquashfs(ctx context.Context, f *os.File, progress func(int
 	if _, err := f.ReadAt(used[:], 40); err != nil || binary.LittleEndian.Uint64(used[:]) > uint64(r.Size) {
 		return refused("archive is cut short")
 	}
-	if err := r.tool(ctx, nil, f, path, "/proc/self/fd/3"); err != nil {
+	// It opens the file by itself, to seek in it, and so keeps our user: nobody else may read an image.
+	cmd := toolCommand(ctx, path, "/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{f}
+	if err := r.tool(cmd); err != nil {
 		return err
 	}
 	if progress != nil {
 		// The tool reads the file itself: what comes out is all there is to see.
 		r.Reader = &meter{r: r.Reader, report: func(n int64) { progress(min(n/3, r.Size)) }}
-	}
-	return nil
-}
-
-// toolCommand is a program that reads an archive: with an environment that says nothing, and out of reach of the terminal.
-func toolCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return cmd
-}
-
-// tool runs a program that writes the tar stream to its standard output.
-func (r *Reader) tool(ctx context.Context, stdin io.Reader, extra *os.File, path string, args ...string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	cmd := toolCommand(ctx, path, args...)
-	cmd.Stdin = stdin
-	if extra != nil {
-		cmd.ExtraFiles = []*os.File{extra}
-	}
-	var complaint bytes.Buffer
-	cmd.Stderr = &limitedBuffer{b: &complaint, left: 4096}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		cancel()
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		cancel()
-		return err
-	}
-	ended := &eofWatcher{r: out}
-	r.Reader = ended
-	r.close = func() error {
-		if !ended.eof {
-			cancel() // given up on: the tool's exit says nothing then
-		}
-		err := cmd.Wait()
-		cancel()
-		if err != nil && ended.eof {
-			return fmt.Errorf("read %s archive: %w: %s", r.Format, err, strings.TrimSpace(complaint.String()))
-		}
-		return nil
 	}
 	return nil
 }
@@ -182,29 +139,4 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.n += int64(n)
 	m.report(m.n)
 	return n, err
-}
-
-type eofWatcher struct {
-	r   io.Reader
-	eof bool
-}
-
-func (w *eofWatcher) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if errors.Is(err, io.EOF) {
-		w.eof = true
-	}
-	return n, err
-}
-
-type limitedBuffer struct {
-	b    *bytes.Buffer
-	left int
-}
-
-func (l *limitedBuffer) Write(p []byte) (int, error) {
-	n := min(len(p), l.left)
-	l.b.Write(p[:n])
-	l.left -= n
-	return len(p), nil
 }

@@ -1,13 +1,13 @@
 package archive
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"syscall"
@@ -22,11 +22,9 @@ const (
 	igzipFrom = 2 << 20
 	// igzipPipe is what the pipe from igzip holds. It writes 1 MiB at once: with the kernel's 64 KiB, a tenth longer.
 	igzipPipe = 1 << 20
-	// nobody is the user that igzip runs as: the kernel's overflow user, who owns nothing.
-	nobody = 65534
 )
 
-// errNoIgzip says that igzip is not there or did not start.
+// errNoIgzip says that igzip is not installed or did not start.
 var errNoIgzip = errors.New("igzip cannot be used")
 
 func (r *Reader) openGzip(ctx context.Context, f *os.File, source io.Reader) error {
@@ -35,7 +33,7 @@ func (r *Reader) openGzip(ctx context.Context, f *os.File, source io.Reader) err
 			return err
 		}
 	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(source, 1<<20))
+	z, err := newGzip(source)
 	if err != nil {
 		return err
 	}
@@ -49,6 +47,9 @@ func (r *Reader) openIgzip(ctx context.Context, f *os.File, source io.Reader) er
 	}
 	z, err := startIgzip(ctx, f, r.Size, source)
 	if err != nil {
+		if !errors.Is(err, exec.ErrNotFound) {
+			slog.Warn("gzip is read at half the speed", "err", err)
+		}
 		return fmt.Errorf("%w: %w", errNoIgzip, err)
 	}
 	ahead, p := newPipe(z)
@@ -66,7 +67,7 @@ func (r *Reader) openIgzip(ctx context.Context, f *os.File, source io.Reader) er
 // end are those of the library even so: igzip itself lets anything follow the last member, and says with one exit status
 // whatever it found wrong. So it is believed where the file's last eight bytes, the trailer of RFC 1952, are
 // the checksum and the length of all that came out. Where they are not, the library reads the file again, compares, and goes on from
-// there. Damaged files pay for that, and those of several members (bgzip's), which are good and take both times. A file made to end in the trailer of
+// there. Damaged files pay for that, and good ones of several members (bgzip's) or with zeros behind, which take both times. A file made to end in the trailer of
 // what came before is not refused for what it has in between; that is no part of what comes out.
 type igzip struct {
 	ctx    context.Context
@@ -90,12 +91,7 @@ func startIgzip(ctx context.Context, f *os.File, size int64, source io.Reader) (
 	}
 	z := &igzip{file: f, size: size}
 	z.ctx, z.cancel = context.WithCancel(ctx)
-	z.cmd = toolCommand(z.ctx, path, "--decompress", "--stdout")
-	z.cmd.Stdin = source
-	if os.Geteuid() == 0 {
-		// It is a parser in C and gets what strangers made; all it needs are two pipes.
-		z.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-	}
+	z.cmd = filterCommand(z.ctx, source, path, "--decompress", "--stdout")
 	out, err := z.cmd.StdoutPipe()
 	if err == nil {
 		err = z.cmd.Start()
@@ -159,7 +155,7 @@ func (z *igzip) whole() bool {
 
 // takeOver gives the library's reader of the same stream, past what came out already.
 func (z *igzip) takeOver() (io.Reader, error) {
-	r, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(z.file, 0, z.size), 1<<20))
+	r, err := newGzip(io.NewSectionReader(z.file, 0, z.size))
 	if err != nil {
 		return nil, err
 	}

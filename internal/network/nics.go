@@ -67,9 +67,9 @@ func (s *Service) setHost(network, file string, known *reservations, h bridge.Ho
 	case !changed:
 		return nil
 	case h.IPv4.IsValid() || h.IPv6.IsValid():
-		return s.reloadNow(network)
+		return s.reloads.now(network)
 	}
-	return s.reloadSoon(network)
+	return s.reloads.soon(network)
 }
 
 // Conflict implements nic.Networks.

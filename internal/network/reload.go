@@ -2,85 +2,106 @@ package network
 
 import (
 	"log/slog"
+	"sync"
 	"time"
-
-	"github.com/berthd/berth/internal/driver/network/bridge"
 )
 
 // reloadEvery is the least time between two reloads of a dnsmasq that can wait. A reload reads the files of all hosts, and
 // dnsmasq answers nobody meanwhile: clients that ask in vain ask again, and a bridge floods that to all the others.
 const reloadEvery = 500 * time.Millisecond
 
-// reloads is when the dnsmasq of a network was told to read its hosts, and when it will be.
+// reloader has the dnsmasq of each network read its hosts again, many times at once where that can wait.
+type reloader struct {
+	reload func(network string) error
+	every  time.Duration
+
+	mu       sync.Mutex
+	networks map[string]*reloads
+}
+
+// reloads is when a network was reloaded, and when it will be.
 type reloads struct {
-	last  time.Time
-	due   *time.Timer // nil: none
-	count int
+	last time.Time
+	due  *time.Timer // nil: none
 }
 
-// reloadNow has the dnsmasq of a network read its hosts again. What was put off for it is done with that.
-func (s *Service) reloadNow(network string) error {
-	s.reloadMu.Lock()
-	r := s.reloadsOf(network)
-	if r.due != nil {
-		r.due.Stop()
-		r.due = nil
-	}
-	r.last = time.Now()
-	r.count++
-	s.reloadMu.Unlock()
-	return bridge.ReloadDnsmasq(s.dir(network))
+func newReloader(reload func(network string) error) *reloader {
+	return &reloader{reload: reload, every: reloadEvery, networks: map[string]*reloads{}}
 }
 
-// reloadSoon does so at once if it was not done for that long, else as soon as that has passed: one NIC does not wait, and
+// now reloads a network. What was put off for it is done with that.
+func (r *reloader) now(network string) error {
+	r.mu.Lock()
+	r.of(network).begin()
+	r.mu.Unlock()
+	return r.reload(network)
+}
+
+// soon does so at once if it was not done for that long, else as soon as that has passed: one NIC does not wait, and
 // many cost few reloads. If the daemon ends before, its next start does it.
-func (s *Service) reloadSoon(network string) error {
-	s.reloadMu.Lock()
-	r := s.reloadsOf(network)
-	wait := s.reloadEvery - time.Since(r.last)
-	if r.due == nil && wait > 0 {
-		r.due = time.AfterFunc(wait, func() { s.reloadDue(network) })
+func (r *reloader) soon(network string) error {
+	r.mu.Lock()
+	n := r.of(network)
+	wait := r.every - time.Since(n.last)
+	if n.due == nil && wait > 0 {
+		n.due = time.AfterFunc(wait, func() { r.due(network) })
 	}
-	put := r.due != nil
-	s.reloadMu.Unlock()
+	put := n.due != nil
+	if !put {
+		n.begin()
+	}
+	r.mu.Unlock()
 	if put {
 		return nil
 	}
-	return s.reloadNow(network)
+	return r.reload(network)
 }
 
-// reloadsOf is called with reloadMu held.
-func (s *Service) reloadsOf(network string) *reloads {
-	r := s.reloads[network]
-	if r == nil {
-		r = &reloads{}
-		s.reloads[network] = r
+// due does what soon has put off, if it was not done meanwhile.
+func (r *reloader) due(network string) {
+	r.mu.Lock()
+	n := r.of(network)
+	due := n.due != nil
+	if due {
+		n.begin()
 	}
-	return r
-}
-
-// reloadDue does what reloadSoon has put off, if it was not done meanwhile.
-func (s *Service) reloadDue(network string) {
-	s.reloadMu.Lock()
-	due := s.reloads[network] != nil && s.reloads[network].due != nil
-	s.reloadMu.Unlock()
+	r.mu.Unlock()
 	if !due {
 		return
 	}
-	if err := s.reloadNow(network); err != nil {
+	if err := r.reload(network); err != nil {
 		slog.Error("DHCP does not know of all NICs", "network", network, "err", err)
 	}
 }
 
-// Close does at once what was put off.
-func (s *Service) Close() {
-	s.reloadMu.Lock()
+// close does at once what was put off.
+func (r *reloader) close() {
+	r.mu.Lock()
 	var all []string
-	for network := range s.reloads {
+	for network := range r.networks {
 		all = append(all, network)
 	}
-	s.reloadMu.Unlock()
+	r.mu.Unlock()
 	for _, network := range all {
-		s.reloadDue(network)
+		r.due(network)
 	}
+}
+
+// of is called with mu held.
+func (r *reloader) of(network string) *reloads {
+	n := r.networks[network]
+	if n == nil {
+		n = &reloads{}
+		r.networks[network] = n
+	}
+	return n
+}
+
+// begin notes a reload.
+func (n *reloads) begin() {
+	if n.due != nil {
+		n.due.Stop()
+		n.due = nil
+	}
+	n.last = time.Now()
 }

@@ -89,7 +89,12 @@ func TestManyNICsShareAReload(t *testing.T) {
 	nettest.Need(t, "dnsmasq")
 	ctx, dir := t.Context(), nettest.Dir(t)
 	s := daemon(t, store.NewMemory(), dir)
-	s.reloadEvery = time.Hour
+	s.reloads.every = time.Hour
+	reload, reloaded := s.reloads.reload, 0
+	s.reloads.reload = func(network string) error {
+		reloaded++
+		return reload(network)
+	}
 	must(t, s.Create(ctx, "default", post("brshare", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
 	reserve := func(n int, address bool) {
 		h := host(n)
@@ -100,10 +105,10 @@ func TestManyNICsShareAReload(t *testing.T) {
 	}
 	expect := func(when string, count int, due bool) {
 		t.Helper()
-		s.reloadMu.Lock()
-		defer s.reloadMu.Unlock()
-		if r := s.reloadsOf("brshare"); r.count != count || (r.due != nil) != due {
-			t.Errorf("%s: %d reloads, one more is due: %v", when, r.count, r.due != nil)
+		s.reloads.mu.Lock()
+		defer s.reloads.mu.Unlock()
+		if r := s.reloads.of("brshare"); reloaded != count || (r.due != nil) != due {
+			t.Errorf("%s: %d reloads, one more is due: %v", when, reloaded, r.due != nil)
 		}
 	}
 	reserve(1, false)

@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/network/bridge"
@@ -45,9 +44,7 @@ type Service struct {
 	hostsMu sync.Mutex               // a check for conflicts and the write that follows are one step
 	hosts   map[string]*reservations // by network, filled when first asked for
 
-	reloadMu    sync.Mutex
-	reloads     map[string]*reloads // by network
-	reloadEvery time.Duration
+	reloads *reloader
 
 	statusMu sync.Mutex
 	failed   map[string]error // why a network is not up, by project/name
@@ -56,7 +53,8 @@ type Service struct {
 // New makes the service; it owns the table "networks".
 func New(d Deps) *Service {
 	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "networks"), failed: map[string]error{},
-		hosts: map[string]*reservations{}, reloads: map[string]*reloads{}, reloadEvery: reloadEvery}
+		hosts: map[string]*reservations{}}
+	s.reloads = newReloader(func(network string) error { return bridge.ReloadDnsmasq(s.dir(network)) })
 	if s.UsedBy == nil {
 		s.UsedBy = func(string, string) []string { return nil }
 	}
@@ -90,6 +88,9 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Close does at once what was put off.
+func (s *Service) Close() { s.reloads.close() }
 
 // up brings the network to its record and notes how that went.
 func (s *Service) up(ctx context.Context, r record) error {
