@@ -4,6 +4,7 @@
 # bench, berth-bench alone measures. Everything that was made is removed at the end.
 #
 #   BENCH_ARGS     more arguments for bench.py, e.g. "--samples 8 --rounds 2 --skip list"
+#   BENCH_CPU      samples of the CPU time of calls (default 8; 0 leaves it out, and saves a minute)
 #   BENCH_COUNT    containers that berth-bench launches where there is no bench.py (default 100)
 set -euo pipefail
 
@@ -47,4 +48,4 @@ fi
 daemons+=("berth=$BERTH_DIR/unix.socket")
 # shellcheck disable=SC2086 # arguments of the caller
 python3 "$bench/bench.py" "${daemons[@]}" ${BENCH_ARGS:-}
-BENCH_TOOLS=$bench python3 "$top/scripts/bench_cpu.py" "${daemons[@]}"
+[ "${BENCH_CPU:-8}" = 0 ] || BENCH_TOOLS=$bench python3 "$top/scripts/bench_cpu.py" --samples "${BENCH_CPU:-8}" "${daemons[@]}"

@@ -27,20 +27,23 @@ at=$work/mnt
 export BERTH_CONF=$work/client
 mkdir -p "$at" "$json" "$BERTH_CONF"
 
-# put_down ends both daemons and takes their file system away; it does what there is to do.
+# put_down ends both daemons and takes their file system away; it does what there is to do, and fails if something holds the file system.
 put_down() {
-    [ ! -d "$at/lxd" ] || "$bench/start_peer.sh" destroy lxd "$at/lxd" || true
+    if [ -d "$at/lxd" ]; then
+        lxd=$(cat "$at/lxd.pid" 2> /dev/null || true)
+        "$bench/start_peer.sh" destroy lxd "$at/lxd" || true
+        [ -z "$lxd" ] || gone "$lxd"
+    fi
     daemon_down "$work"
     if mountpoint -q "$at"; then
-        umount "$at" || { say "$at is still in use"; umount -l "$at"; }
+        umount "$at" || { say "$at is still in use, and stays"; return 1; }
     fi
     rm -f "$work/image"
 }
 down() {
     status=$?
     trap - EXIT INT TERM
-    put_down
-    rm -rf "$work"
+    if put_down; then rm -rf "$work"; else status=1; fi
     exit $status
 }
 trap down EXIT

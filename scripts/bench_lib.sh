@@ -19,10 +19,22 @@ daemon_up() {
     berth profile device add default root disk path=/ pool=default
 }
 
+# gone PID waits, 30 s at most, until a process has ended with all its threads. One that was killed is a zombie while a
+# thread of it is still in the kernel (LXD's in an fsync), and has all its files open until then.
+gone() {
+    for _ in $(seq 3000); do
+        grep -qs '^State:.[^ZX]' "/proc/$1/task/"*/status || return 0
+        sleep 0.01
+    done
+    echo "$(basename "$0" .sh): process $1 has not ended in 30 s" >&2
+}
+
 # daemon_down DIR ends it, with all its containers, and waits until it has let go of its folder.
 daemon_down() {
     [ -e "$1/pid" ] || return 0
-    berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$(cat "$1/pid")" 2> /dev/null || true
-    timeout 30 tail --pid="$(cat "$1/pid")" -f /dev/null || true
+    local pid
+    pid=$(cat "$1/pid")
+    berthd shutdown --timeout 60 > /dev/null 2>&1 || kill "$pid" 2> /dev/null || true
+    gone "$pid"
     rm -f "$1/pid"
 }
