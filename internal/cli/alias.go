@@ -15,36 +15,29 @@ func (c *App) aliasAddCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("add", T("<alias> <target>")),
 		Short: T("Add new aliases"),
-		Long:  describe(T("Add new aliases")),
 		Example: `  berth alias add list "list -c ns46S"
       ` + T(`Replace the "list" command by one that passes -c ns46S.`),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			if _, ok := c.conf.Aliases[args[0]]; ok {
 				return fmt.Errorf(T("Alias %s already exists"), args[0])
 			}
 			c.conf.Aliases[args[0]] = args[1]
 			return c.conf.Save()
-		},
+		}),
 	}
 }
 
 func (c *App) aliasListCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List aliases"), Long: describe(T("List aliases"))}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 0); done {
-			return err
-		}
+	cmd.RunE = takes(0, 0, func(args []string) error {
 		rows := [][]string{}
 		for k, v := range c.conf.Aliases {
 			rows = append(rows, []string{k, v})
 		}
 		sort.Slice(rows, func(i, j int) bool { return rows[i][0] < rows[j][0] })
 		return c.printTable(*format, []string{T("ALIAS"), T("TARGET")}, rows, c.conf.Aliases)
-	}
+	})
 	return cmd
 }
 
@@ -53,11 +46,7 @@ func (c *App) aliasRenameCommand() *cobra.Command {
 		Use:     usage("rename", T("<old alias> <new alias>")),
 		Aliases: []string{"mv"},
 		Short:   T("Rename aliases"),
-		Long:    describe(T("Rename aliases")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			target, ok := c.conf.Aliases[args[0]]
 			if !ok {
 				return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
@@ -68,7 +57,7 @@ func (c *App) aliasRenameCommand() *cobra.Command {
 			delete(c.conf.Aliases, args[0])
 			c.conf.Aliases[args[1]] = target
 			return c.conf.Save()
-		},
+		}),
 	}
 }
 
@@ -77,16 +66,12 @@ func (c *App) aliasRemoveCommand() *cobra.Command {
 		Use:     usage("remove", T("<alias>")),
 		Aliases: []string{"rm"},
 		Short:   T("Remove aliases"),
-		Long:    describe(T("Remove aliases")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			if _, ok := c.conf.Aliases[args[0]]; !ok {
 				return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
 			}
 			delete(c.conf.Aliases, args[0])
 			return c.conf.Save()
-		},
+		}),
 	}
 }

@@ -53,14 +53,10 @@ func (c *App) configGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", T("[<remote>:][<instance>] <key>")),
 		Short: T("Get values for instance or server configuration keys"),
-		Long:  describe(T("Get values for instance or server configuration keys")),
 	}
 	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Access the expanded configuration"))
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 2); done {
-			return err
-		}
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		raw := ""
 		if len(args) > 1 {
 			raw = args[0]
@@ -82,7 +78,7 @@ func (c *App) configGetCommand() *cobra.Command {
 		}
 		fmt.Fprintln(c.Out, config[key])
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -136,10 +132,7 @@ func (c *App) configSetCommand() *cobra.Command {
       ` + T("Set the server's trust password to blah."),
 	}
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, -1); done {
-			return err
-		}
+	cmd.RunE = takes(1, -1, func(args []string) error {
 		raw, pairs := c.splitSetArgs(args)
 		server, name, err := c.configTarget(raw, *member)
 		if err != nil {
@@ -161,7 +154,7 @@ func (c *App) configSetCommand() *cobra.Command {
 			maps.Copy(config, values)
 			return nil
 		})
-	}
+	})
 	return cmd
 }
 
@@ -223,13 +216,9 @@ func (c *App) configUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", T("[<remote>:][<instance>] <key>")),
 		Short: T("Unset instance or server configuration keys"),
-		Long:  describe(T("Unset instance or server configuration keys")),
 	}
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 2); done {
-			return err
-		}
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		raw := ""
 		if len(args) > 1 {
 			raw = args[0]
@@ -255,7 +244,7 @@ func (c *App) configUnsetCommand() *cobra.Command {
 			delete(config, key)
 			return nil
 		})
-	}
+	})
 	return cmd
 }
 
@@ -263,14 +252,10 @@ func (c *App) configShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", T("[<remote>:][<instance>[/<snapshot>]]")),
 		Short: T("Show instance or server configurations"),
-		Long:  describe(T("Show instance or server configurations")),
 	}
 	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Show the expanded configuration"))
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		raw := ""
 		if len(args) == 1 {
 			raw = args[0]
@@ -304,7 +289,7 @@ func (c *App) configShowCommand() *cobra.Command {
 			i.Config, i.Devices = i.ExpandedConfig, i.ExpandedDevices
 		}
 		return c.printYAML(i.InstancePut)
-	}
+	})
 	return cmd
 }
 

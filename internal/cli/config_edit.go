@@ -13,15 +13,11 @@ func (c *App) configEditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("edit", T("[<remote>:][<instance>[/<snapshot>]]")),
 		Short: T("Edit instance or server configurations as YAML"),
-		Long:  describe(T("Edit instance or server configurations as YAML")),
 		Example: `  berth config edit <instance> < instance.yaml
       ` + T("Update the instance configuration from instance.yaml."),
 	}
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		raw := ""
 		if len(args) == 1 {
 			raw = args[0]
@@ -37,7 +33,7 @@ func (c *App) configEditCommand() *cobra.Command {
 			return c.editSnapshot(server, instance, snapshot)
 		}
 		return c.editInstance(server, name)
-	}
+	})
 	return cmd
 }
 

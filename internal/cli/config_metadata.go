@@ -13,11 +13,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 	edit := &cobra.Command{
 		Use:   usage("edit", T("[<remote>:]<instance>")),
 		Short: T("Edit instance metadata files"),
-		Long:  describe(T("Edit instance metadata files")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
 				return err
@@ -38,16 +34,12 @@ Any line starting with a '# will be ignored.`))
 				}
 				return server.UpdateInstanceMetadata(name, put, etag)
 			})
-		},
+		}),
 	}
 	show := &cobra.Command{
 		Use:   usage("show", T("[<remote>:]<instance>")),
 		Short: T("Show instance metadata files"),
-		Long:  describe(T("Show instance metadata files")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
 				return err
@@ -57,7 +49,7 @@ Any line starting with a '# will be ignored.`))
 				return err
 			}
 			return c.printYAML(metadata)
-		},
+		}),
 	}
 	return group("metadata", T("Manage instance metadata files"), edit, show)
 }
@@ -68,16 +60,13 @@ func (c *App) configTemplateCommand() *cobra.Command {
 			Use:   usage(name, T("[<remote>:]<instance> <template>")),
 			Short: short,
 			Long:  describe(short),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				if done, err := checkArgs(cmd, args, 2, 2); done {
-					return err
-				}
+			RunE: takes(2, 2, func(args []string) error {
 				server, instance, err := c.parse(args[0])
 				if err != nil {
 					return err
 				}
 				return run(instance, args[1], server)
-			},
+			}),
 		}
 	}
 	create := verb("create", T("Create new instance file templates"), func(i, t string, s templateServer) error {
@@ -132,13 +121,9 @@ func (c *App) templateListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("list", T("[<remote>:]<instance>")),
 		Short: T("List instance file templates"),
-		Long:  describe(T("List instance file templates")),
 	}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -152,6 +137,6 @@ func (c *App) templateListCommand() *cobra.Command {
 			rows = append(rows, []string{t})
 		}
 		return c.printTable(*format, []string{T("FILENAME")}, rows, templates)
-	}
+	})
 	return cmd
 }

@@ -19,10 +19,7 @@ func (c *App) consoleCommand() *cobra.Command {
 	}
 	showLog := cmd.Flags().Bool("show-log", false, T("Retrieve the instance's console log"))
 	kind := cmd.Flags().StringP("type", "t", "console", T("Type of connection to establish: 'console' for serial console, 'vga' for SPICE graphical output")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		if !*showLog {
 			return c.attachConsole(args[0], *kind)
 		}
@@ -44,7 +41,7 @@ func (c *App) consoleCommand() *cobra.Command {
 		}
 		fmt.Fprintln(c.Out)
 		return nil
-	}
+	})
 	return cmd
 }
 

@@ -17,14 +17,10 @@ func (c *App) deleteCommand() *cobra.Command {
 		Use:     usage("delete", T("[<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]")),
 		Aliases: []string{"rm"},
 		Short:   T("Delete instances and snapshots"),
-		Long:    describe(T("Delete instances and snapshots")),
 	}
 	force := cmd.Flags().BoolP("force", "f", false, T("Force the removal of running instances"))
 	interactive := cmd.Flags().BoolP("interactive", "i", false, T("Require user confirmation"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, -1); done {
-			return err
-		}
+	cmd.RunE = takes(1, -1, func(args []string) error {
 		targets, err := c.parseAll(args...)
 		if err != nil {
 			return err
@@ -46,7 +42,7 @@ func (c *App) deleteCommand() *cobra.Command {
 			}
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 

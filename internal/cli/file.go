@@ -44,11 +44,7 @@ func (c *App) fileDeleteCommand() *cobra.Command {
 		Use:     usage("delete", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]")),
 		Aliases: []string{"rm"},
 		Short:   T("Delete files in instances"),
-		Long:    describe(T("Delete files in instances")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, -1); done {
-				return err
-			}
+		RunE: takes(1, -1, func(args []string) error {
 			for _, arg := range args {
 				p, err := c.parsePath(arg)
 				if err != nil {
@@ -59,7 +55,7 @@ func (c *App) fileDeleteCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -67,11 +63,7 @@ func (c *App) fileEditCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("edit", T("[<remote>:]<instance>/<path>")),
 		Short: T("Edit files in instances"),
-		Long:  describe(T("Edit files in instances")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			p, err := c.parsePath(args[0])
 			if err != nil {
 				return err
@@ -103,7 +95,7 @@ func (c *App) fileEditCommand() *cobra.Command {
 				return err
 			}
 			return put(edited)
-		},
+		}),
 	}
 }
 

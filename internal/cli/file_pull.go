@@ -26,7 +26,6 @@ func (c *App) filePullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("pull", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>")),
 		Short: T("Pull files from instances"),
-		Long:  describe(T("Pull files from instances")),
 		Example: `  berth file pull foo/etc/hosts .
      ` + T("To pull /etc/hosts from the instance and write it to the current directory."),
 		RunE: p.run,

@@ -32,7 +32,6 @@ func (c *App) filePushCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("push", T("<source path>... [<remote>:]<instance>/<path>")),
 		Short: T("Push files into instances"),
-		Long:  describe(T("Push files into instances")),
 		Example: `  berth file push /etc/hosts foo/etc/hosts
      ` + T(`To push /etc/hosts into the instance "foo".`),
 		RunE: p.run,

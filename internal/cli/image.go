@@ -67,11 +67,7 @@ func (c *App) imageDeleteCommand() *cobra.Command {
 		Use:     usage("delete", "[<remote>:]<image> [[<remote>:]<image>...]"),
 		Aliases: []string{"rm"},
 		Short:   T("Delete images"),
-		Long:    describe(T("Delete images")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, -1); done {
-				return err
-			}
+		RunE: takes(1, -1, func(args []string) error {
 			for _, raw := range args {
 				server, img, _, err := c.oneImage(raw)
 				if err != nil {
@@ -82,7 +78,7 @@ func (c *App) imageDeleteCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -90,11 +86,7 @@ func (c *App) imageRefreshCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("refresh", "[<remote>:]<image> [[<remote>:]<image>...]"),
 		Short: T("Refresh images"),
-		Long:  describe(T("Refresh images")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, -1); done {
-				return err
-			}
+		RunE: takes(1, -1, func(args []string) error {
 			for _, raw := range args {
 				server, img, _, err := c.oneImage(raw)
 				if err != nil {
@@ -116,7 +108,7 @@ func (c *App) imageRefreshCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -124,17 +116,13 @@ func (c *App) imageShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", "[<remote>:]<image>"),
 		Short: T("Show image properties"),
-		Long:  describe(T("Show image properties")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			_, img, _, err := c.oneImage(args[0])
 			if err != nil {
 				return err
 			}
 			return c.printYAML(img.ImagePut)
-		},
+		}),
 	}
 	vmFlag(cmd)
 	return cmd
@@ -151,16 +139,12 @@ func (c *App) imageEditCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("edit", "[<remote>:]<image>"),
 		Short: T("Edit image properties"),
-		Long:  describe(T("Edit image properties")),
 		Example: `  berth image edit <image>
       Launch a text editor to edit the properties
 
   berth image edit <image> < image.yaml
       Load the image properties from a YAML file`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
 				return err
@@ -175,7 +159,7 @@ func (c *App) imageEditCommand() *cobra.Command {
 				}
 				return server.UpdateImage(img.Fingerprint, put, etag)
 			})
-		},
+		}),
 	}
 }
 
@@ -183,11 +167,7 @@ func (c *App) imageGetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("get-property", "[<remote>:]<image> <key>"),
 		Short: T("Get image properties"),
-		Long:  describe(T("Get image properties")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			_, img, _, err := c.oneImage(args[0])
 			if err != nil {
 				return err
@@ -198,7 +178,7 @@ func (c *App) imageGetPropertyCommand() *cobra.Command {
 			}
 			fmt.Fprintln(c.Out, value)
 			return nil
-		},
+		}),
 	}
 }
 
@@ -206,11 +186,7 @@ func (c *App) imageSetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("set-property", "[<remote>:]<image> <key> <value>"),
 		Short: T("Set image properties"),
-		Long:  describe(T("Set image properties")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 3, 3); done {
-				return err
-			}
+		RunE: takes(3, 3, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
 				return err
@@ -221,7 +197,7 @@ func (c *App) imageSetPropertyCommand() *cobra.Command {
 			}
 			put.Properties[args[1]] = args[2]
 			return server.UpdateImage(img.Fingerprint, put, etag)
-		},
+		}),
 	}
 }
 
@@ -229,11 +205,7 @@ func (c *App) imageUnsetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("unset-property", "[<remote>:]<image> <key>"),
 		Short: T("Unset image properties"),
-		Long:  describe(T("Unset image properties")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
 				return err
@@ -244,7 +216,7 @@ func (c *App) imageUnsetPropertyCommand() *cobra.Command {
 			put := img.ImagePut
 			delete(put.Properties, args[1])
 			return server.UpdateImage(img.Fingerprint, put, etag)
-		},
+		}),
 	}
 }
 
@@ -252,18 +224,14 @@ func (c *App) imageInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", "[<remote>:]<image>"),
 		Short: T("Show useful information about images"),
-		Long:  describe(T("Show useful information about images")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			_, img, _, err := c.oneImage(args[0])
 			if err != nil {
 				return err
 			}
 			c.printImageInfo(img)
 			return nil
-		},
+		}),
 	}
 	vmFlag(cmd)
 	return cmd

@@ -17,11 +17,7 @@ func (c *App) imageAliasCreateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("create", "[<remote>:]<alias> <fingerprint>"),
 		Short: T("Create aliases for existing images"),
-		Long:  describe(T("Create aliases for existing images")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
 				return err
@@ -29,7 +25,7 @@ func (c *App) imageAliasCreateCommand() *cobra.Command {
 			post := api.ImageAliasesPost{}
 			post.Name, post.Target = name, args[1]
 			return server.CreateImageAlias(post)
-		},
+		}),
 	}
 }
 
@@ -38,17 +34,13 @@ func (c *App) imageAliasDeleteCommand() *cobra.Command {
 		Use:     usage("delete", "[<remote>:]<alias>"),
 		Aliases: []string{"rm"},
 		Short:   T("Delete image aliases"),
-		Long:    describe(T("Delete image aliases")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
 				return err
 			}
 			return server.DeleteImageAlias(name)
-		},
+		}),
 	}
 }
 
@@ -57,17 +49,13 @@ func (c *App) imageAliasRenameCommand() *cobra.Command {
 		Use:     usage("rename", "[<remote>:]<alias> <new-name>"),
 		Aliases: []string{"mv"},
 		Short:   T("Rename aliases"),
-		Long:    describe(T("Rename aliases")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
 				return err
 			}
 			return server.RenameImageAlias(name, api.ImageAliasesEntryPost{Name: args[1]})
-		},
+		}),
 	}
 }
 

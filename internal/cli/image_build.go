@@ -43,10 +43,7 @@ uses, and busybox, made offline from this machine's static busybox. The image is
 	output := f.StringP("output", "o", "", T("Write the image to this file and do not import it")+"``")
 	cache := f.String("cache", "", T("Folder to keep the built image in, and to take it from when it is there")+"``")
 	public := f.Bool("public", false, T("Make image public"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 2); done {
-			return err
-		}
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		b.name = args[0]
 		if *output != "" {
 			if len(args) > 1 || len(*aliases) > 0 {
@@ -66,7 +63,7 @@ uses, and busybox, made offline from this machine's static busybox. The image is
 			return err
 		}
 		return c.buildAndImport(server, b, *cache, *aliases, *public)
-	}
+	})
 	return cmd
 }
 

@@ -23,10 +23,7 @@ func (c *App) imageExportCommand() *cobra.Command {
 			`The target is a folder, or the name of the file to write; its ending is added. The default is the current folder.`)),
 	}
 	vmFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 2); done {
-			return err
-		}
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		server, img, _, err := c.oneImage(args[0])
 		if err != nil {
 			return err
@@ -36,7 +33,7 @@ func (c *App) imageExportCommand() *cobra.Command {
 			target = args[1]
 		}
 		return c.exportImage(server, img, target)
-	}
+	})
 	return cmd
 }
 
@@ -110,10 +107,7 @@ func (c *App) imageCopyCommand() *cobra.Command {
 	mode := f.String("mode", "pull", T("Transfer mode. One of pull (default), push or relay")+"``")
 	project := f.String("target-project", "", T("Copy to a project different from the source")+"``")
 	f.Bool("vm", false, T("Copy virtual machine images"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		switch *mode {
 		case "pull", "push", "relay":
 		default:
@@ -144,7 +138,7 @@ func (c *App) imageCopyCommand() *cobra.Command {
 			}
 		}
 		return c.copyImage(from.server, to.server, img, names, *public, *autoUpdate)
-	}
+	})
 	return cmd
 }
 

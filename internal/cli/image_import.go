@@ -60,10 +60,7 @@ func (c *App) imageImportCommand() *cobra.Command {
 	}
 	public := cmd.Flags().Bool("public", false, T("Make image public"))
 	aliases := cmd.Flags().StringArray("alias", nil, T("New aliases to add to the image")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, -1); done {
-			return err
-		}
+	cmd.RunE = takes(1, -1, func(args []string) error {
 		in, err := c.parseImportArgs(args)
 		if err != nil {
 			return err
@@ -82,7 +79,7 @@ func (c *App) imageImportCommand() *cobra.Command {
 			return err
 		}
 		return c.imported(server, op, *aliases)
-	}
+	})
 	return cmd
 }
 

@@ -17,7 +17,6 @@ func (c *App) infoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", T("[<remote>:][<instance>]")),
 		Short: T("Show instance or server information"),
-		Long:  describe(T("Show instance or server information")),
 		Example: `  berth info [<remote>:]<instance> [--show-log]
       ` + T("For instance information.") + `
 
@@ -27,10 +26,7 @@ func (c *App) infoCommand() *cobra.Command {
 	showLog := cmd.Flags().Bool("show-log", false, T("Show the instance's last 100 log lines?"))
 	resources := cmd.Flags().Bool("resources", false, T("Show the resources available to the server"))
 	member := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, name, err := c.configTarget(first(args), *member)
 		if err != nil {
 			return err
@@ -46,7 +42,7 @@ func (c *App) infoCommand() *cobra.Command {
 			return err
 		}
 		return c.printYAML(info)
-	}
+	})
 	return cmd
 }
 

@@ -12,7 +12,6 @@ func (c *App) launchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("launch", T("[<remote>:]<image> [<remote>:][<name>]")),
 		Short: T("Create and start instances from images"),
-		Long:  describe(T("Create and start instances from images")),
 		Example: `  berth launch debian/12 u1
 
   berth launch debian/12 u1 < config.yaml

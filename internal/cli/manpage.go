@@ -13,15 +13,11 @@ func (c *App) manpageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("manpage", T("<target>")),
 		Short: T("Generate manpages for all commands"),
-		Long:  describe(T("Generate manpages for all commands")),
 	}
 	format := cmd.Flags().StringP("format", "f", "man", T("Format (man|md)")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		return writePages(cmd.Root(), args[0], *format)
-	}
+	})
 	return cmd
 }
 

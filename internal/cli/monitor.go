@@ -35,10 +35,7 @@ func (c *App) monitorCommand() *cobra.Command {
 	level := f.String("loglevel", "", T("Minimum level for log messages (only available when using pretty format)")+"``")
 	format := f.StringP("format", "f", formatYAML, T("Format (json|pretty|yaml)")+"``")
 	all := f.Bool("all-projects", false, T("Show events from all projects"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		if *pretty {
 			*format = "pretty"
 		}
@@ -59,7 +56,7 @@ func (c *App) monitorCommand() *cobra.Command {
 			return err
 		}
 		return c.monitor(server, *types, *format, *level, *all)
-	}
+	})
 	return cmd
 }
 

@@ -42,7 +42,7 @@ func (c *App) network(raw, target string) (*client.Client, string, error) {
 func (c *App) networkListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List available networks"), Long: describe(T("List available networks")),
+		Short: T("List available networks"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -83,13 +83,10 @@ func (c *App) networkListCommand() *cobra.Command {
 func (c *App) networkListLeasesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("list-leases", networkArgument),
-		Short: T("List DHCP leases"), Long: describe(T("List DHCP leases")),
+		Short: T("List DHCP leases"),
 	}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.network(args[0], "")
 		if err != nil {
 			return err
@@ -105,20 +102,17 @@ func (c *App) networkListLeasesCommand() *cobra.Command {
 		sortRows(rows)
 		header := []string{T("HOSTNAME"), T("MAC ADDRESS"), T("IP ADDRESS"), T("TYPE")}
 		return c.printTable(*format, header, rows, leases)
-	}
+	})
 	return cmd
 }
 
 func (c *App) networkShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", networkArgument),
-		Short: T("Show network configurations"), Long: describe(T("Show network configurations")),
+		Short: T("Show network configurations"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.network(args[0], *target)
 		if err != nil {
 			return err
@@ -129,20 +123,17 @@ func (c *App) networkShowCommand() *cobra.Command {
 		}
 		sort.Strings(n.UsedBy)
 		return c.printYAML(n)
-	}
+	})
 	return cmd
 }
 
 func (c *App) networkInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", networkArgument),
-		Short: T("Get runtime information on networks"), Long: describe(T("Get runtime information on networks")),
+		Short: T("Get runtime information on networks"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.network(args[0], *target)
 		if err != nil {
 			return err
@@ -153,7 +144,7 @@ func (c *App) networkInfoCommand() *cobra.Command {
 		}
 		c.printNetworkState(name, state)
 		return nil
-	}
+	})
 	return cmd
 }
 

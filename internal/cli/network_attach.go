@@ -31,10 +31,7 @@ func (c *App) nicAttach(name, holder, short string, open openHolder) *cobra.Comm
 	return &cobra.Command{
 		Use:   usage(name, networkArgument, holder, "[<device name>]", "[<interface name>]"),
 		Short: short, Long: describe(short),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 4); done {
-				return err
-			}
+		RunE: takes(2, 4, func(args []string) error {
 			server, network, err := c.network(args[0], "")
 			if err != nil {
 				return err
@@ -59,7 +56,7 @@ func (c *App) nicAttach(name, holder, short string, open openHolder) *cobra.Comm
 			}
 			h.devices[deviceName] = device
 			return h.save()
-		},
+		}),
 	}
 }
 
@@ -82,10 +79,7 @@ func (c *App) nicDetach(name, holder, short string, open openHolder) *cobra.Comm
 	return &cobra.Command{
 		Use:   usage(name, networkArgument, holder, "[<device name>]"),
 		Short: short, Long: describe(short),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 3); done {
-				return err
-			}
+		RunE: takes(2, 3, func(args []string) error {
 			server, network, err := c.network(args[0], "")
 			if err != nil {
 				return err
@@ -104,7 +98,7 @@ func (c *App) nicDetach(name, holder, short string, open openHolder) *cobra.Comm
 			}
 			delete(h.devices, device)
 			return h.save()
-		},
+		}),
 	}
 }
 

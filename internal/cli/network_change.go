@@ -11,16 +11,13 @@ import (
 func (c *App) networkCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("create", networkArgument, "[key=value...]"),
-		Short: T("Create new networks"), Long: describe(T("Create new networks")),
+		Short: T("Create new networks"),
 		Example: "  berth network create foo\n      " + T("Create a new network called foo") +
 			"\n\n  berth network create bar ipv4.address=10.20.30.1/24 ipv6.address=none\n      " + T("Create a network with an address of your choice, without IPv6"),
 	}
 	target := targetFlag(cmd)
 	kind := cmd.Flags().StringP("type", "t", "", T("Network type")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, -1); done {
-			return err
-		}
+	cmd.RunE = takes(1, -1, func(args []string) error {
 		server, name, err := c.network(args[0], *target)
 		if err != nil {
 			return err
@@ -36,18 +33,15 @@ func (c *App) networkCreateCommand() *cobra.Command {
 			fmt.Fprintf(c.Out, T("Network %s created")+"\n", name)
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
 func (c *App) networkDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("delete", networkArgument), Aliases: []string{"rm"},
-		Short: T("Delete networks"), Long: describe(T("Delete networks")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		Short: T("Delete networks"),
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
 				return err
@@ -59,18 +53,15 @@ func (c *App) networkDeleteCommand() *cobra.Command {
 				fmt.Fprintf(c.Out, T("Network %s deleted")+"\n", name)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
 func (c *App) networkRenameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("rename", networkArgument, "<new-name>"), Aliases: []string{"mv"},
-		Short: T("Rename networks"), Long: describe(T("Rename networks")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		Short: T("Rename networks"),
+		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
 				return err
@@ -82,19 +73,16 @@ func (c *App) networkRenameCommand() *cobra.Command {
 				fmt.Fprintf(c.Out, T("Network %s renamed to %s")+"\n", name, args[1])
 			}
 			return nil
-		},
+		}),
 	}
 }
 
 func (c *App) networkEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("edit", networkArgument),
-		Short: T("Edit network configurations as YAML"), Long: describe(T("Edit network configurations as YAML")),
+		Use:     usage("edit", networkArgument),
+		Short:   T("Edit network configurations as YAML"),
 		Example: "  berth network edit [<remote>:]<network> < network.yaml\n      " + T("Update a network using the content of network.yaml."),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
 				return err
@@ -115,7 +103,7 @@ func (c *App) networkEditCommand() *cobra.Command {
 				}
 				return server.UpdateNetwork(name, next.NetworkPut, etag)
 			})
-		},
+		}),
 	}
 }
 
@@ -141,13 +129,10 @@ Note that only the configuration and the description can be changed.`))
 func (c *App) networkGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", networkArgument, "<key>"),
-		Short: T("Get values for network configuration keys"), Long: describe(T("Get values for network configuration keys")),
+		Short: T("Get values for network configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, name, err := c.network(args[0], *target)
 		if err != nil {
 			return err
@@ -158,7 +143,7 @@ func (c *App) networkGetCommand() *cobra.Command {
 		}
 		fmt.Fprintln(c.Out, n.Config[args[1]])
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -170,27 +155,21 @@ func (c *App) networkSetCommand() *cobra.Command {
     berth network set [<remote>:]<network> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, -1); done {
-			return err
-		}
+	cmd.RunE = takes(2, -1, func(args []string) error {
 		return c.setNetworkKeys(args[0], *target, args[1:]...)
-	}
+	})
 	return cmd
 }
 
 func (c *App) networkUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", networkArgument, "<key>"),
-		Short: T("Unset network configuration keys"), Long: describe(T("Unset network configuration keys")),
+		Short: T("Unset network configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		return c.setNetworkKeys(args[0], *target, args[1]+"=")
-	}
+	})
 	return cmd
 }
 

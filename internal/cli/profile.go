@@ -52,12 +52,9 @@ func (c *App) simple(name, args, short string, min, max int, run func(args []str
 		Use:   usage(name, args),
 		Short: short,
 		Long:  describe(short),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, min, max); done {
-				return err
-			}
+		RunE: takes(min, max, func(args []string) error {
 			return run(args)
-		},
+		}),
 	}
 }
 

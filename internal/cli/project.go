@@ -182,13 +182,10 @@ func (c *App) projectSwitch(args []string) error {
 func (c *App) projectListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List projects"), Long: describe(T("List projects")),
+		Short: T("List projects"),
 	}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		remote, _, err := c.parseRemote(first(args))
 		if err != nil {
 			return err
@@ -214,7 +211,7 @@ func (c *App) projectListCommand() *cobra.Command {
 		sortRows(rows)
 		header := []string{T("NAME"), T("IMAGES"), T("PROFILES"), T("STORAGE VOLUMES"), T("NETWORKS"), T("DESCRIPTION"), T("USED BY")}
 		return c.printTable(*format, header, rows, projects)
-	}
+	})
 	return cmd
 }
 
@@ -231,13 +228,9 @@ func (c *App) projectInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", T("[<remote>:]<project>")),
 		Short: T("Get a summary of resource allocations"),
-		Long:  describe(T("Get a summary of resource allocations")),
 	}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.parseProject(args[0])
 		if err != nil {
 			return err
@@ -260,6 +253,6 @@ func (c *App) projectInfoCommand() *cobra.Command {
 		}
 		sort.Slice(rows, func(i, j int) bool { return rows[i][0] < rows[j][0] })
 		return c.printTable(*format, []string{T("RESOURCE"), T("LIMIT"), T("USAGE")}, rows, state)
-	}
+	})
 	return cmd
 }

@@ -19,7 +19,6 @@ func (c *App) queryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("query", T("[<remote>:]<API path>")),
 		Short: T("Send a raw query to the server"),
-		Long:  describe(T("Send a raw query to the server")),
 		Example: `  berth query -X DELETE --wait /1.0/instances/c1
       ` + T(`Delete local instance "c1".`),
 	}
@@ -28,15 +27,12 @@ func (c *App) queryCommand() *cobra.Command {
 	raw := f.Bool("raw", false, T("Print the raw response"))
 	method := f.StringP("request", "X", http.MethodGet, T("Action (defaults to GET)")+"``")
 	data := f.StringP("data", "d", "", T("Input data")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		if c.flagProject != "" {
 			return errors.New(T("--project cannot be used with the query command"))
 		}
 		return c.query(args[0], *method, *data, *wait, *raw)
-	}
+	})
 	return cmd
 }
 

@@ -101,10 +101,7 @@ func (c *App) remoteSwitch(args []string) error {
 func (c *App) remoteListCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the available remotes"), Long: describe(T("List the available remotes"))}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 0); done {
-			return err
-		}
+	cmd.RunE = takes(0, 0, func(args []string) error {
 		yes := func(b bool) string {
 			if b {
 				return T("YES")
@@ -137,6 +134,6 @@ func (c *App) remoteListCommand() *cobra.Command {
 		sortRows(rows)
 		header := []string{T("NAME"), T("URL"), T("PROTOCOL"), T("AUTH TYPE"), T("PUBLIC"), T("STATIC"), T("GLOBAL")}
 		return c.printTable(*format, header, rows, c.conf.Remotes)
-	}
+	})
 	return cmd
 }

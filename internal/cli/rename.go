@@ -12,11 +12,7 @@ func (c *App) renameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("rename", T("[<remote>:]<instance>[/<snapshot>] <instance>[/<snapshot>]")),
 		Short: T("Rename instances and snapshots"),
-		Long:  describe(T("Rename instances and snapshots")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 2, 2); done {
-				return err
-			}
+		RunE: takes(2, 2, func(args []string) error {
 			sourceRemote, _, err := c.parseRemote(args[0])
 			if err != nil {
 				return err
@@ -41,6 +37,6 @@ func (c *App) renameCommand() *cobra.Command {
 				return errors.New(T("Invalid new snapshot name, parent must be the same as source"))
 			}
 			return c.waitStarted(server.RenameInstanceSnapshot(instance, snapshot, api.InstanceSnapshotPost{Name: destSnapshot}))
-		},
+		}),
 	}
 }

@@ -18,10 +18,7 @@ func (c *App) restoreCommand() *cobra.Command {
       ` + T("Restore the snapshot."),
 	}
 	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to restore the instance's running state from snapshot (if available)"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, name, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -35,6 +32,6 @@ func (c *App) restoreCommand() *cobra.Command {
 			return err
 		}
 		return c.waitOp(op, c.newProgress(T("Restoring instance: %s")))
-	}
+	})
 	return cmd
 }

@@ -19,10 +19,7 @@ func (c *App) snapshotCommand() *cobra.Command {
 	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to snapshot the instance's running state"))
 	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Ignore any configured auto-expiry for the instance"))
 	reuse := cmd.Flags().Bool("reuse", false, T("If the snapshot name already exists, delete and create a new one"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 2); done {
-			return err
-		}
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		post := api.InstanceSnapshotsPost{Stateful: *stateful}
 		if len(args) == 2 {
 			post.Name = args[1]
@@ -42,6 +39,6 @@ func (c *App) snapshotCommand() *cobra.Command {
 			post.ExpiresAt = &time.Time{}
 		}
 		return c.waitStarted(server.CreateInstanceSnapshot(name, post))
-	}
+	})
 	return cmd
 }

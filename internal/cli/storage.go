@@ -54,13 +54,10 @@ func pairs(args []string) (map[string]string, error) {
 func (c *App) storageCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("create", poolArgument, "<driver>", "[key=value...]"),
-		Short: T("Create storage pools"), Long: describe(T("Create storage pools")),
+		Short: T("Create storage pools"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, -1); done {
-			return err
-		}
+	cmd.RunE = takes(2, -1, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -76,18 +73,15 @@ func (c *App) storageCreateCommand() *cobra.Command {
 			fmt.Fprintf(c.Out, T("Storage pool %s created")+"\n", name)
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
 func (c *App) storageDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("delete", poolArgument), Aliases: []string{"rm"},
-		Short: T("Delete storage pools"), Long: describe(T("Delete storage pools")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		Short: T("Delete storage pools"),
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.pool(args[0], "")
 			if err != nil {
 				return err
@@ -99,19 +93,16 @@ func (c *App) storageDeleteCommand() *cobra.Command {
 				fmt.Fprintf(c.Out, T("Storage pool %s deleted")+"\n", name)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
 func (c *App) storageEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("edit", poolArgument),
-		Short: T("Edit storage pool configurations as YAML"), Long: describe(T("Edit storage pool configurations as YAML")),
+		Use:     usage("edit", poolArgument),
+		Short:   T("Edit storage pool configurations as YAML"),
 		Example: "  berth storage edit [<remote>:]<pool> < pool.yaml\n      " + T("Update a storage pool using the content of pool.yaml."),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 1, 1); done {
-				return err
-			}
+		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.pool(args[0], "")
 			if err != nil {
 				return err
@@ -129,7 +120,7 @@ func (c *App) storageEditCommand() *cobra.Command {
 				}
 				return server.UpdateStoragePool(name, next.StoragePoolPut, etag)
 			})
-		},
+		}),
 	}
 }
 
@@ -150,13 +141,10 @@ config:
 func (c *App) storageGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", poolArgument, "<key>"),
-		Short: T("Get values for storage pool configuration keys"), Long: describe(T("Get values for storage pool configuration keys")),
+		Short: T("Get values for storage pool configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -169,7 +157,7 @@ func (c *App) storageGetCommand() *cobra.Command {
 			fmt.Fprintln(c.Out, value)
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -181,27 +169,21 @@ func (c *App) storageSetCommand() *cobra.Command {
     berth storage set [<remote>:]<pool> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, -1); done {
-			return err
-		}
+	cmd.RunE = takes(2, -1, func(args []string) error {
 		return c.setPoolKeys(args[0], *target, args[1:]...)
-	}
+	})
 	return cmd
 }
 
 func (c *App) storageUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", poolArgument, "<key>"),
-		Short: T("Unset storage pool configuration keys"), Long: describe(T("Unset storage pool configuration keys")),
+		Short: T("Unset storage pool configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		return c.setPoolKeys(args[0], *target, args[1]+"=")
-	}
+	})
 	return cmd
 }
 
@@ -231,7 +213,7 @@ func (c *App) setPoolKeys(raw, target string, args ...string) error {
 func (c *App) storageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List available storage pools"), Long: describe(T("List available storage pools")),
+		Short: T("List available storage pools"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -263,14 +245,11 @@ func (c *App) storageListCommand() *cobra.Command {
 func (c *App) storageShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", poolArgument),
-		Short: T("Show storage pool configurations and resources"), Long: describe(T("Show storage pool configurations and resources")),
+		Short: T("Show storage pool configurations and resources"),
 	}
 	resources := cmd.Flags().Bool("resources", false, T("Show the resources available to the storage pool"))
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -288,21 +267,18 @@ func (c *App) storageShowCommand() *cobra.Command {
 		}
 		sort.Strings(pool.UsedBy)
 		return c.printYAML(pool)
-	}
+	})
 	return cmd
 }
 
 func (c *App) storageInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", poolArgument),
-		Short: T("Show useful information about storage pools"), Long: describe(T("Show useful information about storage pools")),
+		Short: T("Show useful information about storage pools"),
 	}
 	bytes := cmd.Flags().Bool("bytes", false, T("Show the used and free space in bytes"))
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, 1); done {
-			return err
-		}
+	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -327,7 +303,7 @@ func (c *App) storageInfoCommand() *cobra.Command {
 				T("space used"): size(res.Space.Used), T("total space"): size(res.Space.Total),
 			}}),
 			c.printYAML(map[string]map[string][]string{T("used by"): usersByKind(pool.UsedBy)}))
-	}
+	})
 	return cmd
 }
 

@@ -54,14 +54,11 @@ func (v volumeName) path() string {
 func (c *App) volumeCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("create", poolArgument, volumeArgument, "[key=value...]"),
-		Short: T("Create new custom storage volumes"), Long: describe(T("Create new custom storage volumes")),
+		Short: T("Create new custom storage volumes"),
 	}
 	target := targetFlag(cmd)
 	content := cmd.Flags().String("type", "filesystem", T("Content type, block or filesystem")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, -1); done {
-			return err
-		}
+	cmd.RunE = takes(2, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -76,20 +73,17 @@ func (c *App) volumeCreateCommand() *cobra.Command {
 		}
 		c.say(T("Storage volume %s created"), args[1])
 		return nil
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("delete", poolArgument, snapshotArgument), Aliases: []string{"rm"},
-		Short: T("Delete storage volumes"), Long: describe(T("Delete storage volumes")),
+		Short: T("Delete storage volumes"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -105,7 +99,7 @@ func (c *App) volumeDeleteCommand() *cobra.Command {
 		}
 		c.say(T("Storage volume %s deleted"), args[1])
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -128,10 +122,7 @@ or csv format.`), T(`Column shorthand chars:
 	format := formatFlag(cmd)
 	all := cmd.Flags().Bool("all-projects", false, T("All projects")+"``")
 	columns := cmd.Flags().StringP("columns", "c", defaultVolumeColumns, T("Columns")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 1, -1); done {
-			return err
-		}
+	cmd.RunE = takes(1, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], "")
 		if err != nil {
 			return err
@@ -160,7 +151,7 @@ or csv format.`), T(`Column shorthand chars:
 		}
 		header, rows := tableOf(cols, volumes)
 		return c.printTable(*format, header, rows, volumes)
-	}
+	})
 	return cmd
 }
 
@@ -230,17 +221,14 @@ func volumeColumns(server *client.Client, pool string) map[rune]column[api.Stora
 func (c *App) volumeShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", poolArgument, snapshotArgument),
-		Short: T("Show storage volume configurations"), Long: describe(T("Show storage volume configurations")),
+		Short: T("Show storage volume configurations"),
 		Example: "  berth storage volume show default data\n      " +
 			T(`Will show the properties of a custom volume called "data" in the "default" pool.`) +
 			"\n\n  berth storage volume show default container/data\n      " +
 			T(`Will show the properties of the filesystem for a container called "data" in the "default" pool.`),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -259,20 +247,17 @@ func (c *App) volumeShowCommand() *cobra.Command {
 		}
 		slices.Sort(volume.UsedBy)
 		return c.printYAML(volume)
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", poolArgument, volumeArgument),
-		Short: T("Show storage volume state information"), Long: describe(T("Show storage volume state information")),
+		Short: T("Show storage volume state information"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -296,20 +281,17 @@ func (c *App) volumeInfoCommand() *cobra.Command {
 			fmt.Fprintf(c.Out, T("Usage: %s")+"\n", byteSizeIEC(int64(state.Usage.Used), 2))
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", poolArgument, snapshotArgument, "<key>"),
-		Short: T("Get values for storage volume configuration keys"), Long: describe(T("Get values for storage volume configuration keys")),
+		Short: T("Get values for storage volume configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 3, 3); done {
-			return err
-		}
+	cmd.RunE = takes(3, 3, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -333,7 +315,7 @@ func (c *App) volumeGetCommand() *cobra.Command {
 			fmt.Fprintln(c.Out, value)
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -345,27 +327,21 @@ func (c *App) volumeSetCommand() *cobra.Command {
     berth storage volume set [<remote>:]<pool> <volume> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 3, -1); done {
-			return err
-		}
+	cmd.RunE = takes(3, -1, func(args []string) error {
 		return c.setVolumeKeys(args[0], args[1], *target, args[2:]...)
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", poolArgument, volumeArgument, "<key>"),
-		Short: T("Unset storage volume configuration keys"), Long: describe(T("Unset storage volume configuration keys")),
+		Short: T("Unset storage volume configuration keys"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 3, 3); done {
-			return err
-		}
+	cmd.RunE = takes(3, 3, func(args []string) error {
 		return c.setVolumeKeys(args[0], args[1], *target, args[2]+"=")
-	}
+	})
 	return cmd
 }
 
@@ -397,15 +373,12 @@ func (c *App) setVolumeKeys(rawPool, rawVolume, target string, args ...string) e
 
 func (c *App) volumeEditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("edit", poolArgument, snapshotArgument),
-		Short: T("Edit storage volume configurations as YAML"), Long: describe(T("Edit storage volume configurations as YAML")),
+		Use:     usage("edit", poolArgument, snapshotArgument),
+		Short:   T("Edit storage volume configurations as YAML"),
 		Example: "  berth storage volume edit [<remote>:]<pool> <volume> < volume.yaml\n      " + T("Update a storage volume using the content of pool.yaml."),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -427,7 +400,7 @@ func (c *App) volumeEditCommand() *cobra.Command {
 			}
 			return server.UpdateStorageVolume(pool, v.kind, v.name, next.StorageVolumePut, etag)
 		})
-	}
+	})
 	return cmd
 }
 

@@ -57,10 +57,7 @@ func (c *App) attachCommand(name, holder, short string, open func(*client.Client
 	return &cobra.Command{
 		Use:   usage(name, poolArgument, volumeArgument, holder, "[<device name>]", "[<path>]"),
 		Short: short, Long: describe(short),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 3, 5); done {
-				return err
-			}
+		RunE: takes(3, 5, func(args []string) error {
 			server, pool, err := c.pool(args[0], "")
 			if err != nil {
 				return err
@@ -86,7 +83,7 @@ func (c *App) attachCommand(name, holder, short string, open func(*client.Client
 			}
 			h.devices[deviceName] = device
 			return h.save()
-		},
+		}),
 	}
 }
 
@@ -102,10 +99,7 @@ func (c *App) detachCommand(name, holder, short string, open func(*client.Client
 	return &cobra.Command{
 		Use:   usage(name, poolArgument, volumeArgument, holder, "[<device name>]"),
 		Short: short, Long: describe(short),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 3, 4); done {
-				return err
-			}
+		RunE: takes(3, 4, func(args []string) error {
 			server, pool, err := c.pool(args[0], "")
 			if err != nil {
 				return err
@@ -124,7 +118,7 @@ func (c *App) detachCommand(name, holder, short string, open func(*client.Client
 			}
 			delete(h.devices, found)
 			return h.save()
-		},
+		}),
 	}
 }
 

@@ -17,10 +17,7 @@ func (c *App) volumeRenameCommand() *cobra.Command {
 		Short: T("Rename storage volumes and storage volume snapshots"), Long: describe(T("Rename storage volumes")),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 3, 3); done {
-			return err
-		}
+	cmd.RunE = takes(3, 3, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -44,22 +41,19 @@ func (c *App) volumeRenameCommand() *cobra.Command {
 		}
 		c.say(T(`Renamed storage volume from "%s" to "%s"`), from.path(), to.snapshot)
 		return nil
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("snapshot", poolArgument, volumeArgument, "[<snapshot>]"),
-		Short: T("Snapshot storage volumes"), Long: describe(T("Snapshot storage volumes")),
+		Short: T("Snapshot storage volumes"),
 	}
 	target := targetFlag(cmd)
 	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Ignore any configured auto-expiry for the storage volume"))
 	reuse := cmd.Flags().Bool("reuse", false, T("If the snapshot name already exists, delete and create a new one"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 3); done {
-			return err
-		}
+	cmd.RunE = takes(2, 3, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -83,20 +77,17 @@ func (c *App) volumeSnapshotCommand() *cobra.Command {
 			}
 		}
 		return c.waitStarted(server.CreateStorageVolumeSnapshot(pool, v.name, post))
-	}
+	})
 	return cmd
 }
 
 func (c *App) volumeRestoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("restore", poolArgument, volumeArgument, "<snapshot>"),
-		Short: T("Restore storage volume snapshots"), Long: describe(T("Restore storage volume snapshots")),
+		Short: T("Restore storage volume snapshots"),
 	}
 	target := targetFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 3, 3); done {
-			return err
-		}
+	cmd.RunE = takes(3, 3, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
 			return err
@@ -107,7 +98,7 @@ func (c *App) volumeRestoreCommand() *cobra.Command {
 			return err
 		}
 		return server.UpdateStorageVolume(pool, v.kind, v.name, api.StorageVolumePut{Restore: args[2]}, etag)
-	}
+	})
 	return cmd
 }
 
@@ -170,14 +161,11 @@ func (c *App) volumeCopyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("copy", "[<remote>:]<pool>/<volume>[/<snapshot>]", "[<remote>:]<pool>/<volume>"),
 		Aliases: []string{"cp"},
-		Short:   T("Copy storage volumes"), Long: describe(T("Copy storage volumes")),
+		Short:   T("Copy storage volumes"),
 	}
 	flags := addTransferFlags(cmd, T("Copy to a project different from the source"))
 	volumeOnly := cmd.Flags().Bool("volume-only", false, T("Copy the volume without its snapshots"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		t, err := c.parseTransfer(args, flags)
 		if err != nil {
 			return err
@@ -202,7 +190,7 @@ func (c *App) volumeCopyCommand() *cobra.Command {
 		}
 		c.say(T("Storage volume copied successfully!"))
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -210,13 +198,10 @@ func (c *App) volumeMoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("move", "[<remote>:]<pool>/<volume>", "[<remote>:]<pool>/<volume>"),
 		Aliases: []string{"mv"},
-		Short:   T("Move storage volumes between pools"), Long: describe(T("Move storage volumes between pools")),
+		Short:   T("Move storage volumes between pools"),
 	}
 	flags := addTransferFlags(cmd, T("Move to a project different from the source"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 2, 2); done {
-			return err
-		}
+	cmd.RunE = takes(2, 2, func(args []string) error {
 		t, err := c.parseTransfer(args, flags)
 		if err != nil {
 			return err
@@ -237,6 +222,6 @@ func (c *App) volumeMoveCommand() *cobra.Command {
 		}
 		c.say(T("Storage volume moved successfully!"))
 		return nil
-	}
+	})
 	return cmd
 }

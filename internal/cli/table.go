@@ -155,10 +155,7 @@ func leadingDigits(s string) string {
 func (c *App) listOf(short string, fetch func(*client.Client) (header []string, rows [][]string, data any, err error)) *cobra.Command {
 	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short, Long: describe(short)}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, _, err := c.parse(first(args))
 		if err != nil {
 			return err
@@ -168,6 +165,6 @@ func (c *App) listOf(short string, fetch func(*client.Client) (header []string, 
 			return err
 		}
 		return c.printTable(*format, header, rows, data)
-	}
+	})
 	return cmd
 }

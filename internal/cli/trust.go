@@ -84,16 +84,13 @@ certificate trusted, once. Both can be restricted to projects.`)),
 	kind := f.String("type", "client", T("Type of certificate")+"``")
 	restricted := f.Bool("restricted", false, T("Restrict the certificate to one or more projects"))
 	projects := f.String("projects", "", T("List of projects to restrict the certificate to")+"``")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 2); done {
-			return err
-		}
+	cmd.RunE = takes(0, 2, func(args []string) error {
 		post := api.CertificatesPost{CertificatePut: api.CertificatePut{Name: *name, Type: *kind, Restricted: *restricted}}
 		if *projects != "" {
 			post.Projects = strings.Split(*projects, ",")
 		}
 		return c.trustAdd(args, post)
-	}
+	})
 	return cmd
 }
 
@@ -261,13 +258,10 @@ func (c *App) tokens(raw string) ([]shownToken, error) {
 func (c *App) trustTokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("list-tokens", "[<remote>:]"),
-		Short: T("List all active certificate add tokens"), Long: describe(T("List all active certificate add tokens")),
+		Short: T("List all active certificate add tokens"),
 	}
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		tokens, err := c.tokens(first(args))
 		if err != nil {
 			return err
@@ -278,7 +272,7 @@ func (c *App) trustTokensCommand() *cobra.Command {
 		}
 		sortRows(rows)
 		return c.printTable(*format, []string{T("NAME"), T("TOKEN"), T("EXPIRES AT")}, rows, tokens)
-	}
+	})
 	return cmd
 }
 

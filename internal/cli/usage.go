@@ -47,12 +47,21 @@ func checkArgs(cmd *cobra.Command, args []string, min, max int) (done bool, err 
 	return true, errArguments
 }
 
+// takes makes a command run with min to max arguments, max < 0 for any number. With others it shows its help, as checkArgs does.
+func takes(min, max int, run func(args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if done, err := checkArgs(cmd, args, min, max); done {
+			return err
+		}
+		return run(args)
+	}
+}
+
 // group makes a command that only has sub-commands.
 func group(name, short string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
-		Long:  describe(short),
 		Args:  cobra.NoArgs,
 		Run:   func(cmd *cobra.Command, _ []string) { _ = cmd.Usage() },
 	}
@@ -62,6 +71,7 @@ func group(name, short string, subs ...*cobra.Command) *cobra.Command {
 
 // setUsage gives all commands the layout of lxc's help.
 func setUsage(root *cobra.Command, c *App) {
+	describeAll(root)
 	cobra.AddTemplateFunc("berthShown", func(cmd *cobra.Command) bool {
 		if !cmd.IsAvailableCommand() && cmd.Name() != "help" {
 			return false
@@ -75,6 +85,16 @@ func setUsage(root *cobra.Command, c *App) {
 		return tree(cmd)
 	})
 	root.SetUsageTemplate(usageTemplate)
+}
+
+// describeAll describes the commands that need no more words than their short text has.
+func describeAll(cmd *cobra.Command) {
+	if cmd.Long == "" {
+		cmd.Long = describe(cmd.Short)
+	}
+	for _, sub := range cmd.Commands() {
+		describeAll(sub)
+	}
 }
 
 // tree lists the commands beneath a command.

@@ -12,11 +12,7 @@ func (c *App) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("version", "[<remote>:]"),
 		Short: T("Show local and remote versions"),
-		Long:  describe(T("Show local and remote versions")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if done, err := checkArgs(cmd, args, 0, 1); done {
-				return err
-			}
+		RunE: takes(0, 1, func(args []string) error {
 			remote := ""
 			if len(args) == 1 {
 				remote = args[0]
@@ -30,6 +26,6 @@ func (c *App) versionCommand() *cobra.Command {
 			fmt.Fprintf(c.Out, T("Client version: %s")+"\n", version.Version)
 			fmt.Fprintf(c.Out, T("Server version: %s")+"\n", found)
 			return nil
-		},
+		}),
 	}
 }

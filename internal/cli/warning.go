@@ -39,13 +39,10 @@ func (c *App) warningCommand() *cobra.Command {
 func (c *App) warningDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("delete", T("[<remote>:]<warning-uuid>")), Aliases: []string{"rm"},
-		Short: T("Delete warning"), Long: describe(T("Delete warning")),
+		Short: T("Delete warning"),
 	}
 	all := cmd.Flags().BoolP("all", "a", false, T("Delete all warnings"))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, id, err := c.parse(first(args))
 		if err != nil {
 			return err
@@ -69,7 +66,7 @@ func (c *App) warningDeleteCommand() *cobra.Command {
 			}
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -106,10 +103,7 @@ func (c *App) warningListCommand() *cobra.Command {
 	all := cmd.Flags().BoolP("all", "a", false, T("List all warnings"))
 	spec := cmd.Flags().StringP("columns", "c", warningColumns, T("Columns")+"``")
 	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if done, err := checkArgs(cmd, args, 0, 1); done {
-			return err
-		}
+	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, _, err := c.parse(first(args))
 		if err != nil {
 			return err
@@ -142,6 +136,6 @@ func (c *App) warningListCommand() *cobra.Command {
 		sort.SliceStable(kept, func(i, j int) bool { return kept[i].UUID < kept[j].UUID })
 		header, rows := tableOf(columns, kept)
 		return c.printTable(*format, header, rows, kept)
-	}
+	})
 	return cmd
 }
