@@ -129,15 +129,11 @@ func (s *Service) refreshTask(project, name string, src, next *Instance, alone b
 }
 
 func (s *Service) refresh(ctx context.Context, project, name string, src, next *Instance, alone bool) (err error) {
-	l, err := s.locks.acquire(ctx, id(project, name), "refresh", false)
+	row, release, err := s.hold(ctx, project, name, "refresh", false)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	dst := row.Value
 	if s.Runtime.Status(dst.id()) != api.Stopped {
 		return api.BadRequest("Cannot refresh a running instance")

@@ -39,15 +39,11 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 }
 
 func (s *Service) delete(ctx context.Context, project, name string) error {
-	l, err := s.locks.acquire(ctx, id(project, name), "delete", false)
+	row, release, err := s.hold(ctx, project, name, "delete", false)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	i := row.Value
 	if s.running(i) {
 		return api.BadRequest("Instance is running")

@@ -16,16 +16,12 @@ import (
 
 // withVolume runs f on the mounted volume of an instance, beneath a root handle, with the instance's lock held.
 func (s *Service) withVolume(ctx context.Context, project, name string, f func(volume *os.Root) error) error {
-	l, err := s.locks.acquire(ctx, id(project, name), "update", true)
+	row, release, err := s.hold(ctx, project, name, "update", true)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
-	release, err := s.Volumes.Mount(ctx, row.Value.volume())
+	defer release()
+	unmount, err := s.Volumes.Mount(ctx, row.Value.volume())
 	if err != nil {
 		return err
 	}
@@ -33,7 +29,7 @@ func (s *Service) withVolume(ctx context.Context, project, name string, f func(v
 	if err == nil {
 		err = errors.Join(f(root), root.Close())
 	}
-	return errors.Join(err, release())
+	return errors.Join(err, unmount())
 }
 
 // Metadata returns metadata.yaml of an instance.

@@ -53,15 +53,11 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 
 // movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
 func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
-	l, err := s.locks.acquire(ctx, id(project, name), "move", false)
+	row, release, err := s.hold(ctx, project, name, "move", false)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	old := row.Value
 	if s.running(old) {
 		return api.BadRequest("Instance must be stopped to be moved between storage pools")

@@ -55,15 +55,11 @@ func (s *Service) checkNewName(project, name string) error {
 }
 
 func (s *Service) rename(ctx context.Context, project, name, newName string) (err error) {
-	l, err := s.locks.acquire(ctx, id(project, name), "rename", false)
+	row, release, err := s.hold(ctx, project, name, "rename", false)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	old := row.Value
 	if s.running(old) {
 		return api.BadRequest("Renaming of running container not allowed")

@@ -33,15 +33,11 @@ func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*o
 }
 
 func (s *Service) restore(ctx context.Context, project, name, snapshot string) error {
-	l, err := s.locks.acquire(ctx, id(project, name), "restore", false)
+	row, release, err := s.hold(ctx, project, name, "restore", false)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	i := row.Value
 	snap, ok := s.snapshots.Get(project, name, snapshot)
 	if !ok {

@@ -92,6 +92,20 @@ func (s *Service) get(project, name string) (store.Row[Instance], error) {
 	return row, nil
 }
 
+// hold takes the lock of an instance for an action, which may wait for a long one if wait is set, and gives the record
+// as it is from then on.
+func (s *Service) hold(ctx context.Context, project, name, action string, wait bool) (row store.Row[Instance], release func(), err error) {
+	l, err := s.locks.acquire(ctx, id(project, name), action, wait)
+	if err != nil {
+		return row, nil, err
+	}
+	if row, err = s.get(project, name); err != nil {
+		l.release()
+		return row, nil, err
+	}
+	return row, l.release, nil
+}
+
 func (s *Service) getSnapshot(project, name, snapshot string) (store.Row[Snapshot], error) {
 	row, ok := s.snapshots.Get(project, name, snapshot)
 	if !ok {

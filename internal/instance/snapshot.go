@@ -53,15 +53,11 @@ func (s *Service) CreateSnapshot(_ context.Context, project, name string, req ap
 }
 
 func (s *Service) snapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost, age string) error {
-	l, err := s.locks.acquire(ctx, id(project, name), "snapshot", true)
+	row, release, err := s.hold(ctx, project, name, "snapshot", true)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	i := row.Value
 	if req.Stateful {
 		if !s.running(i) {

@@ -93,15 +93,11 @@ func (s *Service) setArchitecture(i *Instance, arch string) error {
 
 // update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live.
 func (s *Service) update(ctx context.Context, project, name string, edit func(*Instance) error) error {
-	l, err := s.locks.acquire(ctx, id(project, name), "update", true)
+	row, release, err := s.hold(ctx, project, name, "update", true)
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	next := row.Value.clone()
 	if err := edit(next); err != nil {
 		return err

@@ -124,6 +124,16 @@ func (d *Driver) get(id string) *container {
 // errNotRunning is what clients of LXD see.
 var errNotRunning = api.BadRequest("Instance is not running")
 
+// initOf is the first process of an instance that runs.
+func (d *Driver) initOf(id string) (*initProcess, error) {
+	if c := d.get(id); c != nil {
+		if i := c.init(); i != nil {
+			return i, nil
+		}
+	}
+	return nil, errNotRunning
+}
+
 // Status implements instance.Runtime.
 func (d *Driver) Status(id string) api.StatusCode {
 	c := d.get(id)

@@ -21,13 +21,9 @@ import (
 // by a thread that has entered the instance's mount namespace: there a path cannot lead out of the instance, whatever links
 // the guest has put in it.
 func (d *Driver) Mount(_ context.Context, id string, m spec.Mount) error {
-	c := d.get(id)
-	if c == nil {
-		return errNotRunning
-	}
-	i := c.init()
-	if i == nil {
-		return errNotRunning
+	i, err := d.initOf(id)
+	if err != nil {
+		return err
 	}
 	if !fs.ValidPath(m.Target) || m.Target == "." {
 		return api.BadRequest("mount target %q is not a path beneath the root", m.Target)
@@ -119,13 +115,9 @@ func detached(i *initProcess, m spec.Mount) (int, error) {
 
 // Unmount implements instance.Runtime. That nothing is mounted there is no error.
 func (d *Driver) Unmount(_ context.Context, id string, target string) error {
-	c := d.get(id)
-	if c == nil {
-		return errNotRunning
-	}
-	i := c.init()
-	if i == nil {
-		return errNotRunning
+	i, err := d.initOf(id)
+	if err != nil {
+		return err
 	}
 	if !fs.ValidPath(target) || target == "." {
 		return api.BadRequest("mount target %q is not a path beneath the root", target)
@@ -223,13 +215,9 @@ func inside(i *initProcess, f func() error) error {
 // AllowDevice implements instance.Runtime. Containers with an ID map have no rules to change: they cannot make nodes,
 // and what is bind mounted into them was given on purpose.
 func (d *Driver) AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error {
-	c := d.get(id)
-	if c == nil {
-		return errNotRunning
-	}
-	i := c.init()
-	if i == nil {
-		return errNotRunning
+	i, err := d.initOf(id)
+	if err != nil {
+		return err
 	}
 	uid, _, err := rootOf(i.pid)
 	if err != nil || uid != 0 {

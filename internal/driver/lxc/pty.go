@@ -18,13 +18,9 @@ import (
 // Terminal makes a pseudo-terminal in the instance's own devpts, owned by its root: the controlling end and the one
 // for a command.
 func (d *Driver) Terminal(_ context.Context, id string) (controller, terminal *os.File, err error) {
-	c := d.get(id)
-	if c == nil {
-		return nil, nil, errNotRunning
-	}
-	i := c.init()
-	if i == nil {
-		return nil, nil, errNotRunning
+	i, err := d.initOf(id)
+	if err != nil {
+		return nil, nil, err
 	}
 	uid, gid, err := rootOf(i.pid)
 	if err != nil {

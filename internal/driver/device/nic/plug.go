@@ -25,33 +25,25 @@ func (m *Module) Plug(_ context.Context, run device.Running, _ device.Instance, 
 
 // move gives an interface to a process's network namespace and brings it up there under its name.
 func move(pid int, name, inside string) error {
-	ns, err := netns.GetFromPid(pid)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	if _, err := h.LinkByName(inside); err == nil {
-		return fmt.Errorf("the instance has an interface %q already", inside)
-	}
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
-		return err
-	}
-	if link, err = h.LinkByName(name); err != nil {
-		return err
-	}
-	if err := h.LinkSetName(link, inside); err != nil {
-		return err
-	}
-	return h.LinkSetUp(link)
+	return networkOf(pid, func(ns netns.NsHandle, h *netlink.Handle) error {
+		if _, err := h.LinkByName(inside); err == nil {
+			return fmt.Errorf("the instance has an interface %q already", inside)
+		}
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
+			return err
+		}
+		if link, err = h.LinkByName(name); err != nil {
+			return err
+		}
+		if err := h.LinkSetName(link, inside); err != nil {
+			return err
+		}
+		return h.LinkSetUp(link)
+	})
 }
 
 // Unplug takes the interface out of the running instance. A veth pair goes with its host's end.
@@ -68,6 +60,20 @@ func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Insta
 }
 
 func removeInside(pid int, name string) error {
+	return networkOf(pid, func(_ netns.NsHandle, h *netlink.Handle) error {
+		link, err := h.LinkByName(name)
+		if errors.As(err, new(netlink.LinkNotFoundError)) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return h.LinkDel(link)
+	})
+}
+
+// networkOf gives the network namespace of a process, and a socket in it.
+func networkOf(pid int, do func(netns.NsHandle, *netlink.Handle) error) error {
 	ns, err := netns.GetFromPid(pid)
 	if err != nil {
 		return err
@@ -78,14 +84,7 @@ func removeInside(pid int, name string) error {
 		return err
 	}
 	defer h.Close()
-	link, err := h.LinkByName(name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return h.LinkDel(link)
+	return do(ns, h)
 }
 
 // LiveKeys implements device.Updater.
