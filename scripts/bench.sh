@@ -5,13 +5,14 @@
 #
 #   BENCH_ARGS     more arguments for bench.py, e.g. "--samples 8 --rounds 2 --skip list"
 #   BENCH_CPU      samples of the CPU time of calls (default 8; 0 leaves it out, and saves a minute)
+#   BENCH_TOOLS    folder of bench.py and start_peer.sh (default: ../shared/bench)
 #   BENCH_COUNT    containers that berth-bench launches where there is no bench.py (default 100)
 set -euo pipefail
 
 top=$(dirname "$(dirname "$(readlink -f "$0")")")
 # shellcheck source=scripts/bench_lib.sh
 . "$top/scripts/bench_lib.sh"
-bench=$(dirname "$top")/shared/bench
+bench=${BENCH_TOOLS:-$(dirname "$top")/shared/bench}
 dir=$(mktemp -d /var/tmp/berth-bench.XXXXXX)
 chmod 711 "$dir"
 peer=

@@ -180,7 +180,7 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	t.Run("ratio", func(t *testing.T) {
-		in := &tarInput{ctx: context.Background(), r: zeros{}, left: 10<<20 + 1}
+		in := &tarInput{r: zeros{}, left: 10<<20 + 1}
 		if _, err := io.Copy(io.Discard, in); !errors.Is(err, ErrLimit) {
 			t.Fatalf("error: %v", err)
 		}

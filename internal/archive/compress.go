@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +93,7 @@ func (nopCloser) Close() error { return nil }
 type filter struct {
 	io.WriteCloser
 	cmd       *exec.Cmd
-	complaint bytes.Buffer
+	complaint complaint
 }
 
 func startFilter(ctx context.Context, out *os.File, name string, args []string) (io.WriteCloser, error) {
@@ -103,7 +102,7 @@ func startFilter(ctx context.Context, out *os.File, name string, args []string) 
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	f := &filter{cmd: toolCommand(ctx, path, args...)}
-	f.cmd.Stderr = &limitedBuffer{b: &f.complaint, left: 4096}
+	f.cmd.Stderr = &f.complaint
 	if name == "tar2sqfs" {
 		f.cmd.ExtraFiles = []*os.File{out}
 	} else {
@@ -121,7 +120,7 @@ func startFilter(ctx context.Context, out *os.File, name string, args []string) 
 func (f *filter) Close() error {
 	err := f.WriteCloser.Close()
 	if waitErr := f.cmd.Wait(); waitErr != nil {
-		return fmt.Errorf("compress: %w: %s", waitErr, strings.TrimSpace(f.complaint.String()))
+		return fmt.Errorf("compress: %w: %s", waitErr, &f.complaint)
 	}
 	return err
 }

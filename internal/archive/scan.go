@@ -17,7 +17,7 @@ func Scan(ctx context.Context, f *os.File, l Limits, fn func(name string, kind K
 		return err
 	}
 	l = l.withDefaults()
-	in := &tarInput{ctx: ctx, r: r, left: r.Size*l.Ratio + freeBytes}
+	in := &tarInput{r: ContextReader{ctx, r}, left: r.Size*l.Ratio + freeBytes}
 	err = scan(in, l, fn)
 	if closeErr := r.Close(); err == nil {
 		err = closeErr

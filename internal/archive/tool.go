@@ -36,8 +36,8 @@ func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...st
 
 // tool runs a program that writes the tar stream to its standard output.
 func (r *Reader) tool(cmd *exec.Cmd) error {
-	var complaint bytes.Buffer
-	cmd.Stderr = &limitedBuffer{b: &complaint, left: 4096}
+	said := &complaint{}
+	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (r *Reader) tool(cmd *exec.Cmd) error {
 			_ = cmd.Cancel() // given up on: its exit says nothing then
 		}
 		if err := cmd.Wait(); err != nil && ended.eof {
-			return fmt.Errorf("read %s archive: %w: %s", r.Format, err, strings.TrimSpace(complaint.String()))
+			return fmt.Errorf("read %s archive: %w: %s", r.Format, err, said)
 		}
 		return nil
 	}
@@ -72,15 +72,13 @@ func (w *eofWatcher) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limitedBuffer keeps the beginning of what is written to it.
-type limitedBuffer struct {
-	b    *bytes.Buffer
-	left int
-}
+// complaint keeps the beginning of what a tool says is wrong.
+type complaint struct{ said bytes.Buffer }
 
-func (l *limitedBuffer) Write(p []byte) (int, error) {
-	n := min(len(p), l.left)
-	l.b.Write(p[:n])
-	l.left -= n
+// Write implements io.Writer.
+func (c *complaint) Write(p []byte) (int, error) {
+	c.said.Write(p[:min(len(p), 4096-c.said.Len())])
 	return len(p), nil
 }
+
+func (c *complaint) String() string { return strings.TrimSpace(c.said.String()) }

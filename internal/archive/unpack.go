@@ -85,7 +85,7 @@ func unpack(ctx context.Context, r io.Reader, size int64, dir string, o Options)
 	if size > 0 {
 		allowed = size*u.limits.Ratio + freeBytes
 	}
-	in := &tarInput{ctx: ctx, r: r, left: allowed}
+	in := &tarInput{r: ContextReader{ctx, r}, left: allowed}
 	if err := u.run(in); err != nil {
 		return Stats{}, err
 	}
@@ -254,19 +254,15 @@ func shorten(name string) string {
 	return name
 }
 
-// tarInput is what the tar reader reads: it ends with the context, counts down what may come out, and
-// remembers whether the end of the archive was really there.
+// tarInput is what the tar reader reads: it counts down what may come out, and remembers whether the end of the archive was
+// really there.
 type tarInput struct {
-	ctx  context.Context
 	r    io.Reader
 	left int64 // -1 is no limit
 	zero bool  // the last 512-byte block was all zero: the end mark
 }
 
 func (t *tarInput) Read(p []byte) (int, error) {
-	if err := t.ctx.Err(); err != nil {
-		return 0, err
-	}
 	n, err := t.r.Read(p)
 	if n == blockSize {
 		t.zero = isZero(p[:n])
