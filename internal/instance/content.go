@@ -8,6 +8,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/lock"
 )
 
 // Content holds an instance, or a snapshot of one ("instance/snapshot"), still for an image to be made from it.
@@ -19,30 +20,30 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 	}
 	i := row.Value
 	volume, body := i.volume(), &i.Body
-	l, err := s.locks.acquire(ctx, i.id(), "publish", false)
+	l, err := s.acquire(ctx, i.Project, i.Name, "publish", lock.Short)
 	if err != nil {
 		return nil, err
 	}
 	if isSnapshot {
 		snap, err := s.getSnapshot(project, name, snapshot)
 		if err != nil {
-			l.release()
+			l.Release()
 			return nil, err
 		}
 		kept := snap.Value.body()
 		body = &kept
 		volume.Snapshot = snapshot
 	} else if s.running(i) {
-		l.release()
+		l.Release()
 		return nil, api.BadRequest("The instance is running")
 	}
 	unmount, err := s.Volumes.Mount(ctx, volume)
 	if err != nil {
-		l.release()
+		l.Release()
 		return nil, err
 	}
 	release := func() error {
-		defer l.release()
+		defer l.Release()
 		return unmount()
 	}
 	dir := s.Volumes.Path(volume)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
 )
@@ -129,7 +130,7 @@ func (s *Service) refreshTask(project, name string, src, next *Instance, alone b
 }
 
 func (s *Service) refresh(ctx context.Context, project, name string, src, next *Instance, alone bool) (err error) {
-	row, release, err := s.hold(ctx, project, name, "refresh", false)
+	row, release, err := s.hold(ctx, project, name, "refresh", lock.Short)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -206,11 +207,11 @@ func errExists() error {
 }
 
 func (s *Service) create(ctx context.Context, i *Instance, from origin, progress operation.Progress) (err error) {
-	l, err := s.locks.acquire(ctx, i.id(), "create", false)
+	l, err := s.acquire(ctx, i.Project, i.Name, "create", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	if _, exists := s.instances.Get(i.Project, i.Name); exists {
 		return errExists()
 	}

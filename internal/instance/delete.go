@@ -10,6 +10,7 @@ import (
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -39,7 +40,7 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 }
 
 func (s *Service) delete(ctx context.Context, project, name string) error {
-	row, release, err := s.hold(ctx, project, name, "delete", false)
+	row, release, err := s.hold(ctx, project, name, "delete", lock.Short)
 	if err != nil {
 		return err
 	}

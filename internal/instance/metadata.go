@@ -11,12 +11,13 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/template"
 )
 
 // withVolume runs f on the mounted volume of an instance, beneath a root handle, with the instance's lock held.
 func (s *Service) withVolume(ctx context.Context, project, name string, f func(volume *os.Root) error) error {
-	row, release, err := s.hold(ctx, project, name, "update", true)
+	row, release, err := s.hold(ctx, project, name, "update", lock.Long)
 	if err != nil {
 		return err
 	}

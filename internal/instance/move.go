@@ -7,6 +7,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -53,7 +54,7 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 
 // movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
 func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
-	row, release, err := s.hold(ctx, project, name, "move", false)
+	row, release, err := s.hold(ctx, project, name, "move", lock.Short)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -80,11 +81,11 @@ func (s *Service) expired(now time.Time, failed map[string]time.Time) (due []sto
 }
 
 func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) error {
-	l, err := s.locks.acquireForever(ctx, id(project, name), "snapshot")
+	l, err := s.acquire(ctx, project, name, "snapshot", lock.Unbounded)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	row, err := s.get(project, name)
 	if err != nil {
 		return err

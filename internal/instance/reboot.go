@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -15,11 +16,11 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		return launch(nil)
 	}
 	// Not to wait is what keeps a stop, which waits for the runtime, and this from waiting for each other.
-	l, other := s.locks.try(id, "restart")
+	l, other := s.Locks.Try(claim("restart", lock.Short), lock.Exclusive(object(r.project, r.name)))
 	if other != nil {
 		return launch(nil)
 	}
-	defer l.release()
+	defer l.Release()
 	row, err := s.get(r.project, r.name)
 	if err != nil {
 		return err

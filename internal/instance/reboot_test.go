@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -25,14 +26,14 @@ func TestARestartFromInsideTakesTheCurrentConfiguration(t *testing.T) {
 	}
 
 	// While a stop waits for its end it must not wait for the stop.
-	l, err := h.locks.acquire(t.Context(), "c1", "stop", false)
+	l, err := h.acquire(t.Context(), "default", "c1", "stop", lock.Short)
 	h.do(err)
 	got = &spec.Spec{}
 	h.do(h.Reboot(t.Context(), "c1", launch))
 	if got != nil {
 		t.Error("a new configuration in the middle of a stop")
 	}
-	l.release()
+	l.Release()
 
 	if err := h.Reboot(t.Context(), "c1", func(*spec.Spec) error { return errors.New("no") }); err == nil {
 		t.Error("a launch that fails is no error")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -55,7 +56,7 @@ func (s *Service) checkNewName(project, name string) error {
 }
 
 func (s *Service) rename(ctx context.Context, project, name, newName string) (err error) {
-	row, release, err := s.hold(ctx, project, name, "rename", false)
+	row, release, err := s.hold(ctx, project, name, "rename", lock.Short)
 	if err != nil {
 		return err
 	}
@@ -64,11 +65,11 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if s.running(old) {
 		return api.BadRequest("Renaming of running container not allowed")
 	}
-	l2, err := s.locks.acquire(ctx, id(project, newName), "rename", false)
+	l2, err := s.acquire(ctx, project, newName, "rename", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l2.release()
+	defer l2.Release()
 	if err := s.checkNewName(project, newName); err != nil {
 		return err
 	}

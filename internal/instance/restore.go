@@ -8,6 +8,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -33,7 +34,7 @@ func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*o
 }
 
 func (s *Service) restore(ctx context.Context, project, name, snapshot string) error {
-	row, release, err := s.hold(ctx, project, name, "restore", false)
+	row, release, err := s.hold(ctx, project, name, "restore", lock.Short)
 	if err != nil {
 		return err
 	}

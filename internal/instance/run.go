@@ -7,6 +7,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/lock"
 )
 
 // run is one run of an instance, from its start to its end.
@@ -63,11 +64,11 @@ func (s *Service) watch(r *run) {
 // exited cleans up after an instance that ended by itself. A stop that we asked for cleans up in its own course, with
 // the lock held: then there is nothing left to do here.
 func (s *Service) exited(r *run) {
-	l, err := s.locks.acquireForever(s.background, r.id, "exit")
+	l, err := s.acquire(s.background, r.project, r.name, "exit", lock.Unbounded)
 	if err != nil {
 		return // the daemon ends; the next one finds out
 	}
-	defer l.release()
+	defer l.Release()
 	s.finish(s.background, r, "instance-shutdown", true)
 }
 

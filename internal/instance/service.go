@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/kmod"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -22,6 +23,7 @@ type Deps struct {
 	Root     string // the daemon's folder
 	Store    *store.Store
 	Journal  *journal.Journal
+	Locks    *lock.Manager // nil: one of its own
 	Volumes  Volumes
 	Images   Images
 	Profiles Profiles
@@ -40,7 +42,6 @@ type Service struct {
 	Deps
 	instances *store.Table[Instance]
 	snapshots *store.Table[Snapshot]
-	locks     locks
 	runs      runs
 	expiries  chan struct{} // see prune
 	// rawChecked holds the texts of raw.lxc that the runtime understands.
@@ -62,6 +63,9 @@ func New(d Deps) *Service {
 	}
 	if d.LoadModule == nil {
 		d.LoadModule = kmod.Load
+	}
+	if d.Locks == nil {
+		d.Locks = &lock.Manager{}
 	}
 	s := &Service{
 		Deps:      d,
@@ -90,20 +94,6 @@ func (s *Service) get(project, name string) (store.Row[Instance], error) {
 		return row, errNotFound()
 	}
 	return row, nil
-}
-
-// hold takes the lock of an instance for an action, which may wait for a long one if wait is set, and gives the record
-// as it is from then on.
-func (s *Service) hold(ctx context.Context, project, name, action string, wait bool) (row store.Row[Instance], release func(), err error) {
-	l, err := s.locks.acquire(ctx, id(project, name), action, wait)
-	if err != nil {
-		return row, nil, err
-	}
-	if row, err = s.get(project, name); err != nil {
-		l.release()
-		return row, nil, err
-	}
-	return row, l.release, nil
 }
 
 func (s *Service) getSnapshot(project, name, snapshot string) (store.Row[Snapshot], error) {

@@ -163,7 +163,7 @@ func TestForceJoinsACleanStop(t *testing.T) {
 	h.rt.stuck = make(chan struct{})
 	clean := make(chan error, 1)
 	go func() { clean <- h.action("c1", "stop") }()
-	for h.locks.holder("c1") == nil {
+	for h.Locks.Holder(object("default", "c1")) == nil {
 		time.Sleep(time.Millisecond)
 	}
 	if err := h.action("c1", "restart"); err == nil || err.Error() != `Instance is busy running a "stop" operation` {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -53,7 +54,7 @@ func (s *Service) CreateSnapshot(_ context.Context, project, name string, req ap
 }
 
 func (s *Service) snapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost, age string) error {
-	row, release, err := s.hold(ctx, project, name, "snapshot", true)
+	row, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
 	if err != nil {
 		return err
 	}
@@ -144,11 +145,11 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 		Description: "Deleting snapshot",
 		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			l, err := s.locks.acquire(ctx, row.Value.id(), "snapshot", true)
+			l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "snapshot", lock.Long)
 			if err != nil {
 				return err
 			}
-			defer l.release()
+			defer l.Release()
 			if row, err := s.get(project, name); err != nil {
 				return err
 			} else if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
@@ -218,11 +219,11 @@ func (s *Service) RenameSnapshot(_ context.Context, project, name, snapshot stri
 		Description: "Renaming snapshot",
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			l, err := s.locks.acquire(ctx, row.Value.id(), "snapshot", true)
+			l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "snapshot", lock.Long)
 			if err != nil {
 				return err
 			}
-			defer l.release()
+			defer l.Release()
 			return s.renameSnapshot(ctx, project, name, snapshot, req.Name)
 		},
 	}, nil

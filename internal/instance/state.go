@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 )
 
@@ -73,14 +74,14 @@ func (s *Service) startWith(ctx context.Context, project, name, event string) er
 	if err != nil {
 		return err
 	}
-	if s.running(row.Value) && s.locks.holder(row.Value.id()) == nil {
+	if s.running(row.Value) && s.holder(row.Value) == nil {
 		return api.BadRequest("The instance is already running")
 	}
-	l, err := s.locks.acquire(ctx, row.Value.id(), "start", false)
+	l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "start", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	if row, err = s.get(project, name); err != nil { // it may have changed while we waited
 		return err
 	}
@@ -99,11 +100,11 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 	if !s.running(row.Value) {
 		return api.BadRequest("The instance is already stopped")
 	}
-	l, err := s.locks.acquire(ctx, row.Value.id(), "restart", false)
+	l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "restart", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	if err := s.halt(ctx, row.Value, force, timeout, false); err != nil {
 		return err
 	}
@@ -137,11 +138,11 @@ func (s *Service) thaw(ctx context.Context, project, name, action string, from a
 	if s.Runtime.Status(id) == api.Stopped {
 		return api.BadRequest("The container isn't running")
 	}
-	l, err := s.locks.acquire(ctx, id, action, false)
+	l, err := s.acquire(ctx, project, name, action, lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	switch s.Runtime.Status(id) {
 	case from:
 	case api.Stopped:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 )
 
 var (
@@ -24,32 +25,32 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 		return err
 	}
 	i := row.Value
-	other := s.locks.holder(i.id())
+	other := s.holder(i)
 	if other == nil && !s.running(i) {
 		return api.BadRequest("The instance is already stopped")
 	}
-	if other != nil && other.action == "stop" {
+	if other != nil && other.Action() == "stop" {
 		return s.joinStop(ctx, i, other, force)
 	}
-	l, err := s.locks.acquire(ctx, i.id(), "stop", false)
+	l, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	if !s.running(i) {
 		return api.BadRequest("The instance is already stopped")
 	}
 	return s.halt(ctx, i, force, timeout, true)
 }
 
-func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock, force bool) error {
+func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, force bool) error {
 	if force {
 		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
 			return err
 		}
 	}
 	select {
-	case <-other.done:
+	case <-other.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -93,7 +94,7 @@ func (s *Service) setArchitecture(i *Instance, arch string) error {
 
 // update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live.
 func (s *Service) update(ctx context.Context, project, name string, edit func(*Instance) error) error {
-	row, release, err := s.hold(ctx, project, name, "update", true)
+	row, release, err := s.hold(ctx, project, name, "update", lock.Long)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -97,11 +98,11 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 }
 
 func (s *Service) followProfile(ctx context.Context, i *Instance, before, after *effective) error {
-	l, err := s.locks.acquire(ctx, i.id(), "update", true)
+	l, err := s.acquire(ctx, i.Project, i.Name, "update", lock.Long)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	row, err := s.get(i.Project, i.Name)
 	if err != nil {
 		return err
