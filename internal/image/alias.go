@@ -138,9 +138,7 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 	if err != nil {
 		return "", err
 	}
-	old := s.aliases.Remove(row.Path...)
-	old.Guard = &row.Revision
-	if _, err := s.Store.Commit(ctx, old, s.aliases.Create(row.Value, where, to)); err != nil {
+	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...), s.aliases.Create(row.Value, where, to)); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return "", api.Conflict("Alias %q already exists", to)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"slices"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
@@ -99,7 +100,10 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 // aliasOps are the ops that make the aliases asked for, whatever they named before.
 func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
 	var ops []store.Op
-	for _, a := range q.Aliases {
+	for n, a := range q.Aliases {
+		if slices.ContainsFunc(q.Aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
+			continue // the last of one name counts
+		}
 		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.project(q.Project), a.Name))
 	}
 	return ops

@@ -93,7 +93,7 @@ func TestImportUnpackDelete(t *testing.T) {
 	s, j := newService(t, store.NewMemory(), dir)
 	deleted := ""
 	s.OnDelete = func(_ context.Context, fp string) error { deleted = fp; return nil }
-	r, err := importFile(t, s, unified(t), Request{Public: true, Filename: "a.tar", Properties: map[string]string{"os": "mine"}, Aliases: []api.ImageAlias{{Name: "a/b"}}})
+	r, err := importFile(t, s, unified(t), Request{Public: true, Filename: "a.tar", Properties: map[string]string{"os": "mine"}, Aliases: []api.ImageAlias{{Name: "a/b"}, {Name: "a/b", Description: "the last of one name counts"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +117,9 @@ func TestImportUnpackDelete(t *testing.T) {
 	}
 	if _, err := s.Resolve(ctx, "default", api.InstanceSource{Alias: "a/b"}); err != nil {
 		t.Fatal(err)
+	}
+	if alias, _, err := s.Alias(ctx, "default", "a/b", false); err != nil || alias.Description == "" {
+		t.Errorf("alias %+v, %v", alias, err)
 	}
 	task, err := s.Delete(ctx, "default", r.Fingerprint)
 	if err != nil {

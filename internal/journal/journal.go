@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,13 +67,14 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 	}
 	e := &Entry{journal: j, id: uuid.NewString()}
 	ops := append(with, j.table.Create(&Record{Kind: kind, Started: time.Now().UTC(), Data: raw}, e.id))
+	over := j.takeOver()
+	gone := slices.Clone(over)
 	for _, row := range j.table.List() {
-		if row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) {
-			ops = append(ops, j.table.Remove(row.Path...))
+		if row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) && !slices.Contains(over, row.Path[0]) {
+			gone = append(gone, row.Path[0])
 		}
 	}
-	over := j.takeOver()
-	for _, id := range over {
+	for _, id := range gone {
 		ops = append(ops, j.table.Remove(id))
 	}
 	if _, err := j.store.Commit(ctx, ops...); err != nil {

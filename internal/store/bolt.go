@@ -53,10 +53,11 @@ type Bolt struct {
 var _ Engine = (*Bolt)(nil)
 
 type commit struct {
-	ops  []Op
-	done bool
-	rev  Revision
-	err  error
+	ops     []Op
+	written []Op // those that changed something
+	done    bool
+	rev     Revision
+	err     error
 }
 
 // OpenBolt opens the store at path, or makes one, brings it to the current schema, and holds its lock until Close.
@@ -169,10 +170,8 @@ func (b *Bolt) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	for _, op := range ops {
-		if !strings.HasPrefix(op.Key, "/") || len(op.Key) > bolt.MaxKeySize {
-			return 0, fmt.Errorf("key %.64q: must start with a slash and be at most %d bytes long", op.Key, bolt.MaxKeySize)
-		}
+	if err := Validate(ops); err != nil {
+		return 0, err
 	}
 	c := &commit{ops: ops}
 	b.queueMu.Lock()
@@ -204,17 +203,17 @@ func (b *Bolt) writeBatch(batch []*commit) {
 		if c.err == nil && err != nil {
 			c.rev, c.err = 0, err
 		}
-		if c.err != nil {
+		if c.err != nil || len(c.written) == 0 {
 			continue
 		}
 		if b.apply != nil {
-			b.apply(c.rev, c.ops)
+			b.apply(c.rev, c.written)
 		}
-		b.watchers.publish(c.rev, c.ops)
+		b.watchers.publish(c.rev, c.written)
 	}
 }
 
-var errNothingToWrite = errors.New("no commit of the batch passed its guards")
+var errNothingToWrite = errors.New("no commit of the batch changes anything")
 
 func (b *Bolt) write(batch []*commit) error {
 	if err := commitBegun.Hit(); err != nil {
@@ -230,11 +229,14 @@ func (b *Bolt) write(batch []*commit) error {
 				if c.rev, c.err = 0, checkGuards(entries, c.ops); c.err != nil {
 					continue
 				}
-				last++
-				c.rev = last
-				if err := writeOps(entries, c.ops, last); err != nil {
+				var err error
+				if c.written, err = writeOps(entries, c.ops, last+1); err != nil {
 					return err
 				}
+				if len(c.written) > 0 {
+					last++
+				}
+				c.rev = last
 			}
 			if last == first {
 				return errNothingToWrite
@@ -298,19 +300,25 @@ func checkGuards(entries *bolt.Bucket, ops []Op) error {
 	return nil
 }
 
-func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) error {
+// writeOps returns those ops that changed something.
+func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) (written []Op, err error) {
+	written = make([]Op, 0, len(ops))
 	for _, op := range ops {
-		var err error
-		if op.Delete {
-			err = entries.Delete([]byte(op.Key))
-		} else {
-			err = entries.Put([]byte(op.Key), encodeEntry(op.Key, op.Value, rev))
+		key := []byte(op.Key)
+		switch {
+		case op.Check, op.Delete && entries.Get(key) == nil:
+			continue
+		case op.Delete:
+			err = entries.Delete(key)
+		default:
+			err = entries.Put(key, encodeEntry(op.Key, op.Value, rev))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", op.Key, err)
+			return nil, fmt.Errorf("%s: %w", op.Key, err)
 		}
+		written = append(written, op)
 	}
-	return nil
+	return written, nil
 }
 
 // Watch implements Engine.

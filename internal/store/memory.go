@@ -57,33 +57,39 @@ func (m *Memory) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	if err := Validate(ops); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return 0, ErrClosed
 	}
 	for _, op := range ops {
-		if !strings.HasPrefix(op.Key, "/") {
-			return 0, fmt.Errorf("key %.64q: must start with a slash", op.Key)
-		}
-	}
-	for _, op := range ops {
 		if op.Guard != nil && m.entries[op.Key].Revision != *op.Guard {
 			return 0, fmt.Errorf("%s: %w", op.Key, ErrConflict)
 		}
 	}
-	m.revision++
+	var written []Op
 	for _, op := range ops {
-		if op.Delete {
+		switch _, there := m.entries[op.Key]; {
+		case op.Check, op.Delete && !there:
+			continue
+		case op.Delete:
 			delete(m.entries, op.Key)
-		} else {
-			m.entries[op.Key] = Entry{Key: op.Key, Value: bytes.Clone(op.Value), Revision: m.revision}
+		default:
+			m.entries[op.Key] = Entry{Key: op.Key, Value: bytes.Clone(op.Value), Revision: m.revision + 1}
 		}
+		written = append(written, op)
 	}
+	if len(written) == 0 {
+		return m.revision, nil
+	}
+	m.revision++
 	if m.apply != nil {
-		m.apply(m.revision, ops)
+		m.apply(m.revision, written)
 	}
-	m.watchers.publish(m.revision, ops)
+	m.watchers.publish(m.revision, written)
 	return m.revision, nil
 }
 

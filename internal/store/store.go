@@ -21,7 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Revision counts commits. Zero is "before the first" and, as a guard, "must not exist".
+// Revision orders commits: a later commit has a greater one. What lies between two of them means nothing. Zero is "before
+// the first" and, as a guard, "must not exist".
 type Revision uint64
 
 // Errors of an engine. They are wrapped with the key or the path they are about.
@@ -32,6 +33,8 @@ var (
 	ErrClosed   = errors.New("store is closed")
 	ErrNewer    = errors.New("store was written by a newer version")
 	ErrTooOld   = errors.New("revision is too long ago to watch from")
+
+	ErrDuplicateKey = errors.New("the commit has this key more than once")
 )
 
 // Entry is one key with its value.
@@ -39,19 +42,6 @@ type Entry struct {
 	Key      string
 	Value    []byte
 	Revision Revision // of the commit that wrote the value
-}
-
-// Op is one write of a commit: a put, or a delete when Delete is set.
-type Op struct {
-	Key    string
-	Value  []byte
-	Delete bool
-	// Guard, if set, is the revision the key must have before the commit; 0 demands that it does not exist.
-	Guard *Revision
-
-	// decoded is Value as the table will hold it: decoded from Value by whoever made the op, so that nobody waits for
-	// it while a commit is applied, and so that it shares no memory with what the caller passed.
-	decoded any
 }
 
 // Event is one change that a commit made.
@@ -67,10 +57,11 @@ type Engine interface {
 	// Scan calls each with what List returns, in its order. Value is valid during the call only; an error of each ends the
 	// scan and is returned.
 	Scan(ctx context.Context, prefix string, each func(Entry) error) error
-	// Commit writes all ops or none and returns the new revision. A guard that fails gives ErrConflict.
+	// Commit writes all ops or none and returns the revision of what it wrote, or, if that was nothing, one at which it was
+	// true. A guard that fails gives ErrConflict, a key that is there twice ErrDuplicateKey.
 	Commit(ctx context.Context, ops []Op) (Revision, error)
-	// OnCommit sets what is called for every commit from now on, in the order of revisions, once the commit is durable
-	// and before its Commit returns. It must be quick and must not commit. An engine has one.
+	// OnCommit sets what is called with what every commit from now on has written, in the order of revisions, once it is
+	// durable and before its Commit returns. It must be quick and must not commit. An engine has one.
 	OnCommit(apply func(rev Revision, ops []Op))
 	// Watch delivers each commit after revision `after` that touches prefix, in order, until ctx ends. The
 	// channel is closed when ctx ends or the engine closes. ErrTooOld: list, and watch from there.
@@ -126,7 +117,7 @@ func (s *Store) Commit(ctx context.Context, ops ...Op) (Revision, error) {
 	ops = slices.Clone(ops)
 	for i := range ops {
 		t, ok := s.tables[prefixOf(ops[i].Key)]
-		if !ok {
+		if !ok || ops[i].Check {
 			continue
 		}
 		if err := t.decode(&ops[i]); err != nil {

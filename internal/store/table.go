@@ -109,22 +109,32 @@ func (t *Table[T]) decode(op *Op) error {
 
 // Create writes v at path and demands that nothing is there.
 func (t *Table[T]) Create(v *T, path ...string) Op {
-	op := t.Put(v, path...)
-	op.Guard = new(Revision)
-	return op
+	return t.Put(v, path...).At(0)
 }
 
 // Replace writes v in the place of row and demands that nobody wrote it since.
-func (t *Table[T]) Replace(row Row[T], v *T) Op {
-	op := t.Put(v, row.Path...)
-	op.Guard = &row.Revision
-	return op
+func (t *Table[T]) Replace(row Row[T], v *T) Op { return t.ReplaceAt(row.Revision, v, row.Path...) }
+
+// ReplaceAt writes v at path and demands that what is there is of revision rev: that which a client has seen.
+func (t *Table[T]) ReplaceAt(rev Revision, v *T, path ...string) Op { return t.Put(v, path...).At(rev) }
+
+// Unchanged writes nothing and demands that nobody wrote row since.
+func (t *Table[T]) Unchanged(row Row[T]) Op {
+	return Op{Key: t.Key(row.Path...), Check: true, Guard: &row.Revision}
+}
+
+// Absent writes nothing and demands that nothing is at path.
+func (t *Table[T]) Absent(path ...string) Op {
+	return Op{Key: t.Key(path...), Check: true, Guard: new(Revision)}
 }
 
 // Remove deletes what is at path; that nothing is there is no error.
 func (t *Table[T]) Remove(path ...string) Op {
 	return Op{Key: t.Key(path...), Delete: true}
 }
+
+// RemoveAt deletes what is at path and demands that it is of revision rev.
+func (t *Table[T]) RemoveAt(rev Revision, path ...string) Op { return t.Remove(path...).At(rev) }
 
 // Key makes the key of a path: each element is escaped, so that a name never becomes a separator.
 func (t *Table[T]) Key(path ...string) string { return t.key(path, "") }

@@ -22,12 +22,13 @@ func testTables(t *testing.T, e store.Engine) {
 		t.Fatal(err)
 	}
 	mine := &pet{Name: "a", Tags: map[string]string{"k": "v"}}
-	if _, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y")); err != nil {
+	rev, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	mine.Tags["k"] = "changed after the commit"
 	row, ok := pets.Get("home", "x/y")
-	if !ok || row.Value.Tags["k"] != "v" || row.Revision != 1 || row.Path[1] != "x/y" {
+	if !ok || row.Value.Tags["k"] != "v" || row.Revision != rev || row.Path[1] != "x/y" {
 		t.Fatalf("row %+v %v", row, ok)
 	}
 	if _, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y")); !errors.Is(err, store.ErrConflict) {
@@ -39,6 +40,7 @@ func testTables(t *testing.T, e store.Engine) {
 	if _, err := s.Commit(t.Context(), pets.Replace(row, &pet{Name: "late"})); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("replace of an old row: %v", err)
 	}
+	testTableGuards(t, s, pets)
 	if rows := pets.List("home"); len(rows) != 2 || rows[0].Value.Name != "b" || rows[1].Value.Name != "c" {
 		t.Errorf("rows %+v", rows)
 	}
@@ -64,5 +66,37 @@ func testTables(t *testing.T, e store.Engine) {
 	loaded := store.NewTable[pet](again, "pets")
 	if err := again.Load(t.Context()); err != nil || loaded.Len() != pets.Len() || pets.Len() != 82 {
 		t.Errorf("loaded %d, have %d, %v", loaded.Len(), pets.Len(), err)
+	}
+}
+
+// testTableGuards guards commits with rows that they do not write, and with revisions that a client has seen.
+func testTableGuards(t *testing.T, s *store.Store, pets *store.Table[pet]) {
+	t.Helper()
+	row, _ := pets.Get("home", "x/y")
+	keeper := func(v string) store.Op { return pets.Put(&pet{Name: v}, "keeper") }
+	for name, ops := range map[string][]store.Op{
+		"absent":     {pets.Absent("home", "x/y"), keeper("1")},
+		"replace at": {pets.ReplaceAt(row.Revision-1, &pet{Name: "late"}, "home", "x/y"), keeper("1")},
+		"remove at":  {pets.RemoveAt(row.Revision+1, "home", "x/y"), keeper("1")},
+	} {
+		if _, err := s.Commit(t.Context(), ops...); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.Commit(t.Context(), pets.Unchanged(row), pets.Absent("nobody"), keeper("2")); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Commit(t.Context(), pets.ReplaceAt(row.Revision, &pet{Name: "b"}, "home", "x/y")); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Commit(t.Context(), pets.Unchanged(row), keeper("3")); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a row that was written since: %v", err)
+	}
+	got, ok := pets.Get("keeper")
+	if !ok || got.Value.Name != "2" {
+		t.Errorf("the keeper is %+v", got)
+	}
+	if _, err := s.Commit(t.Context(), pets.RemoveAt(got.Revision, "keeper")); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MaxKeyBytes is how long a key may be: what the engines take.
+const MaxKeyBytes = 32 << 10
+
+// Op is one key of a commit: a put, a delete when Delete is set, or a guard alone when Check is.
+type Op struct {
+	Key    string
+	Value  []byte
+	Delete bool
+	// Check writes nothing: the commit only depends on the key being as Guard says.
+	Check bool
+	// Guard, if set, is the revision the key must have before the commit; 0 demands that it does not exist.
+	Guard *Revision
+
+	// decoded is Value as the table will hold it: decoded from Value by whoever made the op, so that nobody waits for
+	// it while a commit is applied, and so that it shares no memory with what the caller passed.
+	decoded any
+}
+
+// At returns op with rev as its guard, such as the revision that a client has seen.
+func (op Op) At(rev Revision) Op {
+	op.Guard = &rev
+	return op
+}
+
+// Validate refuses a commit that no engine takes, whatever is in the store. Engines call it before anything else.
+func Validate(ops []Op) error {
+	for i := range ops {
+		if err := ops[i].validate(); err != nil {
+			return err
+		}
+	}
+	return distinct(ops)
+}
+
+func (op *Op) validate() error {
+	switch {
+	case !strings.HasPrefix(op.Key, "/") || len(op.Key) > MaxKeyBytes:
+		return fmt.Errorf("key %.64q: must start with a slash and be at most %d bytes long", op.Key, MaxKeyBytes)
+	case op.Check && (op.Delete || op.Value != nil):
+		return fmt.Errorf("key %.64q: a check writes nothing", op.Key)
+	case op.Check && op.Guard == nil:
+		return fmt.Errorf("key %.64q: a check needs the revision that is expected", op.Key)
+	}
+	return nil
+}
+
+// few is up to how many keys are sooner compared with each other than looked up.
+const few = 8
+
+// distinct refuses a key that is there twice: engines do not agree on which of two writes is the later one.
+func distinct(ops []Op) error {
+	if len(ops) <= few {
+		for i := range ops {
+			for j := range i {
+				if ops[i].Key == ops[j].Key {
+					return fmt.Errorf("key %.64q: %w", ops[i].Key, ErrDuplicateKey)
+				}
+			}
+		}
+		return nil
+	}
+	seen := make(map[string]struct{}, len(ops))
+	for _, op := range ops {
+		if _, twice := seen[op.Key]; twice {
+			return fmt.Errorf("key %.64q: %w", op.Key, ErrDuplicateKey)
+		}
+		seen[op.Key] = struct{}{}
+	}
+	return nil
+}
