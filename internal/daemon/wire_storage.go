@@ -35,7 +35,7 @@ func (d *Daemon) wireStorage() {
 		return []api.ServerStorageDriverInfo{{Name: "dir", Version: "1"}}
 	}
 	d.environment.storageUsed = r.storage.DriversUsed
-	d.parts = append(d.parts, part{name: "storage", prepare: r.storage.Start})
+	d.parts = append(d.parts, part{name: "storage", prepare: r.storage.Start, close: r.storage.Close})
 }
 
 func anyDevice(devices map[string]device.Config, fits func(device.Config) bool) bool {

@@ -228,9 +228,9 @@ func (s *Service) dropPool(ctx context.Context, name string, r *poolRecord) erro
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	delete(s.open, name)
-	s.mu.Unlock()
+	if err := s.shut(name); err != nil {
+		return err
+	}
 	if err := d.Unmount(ctx); err != nil {
 		return err
 	}
@@ -302,6 +302,9 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 	if len(s.poolUsers(name)) > 0 {
 		return api.BadRequest("The storage pool is currently in use")
 	}
+	if s.mounting(name) { // before the journal says that it goes
+		return errStillMounting(name)
+	}
 	entry, err := s.Journal.Begin(ctx, kindPoolDelete, poolEntry{name, *row.Value})
 	if err != nil {
 		return err
@@ -317,7 +320,7 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 		},
 	} {
 		if err := step(); err != nil {
-			return errors.Join(err, s.reopenPool(ctx, name, row.Value), entry.Close(ctx))
+			return errors.Join(err, s.reopenPool(ctx, name), entry.Close(ctx))
 		}
 	}
 	s.Events.Lifecycle(ctx, "default", "storage-pool-deleted", poolURL(name), nil)
@@ -326,21 +329,12 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 
 // reopenPool makes a pool usable again whose deletion failed: it was empty, so nothing is lost. The entry of the deletion must not
 // stay behind, for by the next start there may be something in the pool.
-func (s *Service) reopenPool(ctx context.Context, name string, r *poolRecord) error {
-	d, err := s.newDriver(name, r)
-	if err != nil {
-		return err
-	}
+func (s *Service) reopenPool(ctx context.Context, name string) error {
 	if err := os.Mkdir(filepath.Join(s.poolsFolder(), name), 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if err := d.Mount(ctx); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open[name] = d
-	return nil
+	_, err := s.driver(ctx, name)
+	return err
 }
 
 func (s *Service) recoverPoolDelete(ctx context.Context, data json.RawMessage) error {

@@ -3,13 +3,12 @@ package storage
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
@@ -44,9 +43,15 @@ type Service struct {
 	images  keyed // readers make instances from a prepared image, writers make or drop it
 	changes keyed // changes of a pool, or of a custom volume, one at a time
 
-	mu     sync.Mutex
-	open   map[string]storagedriver.Driver // pools that are mounted
-	mounts map[VolumeID]int
+	// life ends with the service, and with it the mounting of pools.
+	life     context.Context
+	end      context.CancelFunc
+	patience time.Duration // see mountPatience
+
+	mu      sync.Mutex                      // never held over a driver's work
+	open    map[string]storagedriver.Driver // pools that are mounted
+	opening map[string]*opening             // pools that are being mounted
+	mounts  map[VolumeID]int
 	// attached are the custom volumes that devices hold, by the word that names the device.
 	attached map[string]attachment
 }
@@ -64,10 +69,13 @@ func New(d Deps) *Service {
 		pools:   store.NewTable[poolRecord](d.Store, "storage-pools"),
 		volumes: store.NewTable[volumeRecord](d.Store, "storage-volumes"),
 		open:    map[string]storagedriver.Driver{},
+		opening: map[string]*opening{},
 		mounts:  map[VolumeID]int{},
 
+		patience: mountPatience,
 		attached: map[string]attachment{},
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	d.Journal.Handle(kindPoolCreate, s.recoverPoolCreate)
 	d.Journal.Handle(kindPoolDelete, s.recoverPoolDelete)
 	d.Journal.Handle(kindVolumeCreate, s.recoverVolumeCreate)
@@ -76,43 +84,7 @@ func New(d Deps) *Service {
 	return s
 }
 
-// Start mounts every pool; that removes what a killed daemon left unfinished in them, so it comes before anything
-// uses a pool. A pool that cannot be mounted is logged, shown as unavailable and tried again when it is used.
-func (s *Service) Start(ctx context.Context) error {
-	if err := os.MkdirAll(s.poolsFolder(), 0o711); err != nil {
-		return err
-	}
-	for _, row := range s.pools.List() {
-		if _, err := s.driver(ctx, row.Path[0]); err != nil {
-			slog.Error("storage pool is unavailable", "pool", row.Path[0], "err", err)
-		}
-	}
-	return ctx.Err()
-}
-
 func (s *Service) poolsFolder() string { return filepath.Join(s.Root, "storage-pools") }
-
-// driver returns the driver of a pool, mounted.
-func (s *Service) driver(ctx context.Context, pool string) (storagedriver.Driver, error) {
-	row, ok := s.pools.Get(pool)
-	if !ok {
-		return nil, errNoPool()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d := s.open[pool]; d != nil {
-		return d, nil
-	}
-	d, err := s.newDriver(pool, row.Value)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Mount(ctx); err != nil {
-		return nil, api.Unavailable("Storage pool %q unavailable: %w", pool, err)
-	}
-	s.open[pool] = d
-	return d, nil
-}
 
 func (s *Service) newDriver(pool string, r *poolRecord) (storagedriver.Driver, error) {
 	open, ok := s.Drivers[r.Driver]

@@ -47,6 +47,14 @@ func newWorld(t *testing.T) *world {
 // restart is what a daemon does that comes up again.
 func (w *world) restart() {
 	w.Helper()
+	w.build()
+	w.ok(w.service.Store.Load(w.ctx))
+	w.ok(w.service.Start(w.ctx))
+	w.ok(w.journal.Recover(w.ctx))
+}
+
+// build makes a service of what is there; it has loaded and mounted nothing yet.
+func (w *world) build() {
 	s := store.New(w.engine)
 	w.journal = journal.New(s)
 	w.service = New(Deps{
@@ -54,9 +62,6 @@ func (w *world) restart() {
 		Drivers:       map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) }},
 		UsersOfVolume: func(v VolumeID) []string { return w.used[v] },
 	})
-	w.ok(s.Load(w.ctx))
-	w.ok(w.service.Start(w.ctx))
-	w.ok(w.journal.Recover(w.ctx))
 }
 
 func (w *world) ok(err error) {
