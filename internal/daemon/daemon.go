@@ -17,6 +17,7 @@ import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/server"
@@ -41,6 +42,7 @@ type Daemon struct {
 	Options
 	store    *store.Store
 	journal  *journal.Journal
+	locks    lock.Manager
 	ops      *operation.Manager
 	config   *serverconfig.Service
 	warnings *warning.Service

@@ -42,13 +42,15 @@ const (
 	Pool
 	Network
 	Image
-	Volume // the content of a volume, an instance's root among them
-	IDs    // ranges of user and group IDs
+	Volume     // the content of a volume, an instance's root among them
+	Attachment // what a device holds
+	Mount      // the mounting of one volume
+	IDs        // ranges of user and group IDs
 )
 
 var kindNames = map[Kind]string{
 	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Network: "Network", Image: "Image",
-	Volume: "Storage volume", IDs: "ID range",
+	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", IDs: "ID range",
 }
 
 // String is the kind at the beginning of a sentence: "Storage pool".

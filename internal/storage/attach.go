@@ -23,7 +23,7 @@ func (s *Service) Attach(ctx context.Context, user, pool, project, name string) 
 	if _, err := s.CustomVolume(pool, project, name); err != nil {
 		return "", err
 	}
-	unlock, err := s.changes.lock(ctx, "attach "+user, true)
+	unlock, err := s.holdAttachment(ctx, user)
 	if err != nil {
 		return "", err
 	}
@@ -49,7 +49,7 @@ func (s *Service) Attach(ctx context.Context, user, pool, project, name string) 
 
 // Detach ends Attach. That nothing is attached is no error.
 func (s *Service) Detach(ctx context.Context, user string) error {
-	unlock, err := s.changes.lock(ctx, "attach "+user, true)
+	unlock, err := s.holdAttachment(ctx, user)
 	if err != nil {
 		return err
 	}

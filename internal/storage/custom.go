@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -65,32 +69,35 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	if err := volumeTable.Worded(volumeWords(id)).Validate(req.Config); err != nil {
 		return nil, errors.New(err.Error())
 	}
-	record := volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
+	record := &volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
 	switch req.Source.Type {
 	case "":
-		return nil, s.makeVolumes(ctx, id, map[VolumeID]*volumeRecord{id: &record}, func(ctx context.Context, d storagedriver.Driver) error {
-			return d.CreateVolume(ctx, id.onDisk(), openFolder)
+		release, err := s.hold(ctx, "create", lock.Exclusive(id.Object()), lock.Shared(PoolObject(pool)))
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		return nil, s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
+			return d.CreateVolume(ctx, made[0].onDisk(), openFolder)
 		})
 	case "copy":
-		return s.copyTask(id, record, req.Source), nil
+		return s.copyTask(id, *record, req.Source), nil
 	}
 	return nil, api.BadRequest("Unknown source type %q", req.Source.Type)
 }
 
-// makeVolumes makes a custom volume with its snapshots, or one snapshot, under the journal: make does, and the
-// records of all that it makes are committed when it is done.
-func (s *Service) makeVolumes(ctx context.Context, id VolumeID, records map[VolumeID]*volumeRecord,
-	make func(ctx context.Context, d storagedriver.Driver) error) (err error) {
-	release, err := s.changes.lock(ctx, id.of().lockName(), true)
-	if err != nil {
-		return err
-	}
-	defer release()
-	hold, err := s.changes.lock(ctx, "pool "+id.Pool, false) // against the pool being deleted meanwhile
-	if err != nil {
-		return err
-	}
-	defer hold()
+// newVolume is a custom volume, or a snapshot of one, that is about to be made.
+type newVolume struct {
+	id     VolumeID
+	record *volumeRecord
+}
+
+// makeVolumes makes a custom volume with its snapshots, or one snapshot, under the journal. The first of them is what the
+// caller asked for. fill makes them on disk, with the identities they get here; their records are committed when it is
+// done. The caller holds the volume exclusively and its pool shared.
+func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
+	fill func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error) (err error) {
+	id := volumes[0].id
 	d, err := s.driver(ctx, id.Pool)
 	if err != nil {
 		return err
@@ -101,28 +108,34 @@ func (s *Service) makeVolumes(ctx context.Context, id VolumeID, records map[Volu
 		}
 		return api.Conflict("Volume by that name already exists")
 	}
-	entry, err := s.Journal.Begin(ctx, kindVolumeCreate, id)
+	made := make([]VolumeID, len(volumes))
+	for n, v := range volumes {
+		v.record.UUID = uuid.NewString()
+		made[n] = v.id
+		made[n].UUID = v.record.UUID
+	}
+	entry, err := s.Journal.Begin(ctx, kindVolumeCreate, made)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			after := context.WithoutCancel(ctx)
-			err = errors.Join(err, d.DeleteVolume(after, id.onDisk()), entry.Close(after))
+			err = errors.Join(err, s.Undo(after, made...), entry.Close(after))
 		}
 	}()
 	if err := faultVolumeBegun.Hit(); err != nil {
 		return err
 	}
-	if err := make(ctx, d); err != nil {
+	if err := fill(ctx, d, made); err != nil {
 		return statusOf(err)
 	}
 	if err := faultVolumeMade.Hit(); err != nil {
 		return err
 	}
 	ops := []store.Op{entry.Done()}
-	for v, r := range records {
-		ops = append(ops, s.volumes.Create(r, v.path()...))
+	for _, v := range volumes {
+		ops = append(ops, s.volumes.Create(v.record, v.id.path()...))
 	}
 	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
@@ -135,15 +148,37 @@ func (s *Service) makeVolumes(ctx context.Context, id VolumeID, records map[Volu
 	return nil
 }
 
+// recoverVolumeCreate removes what a creation that was cut off has made, unless its last commit went through.
 func (s *Service) recoverVolumeCreate(ctx context.Context, data json.RawMessage) error {
-	var id VolumeID
-	if err := json.Unmarshal(data, &id); err != nil {
+	var made []VolumeID
+	if err := json.Unmarshal(data, &made); err != nil {
 		return err
 	}
-	if _, ok := s.volumes.Get(id.path()...); ok {
-		return nil
+	return s.Undo(ctx, slices.DeleteFunc(made, s.known)...)
+}
+
+// known tells whether the store has a volume or snapshot of this identity.
+func (s *Service) known(v VolumeID) bool {
+	row, ok := s.volumes.Get(v.path()...)
+	return ok && row.Value.UUID == v.UUID
+}
+
+// identified lists a volume and its snapshots, or one snapshot, with the identities that the store has of them.
+func (s *Service) identified(id VolumeID) []VolumeID {
+	var all []VolumeID
+	if row, ok := s.volumes.Get(id.path()...); ok {
+		id.UUID = row.Value.UUID
+		all = append(all, id)
 	}
-	return s.Delete(ctx, id)
+	if id.Snapshot != "" {
+		return all
+	}
+	for _, row := range s.volumes.List(id.path()...) {
+		snap := idOf(row.Path)
+		snap.UUID = row.Value.UUID
+		all = append(all, snap)
+	}
+	return all
 }
 
 // DeleteVolume deletes a custom volume that nothing uses, or one snapshot.
@@ -151,30 +186,36 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	if id.Type != VolumeCustom {
 		return api.BadRequest("Storage volumes of type %q cannot be deleted with the storage API", id.Type)
 	}
-	release, err := s.changes.lock(ctx, id.of().lockName(), true)
+	release, err := s.hold(ctx, "delete", lock.Exclusive(id.Object()), lock.Shared(PoolObject(id.Pool)))
 	if err != nil {
 		return err
 	}
 	defer release()
+	return s.deleteVolume(ctx, id)
+}
+
+// deleteVolume is DeleteVolume for a caller that holds the volume exclusively.
+func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 	if _, _, err := s.Volume(id); err != nil {
 		return err
 	}
 	if len(s.volumeUsers(id)) > 0 {
 		return api.BadRequest("The storage volume is still in use")
 	}
-	entry, err := s.Journal.Begin(ctx, kindVolumeDelete, id)
+	all := s.identified(id)
+	entry, err := s.Journal.Begin(ctx, kindVolumeDelete, all)
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // from here on there is no way back
-	if err := s.Delete(ctx, id); err != nil {
+	if err := s.Delete(ctx, all...); err != nil {
 		return errors.Join(err, entry.Close(ctx))
 	}
 	// What fails from here on leaves the entry: another attempt, or else the next start, forgets the volume.
 	if err := faultVolumeDeleted.Hit(); err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, append(s.forgetAll(id), entry.Done())...); err != nil {
+	if _, err := s.Store.Commit(ctx, append(s.forgetAll(all), entry.Done())...); err != nil {
 		return err
 	}
 	action := "storage-volume-deleted"
@@ -185,26 +226,30 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	return nil
 }
 
-// forgetAll takes a volume and its snapshots out of the list.
-func (s *Service) forgetAll(id VolumeID) []store.Op {
-	ops := []store.Op{s.Forget(id)}
-	if id.Snapshot == "" {
-		for _, row := range s.volumes.List(id.path()...) {
-			ops = append(ops, s.volumes.Remove(row.Path...))
+func errInUse() error { return api.BadRequest("Volume is still in use by running instances") }
+
+// forgetAll takes volumes and snapshots out of the list, as far as they are those of the identities given.
+func (s *Service) forgetAll(all []VolumeID) []store.Op {
+	var ops []store.Op
+	for _, v := range all {
+		if s.known(v) {
+			ops = append(ops, s.Forget(v))
 		}
 	}
 	return ops
 }
 
+// recoverVolumeDelete finishes a deletion that was cut off. What has been made under its names since is not concerned.
 func (s *Service) recoverVolumeDelete(ctx context.Context, data json.RawMessage) error {
-	var id VolumeID
-	if err := json.Unmarshal(data, &id); err != nil {
+	var all []VolumeID
+	if err := json.Unmarshal(data, &all); err != nil {
 		return err
 	}
-	if err := s.Delete(ctx, id); err != nil {
+	all = slices.DeleteFunc(all, func(v VolumeID) bool { return !s.known(v) })
+	if err := s.Delete(ctx, all...); err != nil {
 		return err
 	}
-	_, err := s.Store.Commit(ctx, s.forgetAll(id)...)
+	_, err := s.Store.Commit(ctx, s.forgetAll(all)...)
 	return err
 }
 
@@ -224,19 +269,21 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	} else {
 		to.Name = name
 	}
-	release, err := s.changes.lock(ctx, id.of().lockName(), true)
+	release, err := s.hold(ctx, "rename", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()), lock.Shared(PoolObject(id.Pool)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, _, err := s.Volume(id); err != nil {
+	row, ok := s.volumes.Get(id.path()...)
+	if _, _, err := s.Volume(id); err != nil || !ok {
 		return err
 	}
+	id.UUID, to.UUID = row.Value.UUID, row.Value.UUID
 	if _, _, err := s.Volume(to); err == nil {
 		return api.Conflict("Volume by that name already exists")
 	}
 	if len(s.volumeUsers(id)) > 0 {
-		return api.BadRequest("Volume is still in use by running instances")
+		return errInUse()
 	}
 	entry, err := s.Journal.Begin(ctx, kindVolumeRename, renameEntry{id, to})
 	if err != nil {
@@ -286,7 +333,7 @@ func (s *Service) recoverVolumeRename(ctx context.Context, data json.RawMessage)
 	if err := json.Unmarshal(data, &e); err != nil {
 		return err
 	}
-	if _, ok := s.volumes.Get(e.From.path()...); !ok {
+	if !s.known(e.From) {
 		return nil
 	}
 	if err := s.Rename(ctx, e.From, e.To); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -30,11 +31,19 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 	return &operation.Task{
 		Description: "Copying storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			release, err := s.hold(ctx, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
+				lock.Shared(PoolObject(id.Pool)), lock.Shared(PoolObject(from.Pool)))
+			if err != nil {
+				return err
+			}
+			defer release()
 			return s.copyVolume(ctx, id, from, record, src.VolumeOnly)
 		},
 	}
 }
 
+// copyVolume makes a volume with the content of another or of a snapshot. The caller holds the one exclusively, and the
+// other, shared: nobody takes away what is being copied.
 func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volumeRecord, volumeOnly bool) error {
 	if _, ok := s.pools.Get(from.Pool); !ok {
 		return errNoPool()
@@ -47,28 +56,22 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 		record.Description = row.Value.Description
 	}
 	record.Config = compact(merge(record.Config, row.Value.Config))
-	records := map[VolumeID]*volumeRecord{id: &record}
-	var snapshots [][2]VolumeID // to, from
+	volumes, sources := []newVolume{{id, &record}}, []VolumeID{from}
 	if from.Snapshot == "" && !volumeOnly {
 		for _, row := range s.volumes.List(from.path()...) {
 			source, target := idOf(row.Path), id
 			target.Snapshot = source.Snapshot
 			copied := *row.Value
-			records[target] = &copied
-			snapshots = append(snapshots, [2]VolumeID{target, source})
+			volumes, sources = append(volumes, newVolume{target, &copied}), append(sources, source)
 		}
 	}
-	return s.makeVolumes(ctx, id, records, func(ctx context.Context, _ storagedriver.Driver) error {
-		if err := s.Copy(ctx, id, from); err != nil {
-			return err
-		}
-		for _, pair := range snapshots {
-			if err := s.Copy(ctx, pair[0], pair[1]); err != nil {
+	return s.makeVolumes(ctx, volumes, func(ctx context.Context, _ storagedriver.Driver, made []VolumeID) error {
+		for n := range made {
+			if err := s.Copy(ctx, made[n], sources[n]); err != nil {
 				return err
 			}
 		}
-		_, _, err := s.Volume(from) // deleted meanwhile: the copy may lack files
-		return err
+		return nil
 	})
 }
 
@@ -89,15 +92,24 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 		return nil, err
 	}
 	if len(s.volumeUsers(id)) > 0 {
-		return nil, api.BadRequest("Volume is still in use by running instances")
+		return nil, errInUse()
 	}
 	return &operation.Task{
 		Description: "Moving storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			release, err := s.hold(ctx, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
+				lock.Shared(PoolObject(id.Pool)), lock.Shared(PoolObject(to.Pool)))
+			if err != nil {
+				return err
+			}
+			defer release()
+			if len(s.volumeUsers(id)) > 0 { // it may have changed since the request was checked
+				return errInUse()
+			}
 			if err := s.copyVolume(ctx, to, id, volumeRecord{}, false); err != nil {
 				return err
 			}
-			return s.DeleteVolume(ctx, id)
+			return s.deleteVolume(ctx, id)
 		},
 	}, nil
 }
@@ -169,8 +181,16 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 		Description: "Creating storage volume snapshot",
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			return s.makeVolumes(ctx, id, map[VolumeID]*volumeRecord{id: record}, func(ctx context.Context, d storagedriver.Driver) error {
-				return d.CreateSnapshot(ctx, id.onDisk())
+			release, err := s.hold(ctx, "snapshot", lock.Exclusive(id.Object()), lock.Shared(PoolObject(id.Pool)))
+			if err != nil {
+				return err
+			}
+			defer release()
+			if _, _, err := s.Volume(id.of()); err != nil {
+				return err
+			}
+			return s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
+				return d.CreateSnapshot(ctx, made[0].onDisk())
 			})
 		},
 	}, nil
@@ -219,6 +239,11 @@ func (s *Service) DeleteVolumeSnapshot(id VolumeID) (*operation.Task, error) {
 
 // UpdateVolumeSnapshot changes a snapshot's description and expiry.
 func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api.StorageVolumeSnapshotPut, check func(store.Revision) error) error {
+	release, err := s.hold(ctx, "update", lock.Exclusive(id.Object()))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if _, _, err := s.Volume(id); err != nil {
 		return err
 	}

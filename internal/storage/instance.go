@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 	"github.com/berthd/berth/internal/treecopy"
 )
@@ -36,9 +39,9 @@ func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint
 	if err != nil {
 		return err
 	}
-	image := VolumeID{Type: VolumeImage, Name: fingerprint}.onDisk()
-	key := vol.Pool + " " + fingerprint
-	release, err := s.images.lock(ctx, key, false)
+	prepared := VolumeID{Pool: vol.Pool, Type: VolumeImage, Name: fingerprint}
+	image := prepared.onDisk()
+	release, err := s.holdImage(ctx, lock.Shared(prepared.Object()))
 	if err != nil {
 		return err
 	}
@@ -52,10 +55,10 @@ func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint
 			break
 		}
 		release()
-		if err := s.prepare(ctx, d, image, key, fill); err != nil {
+		if err := s.prepare(ctx, d, prepared, fill); err != nil {
 			return err
 		}
-		if release, err = s.images.lock(ctx, key, false); err != nil {
+		if release, err = s.holdImage(ctx, lock.Shared(prepared.Object())); err != nil {
 			release = func() {}
 			return err
 		}
@@ -64,12 +67,13 @@ func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint
 }
 
 // prepare makes the pool's copy of an image unless somebody else just did.
-func (s *Service) prepare(ctx context.Context, d storagedriver.Driver, image storagedriver.Volume, key string, fill storagedriver.Fill) error {
-	release, err := s.images.lock(ctx, key, true)
+func (s *Service) prepare(ctx context.Context, d storagedriver.Driver, prepared VolumeID, fill storagedriver.Fill) error {
+	release, err := s.holdImage(ctx, lock.Exclusive(prepared.Object()))
 	if err != nil {
 		return err
 	}
 	defer release()
+	image := prepared.onDisk()
 	if ok, err := d.Exists(image); ok || err != nil {
 		return err
 	}
@@ -89,7 +93,8 @@ func (s *Service) DropImage(ctx context.Context, fingerprint string) error {
 }
 
 func (s *Service) dropImage(ctx context.Context, pool, fingerprint string) error {
-	release, err := s.images.lock(ctx, pool+" "+fingerprint, true)
+	prepared := VolumeID{Pool: pool, Type: VolumeImage, Name: fingerprint}
+	release, err := s.holdImage(ctx, lock.Exclusive(prepared.Object()))
 	if err != nil {
 		return err
 	}
@@ -98,7 +103,7 @@ func (s *Service) dropImage(ctx context.Context, pool, fingerprint string) error
 	if err != nil {
 		return err
 	}
-	return d.DeleteVolume(ctx, VolumeID{Type: VolumeImage, Name: fingerprint}.onDisk())
+	return d.DeleteVolume(ctx, prepared.onDisk())
 }
 
 // CreateEmpty makes a volume with an empty rootfs/.
@@ -183,16 +188,48 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	return faultVolumeRenamed.Hit()
 }
 
-// Delete removes a volume with its snapshots, or one snapshot. That it does not exist, or its pool does not, is no error.
-func (s *Service) Delete(ctx context.Context, vol VolumeID) error {
-	d, err := s.driver(ctx, vol.Pool)
-	if api.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+// Delete removes volumes and snapshots, those that are given first first. That one does not exist, or its pool does not, is no
+// error. A volume that does not say whose it is goes by its name; one that says that it is another's is left alone.
+func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
+	return s.deleteEach(ctx, vols, func(d storagedriver.Driver, v VolumeID, err error) error {
+		if errors.Is(err, storagedriver.ErrUnmarked) {
+			return d.DeleteVolume(ctx, v.named().onDisk())
+		}
 		return err
+	})
+}
+
+// Undo removes what a call has made, and nothing else: volumes and snapshots that carry the UUIDs given. Without a UUID
+// nothing is removed.
+func (s *Service) Undo(ctx context.Context, vols ...VolumeID) error {
+	marked := slices.DeleteFunc(slices.Clone(vols), func(v VolumeID) bool { return v.UUID == "" })
+	return s.deleteEach(ctx, marked, func(_ storagedriver.Driver, _ VolumeID, err error) error {
+		if errors.Is(err, storagedriver.ErrUnmarked) {
+			return nil
+		}
+		return err
+	})
+}
+
+func (s *Service) deleteEach(ctx context.Context, vols []VolumeID, settle func(storagedriver.Driver, VolumeID, error) error) error {
+	for _, v := range vols {
+		d, err := s.driver(ctx, v.Pool)
+		if api.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = settle(d, v, d.DeleteVolume(ctx, v.onDisk()))
+		if errors.Is(err, storagedriver.ErrForeign) {
+			slog.Warn("A volume is left alone: it is another one of that name", "pool", v.Pool, "volume", v.onDisk().String())
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return d.DeleteVolume(ctx, vol.onDisk())
+	return nil
 }
 
 // Path is the volume's folder on the host. It is valid between Mount and its release.
@@ -214,11 +251,12 @@ func (s *Service) Mount(ctx context.Context, vol VolumeID) (release func() error
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := s.changes.lock(ctx, "mount "+vol.URL()+vol.Project, true)
+	unlock, err := s.holdMount(ctx, vol)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	vol = vol.named()
 	s.mu.Lock()
 	mounted := s.mounts[vol] > 0
 	s.mu.Unlock()
@@ -242,7 +280,7 @@ func (s *Service) Mount(ctx context.Context, vol VolumeID) (release func() error
 
 func (s *Service) unmount(d storagedriver.Driver, vol VolumeID) error {
 	ctx := context.Background() // a release happens whatever became of the caller
-	unlock, err := s.changes.lock(ctx, "mount "+vol.URL()+vol.Project, true)
+	unlock, err := s.holdMount(ctx, vol)
 	if err != nil {
 		return err
 	}

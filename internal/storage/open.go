@@ -101,11 +101,11 @@ func (s *Service) openingOf(pool string, r *poolRecord) (storagedriver.Driver, *
 	}
 	o := &opening{began: time.Now(), done: make(chan struct{})}
 	s.opening[pool] = o
-	go s.mountPool(pool, d, o)
+	go s.mountPool(pool, d, o, s.patience)
 	return nil, o, nil
 }
 
-func (s *Service) mountPool(pool string, d storagedriver.Driver, o *opening) {
+func (s *Service) mountPool(pool string, d storagedriver.Driver, o *opening, patience time.Duration) {
 	err := d.Mount(s.life)
 	s.mu.Lock()
 	delete(s.opening, pool)
@@ -116,7 +116,7 @@ func (s *Service) mountPool(pool string, d storagedriver.Driver, o *opening) {
 	}
 	s.mu.Unlock()
 	close(o.done)
-	if late := time.Since(o.began); late > s.patience {
+	if late := time.Since(o.began); late > patience {
 		slog.Warn("The mounting of a storage pool took long", "pool", pool, "took", late, "err", err)
 	}
 }

@@ -3,10 +3,10 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -18,6 +18,8 @@ type volumeRecord struct {
 	Description string            `json:"description,omitempty"`
 	Config      map[string]string `json:"config,omitempty"`
 	ExpiresAt   time.Time         `json:"expires_at,omitzero"` // of a snapshot
+	// UUID is the identity of a custom volume or a snapshot of one. Those of instances follow from the instance.
+	UUID string `json:"uuid,omitempty"`
 }
 
 // ParseVolumeType checks a type as the API names it.
@@ -104,7 +106,7 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 	if id.Type == VolumeImage || patch && id.Type != VolumeCustom {
 		return api.BadRequest("Invalid storage volume type %q", id.Type)
 	}
-	release, err := s.changes.lock(ctx, id.of().lockName(), true)
+	release, err := s.hold(ctx, "update", lock.Exclusive(id.Object()))
 	if err != nil {
 		return err
 	}
@@ -139,10 +141,6 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 	}
 	s.event(ctx, "storage-volume-updated", id, nil)
 	return nil
-}
-
-func (v VolumeID) lockName() string {
-	return fmt.Sprintf("volume %s/%s/%s/%s", v.Pool, v.Project, v.Type, v.Name)
 }
 
 // event says that something happened to a volume; LXD's events name volumes as they are on disk.

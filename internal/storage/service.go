@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -24,6 +24,7 @@ type Open func(c storagedriver.Config) storagedriver.Driver
 type Deps struct {
 	Store   *store.Store
 	Journal *journal.Journal
+	Locks   *lock.Manager // nil: one of its own
 	Events  event.Publisher
 	// Root is the daemon's folder; pools appear below <Root>/storage-pools.
 	Root string
@@ -40,8 +41,6 @@ type Service struct {
 	Deps
 	pools   *store.Table[poolRecord]
 	volumes *store.Table[volumeRecord]
-	images  keyed // readers make instances from a prepared image, writers make or drop it
-	changes keyed // changes of a pool, or of a custom volume, one at a time
 
 	// life ends with the service, and with it the mounting of pools.
 	life     context.Context
@@ -64,6 +63,9 @@ type poolRecord struct {
 
 // New makes the service and its journal handlers. Start makes the pools usable.
 func New(d Deps) *Service {
+	if d.Locks == nil {
+		d.Locks = &lock.Manager{}
+	}
 	s := &Service{
 		Deps:    d,
 		pools:   store.NewTable[poolRecord](d.Store, "storage-pools"),
@@ -103,68 +105,3 @@ func (s *Service) errUnknownDriver(name string) error {
 func errNoPool() error { return api.NotFound("Storage pool not found") }
 
 func errNoVolume() error { return api.NotFound("Storage pool volume not found") }
-
-// keyed is a set of locks by name, each with any number of readers or one writer.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*keyedLock
-}
-
-type keyedLock struct {
-	users   int
-	readers int
-	writer  bool
-	changed chan struct{} // closed, and made anew, at each release
-}
-
-// lock waits for the lock of a name and returns its release.
-func (k *keyed) lock(ctx context.Context, name string, write bool) (release func(), err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.locks == nil {
-		k.locks = map[string]*keyedLock{}
-	}
-	l := k.locks[name]
-	if l == nil {
-		l = &keyedLock{changed: make(chan struct{})}
-		k.locks[name] = l
-	}
-	l.users++
-	for l.writer || write && l.readers > 0 {
-		changed := l.changed
-		k.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-changed:
-		}
-		k.mu.Lock()
-		if err != nil {
-			k.leave(name, l)
-			return nil, fmt.Errorf("wait for %s: %w", name, err)
-		}
-	}
-	if write {
-		l.writer = true
-	} else {
-		l.readers++
-	}
-	return sync.OnceFunc(func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if write {
-			l.writer = false
-		} else {
-			l.readers--
-		}
-		close(l.changed)
-		l.changed = make(chan struct{})
-		k.leave(name, l)
-	}), nil
-}
-
-func (k *keyed) leave(name string, l *keyedLock) {
-	if l.users--; l.users == 0 {
-		delete(k.locks, name)
-	}
-}

@@ -268,8 +268,8 @@ func TestInstanceVolumesAcrossPools(t *testing.T) {
 		t.Errorf("used by %v", pool.UsedBy)
 	}
 	w.fails(w.service.DeletePool(w.ctx, "q"), 400, "The storage pool is currently in use")
-	w.ok(w.service.Delete(w.ctx, b))
-	w.ok(w.service.Delete(w.ctx, b))
+	w.ok(w.service.Delete(w.ctx, b, bs))
+	w.ok(w.service.Delete(w.ctx, b, bs))
 	if left, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/q/containers-snapshots")); len(left) != 0 {
 		t.Errorf("left over: %v", left)
 	}
@@ -367,16 +367,21 @@ func TestRecoveryOfVolumes(t *testing.T) {
 	mk("old")
 	d, err := w.service.driver(w.ctx, "p")
 	w.ok(err)
+	half := custom("half")
+	half.UUID = "a UUID"
+	old := w.service.identified(custom("old"))[0]
+	renamed := old
+	renamed.Name = "new"
 	for _, begin := range []struct {
 		kind string
 		data any
 	}{
-		{kindVolumeCreate, custom("half")}, {kindVolumeDelete, custom("going")}, {kindVolumeRename, renameEntry{custom("old"), custom("new")}},
+		{kindVolumeCreate, []VolumeID{half}}, {kindVolumeDelete, w.service.identified(custom("going"))}, {kindVolumeRename, renameEntry{old, renamed}},
 	} {
 		_, err := w.journal.Begin(w.ctx, begin.kind, begin.data)
 		w.ok(err)
 	}
-	w.ok(d.CreateVolume(w.ctx, custom("half").onDisk(), nil))
+	w.ok(d.CreateVolume(w.ctx, half.onDisk(), nil))
 	w.ok(os.Mkdir(filepath.Join(w.root, "storage-pools/p/custom/.tmp-x"), 0o700))
 	w.restart()
 	entries, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/custom"))
@@ -386,36 +391,6 @@ func TestRecoveryOfVolumes(t *testing.T) {
 	list, _ := w.service.VolumeList("p", "", "")
 	if len(list) != 1 || list[0].Name != "new" {
 		t.Errorf("listed: %v", list)
-	}
-}
-
-func TestKeyedLocks(t *testing.T) {
-	var k keyed
-	ctx, cancel := context.WithCancel(context.Background())
-	one, err := k.lock(ctx, "a", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := k.lock(ctx, "a", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() { _, err := k.lock(ctx, "a", true); done <- err }()
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	one()
-	one()
-	two()
-	if w, err := k.lock(context.Background(), "a", true); err != nil {
-		t.Error(err)
-	} else {
-		w()
-	}
-	if len(k.locks) != 0 {
-		t.Error("locks are left")
 	}
 }
 

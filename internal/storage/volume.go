@@ -25,6 +25,8 @@ type VolumeID struct {
 	Type     VolumeType `json:"type"`
 	Name     string     `json:"name"` // instance name, volume name or fingerprint
 	Snapshot string     `json:"snapshot,omitempty"`
+	// UUID is the identity that stands on the volume itself; it is no part of its name, and empty where none is known.
+	UUID string `json:"uuid,omitempty"`
 }
 
 // diskName is the volume's name in its pool: prefixed with the project outside the default project, and always
@@ -47,12 +49,18 @@ func (v VolumeID) onDisk() storagedriver.Volume {
 		VolumeContainer: storagedriver.Containers, VolumeVM: storagedriver.VirtualMachines,
 		VolumeCustom: storagedriver.Custom, VolumeImage: storagedriver.Images,
 	}
-	return storagedriver.Volume{Kind: kinds[v.Type], Name: v.diskName(), Snapshot: v.Snapshot}
+	return storagedriver.Volume{Kind: kinds[v.Type], Name: v.diskName(), Snapshot: v.Snapshot, UUID: v.UUID}
 }
 
 // of is the volume that a snapshot belongs to.
 func (v VolumeID) of() VolumeID {
-	v.Snapshot = ""
+	v.Snapshot, v.UUID = "", ""
+	return v
+}
+
+// named is v without its identity: a name to compare with others.
+func (v VolumeID) named() VolumeID {
+	v.UUID = ""
 	return v
 }
 

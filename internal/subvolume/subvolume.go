@@ -85,6 +85,24 @@ func (FS) Clone(dst, src string, frozen bool) error {
 	return nil
 }
 
+// Freeze makes the subvolume at path one that nobody can write to.
+func (FS) Freeze(path string) error {
+	top, err := openTop(path)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	var flags uint64
+	if err := call(top, getFlags, &flags); err != nil {
+		return fmt.Errorf("freeze %s: %w", path, err)
+	}
+	flags |= readOnly
+	if err := call(top, setFlags, &flags); err != nil {
+		return fmt.Errorf("freeze %s: %w", path, err)
+	}
+	return nil
+}
+
 // Remove removes a subvolume with all subvolumes in it. That there is nothing at path is no error; for a plain folder it answers
 // errors.ErrUnsupported.
 func (FS) Remove(ctx context.Context, path string) error {

@@ -30,7 +30,16 @@
 // Delete takes the volume out of sight first.
 //
 // Delete, Rename and Mount may be repeated: a Delete of what does not exist and a Rename that has been done are no
-// errors. Create, Copy and Snapshot fail with ErrExists if their target exists. All methods honour the end of their
+// errors.
+//
+// # Identity
+//
+// A name says where a volume is, not whose. Whatever is made with a UUID carries it from the instant at which it can be seen, and
+// keeps it when it is renamed or restored; a copy is a volume of its own. A Delete with a UUID removes what carries that
+// UUID and nothing else: ErrForeign says that another's stands in its place, ErrUnmarked that what is there says nothing (an
+// earlier version's volume, or one that was put there by hand). So whoever undoes what it made cannot remove what was there before.
+// Delete of a pool likewise removes what the driver keeps for itself and folders that are empty, and fails if there is more.
+// Create, Copy and Snapshot fail with ErrExists if their target exists. All methods honour the end of their
 // context and then leave what a kill would leave, or less.
 //
 // # Concurrency
@@ -56,6 +65,9 @@ import (
 var (
 	ErrExists   = errors.New("already exists")
 	ErrNotFound = errors.New("not found")
+	ErrForeign  = errors.New("is another volume of that name")
+	ErrUnmarked = errors.New("is a volume of unknown origin")
+	ErrNotEmpty = errors.New("holds what no volume accounts for")
 )
 
 // Kind is what a volume holds. Its text names the volume's folder in LXD's layout.
@@ -77,6 +89,8 @@ type Volume struct {
 	Kind     Kind
 	Name     string // as on disk: "web", or "project_web"
 	Snapshot string
+	// UUID is the identity of the volume or snapshot; empty where it has none, or none is asked for.
+	UUID string
 }
 
 // Of is the volume that a snapshot belongs to.
@@ -118,7 +132,7 @@ type Volumes interface {
 	CopyVolume(ctx context.Context, dst, src Volume) error
 	// RenameVolume renames a volume with its snapshots, or one snapshot.
 	RenameVolume(ctx context.Context, from, to Volume) error
-	// DeleteVolume removes a volume with its snapshots, or one snapshot.
+	// DeleteVolume removes a volume, or one snapshot. Snapshots of a volume that has gone are there until they are deleted.
 	DeleteVolume(ctx context.Context, v Volume) error
 }
 

@@ -102,6 +102,7 @@ func TestSubvolumesOfGuests(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		must(t, d.DeleteVolume(ctx, container(name, "")))
 	}
+	must(t, d.DeleteVolume(ctx, container("a", "s0")))
 	for _, folder := range []string{"containers", "containers-snapshots"} {
 		if left, err := os.ReadDir(filepath.Join(d.root, folder)); err != nil || len(left) > 0 {
 			t.Errorf("%s holds %v (%v)", folder, left, err)
@@ -132,5 +133,7 @@ func TestPlainVolumesOnBtrfs(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(d.root, "containers")); err != nil || len(left) != 1 {
 		t.Errorf("containers holds %v (%v)", left, err)
 	}
-	must(t, d.Delete(ctx)) // with all that is in it
+	must(t, d.DeleteVolume(ctx, container("c", "")))
+	must(t, d.DeleteVolume(ctx, container("c", "s0")))
+	must(t, d.Delete(ctx))
 }

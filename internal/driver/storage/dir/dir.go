@@ -206,10 +206,8 @@ func (d *Dir) Delete(ctx context.Context) error {
 		if err := d.Unmount(ctx); err != nil {
 			return err
 		}
-		for name := range layout() {
-			if err := d.removeTree(ctx, filepath.Join(d.source, name)); err != nil {
-				return err
-			}
+		if err := d.clear(ctx); err != nil {
+			return err
 		}
 	}
 	err := os.Remove(d.root)
@@ -217,4 +215,46 @@ func (d *Dir) Delete(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// clear removes what the driver made in the pool's folder: prepared images, remains, and folders that are empty. It removes
+// nothing if there is anything else.
+func (d *Dir) clear(ctx context.Context) error {
+	for name := range layout() {
+		if name == string(storagedriver.Images) {
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(d.source, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), tmpPrefix) && !d.emptyFolder(name, e.Name()) {
+				return fmt.Errorf("%s/%s/%s: the pool %w", d.source, name, e.Name(), storagedriver.ErrNotEmpty)
+			}
+		}
+	}
+	for name := range layout() {
+		if err := d.removeTree(ctx, filepath.Join(d.source, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyFolder tells whether a folder for snapshots has none in it.
+func (d *Dir) emptyFolder(kind, name string) bool {
+	if !strings.HasSuffix(kind, "-snapshots") {
+		return false
+	}
+	entries, err := os.ReadDir(filepath.Join(d.source, kind, name))
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tmpPrefix) {
+			return false
+		}
+	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/subvolume"
 	"github.com/berthd/berth/internal/treecopy"
 )
@@ -19,6 +20,8 @@ type (
 	cloner interface {
 		Clone(dst, src string, frozen bool) error
 	}
+	// freezer makes a tree one that nobody can write to.
+	freezer interface{ Freeze(path string) error }
 	// remover removes a tree; that it is not there is no error.
 	remover interface {
 		Remove(ctx context.Context, path string) error
@@ -43,20 +46,41 @@ func (d *Dir) makeTree(path string) error {
 	return os.Mkdir(path, 0o700)
 }
 
-// copyTree makes dst with the content of src, in the cheapest way there is.
-func (d *Dir) copyTree(ctx context.Context, dst, src string, frozen bool) error {
+// copyTree makes dst with the content of src, in the cheapest way there is, and marks it as v.
+func (d *Dir) copyTree(ctx context.Context, dst, src string, v storagedriver.Volume) error {
 	if c, ok := d.host().(cloner); ok {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.Clone(dst, src, frozen); !errors.Is(err, errors.ErrUnsupported) {
+		if err := d.clone(c, dst, src, v); !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
 	if err := d.makeTree(dst); err != nil {
 		return err
 	}
-	return treecopy.Copy(ctx, dst, src, treecopy.Options{})
+	if err := treecopy.Copy(ctx, dst, src, treecopy.Options{}); err != nil {
+		return err
+	}
+	return mark(dst, v)
+}
+
+// clone makes dst in one step. A snapshot nobody can write to; it inherits its mark from the volume, unless that is one
+// nobody can write to either.
+func (d *Dir) clone(c cloner, dst, src string, v storagedriver.Volume) error {
+	if v.Snapshot != "" && mark(src, v) == nil {
+		return c.Clone(dst, src, true)
+	}
+	if err := c.Clone(dst, src, false); err != nil {
+		return err
+	}
+	if err := mark(dst, v); err != nil {
+		return err
+	}
+	if f, ok := c.(freezer); ok && v.Snapshot != "" {
+		return f.Freeze(dst)
+	}
+	return nil
 }
 
 // removeTree removes a volume, or the folder of a volume's snapshots, with all that is in it.

@@ -67,6 +67,9 @@ func (d *Dir) CreateVolume(ctx context.Context, v storagedriver.Volume, fill sto
 				return err
 			}
 		}
+		if err := mark(tmp, v); err != nil {
+			return err
+		}
 		return faultFilled.Hit()
 	})
 }
@@ -74,7 +77,7 @@ func (d *Dir) CreateVolume(ctx context.Context, v storagedriver.Volume, fill sto
 // CopyVolume implements storagedriver.Volumes.
 func (d *Dir) CopyVolume(ctx context.Context, dst, src storagedriver.Volume) error {
 	return d.place(ctx, dst, func(tmp string) error {
-		if err := d.copyTo(ctx, tmp, src, false); err != nil {
+		if err := d.copyTo(ctx, tmp, src, dst); err != nil {
 			return err
 		}
 		return faultFilled.Hit()
@@ -96,7 +99,7 @@ func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) e
 		return err
 	}
 	err = d.place(ctx, dst, func(tmp string) error {
-		if err := d.copyTo(ctx, tmp, src, true); err != nil {
+		if err := d.copyTo(ctx, tmp, src, dst); err != nil {
 			return err
 		}
 		return faultSnapped.Hit()
@@ -113,8 +116,13 @@ func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) er
 	if ok, err := d.Exists(snap.Of()); err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("volume %s: %w", snap.Of(), storagedriver.ErrNotFound))
 	}
+	volume := snap.Of()
+	var err error
+	if volume.UUID, err = readMark(path, volume); err != nil {
+		return fmt.Errorf("identity of %s: %w", volume, err)
+	}
 	tmp := tmpName(filepath.Dir(path))
-	if err := d.copyTo(ctx, tmp, snap, false); err != nil {
+	if err := d.copyTo(ctx, tmp, snap, volume); err != nil {
 		return errors.Join(err, d.discard(ctx, tmp))
 	}
 	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
@@ -131,7 +139,15 @@ func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) er
 
 // RenameVolume implements storagedriver.Volumes.
 func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) error {
-	if err := move(d.Path(from), d.Path(to)); err != nil {
+	if err := mine(d.Path(from), from); err != nil {
+		return fmt.Errorf("rename %w", err)
+	}
+	err := move(d.Path(from), d.Path(to))
+	if errors.Is(err, errMoved) {
+		// Done already, if it is this volume that is there.
+		err = mine(d.Path(to), storagedriver.Volume{Kind: to.Kind, Name: to.Name, Snapshot: to.Snapshot, UUID: from.UUID})
+	}
+	if err != nil {
 		return fmt.Errorf("rename %s: %w", from, err)
 	}
 	if from.Snapshot != "" {
@@ -140,8 +156,8 @@ func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) err
 	if err := faultRenamed.Hit(); err != nil {
 		return err
 	}
-	err := move(d.snapshots(from), d.snapshots(to))
-	if err != nil && !errors.Is(err, storagedriver.ErrNotFound) {
+	err = move(d.snapshots(from), d.snapshots(to))
+	if err != nil && !errors.Is(err, storagedriver.ErrNotFound) && !errors.Is(err, errMoved) {
 		return fmt.Errorf("rename snapshots of %s: %w", from, err)
 	}
 	return nil
@@ -149,17 +165,15 @@ func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) err
 
 // DeleteVolume implements storagedriver.Volumes.
 func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
-	// The volume first: as long as it is there, nothing has been deleted.
-	if err := d.remove(ctx, d.Path(v)); err != nil {
+	path := d.Path(v)
+	if err := mine(path, v); err != nil {
+		return fmt.Errorf("delete %w", err)
+	}
+	if err := d.remove(ctx, path); err != nil {
 		return fmt.Errorf("delete %s: %w", v, err)
 	}
-	if v.Snapshot == "" && v.Kind != storagedriver.Images {
-		if err := d.remove(ctx, d.snapshots(v)); err != nil {
-			return fmt.Errorf("delete snapshots of %s: %w", v, err)
-		}
-	}
-	if v.Snapshot != "" {
-		_ = os.Remove(d.snapshots(v)) // if this was the last
+	if v.Kind != storagedriver.Images {
+		_ = os.Remove(d.snapshots(v)) // if there is none (any more)
 	}
 	return nil
 }
@@ -184,8 +198,9 @@ func (d *Dir) place(ctx context.Context, v storagedriver.Volume, make func(tmp s
 	return nil
 }
 
-func (d *Dir) copyTo(ctx context.Context, tmp string, src storagedriver.Volume, frozen bool) error {
-	err := d.copyTree(ctx, tmp, d.Path(src), frozen)
+// copyTo makes tmp, which becomes dst, with the content of src.
+func (d *Dir) copyTo(ctx context.Context, tmp string, src, dst storagedriver.Volume) error {
+	err := d.copyTree(ctx, tmp, d.Path(src), dst)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("volume %s: %w", src, storagedriver.ErrNotFound)
 	}
@@ -218,13 +233,16 @@ func (d *Dir) remove(ctx context.Context, path string) error {
 	return d.removeTree(ctx, tmp)
 }
 
-// move renames a folder; that it was done already is no error.
+// errMoved is that there is nothing to move any more, and something where it was to go.
+var errMoved = errors.New("moved already")
+
+// move renames a folder.
 func move(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	switch err {
 	case unix.ENOENT:
 		if _, err := os.Lstat(to); err == nil {
-			return nil
+			return errMoved
 		}
 		return storagedriver.ErrNotFound
 	case unix.EEXIST:

@@ -37,7 +37,9 @@ func Run(t *testing.T, folder string, make Factory) {
 		{"pool can be made, mounted twice and deleted twice", (*suite).pool},
 		{"volume appears whole or not at all", (*suite).create},
 		{"volume and its snapshots are renamed together", (*suite).rename},
-		{"volume is deleted with its snapshots", (*suite).delete},
+		{"volume and snapshots are deleted one by one", (*suite).delete},
+		{"what another made is left alone", (*suite).identity},
+		{"pool that holds what no volume accounts for stays", (*suite).foreign},
 		{"snapshot keeps what was, and gives it back", (*suite).snapshot},
 		{"copy is independent of its source", (*suite).copy},
 		{"kinds do not mix", (*suite).kinds},
@@ -58,11 +60,41 @@ func newSuite(t *testing.T, folder string, make Factory) *suite {
 	s.ok(s.driver.Create(s.ctx))
 	s.ok(s.driver.Mount(s.ctx))
 	t.Cleanup(func() {
+		s.empty()
 		s.ok(s.driver.Unmount(s.ctx))
 		s.ok(s.driver.Delete(s.ctx))
 		s.missing(s.config.Root)
 	})
 	return s
+}
+
+// empty deletes all volumes of the pool, which is only then deleted itself.
+func (s *suite) empty() {
+	s.Helper()
+	for _, kind := range storagedriver.Kinds() {
+		for _, v := range s.entries(string(kind)) {
+			s.ok(s.driver.DeleteVolume(s.ctx, storagedriver.Volume{Kind: kind, Name: v}))
+		}
+		for _, v := range s.entries(string(kind) + "-snapshots") {
+			for _, snapshot := range s.entries(string(kind) + "-snapshots/" + v) {
+				s.ok(s.driver.DeleteVolume(s.ctx, storagedriver.Volume{Kind: kind, Name: v, Snapshot: snapshot}))
+			}
+		}
+	}
+}
+
+// entries lists a folder of the pool; one that is not there is empty.
+func (s *suite) entries(folder string) []string {
+	s.Helper()
+	entries, err := os.ReadDir(filepath.Join(s.config.Root, folder))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 func (s *suite) ok(err error) {
@@ -207,9 +239,66 @@ func (s *suite) delete() {
 	s.holds(v, "x")
 	s.ok(s.driver.DeleteVolume(s.ctx, v))
 	s.exists(v, false)
+	s.holds(snap(v, "s1"), "x")
+	s.ok(s.driver.DeleteVolume(s.ctx, snap(v, "s1")))
 	s.exists(snap(v, "s1"), false)
 	s.clean("containers")
 	s.clean("containers-snapshots")
+}
+
+func with(v storagedriver.Volume, uuid string) storagedriver.Volume {
+	v.UUID = uuid
+	return v
+}
+
+// identity has volumes of one name made, and undone, by those who think that it is theirs.
+func (s *suite) identity() {
+	a, b, a0 := container("a"), container("b"), snap(container("a"), "s0")
+	s.ok(s.driver.CreateVolume(s.ctx, with(a, "one"), fill("x")))
+	s.is(s.driver.CreateVolume(s.ctx, with(a, "two"), fill("y")), storagedriver.ErrExists)
+	s.is(s.driver.DeleteVolume(s.ctx, with(a, "two")), storagedriver.ErrForeign)
+	s.ok(s.driver.CreateSnapshot(s.ctx, with(a0, "one-s0")))
+	s.is(s.driver.DeleteVolume(s.ctx, with(a0, "one")), storagedriver.ErrForeign)
+	s.holds(a, "x")
+	s.holds(a0, "x")
+
+	// A copy is a volume of its own, and so is a snapshot of one, whatever it was made from.
+	for _, source := range []storagedriver.Volume{a, a0} {
+		s.ok(s.driver.CopyVolume(s.ctx, with(b, "b"), source))
+		s.ok(s.driver.CopySnapshot(s.ctx, with(snap(b, "s0"), "b-s0"), a0))
+		s.is(s.driver.DeleteVolume(s.ctx, with(b, "one")), storagedriver.ErrForeign)
+		s.is(s.driver.DeleteVolume(s.ctx, with(snap(b, "s0"), "one-s0")), storagedriver.ErrForeign)
+		s.ok(s.driver.DeleteVolume(s.ctx, with(b, "b")))
+		s.ok(s.driver.DeleteVolume(s.ctx, with(snap(b, "s0"), "b-s0")))
+	}
+
+	// It stays what it is when it is restored and renamed.
+	s.ok(s.driver.RestoreSnapshot(s.ctx, a0))
+	s.is(s.driver.RenameVolume(s.ctx, with(a, "two"), b), storagedriver.ErrForeign)
+	s.ok(s.driver.RenameVolume(s.ctx, with(a, "one"), b))
+	s.ok(s.driver.RenameVolume(s.ctx, with(a, "one"), b))
+	s.is(s.driver.RenameVolume(s.ctx, with(a, "two"), b), storagedriver.ErrForeign)
+	s.is(s.driver.DeleteVolume(s.ctx, with(b, "two")), storagedriver.ErrForeign)
+	s.ok(s.driver.DeleteVolume(s.ctx, with(snap(b, "s0"), "one-s0")))
+	s.ok(s.driver.DeleteVolume(s.ctx, with(b, "one")))
+
+	// What says nothing of itself is nobody's to undo, and can be deleted by its name.
+	s.ok(s.driver.CreateVolume(s.ctx, a, fill("old")))
+	s.is(s.driver.DeleteVolume(s.ctx, with(a, "one")), storagedriver.ErrUnmarked)
+	s.holds(a, "old")
+	s.ok(s.driver.DeleteVolume(s.ctx, a))
+	s.clean("containers")
+	s.clean("containers-snapshots")
+}
+
+// foreign puts a volume into the pool that it has not been asked to make, and removes the pool.
+func (s *suite) foreign() {
+	left := filepath.Join(s.config.Root, "containers", "left")
+	s.ok(os.MkdirAll(left, 0o700))
+	s.is(s.driver.Delete(s.ctx), storagedriver.ErrNotEmpty)
+	s.ok(s.driver.Mount(s.ctx))
+	s.exists(container("left"), true)
+	s.ok(os.Remove(left))
 }
 
 func (s *suite) snapshot() {

@@ -69,7 +69,7 @@ func changes() []change {
 		{"rename", func(ctx context.Context, d storagedriver.Driver) error { return d.RenameVolume(ctx, a, b) },
 			and(moved), moved},
 		{"delete", func(ctx context.Context, d storagedriver.Driver) error { return d.DeleteVolume(ctx, a) },
-			before, nil},
+			before, held{s0: "old"}},
 		{"delete-snapshot", func(ctx context.Context, d storagedriver.Driver) error { return d.DeleteVolume(ctx, s0) },
 			before, held{a: "new"}},
 	}
@@ -194,8 +194,10 @@ func endlessCopies(ctx context.Context, d storagedriver.Driver) error {
 			return err
 		}
 		fmt.Println(i)
-		if err := d.DeleteVolume(ctx, b); err != nil {
-			return err
+		for _, v := range []storagedriver.Volume{b, snap(b, "s0")} {
+			if err := d.DeleteVolume(ctx, v); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -247,7 +249,7 @@ func (s *suite) allWhole() {
 		}
 	}
 	for i := range 50 { // of snapshots whose volume went first
-		s.ok(s.driver.DeleteVolume(s.ctx, container(fmt.Sprint("b", i))))
+		s.ok(s.driver.DeleteVolume(s.ctx, snap(container(fmt.Sprint("b", i)), "s0")))
 	}
 	s.clean("containers", "a")
 	s.clean("containers-snapshots")

@@ -1,0 +1,79 @@
+package dir
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
+)
+
+// The attributes that hold a volume's and a snapshot's UUID, on its top folder. Only root of the host sees or changes
+// those of the class "trusted". A snapshot has one of its own, so that it can be put on the volume just before a frozen
+// clone is made of it, to which nothing can be added any more.
+const (
+	volumeMark   = "trusted.berth.uuid"
+	snapshotMark = "trusted.berth.snapshot"
+)
+
+func markOf(v storagedriver.Volume) string {
+	if v.Snapshot != "" {
+		return snapshotMark
+	}
+	return volumeMark
+}
+
+// mark writes v's UUID on a folder.
+func mark(path string, v storagedriver.Volume) error {
+	if v.UUID == "" {
+		// What a copy brought along is not its own.
+		err := unix.Removexattr(path, markOf(v))
+		if err == nil || errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+			return nil
+		}
+		return fmt.Errorf("identity of %s: %w", v, err)
+	}
+	err := unix.Setxattr(path, markOf(v), []byte(v.UUID), 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		slog.Warn("The pool's file system keeps no identities; what a failed call leaves must be removed by hand", "volume", v.String())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("identity of %s: %w", v, err)
+	}
+	return nil
+}
+
+// readMark returns the UUID on a folder; "" if there is none.
+func readMark(path string, v storagedriver.Volume) (string, error) {
+	buf := make([]byte, 64)
+	n, err := unix.Getxattr(path, markOf(v), buf)
+	switch {
+	case err == nil:
+		return string(buf[:n]), nil
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ERANGE):
+		return "", nil
+	}
+	return "", err
+}
+
+// mine fails unless what stands at path is v, or there is nothing.
+func mine(path string, v storagedriver.Volume) error {
+	if v.UUID == "" {
+		return nil
+	}
+	uuid, err := readMark(path, v)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return fmt.Errorf("identity of %s: %w", v, err)
+	case uuid == "":
+		return fmt.Errorf("%s: %w", v, storagedriver.ErrUnmarked)
+	case uuid != v.UUID:
+		return fmt.Errorf("%s: %w", v, storagedriver.ErrForeign)
+	}
+	return nil
+}
