@@ -298,7 +298,7 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 		_, err = s.Store.Commit(ctx, append(s.moveRecords(id, to), entry.Done())...)
 	}
 	if err != nil {
-		if undo := s.Rename(ctx, to, id); undo != nil && !api.IsNotFound(undo) {
+		if undo := s.RenameBack(ctx, id, to); undo != nil && !api.IsNotFound(undo) {
 			return errors.Join(err, undo) // the journal keeps the entry: the next start finishes the rename
 		}
 		return errors.Join(err, entry.Close(ctx))

@@ -182,10 +182,29 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	if err != nil {
 		return err
 	}
-	if err := d.RenameVolume(ctx, old.onDisk(), new.onDisk()); err != nil {
+	err = d.RenameVolume(ctx, old.onDisk(), new.onDisk())
+	if errors.Is(err, storagedriver.ErrUnmarked) {
+		err = errors.Join(d.ClaimVolume(ctx, old.onDisk()), d.RenameVolume(ctx, old.onDisk(), new.onDisk()))
+	}
+	if err != nil {
 		return statusOf(err)
 	}
 	return faultVolumeRenamed.Hit()
+}
+
+// RenameBack undoes Rename(old, new). What does not carry the volume's UUID was not renamed, and stays where it is.
+func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
+	d, err := s.driver(ctx, old.Pool)
+	if err != nil {
+		return err
+	}
+	from := new.onDisk()
+	from.UUID = old.UUID
+	err = d.RenameVolume(ctx, from, old.onDisk())
+	if errors.Is(err, storagedriver.ErrUnmarked) || errors.Is(err, storagedriver.ErrForeign) {
+		return nil
+	}
+	return statusOf(err)
 }
 
 // Delete removes volumes and snapshots, those that are given first first. That one does not exist, or its pool does not, is no
@@ -193,7 +212,7 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
 	return s.deleteEach(ctx, vols, func(d storagedriver.Driver, v VolumeID, err error) error {
 		if errors.Is(err, storagedriver.ErrUnmarked) {
-			return d.DeleteVolume(ctx, v.named().onDisk())
+			return errors.Join(d.ClaimVolume(ctx, v.onDisk()), d.DeleteVolume(ctx, v.onDisk()))
 		}
 		return err
 	})

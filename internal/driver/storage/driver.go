@@ -132,6 +132,8 @@ type Volumes interface {
 	CopyVolume(ctx context.Context, dst, src Volume) error
 	// RenameVolume renames a volume with its snapshots, or one snapshot.
 	RenameVolume(ctx context.Context, from, to Volume) error
+	// ClaimVolume gives a volume or snapshot that is ErrUnmarked its UUID, for one that is known to be what is meant.
+	ClaimVolume(ctx context.Context, v Volume) error
 	// DeleteVolume removes a volume, or one snapshot. Snapshots of a volume that has gone are there until they are deleted.
 	DeleteVolume(ctx context.Context, v Volume) error
 }

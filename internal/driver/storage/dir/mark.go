@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,15 @@ func readMark(path string, v storagedriver.Volume) (string, error) {
 		return "", nil
 	}
 	return "", err
+}
+
+// ClaimVolume implements storagedriver.Volumes.
+func (d *Dir) ClaimVolume(_ context.Context, v storagedriver.Volume) error {
+	path := d.Path(v)
+	if err := mine(path, v); !errors.Is(err, storagedriver.ErrUnmarked) {
+		return err
+	}
+	return mark(path, v)
 }
 
 // mine fails unless what stands at path is v, or there is nothing.

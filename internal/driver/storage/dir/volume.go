@@ -139,14 +139,7 @@ func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) er
 
 // RenameVolume implements storagedriver.Volumes.
 func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) error {
-	if err := mine(d.Path(from), from); err != nil {
-		return fmt.Errorf("rename %w", err)
-	}
-	err := move(d.Path(from), d.Path(to))
-	if errors.Is(err, errMoved) {
-		// Done already, if it is this volume that is there.
-		err = mine(d.Path(to), storagedriver.Volume{Kind: to.Kind, Name: to.Name, Snapshot: to.Snapshot, UUID: from.UUID})
-	}
+	moved, err := d.moveVolume(from, to)
 	if err != nil {
 		return fmt.Errorf("rename %s: %w", from, err)
 	}
@@ -157,10 +150,34 @@ func (d *Dir) RenameVolume(_ context.Context, from, to storagedriver.Volume) err
 		return err
 	}
 	err = move(d.snapshots(from), d.snapshots(to))
-	if err != nil && !errors.Is(err, storagedriver.ErrNotFound) && !errors.Is(err, errMoved) {
-		return fmt.Errorf("rename snapshots of %s: %w", from, err)
+	switch {
+	case err == nil, errors.Is(err, storagedriver.ErrNotFound), errors.Is(err, errMoved):
+		return nil
+	case !moved && errors.Is(err, storagedriver.ErrExists):
+		return nil // the volume was where it belongs, and so are its snapshots: the others are not this volume's
 	}
-	return nil
+	return fmt.Errorf("rename snapshots of %s: %w", from, err)
+}
+
+// moveVolume gives a volume or a snapshot its new name. moved is false if it had that already.
+func (d *Dir) moveVolume(from, to storagedriver.Volume) (moved bool, err error) {
+	if err := mine(d.Path(from), from); err != nil {
+		return false, err
+	}
+	if from.Snapshot == "" && exists(d.Path(from)) && exists(d.snapshots(from)) && exists(d.snapshots(to)) {
+		return false, fmt.Errorf("snapshots of %s: %w", to, storagedriver.ErrExists)
+	}
+	err = move(d.Path(from), d.Path(to))
+	if errors.Is(err, errMoved) {
+		// Done already, if it is this volume that is there.
+		return false, mine(d.Path(to), storagedriver.Volume{Kind: to.Kind, Name: to.Name, Snapshot: to.Snapshot, UUID: from.UUID})
+	}
+	return err == nil, err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // DeleteVolume implements storagedriver.Volumes.

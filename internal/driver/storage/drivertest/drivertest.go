@@ -285,8 +285,12 @@ func (s *suite) identity() {
 	// What says nothing of itself is nobody's to undo, and can be deleted by its name.
 	s.ok(s.driver.CreateVolume(s.ctx, a, fill("old")))
 	s.is(s.driver.DeleteVolume(s.ctx, with(a, "one")), storagedriver.ErrUnmarked)
+	s.is(s.driver.RenameVolume(s.ctx, with(a, "one"), b), storagedriver.ErrUnmarked)
 	s.holds(a, "old")
-	s.ok(s.driver.DeleteVolume(s.ctx, a))
+	s.ok(s.driver.ClaimVolume(s.ctx, with(a, "one")))
+	s.is(s.driver.ClaimVolume(s.ctx, with(a, "two")), storagedriver.ErrForeign)
+	s.is(s.driver.DeleteVolume(s.ctx, with(a, "two")), storagedriver.ErrForeign)
+	s.ok(s.driver.DeleteVolume(s.ctx, with(a, "one")))
 	s.clean("containers")
 	s.clean("containers-snapshots")
 }
