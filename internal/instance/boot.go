@@ -3,56 +3,81 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/lock"
 )
+
+// retryPause is how long to wait before what could not be done at the start (an instance that could not be taken over, a
+// pool that was not there yet) is tried again.
+const retryPause = 10 * time.Second
 
 // Adopt takes over the instances that run, and cleans up after those that ended while no daemon was there. Call it
 // once, after the journal's recovery and before requests are let in. It does not start anything.
+//
+// What runs and cannot be taken over is left alone, shows the status Error, and is tried again in the background.
 func (s *Service) Adopt(ctx context.Context) error {
 	found, err := s.Runtime.Find(ctx)
-	if err != nil {
-		return err
+	if err != nil { // what runs is not known: nothing is started, stopped or removed
+		s.adoptLater(s.rows(""))
+		return fmt.Errorf("find the instances that run: %w", err)
 	}
 	known := map[string]bool{}
-	for _, row := range s.instances.List() {
-		i := row.Value
+	var later []*Instance
+	for _, i := range s.rows("") {
 		known[i.id()] = true
-		r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
-		if _, runs := found[i.id()]; runs {
-			if i.Config["volatile.last_state.power"] == powerRunning {
-				s.adopt(ctx, i, r)
-				continue
-			}
-			// A stop got as far as saying so; it ends here.
-			if err := s.Runtime.Kill(ctx, i.id()); err != nil {
-				s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
-				continue
-			}
-			s.settleDead(ctx, r, false)
-			continue
-		}
-		if _, err := os.Lstat(s.devicesPath(i.id())); err == nil {
-			s.settleDead(ctx, r, i.Config["volatile.last_state.power"] == powerRunning)
+		if !s.adoptOne(ctx, i, found) {
+			later = append(later, i)
 		}
 	}
 	for id := range found {
-		if known[id] {
-			continue
+		if !known[id] { // of a newer state of the store, maybe
+			s.Log.Warn("An instance runs that is not known; it is left alone", "id", id)
+			known[id] = true
 		}
-		s.Log.Warn("Ending a running instance that is not known any more", "id", id)
-		if err := s.Runtime.Kill(ctx, id); err != nil {
-			s.Log.Error("An unknown instance could not be ended", "id", id, "err", err)
-		}
-		_ = s.Runtime.Cleanup(ctx, id)
 	}
+	s.adoptLater(later)
 	return s.sweep(known)
+}
+
+// adoptOne takes over an instance if it runs, ends it if a stop had begun, and cleans up after it if it has ended. It tells
+// whether that could be done.
+func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
+	process, runs := found[i.id()]
+	if runs && process.Err != nil {
+		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
+		return false
+	}
+	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
+	if !runs {
+		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil {
+			return true
+		}
+		s.settleDead(ctx, r, i.Config["volatile.last_state.power"] == powerRunning)
+		return true
+	}
+	if i.Stopping == stopForce {
+		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
+			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
+			return false
+		}
+		s.settleDead(ctx, r, false)
+		return true
+	}
+	s.adopt(ctx, i, r)
+	if i.Stopping == stopClean {
+		s.goOnStopping(i)
+	}
+	return true
 }
 
 func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
@@ -62,21 +87,72 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	}
 	r.release = release
 	s.watch(r)
+	if i.Config["volatile.last_state.power"] == powerRunning {
+		return
+	}
+	// The store is older than what runs, as one that was restored.
+	if err := s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
+		stored.Config["volatile.last_state.power"] = powerRunning
+		return nil
+	}); err != nil {
+		s.Log.Error("power state", "instance", i.Name, "err", err)
+	}
+}
+
+// goOnStopping takes up a clean stop that was cut off by the end of a daemon. Should the instance not end in time it goes on
+// running, as after any stop that failed.
+func (s *Service) goOnStopping(i *Instance) {
+	c, _ := expand(s.Profiles, i.Project, &i.Body)
+	s.tasks.Go(func() {
+		if err := s.stop(s.background, i.Project, i.Name, false, shutdownTime(c)); err != nil {
+			s.Log.Error("A stop that was cut off could not be finished", "instance", i.Name, "project", i.Project, "err", err)
+		}
+	})
+}
+
+// adoptLater tries again to take over instances, until it is done with each.
+func (s *Service) adoptLater(list []*Instance) {
+	if len(list) == 0 {
+		return
+	}
+	s.tasks.Go(func() {
+		for len(list) > 0 && s.pause(retryPause) {
+			found, err := s.Runtime.Find(s.background)
+			if err != nil {
+				continue
+			}
+			list = slices.DeleteFunc(list, func(i *Instance) bool { return s.adoptAgain(i, found) })
+		}
+	})
+}
+
+// adoptAgain is adoptOne for an instance that others may have changed meanwhile.
+func (s *Service) adoptAgain(i *Instance, found map[string]Process) (done bool) {
+	row, release, err := s.hold(s.background, i.Project, i.Name, "adopt", lock.Short)
+	if err != nil {
+		return api.IsNotFound(err)
+	}
+	defer release()
+	return s.runs.get(i.id()) != nil || s.adoptOne(s.background, row.Value, found)
+}
+
+// pause waits, and tells whether the service goes on.
+func (s *Service) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.background.Done():
+		return false
+	}
 }
 
 // settleDead cleans up after a run that nobody watched the end of. restart keeps the power state, from which Autostart
-// sees that the instance ought to run.
+// sees that the instance ought to run, unless a stop was under way.
 func (s *Service) settleDead(ctx context.Context, r *run, restart bool) {
+	r.atShutdown.Store(restart)
 	if _, err := s.settle(ctx, r); err != nil {
-		s.Log.Error("clean-up after an instance", "instance", r.name, "err", err)
-	}
-	if !restart {
-		return
-	}
-	if err := s.modify(ctx, r.project, r.name, func(i *Instance) error {
-		i.Config["volatile.last_state.power"] = powerRunning
-		return nil
-	}); err != nil {
 		s.Log.Error("clean-up after an instance", "instance", r.name, "err", err)
 	}
 }
@@ -96,34 +172,46 @@ func (s *Service) sweep(known map[string]bool) error {
 }
 
 // Autostart starts, in the background, the instances that boot.autostart or their last state asks for: by priority,
-// with their delays. The channel is closed when it is done.
+// with their delays. The channel is closed when it is done with all but those whose pool is not there yet, or that may run
+// already: they are tried again.
 func (s *Service) Autostart() <-chan struct{} {
 	done := make(chan struct{})
-	s.tasks.Add(1)
-	go func() {
-		defer s.tasks.Done()
-		defer close(done)
-		for _, i := range s.wanted() {
-			if s.background.Err() != nil {
-				return
-			}
-			if err := s.doStart(s.background, i.project, i.name); err != nil {
-				s.Log.Error("Failed to start instance", "instance", i.name, "project", i.project, "err", err)
-				continue
-			}
-			if i.delay <= 0 {
-				continue
-			}
-			timer := time.NewTimer(i.delay)
-			select {
-			case <-timer.C:
-			case <-s.background.Done():
-				timer.Stop()
-				return
-			}
+	s.tasks.Go(func() {
+		left := s.startAll(s.wanted())
+		close(done)
+		for len(left) > 0 && s.pause(retryPause) {
+			left = s.startAll(left)
 		}
-	}()
+	})
 	return done
+}
+
+// startAll starts instances, one after the other, and returns those that may start later.
+func (s *Service) startAll(list []candidate) (left []candidate) {
+	for _, c := range list {
+		if s.background.Err() != nil {
+			return nil
+		}
+		row, err := s.get(c.project, c.name)
+		if err != nil || s.Runtime.Status(row.Value.id()) == api.Running {
+			continue
+		}
+		if s.reachable(row.Value) != nil {
+			left = append(left, c)
+			continue
+		}
+		if err := s.doStart(s.background, c.project, c.name); err != nil {
+			s.Log.Error("Failed to start instance", "instance", c.name, "project", c.project, "err", err)
+			if api.StatusOf(err) == http.StatusServiceUnavailable {
+				left = append(left, c)
+			}
+			continue
+		}
+		if c.delay > 0 && !s.pause(c.delay) {
+			return nil
+		}
+	}
+	return left
 }
 
 type candidate struct {
@@ -136,7 +224,7 @@ type candidate struct {
 func (s *Service) wanted() []candidate {
 	var all []candidate
 	for _, i := range s.rows("") {
-		if i.Creating || s.running(i) {
+		if i.Creating || s.running(i) && s.reachable(i) == nil {
 			continue
 		}
 		c, _ := expand(s.Profiles, i.Project, &i.Body)
@@ -185,20 +273,19 @@ func (s *Service) StopAll(ctx context.Context) {
 
 func (s *Service) stopForShutdown(ctx context.Context, i *Instance) {
 	c, _ := expand(s.Profiles, i.Project, &i.Body)
-	timeout := time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout")) * time.Second
-	err := s.stop(ctx, i.Project, i.Name, false, max(timeout, time.Second))
+	if r := s.runs.get(i.id()); r != nil {
+		r.atShutdown.Store(true)
+	}
+	err := s.stop(ctx, i.Project, i.Name, false, shutdownTime(c))
 	if err != nil && s.running(i) {
 		err = s.stop(ctx, i.Project, i.Name, true, 0)
 	}
 	if err != nil && s.running(i) {
 		s.Log.Error("An instance could not be stopped", "instance", i.Name, "err", err)
-		return
 	}
-	err = s.modify(ctx, i.Project, i.Name, func(i *Instance) error {
-		i.Config["volatile.last_state.power"] = powerRunning
-		return nil
-	})
-	if err != nil && !api.IsNotFound(err) { // an ephemeral one is gone
-		s.Log.Error("power state", "instance", i.Name, "err", err)
-	}
+}
+
+// shutdownTime is how long an instance may take to end when nobody says otherwise.
+func shutdownTime(c map[string]string) time.Duration {
+	return max(time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout"))*time.Second, time.Second)
 }

@@ -160,8 +160,13 @@ type fakeRuntime struct {
 	exits  map[string]func()
 	specs  map[string]*spec.Spec
 	limits map[string]spec.Cgroup
-	fail   error         // of the next start
-	stuck  chan struct{} // Shutdown waits for it or for a kill
+	fail   error           // of the next start
+	stuck  chan struct{}   // Shutdown waits for it or for a kill
+	onEnd  func(id string) // called before Shutdown or Kill do anything
+
+	lost  map[string]error // what runs and cannot be taken over
+	blind error            // of Find
+	kills []string         // the IDs that were killed or cleaned up while they ran
 }
 
 func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
@@ -180,10 +185,10 @@ func (r *fakeRuntime) Find(context.Context) (map[string]Process, error) {
 	found := map[string]Process{}
 	for id, st := range r.state {
 		if st != api.Stopped {
-			found[id] = Process{ID: id, InitPID: 1234}
+			found[id] = Process{ID: id, InitPID: 1234, Err: r.lost[id]}
 		}
 	}
-	return found, nil
+	return found, r.blind
 }
 
 func (r *fakeRuntime) Watch(id string, exited func()) {
@@ -206,8 +211,11 @@ func (r *fakeRuntime) exit(id string) {
 
 func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
 	r.mu.Lock()
-	stuck := r.stuck
+	stuck, begun := r.stuck, r.onEnd
 	r.mu.Unlock()
+	if begun != nil {
+		begun(id)
+	}
 	if stuck != nil {
 		select {
 		case <-stuck:
@@ -225,7 +233,12 @@ func (r *fakeRuntime) Kill(_ context.Context, id string) error {
 		close(r.stuck)
 		r.stuck = nil
 	}
+	r.kills = append(r.kills, id)
+	begun := r.onEnd
 	r.mu.Unlock()
+	if begun != nil {
+		begun(id)
+	}
 	r.exit(id)
 	return nil
 }
@@ -242,6 +255,9 @@ func (r *fakeRuntime) Thaw(_ context.Context, id string) error   { return r.set(
 func (r *fakeRuntime) Status(id string) api.StatusCode {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.blind != nil || r.lost[id] != nil {
+		return api.StatusError
+	}
 	if s, ok := r.state[id]; ok {
 		return s
 	}
@@ -276,6 +292,9 @@ func (r *fakeRuntime) Limits(_ context.Context, id string, c spec.Cgroup) error 
 func (r *fakeRuntime) Cleanup(_ context.Context, id string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if _, runs := r.state[id]; runs {
+		r.kills = append(r.kills, id)
+	}
 	delete(r.state, id)
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // brief are the actions that end soon: whoever wants the instance next waits for them.
-var brief = []string{"update", "snapshot", "exit", "start"}
+var brief = []string{"update", "snapshot", "exit", "start", "adopt"}
 
 // claim is the claim of an action. A patient one waits for long actions of others too.
 func claim(action string, patience lock.Patience) lock.Claim {

@@ -85,7 +85,8 @@ type Expecter interface {
 type Runtime interface {
 	// Start runs the instance and returns once its init runs.
 	Start(ctx context.Context, s *spec.Spec) (Process, error)
-	// Find returns the running instances, by ID: what a daemon that has just started picks up again.
+	// Find returns the running instances, by ID: what a daemon that has just started picks up again. One that runs but
+	// cannot be taken over has an Err; Find may be called again. When Find fails altogether any instance may run.
 	Find(ctx context.Context) (map[string]Process, error)
 	// Watch calls exited once when the instance has gone entirely (its monitor too); after a restart of the daemon it
 	// is called again for each instance that Find returned.
@@ -95,7 +96,7 @@ type Runtime interface {
 	Kill(ctx context.Context, id string) error
 	Freeze(ctx context.Context, id string) error
 	Thaw(ctx context.Context, id string) error
-	// Status is the cheap part of the state: Stopped, Running or Frozen.
+	// Status is the cheap part of the state: Stopped, Running or Frozen; or StatusError of what Find could not take over.
 	Status(id string) api.StatusCode
 	// InitPID is the host's PID of a running instance's first process, 0 if there is none. It asks the kernel nothing
 	// but whether that process still is.

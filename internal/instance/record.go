@@ -37,6 +37,8 @@ type Instance struct {
 	Pool string `json:"pool"`
 	// Creating is set until the volume is whole; the journal has an entry for it.
 	Creating bool `json:"creating,omitempty"`
+	// Stopping is set while a stop is under way.
+	Stopping Stopping `json:"stopping,omitempty"`
 
 	view *atomic.Pointer[view] // see viewOf; nil in a record that is not the table's own
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
@@ -15,6 +16,8 @@ type run struct {
 	project, name, id string
 	release           func() error // of the root volume
 	devices           map[string]device.Config
+	// atShutdown says that it ends because the host does: it is to be started with it again.
+	atShutdown atomic.Bool
 
 	once sync.Once
 	done chan struct{} // closed when everything is cleaned up
@@ -95,7 +98,8 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 	})
 }
 
-// settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped.
+// settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
+// that it is to run again if it ended with the host and nobody had asked for its stop.
 func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 	err := s.Runtime.Cleanup(ctx, r.id)
 	row, gone := s.get(r.project, r.name)
@@ -114,7 +118,10 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 		err = errors.Join(err, hitErr)
 	}
 	err = errors.Join(err, s.modify(ctx, r.project, r.name, func(i *Instance) error {
-		i.Config["volatile.last_state.power"] = powerStopped
+		if !r.atShutdown.Load() || i.Stopping != "" {
+			i.Config["volatile.last_state.power"] = powerStopped
+		}
+		i.Stopping = ""
 		for name, changes := range volatile {
 			setDeviceVolatile(i.Config, name, changes)
 		}

@@ -319,9 +319,10 @@ func TestRestartOfTheDaemon(t *testing.T) {
 	h2 := newHouse(t, h)
 	h2.do(h2.Journal.Recover(t.Context()))
 	h2.do(h2.Adopt(t.Context()))
-	if h2.rt.Status("ghost") != api.Stopped {
-		t.Error("the unknown instance still runs")
+	if h2.rt.Status("ghost") != api.Running {
+		t.Error("an instance that the store does not know was ended")
 	}
+	delete(h.rt.state, "ghost")
 	if h2.nic.up["died/eth0"] || !h2.nic.up["alive/eth0"] {
 		t.Errorf("%v", h2.nic.up)
 	}

@@ -129,7 +129,7 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 
 func (s *Service) keepStarted(ctx context.Context, next *Instance) error {
 	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
-		stored.Config, stored.LastUsedAt, stored.Shifting = next.Config, next.LastUsedAt, next.Shifting
+		stored.Config, stored.LastUsedAt, stored.Shifting, stored.Stopping = next.Config, next.LastUsedAt, next.Shifting, ""
 		return nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/operation"
 )
 
 var (
@@ -17,6 +18,23 @@ var (
 	stopDevices = fault.New("instance.stop.devices")
 	stopKept    = fault.New("instance.stop.kept")
 )
+
+// Stopping is how a stop that is under way ends an instance. The record says so before anything is done to it: a daemon
+// that is killed half way must not find an instance that only seems to have ended by accident, and start it again.
+type Stopping string
+
+// Ways to stop; none while no stop is under way.
+const (
+	stopClean Stopping = "clean"
+	stopForce Stopping = "force"
+)
+
+func wayOf(force bool) Stopping {
+	if force {
+		return stopForce
+	}
+	return stopClean
+}
 
 // stop ends an instance. A stop that is under way is joined; a forced one then makes it quick.
 func (s *Service) stop(ctx context.Context, project, name string, force bool, timeout time.Duration) error {
@@ -45,6 +63,9 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 
 func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, force bool) error {
 	if force {
+		if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
+			s.wish(ctx, i, stopForce)
+		}
 		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
 			return err
 		}
@@ -64,26 +85,17 @@ func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, f
 func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout time.Duration, last bool) error {
 	r := s.runs.get(i.id())
 	if r == nil { // its end has been noticed already
-		return nil
+		return s.reachable(i)
 	}
-	if err := stopBegun.Hit(); err != nil {
-		return err
+	wished := last && !r.atShutdown.Load()
+	if wished {
+		s.wish(ctx, i, wayOf(force))
 	}
-	if s.Runtime.Status(i.id()) == api.Frozen {
-		if err := s.Runtime.Thaw(ctx, i.id()); err != nil && !force {
-			return err
-		}
-		s.publish(ctx, i.Project, "instance-resumed", url(i.Name), nil)
-	}
-	action := "instance-shutdown"
-	var err error
-	if force {
-		action = "instance-stopped"
-		err = s.Runtime.Kill(ctx, i.id())
-	} else {
-		err = s.shutdown(ctx, i, timeout)
-	}
+	action, err := s.bringDown(ctx, i, force, timeout)
 	if err != nil {
+		if wished && !s.daemonEnds(ctx) { // else the next daemon goes on with it
+			s.wish(ctx, i, "")
+		}
 		return err
 	}
 	if !last {
@@ -91,6 +103,50 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	}
 	s.finish(ctx, r, action, last)
 	return nil
+}
+
+// bringDown brings about the end of what runs and returns the event that tells of it.
+func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeout time.Duration) (action string, err error) {
+	if err := stopBegun.Hit(); err != nil {
+		return "", err
+	}
+	if s.Runtime.Status(i.id()) == api.Frozen {
+		if err := s.Runtime.Thaw(ctx, i.id()); err != nil && !force {
+			return "", err
+		}
+		s.publish(ctx, i.Project, "instance-resumed", url(i.Name), nil)
+	}
+	if force {
+		return "instance-stopped", s.Runtime.Kill(ctx, i.id())
+	}
+	return "instance-shutdown", s.shutdown(ctx, i, timeout)
+}
+
+// wish writes down that, and how, an instance is being stopped, or with "" that it goes on running. It is no reason not to
+// stop one that the disk is full: that costs no more than the memory of it.
+func (s *Service) wish(ctx context.Context, i *Instance, how Stopping) {
+	work, cancel := detached(ctx)
+	defer cancel()
+	err := s.modify(work, i.Project, i.Name, func(stored *Instance) error {
+		stored.Stopping = how
+		return nil
+	})
+	if err != nil && !api.IsNotFound(err) {
+		s.Log.Error("A stop could not be recorded", "instance", i.Name, "project", i.Project, "stopping", how, "err", err)
+	}
+}
+
+// daemonEnds tells that a change is cut short because the daemon ends, not because it failed.
+func (s *Service) daemonEnds(ctx context.Context) bool {
+	return s.background.Err() != nil || errors.Is(context.Cause(ctx), operation.ErrShutdown)
+}
+
+// reachable fails for an instance that seems to run but could not be taken over (see Adopt).
+func (s *Service) reachable(i *Instance) error {
+	if s.Runtime.Status(i.id()) != api.StatusError {
+		return nil
+	}
+	return api.Unavailable("The instance runs but the daemon could not take it over; it is left alone and tried again")
 }
 
 func (s *Service) shutdown(ctx context.Context, i *Instance, timeout time.Duration) error {

@@ -13,11 +13,11 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// Why an operation's context ended.
-var (
-	errCancelled = errors.New("Operation was cancelled") //nolint:staticcheck // clients show it as a sentence
-	errShutdown  = errors.New("the daemon is stopping")
-)
+// errCancelled is why an operation's context ended that somebody cancelled.
+var errCancelled = errors.New("Operation was cancelled") //nolint:staticcheck // clients show it as a sentence
+
+// ErrShutdown is the cause (context.Cause) of the end of an operation that is cut short because the daemon ends.
+var ErrShutdown = errors.New("the daemon is stopping")
 
 // Followers is told of every change of an operation. It must not block.
 type Followers interface {
@@ -62,7 +62,7 @@ func (m *Manager) Start(ctx context.Context, project string, t *Task) (*Operatio
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
-		cancel(errShutdown)
+		cancel(ErrShutdown)
 		return nil, api.Unavailable("Daemon is shutting down")
 	}
 	m.all[o.id] = o
@@ -170,7 +170,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	m.closed = true
 	for _, o := range m.all {
 		if o.class() != ClassTask { // a shell that somebody left open, a token: nothing of their own to finish
-			o.cancel(errShutdown)
+			o.cancel(ErrShutdown)
 		}
 	}
 	m.mu.Unlock()
@@ -182,10 +182,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 		err = fmt.Errorf("operations were cancelled: %w", ctx.Err())
-		m.stop(errShutdown)
+		m.stop(ErrShutdown)
 		<-ended
 	}
-	m.stop(errShutdown)
+	m.stop(ErrShutdown)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sweep != nil {

@@ -213,7 +213,7 @@ func (o *Operation) finish(err, cause error) {
 	switch {
 	case err == nil:
 		o.setStatus(api.Success)
-	case errors.Is(cause, errCancelled) || errors.Is(cause, errShutdown):
+	case errors.Is(cause, errCancelled) || errors.Is(cause, ErrShutdown):
 		o.setStatus(api.Cancelled)
 		o.err = err
 		if errors.Is(err, context.Canceled) {

@@ -11,6 +11,8 @@ type Process struct {
 	ID        string
 	InitPID   int // on the host
 	StartedAt time.Time
+	// Err is why something that runs under this ID could not be taken over, where it could not; nothing else is known of it.
+	Err error
 }
 
 // ExecRequest is a command to run in an instance.
