@@ -14,16 +14,17 @@ import (
 // Content holds an instance, or a snapshot of one ("instance/snapshot"), still for an image to be made from it.
 func (s *Service) Content(ctx context.Context, project, name string) (*image.Content, error) {
 	name, snapshot, isSnapshot := strings.Cut(name, "/")
+	l, err := s.acquire(ctx, project, name, "publish", lock.Short)
+	if err != nil {
+		return nil, err
+	}
 	row, err := s.get(project, name)
 	if err != nil {
+		l.Release()
 		return nil, err
 	}
 	i := row.Value
 	volume, body := i.volume(), &i.Body
-	l, err := s.acquire(ctx, i.Project, i.Name, "publish", lock.Short)
-	if err != nil {
-		return nil, err
-	}
 	if isSnapshot {
 		snap, err := s.getSnapshot(project, name, snapshot)
 		if err != nil {
@@ -37,13 +38,20 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 		l.Release()
 		return nil, api.BadRequest("The instance is running")
 	}
+	content, err := s.holdContent(ctx, "publish", lock.Shared(i.volume().Object()))
+	if err != nil {
+		l.Release()
+		return nil, err
+	}
 	unmount, err := s.Volumes.Mount(ctx, volume)
 	if err != nil {
+		content.Release()
 		l.Release()
 		return nil, err
 	}
 	release := func() error {
 		defer l.Release()
+		defer content.Release()
 		return unmount()
 	}
 	dir := s.Volumes.Path(volume)

@@ -31,38 +31,58 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		from = project
 	}
 	name, snapshot, isSnapshot := strings.Cut(req.Source.Source, "/")
-	row, ok := s.instances.Get(from, name)
-	if !ok {
-		return nil, api.NotFound("Failed to fetch instance %q in project %q: Instance not found", name, from)
+	src, i, volume, err := s.lookAtSource(project, req, from, name, snapshot)
+	if err != nil {
+		return nil, err
 	}
-	src, body := row.Value, row.Value.Body
-	volume := src.volume()
-	if isSnapshot {
-		snap, err := s.getSnapshot(from, name, snapshot)
-		if err != nil {
-			return nil, err
-		}
-		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
-	}
-	i := s.copyRecord(project, req, body)
 	alone := isSnapshot || req.Source.InstanceOnly || req.Source.ContainerOnly
 	if req.Source.Refresh && !isSnapshot {
 		if _, exists := s.instances.Get(project, req.Name); exists {
 			return s.refreshTask(project, req.Name, src, i, alone), nil
 		}
 	}
-	var snaps []snapshotCopy
-	if !alone {
-		for _, row := range s.snapshots.List(from, name) {
-			snaps = append(snaps, snapshotCopy{name: row.Path[2], record: row.Value, like: src.snapshotVolume(row.Path[2])})
+	o := origin{also: []string{req.Source.Source}, sources: []lock.Want{lock.Shared(volume.Object()), lock.Shared(lock.ForPool(volume.Pool))}}
+	o.look = func(i *Instance, o *origin) error {
+		src, next, volume, err := s.lookAtSource(project, req, from, name, snapshot)
+		if err != nil {
+			return err
 		}
+		if volume.Object() != o.sources[0].Object {
+			return api.Conflict("Instance %q was moved meanwhile", name)
+		}
+		next.UUID = i.UUID
+		*i = *next
+		o.like = volume
+		if !alone {
+			for _, row := range s.snapshots.List(from, name) {
+				o.snaps = append(o.snaps, snapshotCopy{name: row.Path[2], record: row.Value, like: src.snapshotVolume(row.Path[2])})
+			}
+		}
+		o.fill = func(ctx context.Context, _ operation.Progress) error {
+			return s.copyVolumes(ctx, i, src, volume, o.snaps)
+		}
+		return nil
 	}
-	return s.createTask(ctx, i, origin{
-		fill: func(ctx context.Context, _ operation.Progress) error {
-			return s.copyVolumes(ctx, i, src, volume, snaps)
-		},
-		also: []string{req.Source.Source}, like: volume, snaps: snaps,
-	})
+	return s.createTask(ctx, i, o)
+}
+
+// lookAtSource reads what is to be copied, an instance or a snapshot of one: whose it is, the new instance that it gives, and
+// the volume.
+func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name, snapshot string) (src, i *Instance, volume storage.VolumeID, err error) {
+	row, ok := s.instances.Get(from, name)
+	if !ok {
+		return nil, nil, volume, api.NotFound("Failed to fetch instance %q in project %q: Instance not found", name, from)
+	}
+	src, body := row.Value, row.Value.Body
+	volume = src.volume()
+	if snapshot != "" {
+		snap, err := s.getSnapshot(from, name, snapshot)
+		if err != nil {
+			return nil, nil, volume, err
+		}
+		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
+	}
+	return src, s.copyRecord(project, req, body), volume, nil
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.
@@ -111,7 +131,7 @@ func (s *Service) copyVolumes(ctx context.Context, dst, src *Instance, from stor
 		if err := copySnapshot.Hit(); err != nil {
 			return err
 		}
-		if err := s.Volumes.Copy(ctx, dst.snapshotVolume(snap.name), src.snapshotVolume(snap.name)); err != nil {
+		if err := s.Volumes.Copy(ctx, dst.snapshotOf(snap.name, snap.record), src.snapshotVolume(snap.name)); err != nil {
 			return err
 		}
 	}
@@ -214,8 +234,8 @@ func (s *Service) refreshSnapshots(ctx context.Context, dst, src *Instance) erro
 		}
 	}
 	for name, snap := range theirs {
-		err := s.addSnapshot(ctx, dst, name, snap, func(ctx context.Context) error {
-			return s.Volumes.Copy(ctx, dst.snapshotVolume(name), src.snapshotVolume(name))
+		err := s.addSnapshot(ctx, dst, name, snap, func(ctx context.Context, made storage.VolumeID) error {
+			return s.Volumes.Copy(ctx, made, src.snapshotVolume(name))
 		}, src.snapshotVolume(name))
 		if err != nil {
 			return err

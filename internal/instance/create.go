@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
@@ -132,7 +134,7 @@ func formatBytes(n int64) string {
 
 // newInstance makes the record of a request, with the volatile keys that every instance has from its beginning.
 func (s *Service) newInstance(project string, req api.InstancesPost) *Instance {
-	i := &Instance{Project: project, Name: req.Name, Creating: true, Body: Body{
+	i := &Instance{Project: project, Name: req.Name, UUID: uuid.NewString(), Creating: true, Body: Body{
 		Type:         api.InstanceTypeContainer,
 		Architecture: req.Architecture,
 		Config:       maps.Clone(req.Config),
@@ -184,6 +186,11 @@ type origin struct {
 	like  storage.VolumeID                                // the volume that its own is a copy of, if it is one
 	snaps []snapshotCopy
 	used  func() []store.Op // what is committed with it, if anything
+
+	// sources are what must stay as it is meanwhile, and look completes instance and origin from them, once they are held;
+	// for a copy.
+	sources []lock.Want
+	look    func(i *Instance, o *origin) error
 }
 
 // createTask checks the finished record and returns the work.
@@ -206,49 +213,85 @@ func errExists() error {
 	return api.Conflict(`Failed creating instance record: Add instance info to the database: This "instances" entry already exists`)
 }
 
-func (s *Service) create(ctx context.Context, i *Instance, from origin, progress operation.Progress) (err error) {
-	l, err := s.acquire(ctx, i.Project, i.Name, "create", lock.Short)
+func (s *Service) create(ctx context.Context, i *Instance, from origin, progress operation.Progress) error {
+	profiles, err := s.holdProfiles(ctx, "create", i.Project, i.Profiles)
 	if err != nil {
 		return err
 	}
-	defer l.Release()
+	defer profiles.Release()
+	held, err := s.acquire(profiles.Context(ctx), i.Project, i.Name, "create", lock.Short)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
 	if _, exists := s.instances.Get(i.Project, i.Name); exists {
 		return errExists()
 	}
-	eff, err := s.check(ctx, i, nil)
-	if err != nil {
-		return fmt.Errorf("Failed creating instance record: %w", err)
-	}
-	if err := s.checkAdded(ctx, i, nil, eff); err != nil {
-		return fmt.Errorf("Failed creating instance record: Failed initialising instance: Invalid devices: %w", err)
-	}
-	i.Pool = eff.Pool
-	setIDMap(i.Config, eff)
-	if err := s.deviceDefaults(i, eff); err != nil {
-		return fmt.Errorf("Failed creating instance record: %w", err)
-	}
-	entry, err := s.Journal.Begin(ctx, kindCreate, change{Project: i.Project, Name: i.Name, Pool: i.Pool},
-		s.instances.Create(i, i.Project, i.Name))
-	if errors.Is(err, store.ErrConflict) {
-		return errExists()
-	}
+	used, err := s.holdUsed(held.Context(profiles.Context(ctx)), "create", i, from.sources...)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			return
+	defer used.Release()
+	if from.look != nil {
+		if err := from.look(i, &from); err != nil {
+			return err
 		}
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		if undo := s.undoCreate(ctx, change{Project: i.Project, Name: i.Name, Pool: i.Pool}); undo != nil {
-			s.Log.Error("undo of a failed create", "instance", i.Name, "err", undo)
-			return // the journal keeps the entry for the next start
-		}
-		if undo := entry.Close(ctx); undo != nil {
-			s.Log.Error("undo of a failed create", "instance", i.Name, "err", undo)
-		}
-	}()
+	}
+	eff, entry, c, err := s.beginCreate(ctx, i, from)
+	if err != nil {
+		return err
+	}
+	profiles.Release() // the record that is there now says what it uses
+	if err := takeBack(ctx, s.fillCreated(ctx, i, eff, entry, from, progress), entry, c, s.undoCreate); err != nil {
+		return err
+	}
+	if len(from.snaps) > 0 {
+		s.expiryChanged()
+	}
+	s.deviceAdded(ctx, i, nil, eff)
+	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
+	for _, snap := range from.snaps {
+		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)
+	}
+	return nil
+}
+
+// beginCreate checks the final record and writes it, together with the journal's entry that says what is about to be made.
+func (s *Service) beginCreate(ctx context.Context, i *Instance, from origin) (*effective, *journal.Entry, change, error) {
+	fail := func(err error) (*effective, *journal.Entry, change, error) {
+		return nil, nil, change{}, fmt.Errorf("Failed creating instance record: %w", err)
+	}
+	eff, err := s.check(ctx, i, nil)
+	if err != nil {
+		return fail(err)
+	}
+	if err := s.checkAdded(ctx, i, nil, eff); err != nil {
+		return fail(fmt.Errorf("Failed initialising instance: Invalid devices: %w", err))
+	}
+	i.Pool = eff.Pool
+	ids, release, err := s.claimIDs(ctx, i, eff)
+	if err != nil {
+		return fail(err)
+	}
+	defer release()
+	setIDMap(i.Config, eff)
+	if err := s.deviceDefaults(i, eff); err != nil {
+		return fail(err)
+	}
+	c := changeOf(i)
+	c.Volumes = []storage.VolumeID{i.volume()}
+	for _, snap := range from.snaps {
+		c.Volumes = append(c.Volumes, i.snapshotOf(snap.name, snap.record))
+	}
+	entry, err := s.Journal.Begin(ctx, kindCreate, c, append(ids, s.instances.Create(i, i.Project, i.Name))...)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, nil, c, errExists()
+	}
+	return eff, entry, c, err
+}
+
+// fillCreated makes an instance's volume and what belongs to it, and completes its record.
+func (s *Service) fillCreated(ctx context.Context, i *Instance, eff *effective, entry *journal.Entry, from origin, progress operation.Progress) error {
 	if err := createBegun.Hit(); err != nil {
 		return err
 	}
@@ -272,18 +315,8 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	for _, snap := range from.snaps {
 		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), snap.like))
 	}
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
-		return err
-	}
-	if len(from.snaps) > 0 {
-		s.expiryChanged()
-	}
-	s.deviceAdded(ctx, i, nil, eff)
-	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
-	for _, snap := range from.snaps {
-		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)
-	}
-	return nil
+	_, err := s.Store.Commit(ctx, ops...)
+	return err
 }
 
 // finishVolume sets the quota of a new volume and makes the links to it.
@@ -303,22 +336,19 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 	return s.linkSnapshots(i, true)
 }
 
-// recoverCreate undoes a create that was cut off, unless the instance of that name is another, whole one.
-func (s *Service) recoverCreate(ctx context.Context, c change) error {
-	if row, ok := s.instances.Get(c.Project, c.Name); ok && !row.Value.Creating {
+// undoCreate takes away what a create that failed, or was cut off, has made so far; nothing if its last commit went through.
+func (s *Service) undoCreate(ctx context.Context, c change) error {
+	i, ok := s.concerned(c)
+	if ok && !i.Creating {
 		return nil
 	}
-	return s.undoCreate(ctx, c)
-}
-
-// undoCreate takes away whatever a create has made so far.
-func (s *Service) undoCreate(ctx context.Context, c change) error {
-	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool}
-	if err := s.Volumes.Delete(ctx, i.volume()); err != nil && !api.IsNotFound(err) {
+	if err := s.Volumes.Undo(ctx, c.Volumes...); err != nil || !ok {
 		return err
 	}
-	if err := s.unlinkAll(i.id()); err != nil {
-		return err
+	if _, err := os.Lstat(s.Volumes.Path(i.volume())); errors.Is(err, os.ErrNotExist) { // else the links are of what was there before
+		if err := s.unlinkNames(i.id()); err != nil {
+			return err
+		}
 	}
 	ops := []store.Op{s.instances.Remove(c.Project, c.Name), s.Volumes.Forget(i.volume())}
 	for _, row := range s.snapshots.List(c.Project, c.Name) {

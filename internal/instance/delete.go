@@ -59,7 +59,7 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 // remove takes an instance away with all that belongs to it; its lock is held. Once the volume is gone it is finished,
 // now or at the next start.
 func (s *Service) remove(ctx context.Context, i *Instance) error {
-	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool}
+	c := changeOf(i)
 	entry, err := s.Journal.Begin(ctx, kindDelete, c)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 // removeWith is the steps of a removal, each of which may have been done before.
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
-	if err := s.Volumes.Delete(ctx, i.volume()); err != nil && !api.IsNotFound(err) {
+	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
 	if err := deleteVolume.Hit(); err != nil {
@@ -129,9 +129,9 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 
 // finishDelete is the recovery of a removal that was cut off.
 func (s *Service) finishDelete(ctx context.Context, c change) error {
-	row, ok := s.instances.Get(c.Project, c.Name)
+	i, ok := s.concerned(c)
 	if !ok {
 		return nil
 	}
-	return s.removeWith(ctx, row.Value)
+	return s.removeWith(ctx, i)
 }

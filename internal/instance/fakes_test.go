@@ -86,13 +86,22 @@ func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error
 
 func withSnap(id storage.VolumeID) storage.VolumeID { id.Snapshot = "x"; return id }
 
-func (v *fakeVolumes) Delete(_ context.Context, id storage.VolumeID) error {
-	if id.Snapshot == "" {
-		if err := os.RemoveAll(filepath.Dir(v.Path(withSnap(id)))); err != nil {
+func (v *fakeVolumes) RenameBack(ctx context.Context, old, new storage.VolumeID) error {
+	return v.Rename(ctx, new, old)
+}
+
+func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
+	return v.Delete(ctx, ids...)
+}
+
+func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
+	for _, id := range ids {
+		if err := os.RemoveAll(v.Path(id)); err != nil {
 			return err
 		}
+		_ = os.Remove(filepath.Dir(v.Path(withSnap(id)))) // if there is no snapshot
 	}
-	return os.RemoveAll(v.Path(id))
+	return nil
 }
 
 func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() error, error) {
@@ -497,3 +506,6 @@ func (h *house) nothingLeft() {
 		h.t.Errorf("%d journal entries are left", n)
 	}
 }
+
+// anyRevision is the match of a client that has seen nothing.
+func anyRevision(store.Revision) error { return nil }

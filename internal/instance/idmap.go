@@ -1,11 +1,15 @@
 package instance
 
 import (
+	"context"
+	"slices"
 	"strconv"
 
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/store"
 )
 
 // nextIDMap is the map the instance is to start with, and its base; nil for a privileged one. An isolated instance
@@ -29,18 +33,56 @@ func (s *Service) nextIDMap(i *Instance, c map[string]string) ([]spec.IDMapEntry
 	}
 	taken := s.isolatedBlocks(i)
 	if q.Base == 0 {
-		size := q.Size
-		if size == 0 {
-			size = idmap.MinCount
-		}
-		if kept, ok := isolatedBlock(i); ok && kept.Count == size && !overlaps(kept, taken) {
+		if kept, ok := keptBlock(i, q.Size); ok && !overlaps(kept, taken) {
 			q.Base = kept.Base
 		}
 	}
 	return idmap.Allocate(s.Host.IDs, q, taken)
 }
 
-// isolatedBlocks lists the blocks that the other isolated instances have.
+// keptBlock is the block that an isolated instance has and goes on with, if it still asks for one of that size.
+func keptBlock(i *Instance, size int64) (idmap.Range, bool) {
+	if size == 0 {
+		size = idmap.MinCount
+	}
+	kept, ok := blockOf(i.Config["volatile.idmap.next"])
+	return kept, ok && kept.Count == size && strconv.FormatInt(kept.Base, 10) == i.Config["volatile.idmap.base"]
+}
+
+// idClaim counts the claims of blocks of IDs. Each commit that gives an instance a block writes it, guarded by the count that
+// its choice was made at: of two that chose at the same time, one has to choose again.
+type idClaim struct {
+	Serial int64 `json:"serial"`
+}
+
+// claimIDs makes an isolated instance's block of IDs its own: it chooses anew what e has been given, while nobody else does,
+// and returns what is to be committed with the record before release. For others, and for one that keeps its block, there is
+// nothing to claim.
+func (s *Service) claimIDs(ctx context.Context, i *Instance, e *effective) (ops []store.Op, release func(), err error) {
+	if !config.IsTrue(e.Config["security.idmap.isolated"]) || config.IsTrue(e.Config["security.privileged"]) {
+		return nil, func() {}, nil
+	}
+	if kept, ok := keptBlock(i, Keys.GetInt(e.Config, "security.idmap.size")); ok && kept.Base == e.IDBase && !i.Creating {
+		return nil, func() {}, nil
+	}
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "claim", Brief: true, Patience: lock.Long}, lock.Exclusive(lock.ForIDs()))
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.IDMap, e.IDBase, err = s.nextIDMap(i, e.Config); err != nil {
+		held.Release()
+		return nil, nil, err
+	}
+	const host = "host"
+	row, ok := s.idClaims.Get(host)
+	if !ok {
+		return []store.Op{s.idClaims.Create(&idClaim{Serial: 1}, host)}, held.Release, nil
+	}
+	return []store.Op{s.idClaims.Replace(row, &idClaim{Serial: row.Value.Serial + 1})}, held.Release, nil
+}
+
+// isolatedBlocks lists the blocks that the other isolated instances have: those they are to start with, those they run with,
+// and those that their files are owned by.
 func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
 	var taken []idmap.Range
 	for _, row := range s.instances.List() {
@@ -48,26 +90,33 @@ func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
 		if i.Project == but.Project && i.Name == but.Name {
 			continue
 		}
-		if r, ok := isolatedBlock(i); ok {
-			taken = append(taken, r)
+		for _, key := range []string{"volatile.idmap.next", "volatile.idmap.current", lastIDMap} {
+			r, ok := blockOf(i.Config[key])
+			if ok && r.Base != s.Host.IDs.UID.Base && !slices.Contains(taken, r) {
+				taken = append(taken, r)
+			}
 		}
 	}
 	return taken
 }
 
-// isolatedBlock is the block an instance was given, read from its volatile keys.
-func isolatedBlock(i *Instance) (idmap.Range, bool) {
-	base, err := strconv.ParseInt(i.Config["volatile.idmap.base"], 10, 64)
-	if err != nil || base == 0 {
+// blockOf is the block of IDs that a map, as the volatile keys hold it, is of. raw.idmap may have cut holes into it, and have
+// added entries of other IDs: the largest entry tells.
+func blockOf(text string) (idmap.Range, bool) {
+	m, err := idmap.Decode(text)
+	if err != nil || len(m) == 0 {
 		return idmap.Range{}, false
 	}
-	m, err := idmap.Decode(i.Config["volatile.idmap.next"])
-	if err != nil {
-		return idmap.Range{}, false
+	largest := m[0]
+	for _, e := range m {
+		if e.UID && e.Count > largest.Count {
+			largest = e
+		}
 	}
+	base := largest.HostID - largest.NSID
 	end := base
-	for _, e := range m { // raw.idmap may have cut holes into the block
-		if e.UID && e.HostID == base+e.NSID {
+	for _, e := range m {
+		if e.UID && e.HostID-e.NSID == base {
 			end = max(end, e.HostID+e.Count)
 		}
 	}

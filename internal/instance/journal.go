@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/storage"
 )
 
 // Kinds of changes that the journal knows.
@@ -34,17 +35,34 @@ type change struct {
 	Snapshot string   `json:"snapshot,omitempty"`
 	NewSnap  string   `json:"new_snapshot,omitempty"`
 	Devices  []string `json:"devices,omitempty"`
+	// UUID is the identity of the instance, Volumes what is made for it, or taken away: no name of either is trusted.
+	UUID    string             `json:"uuid,omitempty"`
+	Volumes []storage.VolumeID `json:"volumes,omitempty"`
+}
+
+// changeOf begins the description of a change of an instance.
+func changeOf(i *Instance) change {
+	return change{Project: i.Project, Name: i.Name, Pool: i.Pool, UUID: i.UUID}
 }
 
 func (c change) instance() *Instance {
-	return &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool}
+	return &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
+}
+
+// concerned returns the instance that a change is about, unless another one has its name by now.
+func (s *Service) concerned(c change) (*Instance, bool) {
+	row, ok := s.instances.Get(c.Project, c.Name)
+	if !ok || row.Value.UUID != c.UUID {
+		return nil, false
+	}
+	return row.Value, true
 }
 
 // handleJournal says, kind by kind, whether a change that was cut off is finished or undone. Undone is what only
 // makes something new; finished is what has begun to take something away.
 func (s *Service) handleJournal() {
 	handlers := map[string]func(context.Context, change) error{
-		kindCreate:         s.recoverCreate,
+		kindCreate:         s.undoCreate,
 		kindDelete:         s.finishDelete,
 		kindRename:         s.undoRename,
 		kindMove:           s.settleMove,

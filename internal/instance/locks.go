@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -16,16 +18,15 @@ func claim(action string, patience lock.Patience) lock.Claim {
 	return lock.Claim{Action: action, Brief: slices.Contains(brief, action), Patience: patience}
 }
 
-// object is an instance as locks know it.
-func object(project, name string) lock.Object { return lock.Of(lock.Instance, project, name) }
-
 // acquire takes the lock of an instance for an action, with others if the action concerns more.
 func (s *Service) acquire(ctx context.Context, project, name, action string, patience lock.Patience, more ...lock.Want) (*lock.Held, error) {
-	return s.Locks.Acquire(ctx, claim(action, patience), append(more, lock.Exclusive(object(project, name)))...)
+	return s.Locks.Acquire(ctx, claim(action, patience), append(more, lock.Exclusive(lock.ForInstance(project, name)))...)
 }
 
 // holder returns who holds an instance, or nil.
-func (s *Service) holder(i *Instance) *lock.Held { return s.Locks.Holder(object(i.Project, i.Name)) }
+func (s *Service) holder(i *Instance) *lock.Held {
+	return s.Locks.Holder(lock.ForInstance(i.Project, i.Name))
+}
 
 // hold takes the lock of an instance for an action and gives the record as it is from then on.
 func (s *Service) hold(ctx context.Context, project, name, action string, patience lock.Patience, more ...lock.Want) (
@@ -40,4 +41,44 @@ func (s *Service) hold(ctx context.Context, project, name, action string, patien
 		return row, nil, err
 	}
 	return row, held.Release, nil
+}
+
+// holdContent claims what an instance is made of, or relies on, on top of its lock.
+func (s *Service) holdContent(ctx context.Context, action string, wants ...lock.Want) (*lock.Held, error) {
+	return s.Locks.Acquire(ctx, claim(action, lock.Short), wants...)
+}
+
+// holdProfiles keeps profiles as they are, until what they give is kept with an instance that names them.
+func (s *Service) holdProfiles(ctx context.Context, action, project string, names []string) (*lock.Held, error) {
+	wants := make([]lock.Want, 0, len(names))
+	for _, name := range names {
+		wants = append(wants, lock.Shared(lock.ForProfile(project, name)))
+	}
+	return s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
+}
+
+// holdUsed keeps what an instance's devices name: pools, networks and custom volumes, and more of the caller's.
+func (s *Service) holdUsed(ctx context.Context, action string, i *Instance, more ...lock.Want) (*lock.Held, error) {
+	_, devices := expand(s.Profiles, i.Project, &i.Body)
+	return s.Locks.Acquire(ctx, claim(action, lock.Long), append(used(i.Project, devices), more...)...)
+}
+
+func used(project string, devices map[string]device.Config) []lock.Want {
+	var wants []lock.Want
+	for _, cfg := range devices {
+		switch {
+		case cfg["type"] == "nic":
+			for _, name := range []string{cfg["network"], cfg["parent"]} {
+				if name != "" {
+					wants = append(wants, lock.Shared(lock.ForNetwork(name)))
+				}
+			}
+		case cfg["type"] == "disk" && cfg["pool"] != "":
+			wants = append(wants, lock.Shared(lock.ForPool(cfg["pool"])))
+			if !isRoot(cfg) {
+				wants = append(wants, lock.Shared(storage.VolumeID{Pool: cfg["pool"], Project: project, Type: storage.VolumeCustom, Name: cfg["source"]}.Object()))
+			}
+		}
+	}
+	return wants
 }

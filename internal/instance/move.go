@@ -72,8 +72,15 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if _, err := s.check(ctx, next, next); err != nil {
 		return err
 	}
+	content, err := s.holdContent(ctx, "move", lock.Exclusive(old.volume().Object()),
+		lock.Shared(lock.ForPool(old.Pool)), lock.Shared(lock.ForPool(pool)))
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	snapshots := s.snapshots.List(project, name)
-	c := change{Project: project, Name: name, Pool: old.Pool, NewPool: pool}
+	c := changeOf(old)
+	c.NewPool = pool
 	entry, err := s.Journal.Begin(ctx, kindMove, c)
 	if err != nil {
 		return err
@@ -96,7 +103,7 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	var ops []store.Op
 	for _, snap := range snapshots {
 		n := snap.Path[2]
-		if err := s.Volumes.Copy(ctx, next.snapshotVolume(n), old.snapshotVolume(n)); err != nil {
+		if err := s.Volumes.Copy(ctx, next.snapshotOf(n, snap.Value), old.snapshotVolume(n)); err != nil {
 			return settle(err)
 		}
 		ops = append(ops, s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
@@ -116,20 +123,24 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 
 // settleMove removes the volumes of whichever pool the record does not name, and sets the links right.
 func (s *Service) settleMove(ctx context.Context, c change) error {
-	row, ok := s.instances.Get(c.Project, c.Name)
+	i, ok := s.concerned(c)
 	if !ok {
 		return nil
 	}
-	stale := row.Value.clone()
-	stale.Pool = c.NewPool
-	if row.Value.Pool == c.NewPool {
+	stale := i.clone()
+	if i.Pool == c.NewPool {
 		stale.Pool = c.Pool
+		if err := s.Volumes.Delete(ctx, s.volumesOf(stale)...); err != nil && !api.IsNotFound(err) {
+			return err
+		}
+	} else {
+		stale.Pool = c.NewPool
+		if err := s.Volumes.Undo(ctx, s.volumesOf(stale)...); err != nil {
+			return err
+		}
 	}
-	if err := s.Volumes.Delete(ctx, stale.volume()); err != nil && !api.IsNotFound(err) {
+	if err := s.linkInstance(i); err != nil {
 		return err
 	}
-	if err := s.linkInstance(row.Value); err != nil {
-		return err
-	}
-	return s.linkSnapshots(row.Value, len(s.snapshots.List(c.Project, c.Name)) > 0)
+	return s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0)
 }

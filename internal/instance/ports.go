@@ -15,7 +15,7 @@ import (
 
 // Volumes is what instances need of storage pools; *storage.Service implements it.
 //
-// An instance's volume is a folder with rootfs/, metadata.yaml and templates/. Volume records live in the store,
+// An instance's volume is a folder with rootfs/, metadata.yaml and templates/. Whatever is made with a UUID carries it. Volume records live in the store,
 // and the methods that return ops leave it to the caller to commit them together with the instance.
 type Volumes interface {
 	// CheckPool tells whether a pool exists and is usable (api.NotFound, api.BadRequest).
@@ -31,10 +31,15 @@ type Volumes interface {
 	Snapshot(ctx context.Context, snap storage.VolumeID) error
 	// Restore puts the snapshot's content in the place of its instance's volume, atomically.
 	Restore(ctx context.Context, snap storage.VolumeID) error
-	// Rename renames a volume and all its snapshots, or one snapshot. Idempotent: done already is no error.
+	// Rename renames a volume and all its snapshots, or one snapshot. Idempotent: done already is no error. RenameBack undoes
+	// it, as far as it was done to the volume of that identity.
 	Rename(ctx context.Context, old, new storage.VolumeID) error
-	// Delete removes a volume with its snapshots, or one snapshot. That it does not exist is no error.
-	Delete(ctx context.Context, vol storage.VolumeID) error
+	RenameBack(ctx context.Context, old, new storage.VolumeID) error
+	// Undo removes what carries the identities given, and nothing else.
+	Undo(ctx context.Context, vols ...storage.VolumeID) error
+	// Delete removes volumes and snapshots, those given first first. That one does not exist is no error; one that is
+	// another's is left alone.
+	Delete(ctx context.Context, vols ...storage.VolumeID) error
 	// Path is the volume's folder on the host. It is valid between Mount and its release.
 	Path(vol storage.VolumeID) string
 	// Mount makes the volume reachable at Path; calls nest, each with its own release.

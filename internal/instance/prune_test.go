@@ -42,7 +42,7 @@ func TestExpiredSnapshotsAreDeletedWhenTheirTimeComes(t *testing.T) {
 
 		// One that is put off, another that is brought forward.
 		put := func(name string, at time.Time) {
-			h.do(h.run(h.UpdateSnapshot(t.Context(), "default", "c1", name, api.InstanceSnapshotPut{ExpiresAt: at})))
+			h.do(h.run(h.UpdateSnapshot(t.Context(), "default", "c1", name, api.InstanceSnapshotPut{ExpiresAt: at}, anyRevision)))
 		}
 		put("later", time.Now().Add(10*24*time.Hour))
 		put("day", time.Now().Add(time.Second))

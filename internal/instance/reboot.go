@@ -16,7 +16,7 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		return launch(nil)
 	}
 	// Not to wait is what keeps a stop, which waits for the runtime, and this from waiting for each other.
-	l, other := s.Locks.Try(claim("restart", lock.Short), lock.Exclusive(object(r.project, r.name)))
+	l, other := s.Locks.Try(claim("restart", lock.Short), lock.Exclusive(lock.ForInstance(r.project, r.name)))
 	if other != nil {
 		return launch(nil)
 	}

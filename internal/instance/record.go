@@ -32,6 +32,9 @@ type Instance struct {
 	Body
 	Project string `json:"project"`
 	Name    string `json:"name"`
+	// UUID is the instance's identity, which no other ever has. It stands on what is made for it; empty in records of
+	// versions that knew none.
+	UUID string `json:"uuid,omitempty"`
 	// Pool is where the root volume is. It is kept here, beside the root device, so that a profile that goes
 	// wrong can never make an instance lose its volume.
 	Pool string `json:"pool"`

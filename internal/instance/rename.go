@@ -56,7 +56,10 @@ func (s *Service) checkNewName(project, name string) error {
 }
 
 func (s *Service) rename(ctx context.Context, project, name, newName string) (err error) {
-	row, release, err := s.hold(ctx, project, name, "rename", lock.Short)
+	if name == newName {
+		return s.checkNewName(project, newName)
+	}
+	row, release, err := s.hold(ctx, project, name, "rename", lock.Short, lock.Exclusive(lock.ForInstance(project, newName)))
 	if err != nil {
 		return err
 	}
@@ -65,11 +68,11 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if s.running(old) {
 		return api.BadRequest("Renaming of running container not allowed")
 	}
-	l2, err := s.acquire(ctx, project, newName, "rename", lock.Short)
+	content, err := s.holdContent(ctx, "rename", lock.Exclusive(old.volume().Object()))
 	if err != nil {
 		return err
 	}
-	defer l2.Release()
+	defer content.Release()
 	if err := s.checkNewName(project, newName); err != nil {
 		return err
 	}
@@ -82,7 +85,8 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 		next.Config["volatile.apply_template"] = "create"
 	}
 
-	c := change{Project: project, Name: name, Pool: old.Pool, NewName: newName}
+	c := changeOf(old)
+	c.NewName = newName
 	entry, err := s.Journal.Begin(ctx, kindRename, c)
 	if err != nil {
 		return err
@@ -140,14 +144,13 @@ func (s *Service) relink(old, next *Instance, snapshots bool) error {
 
 // undoRename gives everything its old name back.
 func (s *Service) undoRename(ctx context.Context, c change) error {
-	row, ok := s.instances.Get(c.Project, c.Name)
+	old, ok := s.concerned(c)
 	if !ok { // the last commit went through
 		return nil
 	}
-	old := row.Value
 	next := old.clone()
 	next.Name = c.NewName
-	if err := s.Volumes.Rename(ctx, next.volume(), old.volume()); err != nil {
+	if err := s.Volumes.RenameBack(ctx, old.volume(), next.volume()); err != nil {
 		return err
 	}
 	return s.relink(next, old, len(s.snapshots.List(c.Project, c.Name)) > 0)

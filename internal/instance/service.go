@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
@@ -42,7 +44,9 @@ type Service struct {
 	Deps
 	instances *store.Table[Instance]
 	snapshots *store.Table[Snapshot]
+	idClaims  *store.Table[idClaim]
 	runs      runs
+	stills    stills
 	expiries  chan struct{} // see prune
 	// rawChecked holds the texts of raw.lxc that the runtime understands.
 	rawChecked sync.Map
@@ -71,6 +75,7 @@ func New(d Deps) *Service {
 		Deps:      d,
 		instances: store.NewTable[Instance](d.Store, "instances"),
 		snapshots: store.NewTable[Snapshot](d.Store, "instance-snapshots"),
+		idClaims:  store.NewTable[idClaim](d.Store, "id-claims"),
 		expiries:  make(chan struct{}, 1),
 	}
 	s.background, s.end = context.WithCancel(context.Background())
@@ -126,13 +131,33 @@ func (s *Service) modify(ctx context.Context, project, name string, change func(
 
 // volume is the ID of an instance's root volume.
 func (i *Instance) volume() storage.VolumeID {
-	return storage.VolumeID{Pool: i.Pool, Project: i.Project, Type: storage.VolumeContainer, Name: i.Name}
+	return storage.VolumeID{Pool: i.Pool, Project: i.Project, Type: storage.VolumeContainer, Name: i.Name, UUID: i.UUID}
 }
 
+// snapshotVolume names the volume of a snapshot, whichever carries that name.
 func (i *Instance) snapshotVolume(snapshot string) storage.VolumeID {
 	v := i.volume()
-	v.Snapshot = snapshot
+	v.Snapshot, v.UUID = snapshot, ""
 	return v
+}
+
+// snapshotOf is the volume of a snapshot with its identity. That follows from the instance and the instant at which the
+// snapshot was made, which it keeps under whatever name: of fifty thousand, none needs to be kept.
+func (i *Instance) snapshotOf(snapshot string, record *Snapshot) storage.VolumeID {
+	v := i.snapshotVolume(snapshot)
+	if space, err := uuid.Parse(i.UUID); err == nil {
+		v.UUID = uuid.NewSHA1(space, []byte(record.CreatedAt.UTC().Format(time.RFC3339Nano))).String()
+	}
+	return v
+}
+
+// volumesOf lists an instance's volume and those of its snapshots, with their identities.
+func (s *Service) volumesOf(i *Instance) []storage.VolumeID {
+	all := []storage.VolumeID{i.volume()}
+	for _, row := range s.snapshots.List(i.Project, i.Name) {
+		all = append(all, i.snapshotOf(row.Path[2], row.Value))
+	}
+	return all
 }
 
 func url(name string) string { return "/1.0/instances/" + name }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 )
 
 func withNIC(req *api.InstancesPost) {
@@ -163,7 +164,7 @@ func TestForceJoinsACleanStop(t *testing.T) {
 	h.rt.stuck = make(chan struct{})
 	clean := make(chan error, 1)
 	go func() { clean <- h.action("c1", "stop") }()
-	for h.Locks.Holder(object("default", "c1")) == nil {
+	for h.Locks.Holder(lock.ForInstance("default", "c1")) == nil {
 		time.Sleep(time.Millisecond)
 	}
 	if err := h.action("c1", "restart"); err == nil || err.Error() != `Instance is busy running a "stop" operation` {

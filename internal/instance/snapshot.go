@@ -79,9 +79,7 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 		}
 		snap.ExpiresAt = e.after(snap.CreatedAt)
 	}
-	if err := s.addSnapshot(ctx, i, req.Name, snap, func(ctx context.Context) error {
-		return s.Volumes.Snapshot(ctx, i.snapshotVolume(req.Name))
-	}, i.volume()); err != nil {
+	if err := s.addSnapshot(ctx, i, req.Name, snap, s.Volumes.Snapshot, i.volume()); err != nil {
 		return err
 	}
 	s.publish(ctx, project, "instance-snapshot-created", snapshotURL(name, req.Name), nil)
@@ -89,12 +87,15 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 }
 
 // addSnapshot makes a snapshot of an instance whose lock is held; fill makes its volume, from another one.
-func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, snap *Snapshot, fill func(context.Context) error, from storage.VolumeID) (err error) {
+func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, snap *Snapshot,
+	fill func(context.Context, storage.VolumeID) error, from storage.VolumeID,
+) (err error) {
 	if _, exists := s.snapshots.Get(i.Project, i.Name, name); exists {
 		return api.Conflict("Failed creating instance snapshot record %q: Add snapshot info to the database: "+
 			`This "instances_snapshots" entry already exists`, name)
 	}
-	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool, Snapshot: name}
+	c := changeOf(i)
+	c.Snapshot, c.Volumes = name, []storage.VolumeID{i.snapshotOf(name, snap)}
 	entry, err := s.Journal.Begin(ctx, kindSnapshot, c)
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	if err := snapBegun.Hit(); err != nil {
 		return err
 	}
-	if err := fill(ctx); err != nil {
+	if err := fill(ctx, c.Volumes[0]); err != nil {
 		return fmt.Errorf("Create instance snapshot: %w", err)
 	}
 	if err := snapVolume.Hit(); err != nil {
@@ -122,11 +123,11 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 }
 
 func (s *Service) undoSnapshot(ctx context.Context, c change) error {
-	if _, whole := s.snapshots.Get(c.Project, c.Name, c.Snapshot); whole {
-		return nil
+	i, ok := s.concerned(c)
+	if row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot); there && ok && i.snapshotOf(c.Snapshot, row.Value) == c.Volumes[0] {
+		return nil // the last commit went through
 	}
-	i := c.instance()
-	if err := s.Volumes.Delete(ctx, i.snapshotVolume(c.Snapshot)); err != nil && !api.IsNotFound(err) {
+	if err := s.Volumes.Undo(ctx, c.Volumes...); err != nil || !ok {
 		return err
 	}
 	return s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0)
@@ -162,10 +163,12 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 }
 
 func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot string) error {
-	if _, err := s.getSnapshot(i.Project, i.Name, snapshot); err != nil {
+	snap, err := s.getSnapshot(i.Project, i.Name, snapshot)
+	if err != nil {
 		return err
 	}
-	c := change{Project: i.Project, Name: i.Name, Pool: i.Pool, Snapshot: snapshot}
+	c := changeOf(i)
+	c.Snapshot, c.Volumes = snapshot, []storage.VolumeID{i.snapshotOf(snapshot, snap.Value)}
 	entry, err := s.Journal.Begin(ctx, kindSnapshotDelete, c)
 	if err != nil {
 		return err
@@ -179,12 +182,17 @@ func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot stri
 }
 
 func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
+	i, ok := s.concerned(c)
+	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
+	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
+		return nil
+	}
 	return s.finishSnapshotDeleteWith(ctx, c)
 }
 
 func (s *Service) finishSnapshotDeleteWith(ctx context.Context, c change, with ...store.Op) error {
 	i := c.instance()
-	if err := s.Volumes.Delete(ctx, i.snapshotVolume(c.Snapshot)); err != nil && !api.IsNotFound(err) {
+	if err := s.Volumes.Delete(ctx, c.Volumes...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
 	if err := snapDelVolume.Hit(); err != nil {
@@ -239,7 +247,9 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 	if err != nil {
 		return err
 	}
-	c := change{Project: project, Name: name, Pool: i.Pool, Snapshot: snapshot, NewSnap: newName}
+	c := changeOf(i)
+	c.Snapshot, c.NewSnap = snapshot, newName
+	c.Volumes = []storage.VolumeID{i.snapshotOf(snapshot, snap.Value), i.snapshotOf(newName, snap.Value)}
 	entry, err := s.Journal.Begin(ctx, kindSnapshotRename, c)
 	if err != nil {
 		return err
@@ -248,7 +258,7 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 	if err := snapRenBegun.Hit(); err != nil {
 		return err
 	}
-	if err := s.Volumes.Rename(ctx, i.snapshotVolume(snapshot), i.snapshotVolume(newName)); err != nil {
+	if err := s.Volumes.Rename(ctx, c.Volumes[0], c.Volumes[1]); err != nil {
 		return err
 	}
 	if err := snapRenVolume.Hit(); err != nil {
@@ -263,24 +273,40 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 }
 
 func (s *Service) undoSnapshotRename(ctx context.Context, c change) error {
-	if _, ok := s.snapshots.Get(c.Project, c.Name, c.Snapshot); !ok {
-		return nil
+	i, ok := s.concerned(c)
+	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
+	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
+		return nil // the last commit went through
 	}
-	i := c.instance()
-	return s.Volumes.Rename(ctx, i.snapshotVolume(c.NewSnap), i.snapshotVolume(c.Snapshot))
+	return s.Volumes.RenameBack(ctx, c.Volumes[0], c.Volumes[1])
 }
 
 // UpdateSnapshot changes what can be changed of a snapshot: when it expires.
-func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot string, req api.InstanceSnapshotPut) (*operation.Task, error) {
-	if _, err := s.getSnapshot(project, name, snapshot); err != nil {
+// match sees the revision that is about to be replaced (ETag).
+func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot string, req api.InstanceSnapshotPut,
+	match func(store.Revision) error,
+) (*operation.Task, error) {
+	row, err := s.getSnapshot(project, name, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if err := match(row.Revision); err != nil {
 		return nil, err
 	}
 	return &operation.Task{
 		Description: "Updating snapshot",
 		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			_, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
+			if err != nil {
+				return err
+			}
+			defer release()
 			row, err := s.getSnapshot(project, name, snapshot)
 			if err != nil {
+				return err
+			}
+			if err := match(row.Revision); err != nil {
 				return err
 			}
 			next := *row.Value

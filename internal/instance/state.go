@@ -143,6 +143,9 @@ func (s *Service) thaw(ctx context.Context, project, name, action string, from a
 		return err
 	}
 	defer l.Release()
+	if s.stills.get(id) != nil {
+		return api.BadRequest("Instance is busy running a %q operation", "copy")
+	}
 	switch s.Runtime.Status(id) {
 	case from:
 	case api.Stopped:

@@ -3,45 +3,118 @@ package instance
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/storage"
 )
 
 var copyStill = fault.New("instance.copy.still")
 
-// holdStill freezes a running instance while its volume is copied, so that the copy is of one instant. The journal knows
-// of it: a daemon that ends meanwhile must not leave an instance frozen that nobody has paused.
+// stills are the instances that are frozen because their volume is being copied.
+type stills struct {
+	mu   sync.Mutex
+	list map[string]*still
+}
+
+// still is one of them; its fields are changed by whoever holds its lock.Stillness.
+type still struct {
+	copies int
+	entry  *journal.Entry
+}
+
+func (s *stills) get(id string) *still {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list[id]
+}
+
+func (s *stills) set(id string, one *still) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case one == nil:
+		delete(s.list, id)
+	case s.list == nil:
+		s.list = map[string]*still{id: one}
+	default:
+		s.list[id] = one
+	}
+}
+
+// holdStill freezes a running instance while its volume is copied, so that the copy is of one instant. Of several copies
+// at once the first freezes it, and the last lets it go on. The journal knows of it: a daemon that ends meanwhile must not
+// leave an instance frozen that nobody has paused.
 func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
-	if from.Snapshot != "" || s.Runtime.Status(src.id()) != api.Running {
+	if from.Snapshot != "" {
 		return func() {}, nil
 	}
-	entry, err := s.Journal.Begin(ctx, kindStill, change{Project: src.Project, Name: src.Name})
+	held, err := s.holdStillness(ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	over := false
-	release = func() {
-		if over {
-			return
+	defer held.Release()
+	one := s.stills.get(src.id())
+	if one == nil {
+		if s.Runtime.Status(src.id()) != api.Running {
+			return func() {}, nil
 		}
-		over = true
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		if err := errors.Join(s.resume(ctx, src.id()), entry.Close(ctx)); err != nil {
-			s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
+		if one, err = s.freezeForCopy(ctx, src); err != nil {
+			return nil, err
 		}
 	}
+	one.copies++
+	return sync.OnceFunc(func() { s.releaseStill(ctx, src, one) }), nil
+}
+
+func (s *Service) holdStillness(ctx context.Context, i *Instance) (*lock.Held, error) {
+	return s.Locks.Acquire(ctx, lock.Claim{Action: "copy", Brief: true, Patience: lock.Long},
+		lock.Exclusive(lock.Of(lock.Stillness, i.Project, i.Name)))
+}
+
+func (s *Service) freezeForCopy(ctx context.Context, src *Instance) (*still, error) {
+	entry, err := s.Journal.Begin(ctx, kindStill, changeOf(src))
+	if err != nil {
+		return nil, err
+	}
+	one := &still{entry: entry}
+	s.stills.set(src.id(), one)
 	err = s.Runtime.Freeze(ctx, src.id())
 	if err == nil {
 		err = copyStill.Hit()
 	}
 	if err != nil {
-		release()
+		s.goOn(ctx, src, one)
 		return nil, err
 	}
-	return release, nil
+	return one, nil
+}
+
+func (s *Service) releaseStill(ctx context.Context, src *Instance, one *still) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	held, err := s.holdStillness(ctx, src)
+	if err != nil {
+		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
+		return
+	}
+	defer held.Release()
+	if one.copies--; one.copies == 0 {
+		s.goOn(ctx, src, one)
+	}
+}
+
+// goOn lets an instance run again that was frozen for copies.
+func (s *Service) goOn(ctx context.Context, src *Instance, one *still) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := errors.Join(s.resume(ctx, src.id()), one.entry.Close(ctx)); err != nil {
+		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
+	}
+	s.stills.set(src.id(), nil)
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {
@@ -53,8 +126,12 @@ func (s *Service) resume(ctx context.Context, id string) error {
 
 // undoStill resumes an instance that was frozen for a copy which was cut off.
 func (s *Service) undoStill(ctx context.Context, c change) error {
+	i, ok := s.concerned(c)
+	if !ok {
+		return nil
+	}
 	if _, err := s.Runtime.Find(ctx); err != nil { // recovery comes before running instances are adopted
 		return err
 	}
-	return s.resume(ctx, c.instance().id())
+	return s.resume(ctx, i.id())
 }

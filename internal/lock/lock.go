@@ -45,12 +45,13 @@ const (
 	Volume     // the content of a volume, an instance's root among them
 	Attachment // what a device holds
 	Mount      // the mounting of one volume
+	Stillness  // whether an instance is frozen for copies of it
 	IDs        // ranges of user and group IDs
 )
 
 var kindNames = map[Kind]string{
 	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Network: "Network", Image: "Image",
-	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", IDs: "ID range",
+	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Stillness: "Stillness", IDs: "ID range",
 }
 
 // String is the kind at the beginning of a sentence: "Storage pool".

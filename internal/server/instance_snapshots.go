@@ -52,11 +52,8 @@ func (a instancesAPI) snapshot(r *Request) Response {
 }
 
 func (a instancesAPI) updateSnapshot(r *Request) Response {
-	snap, rev, err := a.svc.Snapshot(r.Context(), r.Project(), r.Var("name"), r.Var("snapshot"))
+	snap, _, err := a.svc.Snapshot(r.Context(), r.Project(), r.Var("name"), r.Var("snapshot"))
 	if err != nil {
-		return Fail(err)
-	}
-	if err := r.IfMatch(ETag(rev)); err != nil {
 		return Fail(err)
 	}
 	var req api.InstanceSnapshotPut
@@ -66,7 +63,7 @@ func (a instancesAPI) updateSnapshot(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
-	task, err := a.svc.UpdateSnapshot(r.Context(), r.Project(), r.Var("name"), r.Var("snapshot"), req)
+	task, err := a.svc.UpdateSnapshot(r.Context(), r.Project(), r.Var("name"), r.Var("snapshot"), req, ifMatch(r))
 	if err != nil {
 		return Fail(err)
 	}

@@ -72,7 +72,7 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	record := &volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
 	switch req.Source.Type {
 	case "":
-		release, err := s.hold(ctx, "create", lock.Exclusive(id.Object()), lock.Shared(PoolObject(pool)))
+		release, err := s.hold(ctx, "create", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(pool)))
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +186,7 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	if id.Type != VolumeCustom {
 		return api.BadRequest("Storage volumes of type %q cannot be deleted with the storage API", id.Type)
 	}
-	release, err := s.hold(ctx, "delete", lock.Exclusive(id.Object()), lock.Shared(PoolObject(id.Pool)))
+	release, err := s.hold(ctx, "delete", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	} else {
 		to.Name = name
 	}
-	release, err := s.hold(ctx, "rename", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()), lock.Shared(PoolObject(id.Pool)))
+	release, err := s.hold(ctx, "rename", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()), lock.Shared(lock.ForPool(id.Pool)))
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 		Description: "Copying storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			release, err := s.hold(ctx, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
-				lock.Shared(PoolObject(id.Pool)), lock.Shared(PoolObject(from.Pool)))
+				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(from.Pool)))
 			if err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 		Description: "Moving storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			release, err := s.hold(ctx, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
-				lock.Shared(PoolObject(id.Pool)), lock.Shared(PoolObject(to.Pool)))
+				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
 			if err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 		Description: "Creating storage volume snapshot",
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			release, err := s.hold(ctx, "snapshot", lock.Exclusive(id.Object()), lock.Shared(PoolObject(id.Pool)))
+			release, err := s.hold(ctx, "snapshot", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
 			if err != nil {
 				return err
 			}

@@ -6,9 +6,6 @@ import (
 	"github.com/berthd/berth/internal/lock"
 )
 
-// PoolObject is a pool as locks know it. Whoever makes something that names a pool holds it, shared, until that is kept.
-func PoolObject(pool string) lock.Object { return lock.Of(lock.Pool, pool) }
-
 // Object is the volume as locks know it, with its snapshots. Whoever copies it holds it shared, whoever replaces, moves or
 // removes its content exclusively.
 func (v VolumeID) Object() lock.Object {

@@ -124,7 +124,7 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 	case strings.HasPrefix(req.Name, ".") || strings.ContainsFunc(req.Name, func(r rune) bool { return r < ' ' }) || len(req.Name) > 200:
 		return api.BadRequest("Invalid storage pool name %q", req.Name)
 	}
-	release, err := s.hold(ctx, "create", lock.Exclusive(PoolObject(req.Name)))
+	release, err := s.hold(ctx, "create", lock.Exclusive(lock.ForPool(req.Name)))
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (s *Service) recoverPoolCreate(ctx context.Context, data json.RawMessage) e
 // UpdatePool changes a pool: all of it, or with patch only the keys given. check sees the revision that is
 // about to be replaced (ETag).
 func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePoolPut, patch bool, check func(store.Revision) error) error {
-	release, err := s.hold(ctx, "update", lock.Exclusive(PoolObject(name)))
+	release, err := s.hold(ctx, "update", lock.Exclusive(lock.ForPool(name)))
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 
 // DeletePool removes a pool that nothing uses.
 func (s *Service) DeletePool(ctx context.Context, name string) error {
-	release, err := s.hold(ctx, "delete", lock.Exclusive(PoolObject(name)))
+	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForPool(name)))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,18 @@
+package lock
+
+// The names of objects whose locks more than one package takes.
+
+// ForProfile is a profile of a project.
+func ForProfile(project, name string) Object { return Of(Profile, project, name) }
+
+// ForInstance is an instance: its record, and whether and how it runs.
+func ForInstance(project, name string) Object { return Of(Instance, project, name) }
+
+// ForPool is a storage pool. Whoever makes something that names a pool holds it, shared, until that is kept.
+func ForPool(name string) Object { return Of(Pool, name) }
+
+// ForNetwork is a network, held like a pool.
+func ForNetwork(name string) Object { return Of(Network, name) }
+
+// ForIDs is the ranges of IDs of this host that isolated instances are given.
+func ForIDs() Object { return Of(IDs, "host") }
