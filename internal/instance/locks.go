@@ -82,3 +82,27 @@ func used(project string, devices map[string]device.Config) []lock.Want {
 	}
 	return wants
 }
+
+// HoldUsed implements profile.Instances.
+func (s *Service) HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error) {
+	held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), used(project, devices)...)
+	if err != nil {
+		return nil, err
+	}
+	return held.Release, nil
+}
+
+// HoldUsers implements profile.Instances. The caller holds the profile, so that no others come.
+func (s *Service) HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error) {
+	var wants []lock.Want
+	for _, i := range s.rows(project) {
+		if slices.Contains(i.Profiles, profile) {
+			wants = append(wants, lock.Exclusive(lock.ForInstance(project, i.Name)))
+		}
+	}
+	held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
+	if err != nil {
+		return nil, err
+	}
+	return held.Release, nil
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -29,7 +30,11 @@ type Instances interface {
 		keep func(context.Context) error) error
 	// ProfileUsers lists the URLs of the instances that use a profile.
 	ProfileUsers(project, name string) []string
-	// RenameProfile returns the ops that make instances use a profile under its new name.
+	// HoldUsed keeps what devices name (pools, networks, volumes) until the release.
+	HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error)
+	// HoldUsers keeps the instances that use a profile as they are until the release.
+	HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error)
+	// RenameProfile returns the ops that make instances use a profile under its new name. The caller holds them.
 	RenameProfile(project, old, name string) []store.Op
 }
 
@@ -39,14 +44,15 @@ type Service struct {
 	table     *store.Table[Profile]
 	events    event.Publisher
 	instances Instances
+	locks     *lock.Manager
 }
 
 // New makes the service. Call it before the store is loaded, and SetInstances before the first use.
-func New(s *store.Store, events event.Publisher) *Service {
+func New(s *store.Store, events event.Publisher, locks *lock.Manager) *Service {
 	if events == nil {
 		events = event.Nobody{}
 	}
-	return &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events}
+	return &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks}
 }
 
 // SetInstances closes the circle: instances are made of profiles, and a change of a profile goes through its instances.
@@ -141,10 +147,20 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return errExists(req.Name)
 	}
 	p := fromPut(req.ProfilePut)
+	held, err := s.hold(ctx, "create", lock.Exclusive(lock.ForProfile(project, req.Name)))
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	release, err := s.instances.HoldUsed(held.Context(ctx), "create", project, p.Devices)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := s.instances.CheckProfile(ctx, project, p.Config, p.Devices); err != nil {
 		return err
 	}
-	_, err := s.store.Commit(ctx, s.table.Create(p, project, req.Name))
+	_, err = s.store.Commit(ctx, s.table.Create(p, project, req.Name))
 	if errors.Is(err, store.ErrConflict) {
 		return errExists(req.Name)
 	}
@@ -153,6 +169,11 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 	}
 	s.events.Lifecycle(ctx, project, "profile-created", "/1.0/profiles/"+req.Name, nil)
 	return nil
+}
+
+// hold claims profiles for an action.
+func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (*lock.Held, error) {
+	return s.locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, wants...)
 }
 
 func errExists(name string) error {
@@ -235,6 +256,11 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := checkName(newName); err != nil {
 		return err
 	}
+	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
+	if err != nil {
+		return err
+	}
+	defer held.Release()
 	row, ok := s.table.Get(project, name)
 	if !ok {
 		return api.NotFound("Profile not found")
@@ -242,6 +268,11 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if _, taken := s.table.Get(project, newName); taken {
 		return api.Conflict("Name %q already in use", newName)
 	}
+	release, err := s.instances.HoldUsers(held.Context(ctx), "rename", project, name)
+	if err != nil {
+		return err
+	}
+	defer release()
 	ops := append(s.instances.RenameProfile(project, name, newName),
 		s.table.Remove(project, name), s.table.Create(row.Value, project, newName))
 	if _, err := s.store.Commit(ctx, ops...); err != nil {
@@ -256,13 +287,19 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if name == "default" {
 		return api.Forbidden(`The "default" profile cannot be deleted`)
 	}
-	if _, ok := s.table.Get(project, name); !ok {
+	held, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForProfile(project, name)))
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	row, ok := s.table.Get(project, name)
+	if !ok {
 		return api.NotFound("Profile not found")
 	}
 	if len(s.instances.ProfileUsers(project, name)) > 0 {
 		return api.BadRequest("Profile is currently in use")
 	}
-	if _, err := s.store.Commit(ctx, s.table.Remove(project, name)); err != nil {
+	if _, err := s.store.Commit(ctx, s.table.RemoveAt(row.Revision, project, name)); err != nil {
 		return err
 	}
 	s.events.Lifecycle(ctx, project, "profile-deleted", "/1.0/profiles/"+name, nil)

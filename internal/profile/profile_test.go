@@ -12,6 +12,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -39,6 +40,14 @@ func (f *fakeInstances) ChangeProfile(ctx context.Context, _, name string, _ map
 	return keep(ctx)
 }
 
+func (f *fakeInstances) HoldUsed(context.Context, string, string, map[string]device.Config) (func(), error) {
+	return func() {}, nil
+}
+
+func (f *fakeInstances) HoldUsers(context.Context, string, string, string) (func(), error) {
+	return func() {}, nil
+}
+
 func (f *fakeInstances) ProfileUsers(_, name string) []string { return slices.Clone(f.users[name]) }
 
 func (f *fakeInstances) RenameProfile(_, old, name string) []store.Op {
@@ -58,7 +67,7 @@ func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	t.Helper()
 	st := store.New(store.NewMemory())
 	seen := &events{}
-	s := New(st, seen)
+	s := New(st, seen, &lock.Manager{})
 	f := &fakeInstances{users: map[string][]string{}}
 	s.SetInstances(f)
 	if err := st.Load(t.Context()); err != nil {
