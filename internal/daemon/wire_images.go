@@ -13,7 +13,7 @@ import (
 func (d *Daemon) wireImages() {
 	r := &d.resources
 	r.images = image.New(image.Deps{
-		Store: d.store, Journal: d.journal, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
+		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{Proxy: d.proxy},
 		Setting:  d.config.Get,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -76,16 +77,15 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 	if err := checkAlias(req.Name); err != nil {
 		return "", err
 	}
-	s.files.Lock() // the image must not go before its alias is there
-	defer s.files.Unlock()
 	where := s.project(project)
 	if _, ok := s.aliases.Get(where, req.Name); ok {
 		return "", api.Conflict("Alias %q already exists", req.Name)
 	}
-	img, err := s.find(project, req.Target)
+	img, release, err := s.holdTarget(ctx, project, req.Target)
 	if err != nil {
 		return "", err
 	}
+	defer release()
 	op := s.aliases.Create(&alias{Target: img.Path[1], Description: req.Description}, where, req.Name)
 	if _, err := s.Store.Commit(ctx, op); err != nil {
 		if errors.Is(err, store.ErrConflict) {
@@ -97,6 +97,21 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 	return aliasURL(req.Name), nil
 }
 
+// holdTarget finds what an alias is to name, which must not go before the alias is there.
+func (s *Service) holdTarget(ctx context.Context, project, name string) (img store.Row[record], release func(), err error) {
+	if img, err = s.find(project, name); err != nil {
+		return img, nil, err
+	}
+	if release, err = s.hold(ctx, "alias", lock.Shared(lock.ForImage(img.Path[1]))); err != nil {
+		return img, nil, err
+	}
+	if img, err = s.find(project, img.Path[1]); err != nil {
+		release()
+		return img, nil, err
+	}
+	return img, release, nil
+}
+
 // UpdateAlias replaces an alias's description and target. guard is the revision the caller saw, or 0.
 func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api.ImageAliasesEntryPut, guard store.Revision) error {
 	row, err := s.findAlias(project, name)
@@ -106,12 +121,11 @@ func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api
 	if put.Target == "" {
 		return api.BadRequest("The target field is required")
 	}
-	s.files.Lock()
-	defer s.files.Unlock()
-	img, err := s.find(project, put.Target)
+	img, release, err := s.holdTarget(ctx, project, put.Target)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if guard != 0 {
 		row.Revision = guard
 	}
@@ -154,7 +168,7 @@ func (s *Service) DeleteAlias(ctx context.Context, project, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, s.aliases.Remove(row.Path...)); err != nil {
+	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...)); err != nil {
 		return err
 	}
 	s.Events.Lifecycle(ctx, project, "image-alias-deleted", aliasURL(name), nil)

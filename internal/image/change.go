@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -74,8 +75,11 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 // delete first forgets the image, which cannot be undone half-way, and then removes what it left on the disk; a kill in
 // between is finished by the journal.
 func (s *Service) delete(ctx context.Context, project, fingerprint string) error {
-	s.files.Lock()
-	defer s.files.Unlock()
+	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(fingerprint)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if _, ok := s.images.Get(project, fingerprint); !ok {
 		return api.NotFound("%s", errNotFound)
 	}

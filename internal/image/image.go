@@ -13,13 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -66,6 +66,7 @@ type use struct {
 type Deps struct {
 	Store   *store.Store
 	Journal *journal.Journal
+	Locks   *lock.Manager // nil: one of its own
 	Events  event.Publisher
 	Dir     string // $BERTH_DIR/images
 
@@ -93,7 +94,6 @@ type Service struct {
 	images   *store.Table[record]
 	aliases  *store.Table[alias]
 	uses     *store.Table[use]
-	files    sync.Mutex // held while files in images/ are put in place or taken away
 	verified verified
 	secrets  secrets
 }
@@ -111,6 +111,9 @@ var (
 func New(d Deps) *Service {
 	if d.MaxSize == 0 {
 		d.MaxSize = DefaultMaxSize
+	}
+	if d.Locks == nil {
+		d.Locks = &lock.Manager{}
 	}
 	s := &Service{
 		Deps:    d,
@@ -232,12 +235,25 @@ func (s *Service) settleFiles(ctx context.Context, data json.RawMessage) error {
 	if err := json.Unmarshal(data, &entry); err != nil {
 		return fmt.Errorf("journal entry: %w", err)
 	}
-	s.files.Lock()
-	defer s.files.Unlock()
+	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(entry.Fingerprint)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	return s.dropFiles(ctx, entry.Fingerprint)
 }
 
-// dropFiles removes the files of an image that no project has. s.files is held.
+// hold claims an image for an action: exclusively while its files are put in place or taken away, shared so that it does
+// not go meanwhile.
+func (s *Service) hold(ctx context.Context, action string, want lock.Want) (release func(), err error) {
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, want)
+	if err != nil {
+		return nil, err
+	}
+	return held.Release, nil
+}
+
+// dropFiles removes the files of an image that no project has. The caller holds the image.
 func (s *Service) dropFiles(ctx context.Context, fingerprint string) error {
 	for _, row := range s.images.List() {
 		if row.Path[1] == fingerprint {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -93,8 +94,11 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	}
 	project := s.project(q.Project)
 	rec := newRecord(r, q, d)
-	s.files.Lock()
-	defer s.files.Unlock()
+	release, err := s.hold(ctx, "import", lock.Exclusive(lock.ForImage(r.Fingerprint)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if _, ok := s.images.Get(project, r.Fingerprint); ok {
 		return api.Conflict("Image with same fingerprint already exists")
 	}

@@ -88,12 +88,12 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 	if len(q.Aliases) == 0 {
 		return nil
 	}
-	s.files.Lock()
-	defer s.files.Unlock()
-	if _, err := s.find(q.Project, fingerprint); err != nil {
+	_, release, err := s.holdTarget(ctx, q.Project, fingerprint)
+	if err != nil {
 		return err
 	}
-	_, err := s.Store.Commit(ctx, s.aliasOps(q, fingerprint)...)
+	defer release()
+	_, err = s.Store.Commit(ctx, s.aliasOps(q, fingerprint)...)
 	return err
 }
 

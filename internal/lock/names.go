@@ -14,5 +14,8 @@ func ForPool(name string) Object { return Of(Pool, name) }
 // ForNetwork is a network, held like a pool.
 func ForNetwork(name string) Object { return Of(Network, name) }
 
+// ForImage is an image by its fingerprint, in whatever projects: its files and records.
+func ForImage(fingerprint string) Object { return Of(Image, fingerprint) }
+
 // ForIDs is the ranges of IDs of this host that isolated instances are given.
 func ForIDs() Object { return Of(IDs, "host") }
