@@ -114,7 +114,7 @@ func (h *History) fill(ctx context.Context, path string, each int) error {
 			}
 			ops = append(ops, snapshots.Put(record, "default", name, snapshot), volumes.Put(&volume, "default", "default", "container", name, snapshot))
 		}
-		if _, err := db.Commit(ctx, ops...); err != nil {
+		if _, err := db.CommitAll(ctx, ops); err != nil {
 			return errors.Join(err, db.Close())
 		}
 	}

@@ -438,6 +438,7 @@ func newHouse(t *testing.T, before *house) *house {
 		h.rt.exits = map[string]func(){}
 	}
 	st := store.New(h.engine)
+	t.Cleanup(func() { _ = st.Close() })
 	h.volumes = &fakeVolumes{root: h.root, mounts: map[storage.VolumeID]int{}, table: store.NewTable[struct{}](st, "volumes")}
 	root := &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
 	h.Service = New(Deps{

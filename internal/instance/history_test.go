@@ -52,7 +52,7 @@ func addHistoryOf(t testing.TB, s *store.Store, instances *store.Table[Instance]
 			}
 			ops = append(ops, snapshots.Put(newSnapshot(body, time.Time{}), "default", name, fmt.Sprintf("snap%d", k)))
 		}
-		if _, err := s.Commit(context.Background(), ops...); err != nil {
+		if _, err := s.CommitAll(context.Background(), ops); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,6 +26,8 @@ var (
 type Options struct {
 	// NoBackup skips the copy "<path>.bak" that is otherwise taken of a store that opened and loaded well.
 	NoBackup bool
+	// Unbounded takes commits beyond the limits: for as long as not all callers keep to them.
+	Unbounded bool
 
 	schema     int // 0: SchemaVersion; tests go beyond
 	migrations map[int]Migration
@@ -33,10 +35,12 @@ type Options struct {
 
 // Bolt is the engine of one machine: one bbolt file, one fsync'd transaction for all commits that come at once.
 type Bolt struct {
-	path   string
-	lock   *fileLock
-	db     *bolt.DB
-	backup bool // a copy is to be kept
+	path      string
+	lock      *fileLock
+	db        *bolt.DB
+	backup    bool // a copy is to be kept
+	unbounded bool
+	leases    *localLeases
 
 	queueMu sync.Mutex
 	queue   []*commit
@@ -44,7 +48,6 @@ type Bolt struct {
 	writeMu  sync.Mutex // held while a batch is written and told of: commits take effect in one order
 	broken   error      // set when the file is no longer known to be what we think it is
 	closed   bool
-	apply    func(rev Revision, ops []Op)
 	watchers watchers
 
 	background sync.WaitGroup
@@ -54,7 +57,8 @@ var _ Engine = (*Bolt)(nil)
 
 type commit struct {
 	ops     []Op
-	written []Op // those that changed something
+	ended   LeaseID // whose keys are deleted
+	written []Op    // those that changed something
 	done    bool
 	rev     Revision
 	err     error
@@ -89,7 +93,8 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 	if err := verifyPages(path); err != nil {
 		return nil, err
 	}
-	b = &Bolt{path: path, lock: lock, backup: !opts.NoBackup}
+	b = &Bolt{path: path, lock: lock, backup: !opts.NoBackup, unbounded: opts.Unbounded}
+	b.leases = newLocalLeases(b.endLease)
 	err = guarded(func() error {
 		b.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:         200 * time.Millisecond,
@@ -105,6 +110,15 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 	if err == nil {
 		err = migrate(b.db, path, opts)
 	}
+	if err == nil {
+		err = dropLeased(b.db)
+	}
+	if err == nil {
+		err = b.view(func(tx *bolt.Tx) error {
+			b.watchers = newWatchers(revisionOf(tx))
+			return nil
+		})
+	}
 	if err != nil {
 		if b.db != nil {
 			_ = guarded(b.db.Close)
@@ -114,54 +128,30 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 	return b, nil
 }
 
-// OnCommit implements Engine.
-func (b *Bolt) OnCommit(apply func(rev Revision, ops []Op)) {
-	b.writeMu.Lock()
-	defer b.writeMu.Unlock()
-	b.apply = apply
-}
-
-// List implements Engine.
-func (b *Bolt) List(ctx context.Context, prefix string) ([]Entry, Revision, error) {
-	var found []Entry
-	rev, err := b.scan(ctx, prefix, func(e Entry) error {
-		e.Value = bytes.Clone(e.Value)
-		found = append(found, e)
-		return nil
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return found, rev, nil
-}
-
 // Scan implements Engine.
-func (b *Bolt) Scan(ctx context.Context, prefix string, each func(Entry) error) error {
-	_, err := b.scan(ctx, prefix, each)
-	return err
+func (b *Bolt) Scan(ctx context.Context, prefix string, each func(Entry) error) (rev Revision, err error) {
+	err = b.view(func(tx *bolt.Tx) error {
+		rev = revisionOf(tx)
+		c := tx.Bucket(bucketEntries).Cursor()
+		for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			e, err := decodeEntry(k, v)
+			if err == nil {
+				err = each(e)
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	return rev, err
 }
 
-func (b *Bolt) scan(ctx context.Context, prefix string, each func(Entry) error) (rev Revision, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	err = guarded(func() error {
-		return b.db.View(func(tx *bolt.Tx) error {
-			rev = revisionOf(tx)
-			c := tx.Bucket(bucketEntries).Cursor()
-			for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
-				e, err := decodeEntry(k, v)
-				if err == nil {
-					err = each(e)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	return rev, boltError(err)
+func (b *Bolt) view(f func(*bolt.Tx) error) error {
+	return boltError(guarded(func() error { return b.db.View(f) }))
 }
 
 // Commit implements Engine. Whoever comes while another commit is being written waits, and the first of those who
@@ -173,7 +163,15 @@ func (b *Bolt) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := Validate(ops); err != nil {
 		return 0, err
 	}
-	c := &commit{ops: ops}
+	if !b.unbounded {
+		if err := CheckLimits(ops); err != nil {
+			return 0, err
+		}
+	}
+	return b.enqueue(&commit{ops: ops})
+}
+
+func (b *Bolt) enqueue(c *commit) (Revision, error) {
 	b.queueMu.Lock()
 	b.queue = append(b.queue, c)
 	b.queueMu.Unlock()
@@ -200,14 +198,11 @@ func (b *Bolt) writeBatch(batch []*commit) {
 	}
 	for _, c := range batch {
 		c.done = true
-		if c.err == nil && err != nil {
+		if err != nil { // whatever else it met with in the batch is not true
 			c.rev, c.err = 0, err
 		}
 		if c.err != nil || len(c.written) == 0 {
 			continue
-		}
-		if b.apply != nil {
-			b.apply(c.rev, c.written)
 		}
 		b.watchers.publish(c.rev, c.written)
 	}
@@ -226,11 +221,15 @@ func (b *Bolt) write(batch []*commit) error {
 			first := revisionOf(tx)
 			last = first
 			for _, c := range batch {
-				if c.rev, c.err = 0, checkGuards(entries, c.ops); c.err != nil {
+				if c.rev, c.err = last, b.checkGuards(entries, c.ops); c.err != nil {
 					continue
 				}
+				ops := c.ops
+				if c.ended != 0 {
+					ops = leasedTo(tx, c.ended)
+				}
 				var err error
-				if c.written, err = writeOps(entries, c.ops, last+1); err != nil {
+				if c.written, err = writeOps(tx, ops, last+1); err != nil {
 					return err
 				}
 				if len(c.written) > 0 {
@@ -262,11 +261,9 @@ func (b *Bolt) write(batch []*commit) error {
 // after the very last write, the change is there, and only its durability is in doubt: make sure of it, or stop.
 func (b *Bolt) settle(last Revision, cause error) error {
 	var now Revision
-	err := guarded(func() error {
-		return b.db.View(func(tx *bolt.Tx) error {
-			now = revisionOf(tx)
-			return nil
-		})
+	err := b.view(func(tx *bolt.Tx) error {
+		now = revisionOf(tx)
+		return nil
 	})
 	if err == nil && now != last {
 		return cause
@@ -280,8 +277,11 @@ func (b *Bolt) settle(last Revision, cause error) error {
 	return b.broken
 }
 
-func checkGuards(entries *bolt.Bucket, ops []Op) error {
+func (b *Bolt) checkGuards(entries *bolt.Bucket, ops []Op) error {
 	for _, op := range ops {
+		if op.Lease != 0 && !b.leases.alive(op.Lease) {
+			return fmt.Errorf("%s: %w", op.Key, ErrNoLease)
+		}
 		if op.Guard == nil {
 			continue
 		}
@@ -301,7 +301,8 @@ func checkGuards(entries *bolt.Bucket, ops []Op) error {
 }
 
 // writeOps returns those ops that changed something.
-func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) (written []Op, err error) {
+func writeOps(tx *bolt.Tx, ops []Op, rev Revision) (written []Op, err error) {
+	entries, leased := tx.Bucket(bucketEntries), tx.Bucket(bucketLeased)
 	written = make([]Op, 0, len(ops))
 	for _, op := range ops {
 		key := []byte(op.Key)
@@ -313,6 +314,9 @@ func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) (written []Op, err e
 		default:
 			err = entries.Put(key, encodeEntry(op.Key, op.Value, rev))
 		}
+		if err == nil && (leased != nil || op.Lease != 0) {
+			err = setLease(tx, key, op.Lease)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op.Key, err)
 		}
@@ -321,24 +325,9 @@ func writeOps(entries *bolt.Bucket, ops []Op, rev Revision) (written []Op, err e
 	return written, nil
 }
 
-// Watch implements Engine.
-func (b *Bolt) Watch(ctx context.Context, prefix string, after Revision) (<-chan []Event, error) {
-	b.writeMu.Lock()
-	defer b.writeMu.Unlock()
-	if b.closed {
-		return nil, ErrClosed
-	}
-	var now Revision
-	err := guarded(func() error {
-		return b.db.View(func(tx *bolt.Tx) error {
-			now = revisionOf(tx)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, boltError(err)
-	}
-	return b.watchers.add(ctx, prefix, after, now)
+// Watch implements Engine. Each commit is delivered before its Commit returns.
+func (b *Bolt) Watch(ctx context.Context, prefix string, after Revision, deliver func([]Event)) error {
+	return b.watchers.watch(ctx, &b.writeMu, prefix, after, deliver)
 }
 
 // Close implements Engine. Commits that wait fail with ErrClosed; a second Close does nothing.
@@ -349,9 +338,10 @@ func (b *Bolt) Close() error {
 		return nil
 	}
 	b.closed = true
-	b.writeMu.Unlock()
-	b.background.Wait()
 	b.watchers.close()
+	b.writeMu.Unlock()
+	b.leases.close()
+	b.background.Wait()
 	err := guarded(b.db.Close)
 	b.lock.release()
 	return err

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,16 +15,46 @@ import (
 )
 
 func TestMemoryConforms(t *testing.T) {
-	storetest.Run(t, func(*testing.T) store.Engine { return store.NewMemory() })
+	for _, bounded := range []bool{true, false} {
+		t.Run(fmt.Sprintf("bounded=%v", bounded), func(t *testing.T) {
+			storetest.Run(t, storetest.Engine{Unbounded: !bounded, Parallel: true, Forget: forget, Open: func(*testing.T) (one, other store.Engine) {
+				m := store.NewMemory()
+				if bounded {
+					m = store.NewBoundedMemory()
+				}
+				return m, m
+			}})
+		})
+	}
 }
 
 func TestBoltConforms(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Engine { return open(t, filepath.Join(t.TempDir(), "store.db")) })
+	for _, bounded := range []bool{true, false} {
+		t.Run(fmt.Sprintf("bounded=%v", bounded), func(t *testing.T) {
+			storetest.Run(t, storetest.Engine{Unbounded: !bounded, Parallel: true, Forget: forget, Open: func(t *testing.T) (one, other store.Engine) {
+				e, err := store.OpenBolt(filepath.Join(t.TempDir(), "store.db"), store.Options{NoBackup: true, Unbounded: !bounded})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e, e
+			}})
+		})
+	}
+}
+
+// forget has an engine in this process forget what was committed: it remembers so many commits.
+func forget(t *testing.T, e store.Engine) {
+	t.Helper()
+	for n := range 65 {
+		if _, err := e.Commit(context.Background(), []store.Op{storetest.Put("/forget", fmt.Sprint(n))}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func open(t testing.TB, path string) store.Engine {
 	t.Helper()
-	e, err := store.OpenBolt(path, store.Options{})
+	e, err := store.OpenBolt(path, store.Options{Unbounded: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +83,7 @@ func filled(t testing.TB, n int) string {
 func TestReopenKeepsEverything(t *testing.T) {
 	path := filled(t, 1000)
 	e := open(t, path)
-	entries, rev, err := e.List(t.Context(), "/things/")
+	entries, rev, err := store.List(t.Context(), e, "/things/")
 	if err != nil || len(entries) != 1000 || rev != 1 {
 		t.Fatalf("%d entries at %d, %v", len(entries), rev, err)
 	}
@@ -87,7 +118,7 @@ func TestDamage(t *testing.T) {
 		e, err := store.OpenBolt(path, store.Options{NoBackup: true})
 		if err == nil {
 			var entries []store.Entry
-			if entries, _, err = e.List(t.Context(), "/"); err == nil {
+			if entries, _, err = store.List(t.Context(), e, "/"); err == nil {
 				for _, entry := range entries {
 					if len(entry.Value) != 102 {
 						t.Errorf("%s: wrong value %q", what, entry.Value)

@@ -133,6 +133,11 @@ func checkDB(db *bolt.DB) error {
 				return fmt.Errorf("%w: its %s is damaged", ErrCorrupt, key)
 			}
 		}
+		if leased := tx.Bucket(bucketLeased); leased != nil {
+			if err := leased.ForEach(checkLeased); err != nil {
+				return err
+			}
+		}
 		return entries.ForEach(checkEntry)
 	})
 }

@@ -72,7 +72,7 @@ func TestKill(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		entries, _, err := e.List(t.Context(), "/")
+		entries, _, err := store.List(t.Context(), e, "/")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func tableOn(t *testing.T, path string) (*store.Store, store.Engine, *store.Tabl
 // agree checks that table, engine and what was committed are the same.
 func agree(t *testing.T, e store.Engine, things *store.Table[thing], known map[string]int) {
 	t.Helper()
-	entries, _, err := e.List(t.Context(), "/things/")
+	entries, _, err := store.List(t.Context(), e, "/things/")
 	if err != nil || len(entries) != len(known) || things.Len() != len(known) {
 		t.Fatalf("engine has %d, table %d, committed %d: %v", len(entries), things.Len(), len(known), err)
 	}

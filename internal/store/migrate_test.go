@@ -64,7 +64,7 @@ func TestOpensWhatEveryVersionWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	entries, _, err := e.List(t.Context(), "/")
+	entries, _, err := List(t.Context(), e, "/")
 	if err != nil || len(entries) != 3 {
 		t.Errorf("%v %v", entries, err)
 	}

@@ -17,6 +17,9 @@ type Op struct {
 	Check bool
 	// Guard, if set, is the revision the key must have before the commit; 0 demands that it does not exist.
 	Guard *Revision
+	// Lease, if set, is what the key is put under: it is deleted when that ends. A put without one takes the key from under
+	// any it was under.
+	Lease LeaseID
 
 	// decoded is Value as the table will hold it: decoded from Value by whoever made the op, so that nobody waits for
 	// it while a commit is applied, and so that it shares no memory with what the caller passed.
@@ -26,6 +29,12 @@ type Op struct {
 // At returns op with rev as its guard, such as the revision that a client has seen.
 func (op Op) At(rev Revision) Op {
 	op.Guard = &rev
+	return op
+}
+
+// Under returns op, a put, with the lease that its key lives under.
+func (op Op) Under(lease LeaseID) Op {
+	op.Lease = lease
 	return op
 }
 
@@ -45,6 +54,8 @@ func (op *Op) validate() error {
 		return fmt.Errorf("key %.64q: must start with a slash and be at most %d bytes long", op.Key, MaxKeyBytes)
 	case op.Check && (op.Delete || op.Value != nil):
 		return fmt.Errorf("key %.64q: a check writes nothing", op.Key)
+	case op.Lease != 0 && (op.Check || op.Delete):
+		return fmt.Errorf("key %.64q: only what is put can have a lease", op.Key)
 	case op.Check && op.Guard == nil:
 		return fmt.Errorf("key %.64q: a check needs the revision that is expected", op.Key)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
@@ -38,14 +39,15 @@ type Table[T any] struct {
 	prefix string
 
 	mu      sync.RWMutex
-	rows    btree.Map[string, Row[T]]
+	rows    *btree.Map[string, Row[T]]
+	loaded  Revision // what came up to here came with load
 	changes atomic.Uint64
 }
 
 // NewTable adds the table `name` (keys "/name/…") to the store. Call it before Load; a second table of the
 // same name is a mistake of the program and panics.
 func NewTable[T any](s *Store, name string) *Table[T] {
-	t := &Table[T]{prefix: "/" + name + "/"}
+	t := &Table[T]{prefix: "/" + name + "/", rows: new(btree.Map[string, Row[T]])}
 	if _, ok := s.tables[t.prefix]; ok {
 		panic("store: table " + name + " is defined twice")
 	}
@@ -199,18 +201,40 @@ func (t *Table[T]) row(e Entry, like *T) (Row[T], error) {
 	return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
 }
 
-func (t *Table[T]) load(scan func(each func(Entry) error) error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// load reads the table anew and returns the revision it was read at.
+func (t *Table[T]) load(scan func(each func(Entry) error) (Revision, error)) (Revision, error) {
 	var last leader[T]
-	return scan(func(e Entry) error {
-		row, err := t.next(e, &last)
-		if err != nil {
-			return err
+	rows := new(btree.Map[string, Row[T]])
+	at, err := scan(func(e Entry) error {
+		row, known := t.known(e)
+		if !known {
+			var err error
+			if row, err = t.next(e, &last); err != nil {
+				return err
+			}
 		}
-		t.rows.Load(e.Key, row)
+		rows.Load(e.Key, row)
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows, t.loaded = rows, at
+	t.changes.Add(1)
+	return at, nil
+}
+
+// known returns the row of an entry that the table has as it is: most of them, when it is read again.
+func (t *Table[T]) known(e Entry) (Row[T], bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.rows.Len() == 0 {
+		return Row[T]{}, false
+	}
+	row, ok := t.rows.Get(e.Key)
+	return row, ok && row.Revision == e.Revision
 }
 
 // leader is the value that was decoded last, for those after it to be had from.
@@ -230,17 +254,55 @@ func (t *Table[T]) next(e Entry, last *leader[T]) (Row[T], error) {
 	return row, err
 }
 
-func (t *Table[T]) apply(rev Revision, op Op) {
+// apply brings the table up to a commit, at once for whoever reads it.
+func (t *Table[T]) apply(events []Event) {
+	type change struct {
+		key     string
+		row     Row[T]
+		deleted bool
+	}
+	var few [4]change
+	changes := few[:0]
+	for _, e := range events {
+		if !strings.HasPrefix(e.Key, t.prefix) || e.Revision <= t.loaded {
+			continue
+		}
+		c := change{key: e.Key, deleted: e.Deleted}
+		if !e.Deleted {
+			row, err := t.rowOf(e)
+			if err != nil {
+				// Another member wrote it, a newer one perhaps. What is known of the object stays, and as its revision is an old one no
+				// change of it passes.
+				slog.Error("A change in the store cannot be read", "key", e.Key, "revision", e.Revision, "err", err)
+				continue
+			}
+			c.row = row
+		}
+		changes = append(changes, c)
+	}
+	if len(changes) == 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.changes.Add(1)
-	if op.Delete {
-		t.rows.Delete(op.Key)
-		return
+	for _, c := range changes {
+		if c.deleted {
+			t.rows.Delete(c.key)
+		} else {
+			t.rows.Set(c.key, c.row)
+		}
 	}
-	row := *op.decoded.(*Row[T])
-	row.Revision = rev
-	t.rows.Set(op.Key, row)
+}
+
+// rowOf is the row of what was put: decoded before, if this table did that, or else now.
+func (t *Table[T]) rowOf(e Event) (Row[T], error) {
+	if row, ok := e.decoded.(*Row[T]); ok {
+		mine := *row
+		mine.Revision = e.Revision
+		return mine, nil
+	}
+	return t.row(e.Entry, t.before(e.Key))
 }
 
 // encode turns a value into JSON. Values are plain structs of the program; one that cannot be encoded is a

@@ -71,7 +71,7 @@ func TestBackupOfABusyStore(t *testing.T) {
 			continue
 		}
 		copied := open(t, target)
-		entries, rev, err := copied.List(t.Context(), "/last")
+		entries, rev, err := store.List(t.Context(), copied, "/last")
 		if err != nil || len(entries) > 0 && string(entries[0].Value) != fmt.Sprintf("%q", fmt.Sprint(rev)) {
 			t.Errorf("at %d: %v %v", rev, entries, err)
 		}

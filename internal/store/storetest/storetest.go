@@ -3,40 +3,73 @@ package storetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/berthd/berth/internal/store"
 )
 
-// Run tests an engine. open gives an empty one, which the test closes.
-func Run(t *testing.T, open func(t *testing.T) store.Engine) {
-	for name, test := range map[string]func(*testing.T, store.Engine){
-		"commits read back in key order":             testList,
-		"a failed guard writes nothing":              testGuards,
-		"revisions grow by commits, not by failures": testRevisions,
-		"a commit that no engine takes":              testInvalid,
-		"guards on keys that are not written":        testGuardsElsewhere,
-		"what changes nothing has no revision":       testNothingWritten,
-		"values are copied":                          testCopies,
-		"a watch sees every commit once, in order":   testWatch,
-		"a watch begins where it is told":            testWatchAfter,
-		"OnCommit comes in order and in time":        testOnCommit,
-		"guards decide between concurrent writers":   testCounter,
-		"an ended context commits nothing":           testCancelled,
-		"a closed engine says so":                    testClosed,
-		"tables follow commits":                      testTables,
+// Engine is how the suite gets at an engine, and what it has to know of it.
+type Engine struct {
+	// Open gives two ways into one empty store: engines of two members, or one engine twice. The test closes both.
+	Open func(t *testing.T) (one, other store.Engine)
+	// Forget has the store forget how it came to what it is: what was committed before can be watched no more.
+	Forget func(t *testing.T, e store.Engine)
+	// Parallel is that each Open gives a store that has nothing to do with the others.
+	Parallel bool
+	// Unbounded is that commits of any size are taken.
+	Unbounded bool
+}
+
+// in is what a test has: two ways into one empty store.
+type in struct {
+	Engine
+	e, other store.Engine
+}
+
+// Run tests an engine.
+func Run(t *testing.T, engine Engine) {
+	for name, test := range map[string]func(*testing.T, in){
+		"commits read back in key order":                testList,
+		"a failed guard writes nothing":                 testGuards,
+		"guards on keys that are not written":           testGuardsElsewhere,
+		"revisions grow by commits, not by failures":    testRevisions,
+		"what changes nothing has no revision":          testNothingWritten,
+		"a commit that no engine takes":                 testInvalid,
+		"commits have bounds":                           testLimits,
+		"a change of many keys goes in steps":           testCommitAll,
+		"guards decide between concurrent writers":      testCounter,
+		"an ended context commits nothing":              testCancelled,
+		"a closed engine says so":                       testClosed,
+		"a watch sees every commit once, in order":      testWatch,
+		"a watch begins where it is told":               testWatchAfter,
+		"a watch from what is forgotten is refused":     testWatchTooOld,
+		"a watch ends with its context":                 testWatchEnds,
+		"a lease keeps its keys and then takes them":    testLeaseExpires,
+		"a lease is kept alive":                         testLeaseRenewed,
+		"a revoked lease takes its keys":                testLeaseRevoked,
+		"a key leaves its lease":                        testLeaseLeft,
+		"a session ends with its lease":                 testSession,
+		"tables follow commits":                         testTables,
+		"a commit shows in tables when it returns":      testVisible,
+		"tables follow the commits of others":           testForeign,
+		"nothing is lost between list and watch":        testHandOver,
+		"tables are read again after a forgotten watch": testReload,
+		"what cannot be decoded stops nothing":          testUndecodable,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := open(t)
-			t.Cleanup(func() { _ = e.Close() })
-			test(t, e)
+			if engine.Parallel {
+				t.Parallel()
+			}
+			one, other := engine.Open(t)
+			t.Cleanup(func() {
+				_ = one.Close()
+				_ = other.Close()
+			})
+			test(t, in{engine, one, other})
 		})
 	}
 }
@@ -44,11 +77,12 @@ func Run(t *testing.T, open func(t *testing.T) store.Engine) {
 // Put is an op that writes a string, as JSON.
 func Put(key, value string) store.Op { return store.Op{Key: key, Value: fmt.Appendf(nil, "%q", value)} }
 
-// At returns op guarded by a revision.
-func At(op store.Op, rev store.Revision) store.Op {
-	op.Guard = &rev
-	return op
+// Check is an op that only demands that key is of revision rev.
+func Check(key string, rev store.Revision) store.Op {
+	return store.Op{Key: key, Check: true, Guard: &rev}
 }
+
+func del(key string) store.Op { return store.Op{Key: key, Delete: true} }
 
 func must(t *testing.T, e store.Engine, ops ...store.Op) store.Revision {
 	t.Helper()
@@ -65,7 +99,7 @@ func at(what string, rev store.Revision) string { return what + strconv.FormatUi
 // show lists what is under prefix as "key=value@revision".
 func show(t *testing.T, e store.Engine, prefix string) string {
 	t.Helper()
-	entries, _, err := e.List(t.Context(), prefix)
+	entries, _, err := store.List(t.Context(), e, prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,52 +117,6 @@ func expect(t *testing.T, what, got, want string) {
 	}
 }
 
-func testList(t *testing.T, e store.Engine) {
-	first := must(t, e, Put("/b/2", "x"), Put("/a/1", "y"))
-	second := must(t, e, Put("/b/1", "z"), del("/a/1"), del("/never"))
-	expect(t, "all", show(t, e, "/"), at("/b/1=z@", second)+" "+at("/b/2=x@", first))
-	expect(t, "prefix", show(t, e, "/b/2"), at("/b/2=x@", first))
-	expect(t, "none", show(t, e, "/c"), "")
-}
-
-func testGuards(t *testing.T, e store.Engine) {
-	rev := must(t, e, At(Put("/a", "1"), 0))
-	for name, op := range map[string]store.Op{
-		"exists":        At(Put("/a", "2"), 0),
-		"wrong":         At(Put("/a", "2"), rev+7),
-		"gone":          At(Put("/b", "2"), rev),
-		"delete, wrong": At(del("/a"), rev+1),
-	} {
-		if _, err := e.Commit(t.Context(), []store.Op{Put("/other", "x"), op}); !errors.Is(err, store.ErrConflict) {
-			t.Errorf("%s: %v", name, err)
-		} else if !strings.Contains(err.Error(), op.Key) {
-			t.Errorf("%s: error does not name the key: %v", name, err)
-		}
-	}
-	expect(t, "after", show(t, e, "/"), at("/a=1@", rev))
-	must(t, e, At(del("/a"), rev))
-	must(t, e, At(Put("/a", "again"), 0))
-}
-
-func testRevisions(t *testing.T, e store.Engine) {
-	first := must(t, e, Put("/a", "1"))
-	_, _ = e.Commit(t.Context(), []store.Op{At(Put("/a", "2"), 99)})
-	second := must(t, e, Put("/b", "1"))
-	if first == 0 || second <= first {
-		t.Errorf("revisions %d, %d", first, second)
-	}
-	if _, rev, err := e.List(t.Context(), "/none"); err != nil || rev != second {
-		t.Errorf("list is at %d, %v", rev, err)
-	}
-}
-
-func testCopies(t *testing.T, e store.Engine) {
-	op := Put("/a", "keep")
-	rev := must(t, e, op)
-	copy(op.Value, "XXXXXX")
-	expect(t, "value", show(t, e, "/"), at("/a=keep@", rev))
-}
-
 func describe(events []store.Event) string {
 	var parts []string
 	for _, e := range events {
@@ -141,136 +129,55 @@ func describe(events []store.Event) string {
 	return strings.Join(parts, " ")
 }
 
-func next(t *testing.T, ch <-chan []store.Event) string {
+// patience is how long anything may take that happens at all: a loaded machine, an election.
+const patience = 30 * time.Second
+
+// watching is a watch that runs.
+type watching struct {
+	events chan string // one a commit
+	end    chan error
+	cancel context.CancelFunc
+}
+
+func watch(t *testing.T, e store.Engine, prefix string, after store.Revision) *watching {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watching{events: make(chan string, 1000), end: make(chan error, 1), cancel: cancel}
+	go func() {
+		w.end <- e.Watch(ctx, prefix, after, func(events []store.Event) { w.events <- describe(events) })
+	}()
+	return w
+}
+
+// now is the revision that the store has reached.
+func now(t *testing.T, e store.Engine) store.Revision {
+	t.Helper()
+	_, rev, err := store.List(t.Context(), e, "/none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rev
+}
+
+func (w *watching) next(t *testing.T) string {
 	t.Helper()
 	select {
-	case events, ok := <-ch:
-		if !ok {
-			return "closed"
-		}
-		return describe(events)
-	case <-time.After(10 * time.Second):
+	case events := <-w.events:
+		return events
+	case err := <-w.end:
+		t.Fatalf("the watch ended: %v", err)
+	case <-time.After(patience):
 		t.Fatal("no event")
-		return ""
 	}
+	return ""
 }
 
-func testWatch(t *testing.T, e store.Engine) {
-	ctx, cancel := context.WithCancel(t.Context())
-	ch, err := e.Watch(ctx, "/a/", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := must(t, e, Put("/a/1", "x"), Put("/b/1", "x"), Put("/a/2", "y"))
-	must(t, e, Put("/b/1", "z"))
-	last := must(t, e, del("/a/1"))
-	expect(t, "first", next(t, ch), at("+/a/1=x@", first)+" "+at("+/a/2=y@", first))
-	expect(t, "second", next(t, ch), at("-/a/1@", last))
-	cancel()
-	expect(t, "after the context", next(t, ch), "closed")
-
-	ch, err = e.Watch(t.Context(), "/", last)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rev := must(t, e, Put("/last", "x"))
-	_ = e.Close()
-	expect(t, "before the close", next(t, ch), at("+/last=x@", rev))
-	expect(t, "after the close", next(t, ch), "closed")
-}
-
-func testWatchAfter(t *testing.T, e store.Engine) {
-	var revs []store.Revision
-	for i := range 5 {
-		revs = append(revs, must(t, e, Put("/a", fmt.Sprint(i+1))))
-	}
-	ch, err := e.Watch(t.Context(), "/", revs[2])
-	if err != nil {
-		t.Fatal(err)
-	}
-	expect(t, "4", next(t, ch), at("+/a=4@", revs[3]))
-	expect(t, "5", next(t, ch), at("+/a=5@", revs[4]))
-}
-
-func testOnCommit(t *testing.T, e store.Engine) {
-	var mu sync.Mutex
-	var seen []store.Revision
-	e.OnCommit(func(rev store.Revision, ops []store.Op) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = append(seen, rev)
-	})
-	var writers sync.WaitGroup
-	for w := range 8 {
-		writers.Go(func() {
-			for i := range 20 {
-				rev, err := e.Commit(context.Background(), []store.Op{Put(fmt.Sprintf("/%d/%d", w, i), "x")})
-				mu.Lock()
-				if err != nil || !slices.Contains(seen, rev) {
-					t.Errorf("commit %d returned before its callback: %v", rev, err)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	writers.Wait()
-	if len(seen) != 160 || !slices.IsSorted(seen) {
-		t.Errorf("%d callbacks, sorted: %v", len(seen), slices.IsSorted(seen))
-	}
-}
-
-// testCounter has many writers count up one key with guards: no count may be lost.
-func testCounter(t *testing.T, e store.Engine) {
-	first := must(t, e, Put("/n", "0"))
-	var writers sync.WaitGroup
-	for range 8 {
-		writers.Go(func() {
-			for done := 0; done < 10; {
-				entries, _, err := e.List(context.Background(), "/n")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				var n int
-				_, _ = fmt.Sscanf(string(entries[0].Value), "%q", new(string))
-				_, _ = fmt.Sscanf(strings.Trim(string(entries[0].Value), `"`), "%d", &n)
-				_, err = e.Commit(context.Background(), []store.Op{At(Put("/n", fmt.Sprint(n+1)), entries[0].Revision)})
-				switch {
-				case err == nil:
-					done++
-				case !errors.Is(err, store.ErrConflict):
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	writers.Wait()
-	if got := show(t, e, "/n"); !strings.HasPrefix(got, "/n=80@") {
-		t.Errorf("counted from revision %d on: %s", first, got)
-	}
-}
-
-func testCancelled(t *testing.T, e store.Engine) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := e.Commit(ctx, []store.Op{Put("/a", "x")}); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	expect(t, "after", show(t, e, "/"), "")
-}
-
-func testClosed(t *testing.T, e store.Engine) {
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.Commit(t.Context(), []store.Op{Put("/a", "x")}); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("commit: %v", err)
-	}
-	if _, err := e.Watch(t.Context(), "/", 0); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("watch: %v", err)
-	}
-	if err := e.Close(); err != nil {
-		t.Errorf("second close: %v", err)
+func (w *watching) ended(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-w.end:
+		return err
+	case <-time.After(patience):
+		t.Fatal("the watch does not end")
+		return nil
 	}
 }

@@ -15,12 +15,20 @@ type pet struct {
 	Tags map[string]string `json:"tags,omitempty"`
 }
 
-func testTables(t *testing.T, e store.Engine) {
+// petsOn is a store over an engine with a table.
+func petsOn(t *testing.T, e store.Engine) (*store.Store, *store.Table[pet]) {
+	t.Helper()
 	s := store.New(e)
 	pets := store.NewTable[pet](s, "pets")
 	if err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, pets
+}
+
+func testTables(t *testing.T, in in) {
+	s, pets := petsOn(t, in.e)
 	mine := &pet{Name: "a", Tags: map[string]string{"k": "v"}}
 	rev, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y"))
 	if err != nil {
@@ -47,25 +55,8 @@ func testTables(t *testing.T, e store.Engine) {
 	if _, err := s.Commit(t.Context(), store.Op{Key: "/pets/bad", Value: []byte(`{"name":5}`)}); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("a value that no table could load: %v", err)
 	}
-	var writers sync.WaitGroup
-	for w := range 8 {
-		writers.Go(func() {
-			for i := range 10 {
-				name := fmt.Sprintf("p%d-%d", w, i)
-				if _, err := s.Commit(context.Background(), pets.Create(&pet{Name: name}, name)); err != nil {
-					t.Error(err)
-				}
-				if row, ok := pets.Get(name); !ok || row.Value.Name != name {
-					t.Errorf("%s is not in the table when its commit returns", name)
-				}
-			}
-		})
-	}
-	writers.Wait()
-	again := store.New(e)
-	loaded := store.NewTable[pet](again, "pets")
-	if err := again.Load(t.Context()); err != nil || loaded.Len() != pets.Len() || pets.Len() != 82 {
-		t.Errorf("loaded %d, have %d, %v", loaded.Len(), pets.Len(), err)
+	if _, err := s.Commit(t.Context(), pets.Remove("home", "z")); err != nil || pets.Len() != 1 {
+		t.Errorf("after a removal: %d rows, %v", pets.Len(), err)
 	}
 }
 
@@ -98,5 +89,29 @@ func testTableGuards(t *testing.T, s *store.Store, pets *store.Table[pet]) {
 	}
 	if _, err := s.Commit(t.Context(), pets.RemoveAt(got.Revision, "keeper")); err != nil {
 		t.Error(err)
+	}
+}
+
+// testVisible is of many writers, each of which finds what it wrote; and of a store that loads it all.
+func testVisible(t *testing.T, in in) {
+	s, pets := petsOn(t, in.e)
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for i := range 10 {
+				name := fmt.Sprintf("p%d-%d", w, i)
+				rev, err := s.Commit(context.Background(), pets.Create(&pet{Name: name}, name))
+				if err != nil {
+					t.Error(err)
+				}
+				if row, ok := pets.Get(name); !ok || row.Value.Name != name || row.Revision != rev {
+					t.Errorf("%s is not in the table when its commit returns: %+v", name, row)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if _, loaded := petsOn(t, in.other); loaded.Len() != 80 || pets.Len() != 80 {
+		t.Errorf("loaded %d, have %d", loaded.Len(), pets.Len())
 	}
 }
