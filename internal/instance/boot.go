@@ -53,30 +53,37 @@ func (s *Service) Adopt(ctx context.Context) error {
 // whether that could be done.
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
-	if runs && process.Err != nil {
+	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
+	switch {
+	case runs && i.Stopping == stopForce:
+		return s.endAdopted(ctx, i, r, process)
+	case runs && process.Err != nil:
 		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
 		return false
-	}
-	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
-	if !runs {
+	case !runs:
 		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil {
 			return true
 		}
 		s.settleDead(ctx, r, i.Config["volatile.last_state.power"] == powerRunning)
 		return true
 	}
-	if i.Stopping == stopForce {
-		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
-			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
-			return false
-		}
-		s.settleDead(ctx, r, false)
-		return true
-	}
 	s.adopt(ctx, i, r)
 	if i.Stopping == stopClean {
 		s.goOnStopping(i)
 	}
+	return true
+}
+
+// endAdopted finishes a forced stop. It may have got as far as the monitor, without which nothing can be taken over: the
+// clean-up ends what is left.
+func (s *Service) endAdopted(ctx context.Context, i *Instance, r *run, process Process) bool {
+	if process.Err == nil {
+		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
+			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
+			return false
+		}
+	}
+	s.settleDead(ctx, r, false)
 	return true
 }
 
