@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -246,53 +245,4 @@ func (s *Service) wanted() []candidate {
 	}
 	sort.SliceStable(all, func(a, b int) bool { return all[a].priority > all[b].priority })
 	return all
-}
-
-// StopAll ends every running instance because the daemon shuts down: cleanly, by priority, each within its own
-// boot.host_shutdown_timeout. They keep their power state, so that the next daemon starts them again.
-func (s *Service) StopAll(ctx context.Context) {
-	byPriority := map[int64][]*Instance{}
-	for _, i := range s.rows("") {
-		if !s.running(i) {
-			continue
-		}
-		c, _ := expand(s.Profiles, i.Project, &i.Body)
-		p := Keys.GetInt(c, "boot.stop.priority")
-		byPriority[p] = append(byPriority[p], i)
-	}
-	order := make([]int64, 0, len(byPriority))
-	for p := range byPriority {
-		order = append(order, p)
-	}
-	sort.Slice(order, func(a, b int) bool { return order[a] > order[b] })
-	for _, p := range order {
-		var wg sync.WaitGroup
-		for _, i := range byPriority[p] {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				s.stopForShutdown(ctx, i)
-			}()
-		}
-		wg.Wait()
-	}
-}
-
-func (s *Service) stopForShutdown(ctx context.Context, i *Instance) {
-	c, _ := expand(s.Profiles, i.Project, &i.Body)
-	if r := s.runs.get(i.id()); r != nil {
-		r.atShutdown.Store(true)
-	}
-	err := s.stop(ctx, i.Project, i.Name, false, shutdownTime(c))
-	if err != nil && s.running(i) {
-		err = s.stop(ctx, i.Project, i.Name, true, 0)
-	}
-	if err != nil && s.running(i) {
-		s.Log.Error("An instance could not be stopped", "instance", i.Name, "err", err)
-	}
-}
-
-// shutdownTime is how long an instance may take to end when nobody says otherwise.
-func shutdownTime(c map[string]string) time.Duration {
-	return max(time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout"))*time.Second, time.Second)
 }
