@@ -102,6 +102,23 @@ func (g Group) Kill(ctx context.Context) error {
 	}
 }
 
+// Empty waits until the group and all below hold no process, for limit at most.
+func (g Group) Empty(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		pids, err := g.Procs()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes of %s go on", len(pids), g.name)
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
 // removeTries bounds how long Remove waits for groups that the kernel still empties.
 const removeTries = 100
 

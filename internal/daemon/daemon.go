@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berthd/berth/internal/certificate"
@@ -65,6 +66,7 @@ type Daemon struct {
 	adopted, recovered, ready chan struct{}
 	adoptedOnce               sync.Once
 	stop                      chan stopRequest
+	stopping                  atomic.Bool // somebody has asked for the end
 	running                   sync.WaitGroup
 }
 
@@ -191,8 +193,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case req = <-d.stop:
 	}
+	d.stopping.Store(true)
 	end()
-	starting.Wait()
+	within(partTime, "start", starting.Wait)
 	return d.takeDown(req)
 }
 

@@ -28,6 +28,7 @@ import (
 type local struct {
 	instances map[string]Target
 	last      runtime.ExecRequest
+	started   chan int // gets the process of each command, if there is room
 }
 
 func (l *local) Target(_ context.Context, project, name string) (Target, error) {
@@ -62,7 +63,14 @@ func (l *local) Exec(_ context.Context, _ string, r runtime.ExecRequest) (runtim
 	c := osexec.Command(r.Command[0], r.Command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = r.Stdin, r.Stdout, r.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: r.Terminal}
-	return localCommand{c}, c.Start()
+	err := c.Start()
+	if err == nil {
+		select {
+		case l.started <- c.Process.Pid:
+		default:
+		}
+	}
+	return localCommand{c}, err
 }
 
 func (l *local) Terminal(context.Context, string) (*os.File, *os.File, error) {
@@ -108,7 +116,7 @@ type client struct {
 func (c *client) Update(m map[string]any) { c.result = m }
 
 func service(t *testing.T) (*Service, *local) {
-	l := &local{instances: map[string]Target{
+	l := &local{started: make(chan int, 1), instances: map[string]Target{
 		"default/c1": {ID: "c1", Name: "c1", Project: "default", Status: api.Running, Environment: map[string]string{"A": "instance", "B": "instance"}, Logs: t.TempDir()},
 		"default/c2": {ID: "c2", Name: "c2", Project: "default", Status: api.Frozen},
 		"default/c3": {ID: "c3", Name: "c3", Project: "default", Status: api.Stopped},

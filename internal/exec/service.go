@@ -179,7 +179,7 @@ func (s *Service) alone(ctx context.Context, t Target, r runtime.ExecRequest, re
 	}
 	began(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.Signal(sigkill) })
-	status, err := c.Wait()
+	status, err := wait(ctx, c)
 	if !stop() && ctx.Err() != nil {
 		return ctx.Err()
 	}

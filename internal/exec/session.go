@@ -33,8 +33,6 @@ const (
 	pipe  = 1 << 20
 	// maxMessage bounds one message of a client; stock ones send 32 KiB at most.
 	maxMessage = 4 << 20
-	// writeTime is how long a client may take to take one message once the command has ended.
-	writeTime = 30 * time.Second
 
 	control = "control"
 )
@@ -83,7 +81,7 @@ func (s *session) secrets() map[string]string {
 
 // Origin is not looked at: whoever knows the secret of a socket has read the operation, which a page of another
 // origin cannot.
-var upgrader = websocket.Upgrader{ReadBufferSize: 32 << 10, WriteBufferSize: 32 << 10, CheckOrigin: func(*http.Request) bool { return true }}
+var upgrader = websocket.Upgrader{HandshakeTimeout: handshakeTime, ReadBufferSize: 32 << 10, WriteBufferSize: 32 << 10, CheckOrigin: func(*http.Request) bool { return true }}
 
 // connect implements operation.Task.Connect.
 func (s *session) connect(secret string, w http.ResponseWriter, r *http.Request) error {
@@ -139,19 +137,6 @@ func (s *session) connected(ctx context.Context) error {
 	}
 }
 
-// close ends every websocket, politely.
-func (s *session) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	for _, slot := range s.slots {
-		if slot.conn != nil {
-			_ = slot.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
-			_ = slot.conn.Close()
-		}
-	}
-}
-
 // run starts the command once the client has come and returns its exit status when all it has said is sent.
 func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.ExecRequest, window size, began func(context.Context)) (int, error) {
 	if err := s.connected(ctx); err != nil {
@@ -176,6 +161,7 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	}
 	began(ctx)
 	defer context.AfterFunc(ctx, func() { _ = c.Signal(sigkill) })()
+	defer s.cutLate(ctx)()
 
 	var input, output sync.WaitGroup
 	over := make(chan struct{})
@@ -199,7 +185,7 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 		output.Go(func() { send(s.slots["1"].conn, streams.stdout) })
 		output.Go(func() { send(s.slots["2"].conn, streams.stderr) })
 	}
-	status, err := c.Wait()
+	status, err := wait(ctx, c)
 	close(over)
 	if s.interactive {
 		// Whoever the command has left behind on the terminal may go on; the client does not wait for them.
@@ -209,7 +195,8 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	stop := context.AfterFunc(ctx, streams.abort)
 	output.Wait()
 	stop()
-	s.close() // unblocks what still reads from the client
+	s.close()          // unblocks what still reads from the client
+	streams.endInput() // and what still writes to somebody the command has left behind, who never reads
 	input.Wait()
 	if ctx.Err() != nil {
 		return -1, ctx.Err()
@@ -267,6 +254,7 @@ func send(conn *websocket.Conn, from io.Reader) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
+			_ = conn.SetWriteDeadline(time.Now().Add(stallTime))
 			if conn.WriteMessage(websocket.BinaryMessage, buf[:n]) != nil {
 				return // the caller closes the pipe, and the command gets SIGPIPE
 			}
@@ -275,7 +263,7 @@ func send(conn *websocket.Conn, from io.Reader) {
 			break
 		}
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = conn.SetWriteDeadline(time.Now().Add(lastTime))
 	_ = conn.WriteMessage(websocket.TextMessage, nil)
 }
 
@@ -311,6 +299,7 @@ func (s *session) console(ctx context.Context, rt Runtime, id string, window siz
 		return err
 	}
 	began(ctx)
+	defer s.cutLate(ctx)()
 	resizer, _ := c.(interface{ Resize(width, height int) error })
 	resize := func(w size) error {
 		if resizer == nil || w.width <= 0 || w.height <= 0 {

@@ -86,6 +86,9 @@ const drainTime = 50 * time.Millisecond
 // drain lets the reader of a terminal have what is there, and then ends it.
 func (s *streams) drain() { _ = s.stdout.SetReadDeadline(time.Now().Add(drainTime)) }
 
+// endInput ends writes to the command's standard input.
+func (s *streams) endInput() { _ = s.stdin.SetWriteDeadline(time.Now()) }
+
 // abort ends the readers at once.
 func (s *streams) abort() {
 	for _, f := range s.closeOurs {

@@ -149,7 +149,9 @@ func (h *Helper) LXC() (version string, features map[string]string) {
 func (h *Helper) ask(what string, names ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, h.path, append([]string{what}, names...)...).Output()
+	cmd := exec.CommandContext(ctx, h.path, append([]string{what}, names...)...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
 	if err != nil {
 		return ""
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -53,30 +52,37 @@ func (s *Service) Adopt(ctx context.Context) error {
 // whether that could be done.
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
-	if runs && process.Err != nil {
+	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
+	switch {
+	case runs && i.Stopping == stopForce:
+		return s.endAdopted(ctx, i, r, process)
+	case runs && process.Err != nil:
 		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
 		return false
-	}
-	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
-	if !runs {
+	case !runs:
 		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil {
 			return true
 		}
 		s.settleDead(ctx, r, i.Config["volatile.last_state.power"] == powerRunning)
 		return true
 	}
-	if i.Stopping == stopForce {
-		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
-			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
-			return false
-		}
-		s.settleDead(ctx, r, false)
-		return true
-	}
 	s.adopt(ctx, i, r)
 	if i.Stopping == stopClean {
 		s.goOnStopping(i)
 	}
+	return true
+}
+
+// endAdopted finishes a forced stop. It may have got as far as the monitor, without which nothing can be taken over: the
+// clean-up ends what is left.
+func (s *Service) endAdopted(ctx context.Context, i *Instance, r *run, process Process) bool {
+	if process.Err == nil {
+		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
+			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
+			return false
+		}
+	}
+	s.settleDead(ctx, r, false)
 	return true
 }
 
@@ -239,53 +245,4 @@ func (s *Service) wanted() []candidate {
 	}
 	sort.SliceStable(all, func(a, b int) bool { return all[a].priority > all[b].priority })
 	return all
-}
-
-// StopAll ends every running instance because the daemon shuts down: cleanly, by priority, each within its own
-// boot.host_shutdown_timeout. They keep their power state, so that the next daemon starts them again.
-func (s *Service) StopAll(ctx context.Context) {
-	byPriority := map[int64][]*Instance{}
-	for _, i := range s.rows("") {
-		if !s.running(i) {
-			continue
-		}
-		c, _ := expand(s.Profiles, i.Project, &i.Body)
-		p := Keys.GetInt(c, "boot.stop.priority")
-		byPriority[p] = append(byPriority[p], i)
-	}
-	order := make([]int64, 0, len(byPriority))
-	for p := range byPriority {
-		order = append(order, p)
-	}
-	sort.Slice(order, func(a, b int) bool { return order[a] > order[b] })
-	for _, p := range order {
-		var wg sync.WaitGroup
-		for _, i := range byPriority[p] {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				s.stopForShutdown(ctx, i)
-			}()
-		}
-		wg.Wait()
-	}
-}
-
-func (s *Service) stopForShutdown(ctx context.Context, i *Instance) {
-	c, _ := expand(s.Profiles, i.Project, &i.Body)
-	if r := s.runs.get(i.id()); r != nil {
-		r.atShutdown.Store(true)
-	}
-	err := s.stop(ctx, i.Project, i.Name, false, shutdownTime(c))
-	if err != nil && s.running(i) {
-		err = s.stop(ctx, i.Project, i.Name, true, 0)
-	}
-	if err != nil && s.running(i) {
-		s.Log.Error("An instance could not be stopped", "instance", i.Name, "err", err)
-	}
-}
-
-// shutdownTime is how long an instance may take to end when nobody says otherwise.
-func shutdownTime(c map[string]string) time.Duration {
-	return max(time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout"))*time.Second, time.Second)
 }

@@ -218,3 +218,32 @@ func TestAnInstanceStartsWhenItsPoolIsThere(t *testing.T) {
 		h.Close()
 	})
 }
+
+// Whatever guests do, and whoever holds their locks.
+func TestTheStopOfAllHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		for _, name := range []string{"deaf", "undead", "fine"} {
+			h.create(name, nil)
+			h.do(h.action(name, "start"))
+		}
+		forever := make(chan struct{})
+		h.rt.hangs = map[string]chan struct{}{"undead": forever} // neither a signal nor a kill ends it
+		h.rt.deaf = map[string]bool{"deaf": true}                // it does not care for signals
+		const limit = 20 * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		began := time.Now()
+		h.StopAll(ctx)
+		if took := time.Since(began); took > limit+killTime {
+			t.Errorf("it took %s", took)
+		}
+		for name, want := range map[string]string{"deaf": "Stopped", "undead": "Running", "fine": "Stopped"} {
+			if i := h.show(name); i.Status != want || i.Config["volatile.last_state.power"] != "RUNNING" {
+				t.Errorf("%s is %s, recorded as %s", name, i.Status, i.Config["volatile.last_state.power"])
+			}
+		}
+		close(forever)
+		h.Close()
+	})
+}

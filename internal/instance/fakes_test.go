@@ -169,9 +169,11 @@ type fakeRuntime struct {
 	exits  map[string]func()
 	specs  map[string]*spec.Spec
 	limits map[string]spec.Cgroup
-	fail   error           // of the next start
-	stuck  chan struct{}   // Shutdown waits for it or for a kill
-	onEnd  func(id string) // called before Shutdown or Kill do anything
+	fail   error                    // of the next start
+	stuck  chan struct{}            // Shutdown waits for it or for a kill
+	onEnd  func(id string)          // called before Shutdown or Kill do anything
+	hangs  map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
+	deaf   map[string]bool          // Shutdown of these has no effect
 
 	lost  map[string]error // what runs and cannot be taken over
 	blind error            // of Find
@@ -225,6 +227,13 @@ func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
 	if begun != nil {
 		begun(id)
 	}
+	if err := r.hang(ctx, id); err != nil {
+		return err
+	}
+	if r.deaf[id] {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if stuck != nil {
 		select {
 		case <-stuck:
@@ -236,7 +245,23 @@ func (r *fakeRuntime) Shutdown(ctx context.Context, id string) error {
 	return nil
 }
 
-func (r *fakeRuntime) Kill(_ context.Context, id string) error {
+// hang waits, for an instance that cannot be ended.
+func (r *fakeRuntime) hang(ctx context.Context, id string) error {
+	if r.hangs[id] == nil {
+		return nil
+	}
+	select {
+	case <-r.hangs[id]:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *fakeRuntime) Kill(ctx context.Context, id string) error {
+	if err := r.hang(ctx, id); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	if r.stuck != nil {
 		close(r.stuck)

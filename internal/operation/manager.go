@@ -30,6 +30,8 @@ const (
 	// keepFinal is how long it can still be asked for by its ID: much longer, so that a client that starts to wait
 	// late, or again after its connection broke, gets its answer.
 	keepFinal = 60 * time.Second
+	// undoTime is how long operations that are cut short at the end of the daemon may take to undo what they began.
+	undoTime = 3 * time.Second
 	// defaultBound ends tasks that set no bound of their own.
 	defaultBound = 12 * time.Hour
 )
@@ -163,8 +165,8 @@ func (m *Manager) Running() int {
 	return n
 }
 
-// Shutdown takes no more tasks, waits for those that run until ctx ends, then cancels the rest and waits until
-// they have undone what they began.
+// Shutdown takes no more tasks, waits for those that run until ctx ends, then cancels the rest and gives them undoTime to undo what
+// they began. Whatever hangs beyond that is left to the next daemon, as after a kill.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
@@ -183,7 +185,13 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("operations were cancelled: %w", ctx.Err())
 		m.stop(ErrShutdown)
-		<-ended
+		late := time.NewTimer(undoTime)
+		defer late.Stop()
+		select {
+		case <-ended:
+		case <-late.C:
+			err = fmt.Errorf("%d operations do not end: %w", m.Running(), ctx.Err())
+		}
 	}
 	m.stop(ErrShutdown)
 	m.mu.Lock()

@@ -3,8 +3,10 @@ package operation
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -171,6 +173,27 @@ func TestShutdownWaitsThenCancels(t *testing.T) {
 	if _, err := m.Start(context.Background(), "", &Task{}); api.StatusOf(err) != 503 {
 		t.Errorf("start after shutdown: %v", err)
 	}
+}
+
+func TestShutdownDoesNotWaitForWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewManager(nil)
+		forever := make(chan struct{})
+		if _, err := m.Start(t.Context(), "default", &Task{Run: func(context.Context, Progress) error { <-forever; return nil }}); err != nil {
+			t.Fatal(err)
+		}
+		const limit = 20 * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		began := time.Now()
+		if err := m.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 operations do not end") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took > limit+undoTime {
+			t.Errorf("it took %s", took)
+		}
+		close(forever)
+	})
 }
 
 func TestSecrets(t *testing.T) {

@@ -42,6 +42,7 @@ type Driver struct {
 
 	mu      sync.Mutex
 	running map[string]*container
+	lost    lost
 	renew   func(ctx context.Context, id string, launch func(*spec.Spec) error) error // see OnRestart
 }
 
@@ -131,13 +132,15 @@ func (d *Driver) initOf(id string) (*initProcess, error) {
 			return i, nil
 		}
 	}
-	return nil, errNotRunning
+	return nil, d.absent(id)
 }
 
 // Status implements instance.Runtime.
 func (d *Driver) Status(id string) api.StatusCode {
 	c := d.get(id)
 	switch {
+	case c == nil && d.lost.get(id) != nil:
+		return api.StatusError
 	case c == nil || c.ended():
 		return api.Stopped
 	case c.frozen.Load():
@@ -159,7 +162,7 @@ func (d *Driver) InitPID(id string) int {
 func (d *Driver) Freeze(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return errNotRunning
+		return d.absent(id)
 	}
 	if err := d.payload(id).Freeze(ctx); err != nil {
 		thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -174,7 +177,7 @@ func (d *Driver) Freeze(ctx context.Context, id string) error {
 func (d *Driver) Thaw(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return errNotRunning
+		return d.absent(id)
 	}
 	if err := d.payload(id).Thaw(ctx); err != nil {
 		return fmt.Errorf("thawing: %w", err)
@@ -186,7 +189,7 @@ func (d *Driver) Thaw(ctx context.Context, id string) error {
 // Limits implements instance.Runtime.
 func (d *Driver) Limits(_ context.Context, id string, c spec.Cgroup) error {
 	if d.get(id) == nil {
-		return errNotRunning
+		return d.absent(id)
 	}
 	return d.payload(id).Set(c)
 }

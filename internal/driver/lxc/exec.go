@@ -28,12 +28,12 @@ type command struct {
 // Exec implements instance.Runtime.
 func (d *Driver) Exec(ctx context.Context, id string, r runtime.ExecRequest) (runtime.Command, error) {
 	if d.get(id) == nil {
-		return nil, errNotRunning
+		return nil, d.absent(id)
 	}
 	if len(r.Command) == 0 || r.Command[0] == "" {
 		return nil, api.BadRequest("No command given")
 	}
-	p, err := d.helper.Call(helper.Call{
+	p, err := d.helper.Call(ctx, helper.Call{
 		Args: append(d.call("exec", id), execArgs(r)...), Terminal: r.Terminal,
 		Stdio: [3]*os.File{r.Stdin, r.Stdout, r.Stderr},
 	})
@@ -43,7 +43,7 @@ func (d *Driver) Exec(ctx context.Context, id string, r runtime.ExecRequest) (ru
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, p.Kill)
+	stop := context.AfterFunc(ctx, p.End)
 	c, err := attached(p)
 	stop()
 	if err != nil {

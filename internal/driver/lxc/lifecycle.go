@@ -31,6 +31,9 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 	if d.get(s.ID) != nil {
 		return runtime.Process{}, api.BadRequest("The instance is already running")
 	}
+	if err := d.lost.get(s.ID); err != nil { // what may run is not started over
+		return runtime.Process{}, errLost(err)
+	}
 	l := d.layoutOf(s.ID)
 	if d.payload(s.ID).Exists() || d.monitor(s.ID).Exists() {
 		if err := d.Cleanup(ctx, s.ID); err != nil {
@@ -128,7 +131,7 @@ func apparmor() bool {
 // launch runs the helper with the configuration that is in place.
 func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, error) {
 	// The lock tells a daemon that has just started that one before it is in the middle of a start.
-	lock, err := d.lock(id, unix.LOCK_EX)
+	lock, err := d.lock(ctx, id, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -189,12 +192,16 @@ func (d *Driver) open(id string) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
+	var failed error
 	for _, pid := range pids {
 		c, err := openContainer(id, pid, func(pid int) bool {
 			again, err := group.TopProcs()
 			return err == nil && contains(again, pid)
 		})
 		if err != nil {
+			if !errors.Is(err, unix.ESRCH) { // it has not ended
+				failed = errors.Join(failed, err)
+			}
 			continue
 		}
 		if c.first.Load() == nil {
@@ -204,6 +211,9 @@ func (d *Driver) open(id string) (*container, error) {
 		frozen, _ := d.payload(id).Frozen()
 		c.frozen.Store(frozen)
 		return c, nil
+	}
+	if failed != nil {
+		return nil, failed
 	}
 	return nil, fmt.Errorf("no monitor of %s: %w", id, unix.ESRCH)
 }
@@ -251,80 +261,6 @@ func (d *Driver) watch(c *container) error {
 	})
 }
 
-// lock takes the lock of an instance's start; closing the file gives it back.
-func (d *Driver) lock(id string, how int) (*os.File, error) {
-	dir := filepath.Join(d.root, "run", "locks")
-	if err := d.passable(); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, id), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock of %s: %w", id, err), f.Close())
-	}
-	return f, nil
-}
-
-// Find implements instance.Runtime.
-func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
-	if err := d.restartLate(ctx); err != nil {
-		return nil, err
-	}
-	names, err := d.cgroups.List(d.monitorPrefix())
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]runtime.Process{}
-	for _, name := range names {
-		id := strings.TrimPrefix(name, d.monitorPrefix())
-		c := d.get(id)
-		if c == nil {
-			if c, err = d.take(id); err != nil {
-				return nil, err
-			}
-		}
-		if c != nil {
-			if p := c.process(); p.InitPID != 0 {
-				found[id] = p
-			}
-		}
-	}
-	return found, nil
-}
-
-// take adopts a container that this daemon did not start; nil if none runs under this ID.
-func (d *Driver) take(id string) (*container, error) {
-	// A start that a daemon before us began may still be on its way: it is over when its lock is free.
-	lock, err := d.lock(id, unix.LOCK_SH)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = lock.Close() }()
-	if c := d.get(id); c != nil {
-		return c, nil
-	}
-	c, err := d.open(id)
-	if err != nil {
-		d.log.Info("control groups without a running instance", "instance", id, "err", err)
-		return nil, nil
-	}
-	if err := d.keep(c); err != nil {
-		return nil, err
-	}
-	return d.get(id), nil
-}
-
 // Watch implements instance.Runtime.
 func (d *Driver) Watch(id string, exited func()) {
 	if c := d.get(id); c == nil || !c.whenGone(exited) {
@@ -336,7 +272,7 @@ func (d *Driver) Watch(id string, exited func()) {
 func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return nil
+		return d.whetherLost(id)
 	}
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
@@ -398,7 +334,7 @@ func has(set uint64, sig unix.Signal) bool { return set&(1<<(sig-1)) != 0 }
 func (d *Driver) Kill(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return nil
+		return d.whetherLost(id)
 	}
 	c.ending.Add(1)
 	defer c.ending.Add(-1)
@@ -457,7 +393,7 @@ func (d *Driver) end(pidfd int) (<-chan struct{}, error) {
 
 // Cleanup implements instance.Runtime.
 func (d *Driver) Cleanup(ctx context.Context, id string) error {
-	lock, err := d.lock(id, unix.LOCK_EX)
+	lock, err := d.lock(ctx, id, unix.LOCK_EX)
 	if err != nil {
 		return err
 	}

@@ -122,16 +122,16 @@ type consoleSession struct {
 }
 
 // Console implements instance.Runtime. What it returns is an *os.File of a terminal, in effect: it has File.
-func (d *Driver) Console(_ context.Context, id string) (io.ReadWriteCloser, error) {
+func (d *Driver) Console(ctx context.Context, id string) (io.ReadWriteCloser, error) {
 	if d.get(id) == nil {
-		return nil, errNotRunning
+		return nil, d.absent(id)
 	}
 	controller, terminal, err := hostTerminal()
 	if err != nil {
 		return nil, fmt.Errorf("terminal for the console: %w", err)
 	}
 	defer func() { _ = terminal.Close() }()
-	p, err := d.helper.Call(helper.Call{Args: d.call("console", id), Stdio: [3]*os.File{terminal, terminal, terminal}, Terminal: true})
+	p, err := d.helper.Call(ctx, helper.Call{Args: d.call("console", id), Stdio: [3]*os.File{terminal, terminal, terminal}, Terminal: true})
 	if err != nil {
 		return nil, errors.Join(err, controller.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,8 +42,18 @@ type Process struct {
 	pidfd int // -1 once it is closed
 }
 
-// Call begins a call. The process is the caller's to close.
-func (s *Server) Call(c Call) (*Process, error) {
+// helloTime is how long the program may take to begin a call: to fork. One that has not by then stands still.
+const helloTime = 15 * time.Second
+
+var errSilent = errors.New("the helper of liblxc does not answer")
+
+// Call begins a call. The process is the caller's to close. A program that does not answer is ended, and the next call starts
+// another.
+func (s *Server) Call(ctx context.Context, c Call) (*Process, error) {
+	return s.begin(ctx, c, helloTime)
+}
+
+func (s *Server) begin(ctx context.Context, c Call, limit time.Duration) (*Process, error) {
 	request, err := encode(c.Args)
 	if err != nil {
 		return nil, err
@@ -57,16 +68,39 @@ func (s *Server) Call(c Call) (*Process, error) {
 	for _, f := range files {
 		fds = append(fds, int(f.Fd()))
 	}
-	err = s.send(flags, fds)
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, errSilent)
+	defer cancel()
+	sock, err := s.send(bounded, flags, fds)
 	_ = theirs.Close()
 	p := &Process{answer: ours, pidfd: -1}
 	if err == nil {
-		err = p.hello()
+		err = p.hello(bounded)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return p, nil
+	case bounded.Err() == nil:
 		return nil, errors.Join(err, ours.Close())
+	case ctx.Err() == nil:
+		s.lost(sock)
+		return nil, errors.Join(context.Cause(bounded), ours.Close())
 	}
-	return p, nil
+	go s.abandon(p, sock, limit)
+	return nil, ctx.Err()
+}
+
+// abandon ends a call that nobody wants any more as soon as it begins: the program has its message, maybe, and would do what
+// it says.
+func (s *Server) abandon(p *Process, sock *os.File, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = p.answer.SetReadDeadline(time.Time{})
+	if err := p.hello(ctx); err == nil {
+		p.Kill()
+	} else if ctx.Err() != nil {
+		s.lost(sock)
+	}
+	p.Close()
 }
 
 // files are what is sent with a call after its request.
@@ -109,8 +143,13 @@ func encode(args []string) (int, error) {
 	return fd, nil
 }
 
-func (p *Process) hello() error {
+func (p *Process) hello(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = p.answer.SetReadDeadline(time.Now()) })
 	m, err := p.Next()
+	if !stop() && err == nil {
+		m.Close()
+		err = ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
@@ -204,17 +243,26 @@ func (p *Process) Result() (string, error) {
 
 // Do makes a call that has one answer and waits for that; the end of ctx ends its process.
 func (s *Server) Do(ctx context.Context, c Call) (string, error) {
-	p, err := s.Call(c)
+	p, err := s.Call(ctx, c)
 	if err != nil {
 		return "", err
 	}
 	defer p.Close()
-	defer context.AfterFunc(ctx, p.Kill)()
+	defer context.AfterFunc(ctx, p.End)()
 	text, err := p.Result()
 	if err != nil && ctx.Err() != nil {
 		return "", ctx.Err()
 	}
 	return text, err
+}
+
+// killTime is how long a process that was killed is waited for. One that the kernel keeps, as by a disk that hangs, stays.
+const killTime = 5 * time.Second
+
+// End kills the process and bounds the wait for what it still says.
+func (p *Process) End() {
+	p.Kill()
+	_ = p.answer.SetReadDeadline(time.Now().Add(killTime))
 }
 
 // Kill ends the process, but not what it has started.

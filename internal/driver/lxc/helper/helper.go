@@ -5,12 +5,14 @@
 package helper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,20 +33,44 @@ type Server struct {
 // New makes a server of the program at a path; it starts nothing.
 func New(path string) *Server { return &Server{path: path} }
 
-// Close ends the program. Calls under way go on.
+// endTime is how long the program may take to end by itself once its socket is closed.
+const endTime = time.Second
+
+// Close ends the program, by force if it does not end by itself. Calls under way go on.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stop()
+	sock := s.sock
+	s.mu.Unlock()
+	cmd, err := s.letGo(sock)
+	if cmd == nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for _, wait := range []time.Duration{endTime, endTime} {
+		late := time.NewTimer(wait)
+		select {
+		case ending := <-ended:
+			late.Stop()
+			return errors.Join(err, ending)
+		case <-late.C:
+			_ = cmd.Process.Kill()
+		}
+	}
+	return errors.Join(err, errors.New("the helper of liblxc does not end"))
 }
 
-func (s *Server) stop() error {
-	if s.cmd == nil {
-		return nil
+// letGo forgets the program behind a socket: the next call starts another. It is the caller's to wait for; nil if it has been
+// forgotten already.
+func (s *Server) letGo(sock *os.File) (*exec.Cmd, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sock != sock || s.cmd == nil {
+		return nil, nil
 	}
-	err := errors.Join(s.sock.Close(), s.cmd.Wait())
-	s.sock, s.cmd = nil, nil
-	return err
+	cmd := s.cmd
+	s.cmd, s.sock = nil, nil
+	return cmd, sock.Close()
 }
 
 // socket is the one that the running program reads calls from.
@@ -70,30 +96,29 @@ func (s *Server) socket() (*os.File, error) {
 	return ours, nil
 }
 
-// lost forgets a program that has ended.
+// lost forgets a program that has ended, or that does not answer any more and is ended.
 func (s *Server) lost(sock *os.File) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sock == sock {
-		_ = s.stop()
+	if cmd, _ := s.letGo(sock); cmd != nil {
+		_ = cmd.Process.Kill()
+		go func() { _ = cmd.Wait() }() // it is not known how long one takes to die whose disk hangs
 	}
 }
 
-// send hands a message to the program, and to a new one if that has ended.
-func (s *Server) send(flags byte, fds []int) error {
+// send hands a message to the program, and to a new one if that has ended. It returns the socket that took it.
+func (s *Server) send(ctx context.Context, flags byte, fds []int) (*os.File, error) {
 	rights := unix.UnixRights(fds...)
 	var err error
 	for range 2 {
 		var sock *os.File
 		if sock, err = s.socket(); err != nil {
-			return err
+			return nil, err
 		}
-		if err = sendmsg(sock, []byte{flags}, rights); err == nil {
-			return nil
+		if err = sendmsg(ctx, sock, []byte{flags}, rights); err == nil || ctx.Err() != nil {
+			return sock, err
 		}
 		s.lost(sock)
 	}
-	return fmt.Errorf("calling the helper of liblxc: %w", err)
+	return nil, fmt.Errorf("calling the helper of liblxc: %w", err)
 }
 
 // pair makes two connected sockets that keep messages apart: ours takes part in the runtime's polling.
@@ -109,19 +134,32 @@ func pair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "helper"), os.NewFile(uintptr(fds[1]), "helper"), nil
 }
 
-func sendmsg(sock *os.File, data, rights []byte) error {
+// fullPause is how long to wait before the next look at a socket that is full: only one of a program that stands still is.
+const fullPause = 10 * time.Millisecond
+
+// sendmsg sends a message. It does not wait by the file's deadline, which all calls have in common.
+func sendmsg(ctx context.Context, sock *os.File, data, rights []byte) error {
 	raw, err := sock.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		for {
-			sent = unix.Sendmsg(int(fd), data, rights, nil, unix.MSG_NOSIGNAL)
-			if !errors.Is(sent, unix.EINTR) {
-				return !errors.Is(sent, unix.EAGAIN)
+	for {
+		var sent error
+		err := raw.Control(func(fd uintptr) {
+			for {
+				sent = unix.Sendmsg(int(fd), data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+				if !errors.Is(sent, unix.EINTR) {
+					return
+				}
 			}
+		})
+		if !errors.Is(sent, unix.EAGAIN) {
+			return errors.Join(err, sent)
 		}
-	})
-	return errors.Join(err, sent)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(fullPause):
+		}
+	}
 }

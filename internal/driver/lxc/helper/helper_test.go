@@ -120,7 +120,7 @@ func TestAnotherServerTakesOver(t *testing.T) {
 
 func TestNoProgram(t *testing.T) {
 	s := New(filepath.Join(t.TempDir(), "nothing"))
-	if _, err := s.Call(Call{Args: []string{"check"}}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := s.Call(t.Context(), Call{Args: []string{"check"}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that the program does not exist", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
-	if _, err := s.Call(Call{Args: []string{"check", "a\x00b"}}); !errors.Is(err, ErrNUL) {
+	if _, err := s.Call(t.Context(), Call{Args: []string{"check", "a\x00b"}}); !errors.Is(err, ErrNUL) {
 		t.Errorf("NUL: %v", err)
 	}
 }
@@ -173,13 +173,13 @@ func raw(t *testing.T, s *Server, flags byte, request string, more ...int) (stri
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	err = s.send(flags, append([]int{fd, int(theirs.Fd())}, more...))
+	_, err = s.send(t.Context(), flags, append([]int{fd, int(theirs.Fd())}, more...))
 	_ = theirs.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &Process{answer: ours, pidfd: -1}
-	if err := p.hello(); err != nil {
+	if err := p.hello(t.Context()); err != nil {
 		return "", err
 	}
 	defer p.Close()
@@ -213,7 +213,7 @@ func stuck(t *testing.T, s *Server) (p *Process, fifo string) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Call(Call{Args: []string{"check", t.TempDir(), "c1", fifo}})
+	p, err := s.Call(t.Context(), Call{Args: []string{"check", t.TempDir(), "c1", fifo}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,4 +243,111 @@ func TestCallsOutliveTheServer(t *testing.T) {
 	if _, err := p.Result(); err != nil {
 		t.Errorf("a call after its server's end: %v", err)
 	}
+}
+
+// stopped is a server whose program stands still, as one does that somebody or a debugger has stopped.
+func stopped(t *testing.T) (s *Server, program *os.Process) {
+	t.Helper()
+	s = newServer(t)
+	if err := check(t, s, ""); err != nil {
+		t.Fatal(err)
+	}
+	program = s.cmd.Process
+	if err := program.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	return s, program
+}
+
+// within fails a test whose function takes too long.
+func within(t *testing.T, limit time.Duration, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		t.Fatal("it does not end")
+	}
+}
+
+func TestAProgramThatStandsStillIsReplaced(t *testing.T) {
+	s, first := stopped(t)
+	within(t, 10*time.Second, func() {
+		if _, err := s.begin(t.Context(), Call{Args: []string{"check"}}, 50*time.Millisecond); !errors.Is(err, errSilent) {
+			t.Errorf("a call of a program that stands still: %v", err)
+		}
+		if err := check(t, s, ""); err != nil {
+			t.Errorf("the next call: %v", err)
+		}
+	})
+	if s.cmd.Process.Pid == first.Pid {
+		t.Error("no other helper was started")
+	}
+}
+
+// A full socket is as good as none: what is sent to a program that stands still waits in it.
+func TestAFullSocketIsNotWaitedForWithoutEnd(t *testing.T) {
+	s, _ := stopped(t)
+	within(t, 30*time.Second, func() {
+		for ctx := context10s(t); ; {
+			sock, err := s.socket()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			err = sendmsg(short, sock, make([]byte, 1), nil)
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		if _, err := s.begin(t.Context(), Call{Args: []string{"check"}}, 50*time.Millisecond); !errors.Is(err, errSilent) {
+			t.Errorf("a call through a full socket: %v", err)
+		}
+	})
+}
+
+// What was asked for a caller that has left is not done once the program goes on.
+func TestACallerThatLeavesDoesNotWait(t *testing.T) {
+	s, program := stopped(t)
+	fifo := filepath.Join(t.TempDir(), "config") // the call would wait for who writes it
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	within(t, 5*time.Second, func() {
+		if _, err := s.Call(ctx, Call{Args: []string{"check", t.TempDir(), "c1", fifo}}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+	if err := program.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; {
+		if err := check(t, s, ""); err != nil { // which reaps what has ended
+			t.Fatalf("after it goes on: %v", err)
+		}
+		if len(childrenOf(t, program.Pid)) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("a call that nobody waits for goes on")
+		}
+	}
+}
+
+func TestCloseDoesNotWaitForAProgramThatStandsStill(t *testing.T) {
+	s, _ := stopped(t)
+	within(t, 10*time.Second, func() {
+		if err := s.Close(); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("the program that stood still ended as %v", err)
+		}
+	})
 }

@@ -1,0 +1,102 @@
+package exec
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/berthd/berth/internal/runtime"
+)
+
+const (
+	// stallTime is how long a client may take nothing of what a command says. It is long: somebody who has stopped their client
+	// with Ctrl-Z may go on with it. The end of the operation does not wait for it.
+	stallTime = time.Hour
+	// lastTime is how long a client may take to take what is left once the command has ended.
+	lastTime = 30 * time.Second
+	// cutTime is how long clients may take to hear that the operation ends, before their connections are closed.
+	cutTime = time.Second
+	// killTime is how long a command that is killed may take to end: the kernel keeps one that is frozen, or waits for a disk.
+	killTime = 2 * time.Second
+	// handshakeTime is how long a client may take to take the answer to its request for a websocket.
+	handshakeTime = 10 * time.Second
+)
+
+// close ends the session: it says goodbye to the clients that listen, and unblocks what still reads from any.
+func (s *session) close() {
+	deadline := time.Now().Add(cutTime) // for all of them
+	for _, conn := range s.end() {
+		if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
+			cut(conn)
+		}
+		_ = conn.Close()
+	}
+}
+
+// cut closes a connection without a word, which TLS would wait to get rid of. A write to a client that does not read ends with it.
+func cut(conn *websocket.Conn) {
+	raw := conn.NetConn()
+	if secure, ok := raw.(interface{ NetConn() net.Conn }); ok {
+		raw = secure.NetConn()
+	}
+	_ = raw.Close()
+}
+
+// end takes no more clients and returns the connections of those that came.
+func (s *session) end() []*websocket.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	var conns []*websocket.Conn
+	for _, slot := range s.slots {
+		if slot.conn != nil {
+			conns = append(conns, slot.conn)
+		}
+	}
+	return conns
+}
+
+// cutLate cuts clients off that have not let the session end some time after ctx has.
+func (s *session) cutLate(ctx context.Context) (stop func()) {
+	left := make(chan struct{})
+	unlink := context.AfterFunc(ctx, func() {
+		late := time.NewTimer(cutTime)
+		defer late.Stop()
+		select {
+		case <-left:
+		case <-late.C:
+			for _, conn := range s.end() {
+				cut(conn)
+			}
+		}
+	})
+	return func() { unlink(); close(left) }
+}
+
+// wait waits for the end of a command, but not for that of one which ctx has killed and the kernel keeps.
+func wait(ctx context.Context, c runtime.Command) (int, error) {
+	type result struct {
+		status int
+		err    error
+	}
+	over := make(chan result, 1)
+	go func() {
+		status, err := c.Wait()
+		over <- result{status, err}
+	}()
+	select {
+	case r := <-over:
+		return r.status, r.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(killTime)
+	defer late.Stop()
+	select {
+	case r := <-over:
+		return r.status, r.err
+	case <-late.C:
+		return -1, ctx.Err()
+	}
+}

@@ -1,0 +1,177 @@
+package exec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/runtime"
+)
+
+// endsSoon fails a test whose operation does not end within what the end of the daemon waits for it.
+func (c *client) endsSoon(want error) {
+	c.Helper()
+	began := time.Now()
+	select {
+	case err := <-c.done:
+		if !errors.Is(err, want) {
+			c.Errorf("it ended with %v, want %v", err, want)
+		}
+	case <-time.After(10 * time.Second):
+		c.Fatal("the operation does not end")
+	}
+	if took := time.Since(began); took > cutTime+killTime+time.Second {
+		c.Errorf("it ended after %s", took)
+	}
+}
+
+// stalls waits until a process does nothing any more: its output goes nowhere.
+func stalls(t *testing.T, pid int) {
+	t.Helper()
+	last := ""
+	for same := 0; same < 5; <-time.After(20 * time.Millisecond) {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same++; string(raw) != last {
+			last, same = string(raw), 0
+		}
+	}
+}
+
+func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
+	for _, interactive := range []bool{false, true} {
+		s, l := service(t)
+		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"yes"}, WaitForWS: true, Interactive: interactive})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := []string{"0", "control"}
+		if !interactive {
+			names = []string{"0", "1", "2", "control"}
+		}
+		c := open(t, task, names...)
+		stalls(t, <-l.started)
+		c.cancel()
+		c.endsSoon(context.Canceled)
+	}
+}
+
+func TestAConsoleThatNobodyReadsIsCutOff(t *testing.T) {
+	s, l := service(t)
+	endless := &endlessConsole{closed: make(chan struct{})}
+	s.Runtime = consoleOf{l, endless}
+	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, task, "0", "control")
+	var last int64
+	for same := 0; same < 5; <-time.After(20 * time.Millisecond) {
+		if same++; endless.read.Load() != last || last == 0 {
+			last, same = endless.read.Load(), 0
+		}
+	}
+	c.cancel()
+	c.endsSoon(context.Canceled)
+}
+
+// What a command leaves behind may keep its standard input and never read it.
+func TestInputThatNobodyReadsHoldsNothingUp(t *testing.T) {
+	c := open(t, start(t, false, "exec 3<&0; sleep 20 <&3 >/dev/null 2>&1 & exec 3<&-; echo ready; read x; exit 3"), "0", "1", "2", "control")
+	if _, raw, err := c.conns["1"].ReadMessage(); err != nil || string(raw) != "ready\n" {
+		t.Fatal(err, string(raw))
+	}
+	go func() {
+		_ = c.conns["0"].WriteMessage(websocket.BinaryMessage, []byte("x\n"))
+		for c.conns["0"].WriteMessage(websocket.BinaryMessage, bytes.Repeat([]byte("y"), chunk)) == nil {
+		}
+	}()
+	c.endsSoon(nil)
+	if c.result["return"] != 3 {
+		t.Errorf("returned %v", c.result["return"])
+	}
+}
+
+// immortal is a command that the kernel keeps though it was killed.
+type immortal struct{ release chan struct{} }
+
+func (immortal) PID() int             { return 0 }
+func (immortal) Signal(int) error     { return nil }
+func (i immortal) Wait() (int, error) { <-i.release; return 0, nil }
+
+type immortals struct {
+	*local
+	immortal
+}
+
+func (r immortals) Exec(context.Context, string, runtime.ExecRequest) (runtime.Command, error) {
+	return r.immortal, nil
+}
+
+func TestACommandThatCannotBeKilledIsNotWaitedFor(t *testing.T) {
+	for _, sockets := range []bool{false, true} {
+		s, l := service(t)
+		rt := immortals{l, immortal{make(chan struct{})}}
+		s.Runtime = rt
+		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"x"}, WaitForWS: sockets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sockets {
+			c := open(t, task, "0", "1", "2", "control")
+			c.cancel()
+			c.endsSoon(context.Canceled)
+		} else {
+			ctx, cancel := context.WithCancel(t.Context())
+			c := &client{T: t, done: make(chan error, 1)}
+			go func() { c.done <- task.Run(ctx, operation.NoProgress{}) }()
+			cancel()
+			c.endsSoon(context.Canceled)
+		}
+		close(rt.release)
+	}
+}
+
+type consoleOf struct {
+	*local
+	c *endlessConsole
+}
+
+func (r consoleOf) Console(context.Context, string) (io.ReadWriteCloser, error) { return r.c, nil }
+
+// endlessConsole is a console that shows something without end until it is closed.
+type endlessConsole struct {
+	read   atomic.Int64
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (e *endlessConsole) Read(p []byte) (int, error) {
+	select {
+	case <-e.closed:
+		return 0, io.EOF
+	default:
+		e.read.Add(int64(len(p)))
+		return len(p), nil
+	}
+}
+
+func (e *endlessConsole) Write(p []byte) (int, error) { return len(p), nil }
+
+func (e *endlessConsole) Close() error {
+	e.once.Do(func() { close(e.closed) })
+	return nil
+}
