@@ -33,7 +33,7 @@ func (networks) Network(_, name string) (Network, error) {
 	return managed, nil
 }
 func (networks) Interface(parent string) (Network, bool) { return managed, parent == managed.Name }
-func (n networks) Reserve(_, file string, h bridge.Host) error {
+func (n networks) Reserve(_ context.Context, _, file string, h bridge.Host) error {
 	n[file] = h
 	return nil
 }

@@ -94,12 +94,12 @@ func (m *Module) LiveKeys() []string {
 }
 
 // Update implements device.Updater.
-func (m *Module) Update(_ context.Context, _ device.Running, inst device.Instance, name string, old, new device.Config, volatile map[string]string) error {
+func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Instance, name string, old, new device.Config, volatile map[string]string) error {
 	t, err := m.resolve(inst.Project, new)
 	if err != nil {
 		return err
 	}
-	if err := m.reserve(inst, name, new, volatile, t); err != nil {
+	if err := m.reserve(ctx, inst, name, new, volatile, t); err != nil {
 		return err
 	}
 	if t.kind == macvlan {

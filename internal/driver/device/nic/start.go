@@ -31,7 +31,7 @@ var (
 const defaultMTU = 1500
 
 // Start implements device.Module: it makes the interface, with its other end on the host where it has one.
-func (m *Module) Start(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (device.Contribution, error) {
+func (m *Module) Start(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (device.Contribution, error) {
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
 		return device.Contribution{}, err
@@ -50,7 +50,7 @@ func (m *Module) Start(_ context.Context, inst device.Instance, name string, cfg
 	if n.hwaddr, err = net.ParseMAC(first("hwaddr", cfg, all)); err != nil {
 		return device.Contribution{}, fmt.Errorf("hardware address of device %q: %w", name, err)
 	}
-	if err := m.reserve(inst, name, cfg, all, t); err != nil {
+	if err := m.reserve(ctx, inst, name, cfg, all, t); err != nil {
 		return device.Contribution{}, err
 	}
 	if err := startReserved.Hit(); err != nil {
