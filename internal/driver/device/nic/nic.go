@@ -1,8 +1,8 @@
 // Package nic is the device type "nic": network interfaces of instances. Its kinds are bridged (by nictype and
 // parent, or by network), p2p and macvlan.
 //
-// The host's end of a veth pair has a name that follows from instance and device, and an alias that says whose it
-// is, so that a start that was cut off can be undone without anything having been kept.
+// The host's end of a veth pair has a name that follows from the instance's UUID and the device, and an alias that says whose
+// it is, so that a start that was cut off can be undone without anything having been kept.
 package nic
 
 import (

@@ -55,7 +55,7 @@ func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Insta
 	if err != nil {
 		t = target{kind: cfg["nictype"], parent: cfg["parent"]}
 	}
-	n := nicSpec{owner: inst.ID + "/" + name, target: t, cfg: cfg}
+	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg}
 	return n.destroy(volatile["host_name"])
 }
 
@@ -119,7 +119,7 @@ func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Insta
 			return fmt.Errorf("isolate port: %w", err)
 		}
 	}
-	n := nicSpec{owner: inst.ID + "/" + name, target: t, cfg: new}
+	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: new}
 	return n.syncRoutes(host, old)
 }
 
