@@ -36,11 +36,15 @@ func findDnsmasq(dir string) (*process, bool) {
 	// Asked with the pidfd open: if the process has not ended by then, the answers are about it.
 	p := &process{fd: fd, record: r}
 	now, err := observe(r.PID)
-	if err != nil || !r.sameAs(now) || !besideUs(r.PID) || p.ended() {
-		p.close()
-		return nil, false
+	if err == nil && r.sameAs(now) && besideUs(r.PID) && !p.ended() {
+		return p, true
 	}
-	return p, true
+	if err != nil && now.Boot == r.Boot && now.Start == r.Start {
+		// It is at its end, without a program any more. Only when it is gone are its sockets free for the next.
+		_ = p.gone(context.Background(), stopWait)
+	}
+	p.close()
+	return nil, false
 }
 
 func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.fd, s, nil, 0) }

@@ -185,6 +185,25 @@ func TestADnsmasqWithoutARecordIsReplaced(t *testing.T) {
 	}
 }
 
+// A dnsmasq that is being killed has sockets for a little longer than a program.
+func TestTheNextWaitsForTheEndOfTheLast(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	c := config(t, "brlast")
+	up(t, c)
+	defer down(t, c)
+	for n := range 20 {
+		r, ok := readRecord(c.Dir)
+		if !ok {
+			t.Fatal("no record")
+		}
+		if err := unix.Kill(r.PID, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		c.IPv4.Expiry = fmt.Sprintf("%dh", n+2)
+		up(t, c)
+	}
+}
+
 const helperDir = "BERTH_TEST_BRIDGE_DIR"
 
 // TestHelperUp is the daemon of TestAKillWhileDnsmasqStarts.
