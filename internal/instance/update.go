@@ -118,6 +118,9 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 			return api.BadRequest("Volatile idmap keys can't be deleted by the user")
 		}
 	}
+	if id := old.Config["volatile.uuid"]; id != "" && next.Config["volatile.uuid"] == "" {
+		next.Config["volatile.uuid"] = id // what was made for the instance on the host bears it
+	}
 	next.owned(&old.Body) // it says how the files are, whatever a client had read earlier
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
 		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)

@@ -19,13 +19,19 @@ type record struct {
 	Config      map[string]string `json:"config"`
 	// HWAddr is the bridge's address unless its configuration says another: it must not change at each start.
 	HWAddr string `json:"hwaddr"`
+	// UUID tells this network from others that have had its name. It stands on what is made for it.
+	UUID string `json:"uuid,omitempty"`
+	// Older is set for a network from before there were UUIDs: its bridge may bear none yet.
+	Older bool `json:"older,omitempty"`
 }
 
 // compile turns a validated record into what the driver takes.
 func compile(r record, dir string) (bridge.Config, error) {
 	get := func(key string) string { return bridgeKeys.Get(r.Config, key) }
 	c := bridge.Config{
-		Name: r.Name, Dir: dir, Domain: get("dns.domain"), DNSMode: get("dns.mode"), Search: get("dns.search"),
+		Name: r.Name, ID: r.UUID, Adopt: r.Older, Dir: dir,
+		Domain: get("dns.domain"), DNSMode: get("dns.mode"), Search: split(get("dns.search")),
+		Firewall4: bridgeKeys.GetBool(r.Config, "ipv4.firewall"), Firewall6: bridgeKeys.GetBool(r.Config, "ipv6.firewall"),
 		RawDnsmasq: get("raw.dnsmasq"), External: split(get("bridge.external_interfaces")),
 	}
 	hwaddr := get("bridge.hwaddr")
@@ -58,7 +64,7 @@ func compileFamily(r record, family string) (*bridge.Family, error) {
 	}
 	f := &bridge.Family{
 		Address: address, DHCP: on("dhcp"), Expiry: get("dhcp.expiry"), NAT: on("nat"), NATAfter: get("nat.order") == "after",
-		Routing: on("routing"), Firewall: on("firewall"),
+		Routing: on("routing"),
 	}
 	if family == "ipv6" {
 		f.Stateful = on("dhcp.stateful")

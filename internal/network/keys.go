@@ -7,6 +7,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/driver/network/bridge"
 )
 
 // bridgeKeys is the configuration of a managed bridge.
@@ -27,11 +28,11 @@ var bridgeKeys = config.NewTable(config.NetworkWords(""), append(append(
 	config.Key{Name: "bridge.mode", Validate: config.OneOf("standard", "fan"), Default: "standard", Live: true,
 		Doc: "Bridge operation mode"},
 	config.Key{Name: "bridge.mtu", Type: config.Integer, Validate: config.IsMTU, Default: "1500", Live: true, Doc: "Bridge MTU"},
-	config.Key{Name: "dns.domain", Validate: config.OneLine, Default: "lxd", Live: true,
+	config.Key{Name: "dns.domain", Validate: bridge.CheckDomain, Default: "lxd", Live: true,
 		Doc: "Domain to advertise to DHCP clients and use for DNS resolution"},
 	config.Key{Name: "dns.mode", Validate: config.OneOf("dynamic", "managed", "none"), Default: "managed", Live: true,
 		Doc: "DNS registration mode: none, managed (from the instances' names) or dynamic (from the clients)"},
-	config.Key{Name: "dns.search", Validate: config.OneLine, Live: true,
+	config.Key{Name: "dns.search", Validate: config.ListOf(bridge.CheckDomain), Live: true,
 		Doc: "Comma-separated domain search list, defaulting to dns.domain"},
 	config.Key{Name: "ipv4.dhcp.gateway", Validate: config.IsIPv4, Live: true, Doc: "Address of the gateway for the subnet"},
 	config.Key{Name: "ipv6.dhcp.stateful", Type: config.Bool, Live: true, Doc: "Whether to allocate addresses using DHCP"},

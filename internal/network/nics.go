@@ -42,87 +42,82 @@ func describe(r *record) nic.Network {
 }
 
 // Reserve implements nic.Networks.
-func (s *Service) Reserve(network, file string, h bridge.Host) error {
-	s.hostsMu.Lock()
-	defer s.hostsMu.Unlock()
-	known, err := s.reserved(network)
-	if err != nil {
+//
+// An address that is reserved is so at once: nobody else may be given it. A name may come later than the lease that it is
+// for, as dnsmasq names leases when it reads hosts.
+func (s *Service) Reserve(ctx context.Context, network, file string, h bridge.Host) error {
+	changed := false
+	err := s.withHosts(network, func(known *reservations) error {
+		if err := known.conflict(file, h); err != nil {
+			return err
+		}
+		var err error
+		changed, err = s.setHost(network, file, known, h)
 		return err
-	}
-	if err := known.conflict(file, h); err != nil {
+	})
+	switch {
+	case err != nil || !changed:
 		return err
+	case h.IPv4.IsValid() || h.IPv6.IsValid():
+		return s.reloads.now(ctx, network)
 	}
-	return s.setHost(network, file, known, h)
+	return s.reloads.soon(ctx, network)
 }
 
-// setHost writes a reservation; the caller holds hostsMu. An address that is reserved is so at once: nobody else may be
-// given it. A name may come later than the lease that it is for, as dnsmasq names leases when it reads hosts.
-func (s *Service) setHost(network, file string, known *reservations, h bridge.Host) error {
-	changed, err := bridge.SetHost(s.dir(network), file, h)
-	if err != nil {
-		return err
+// setHost writes a reservation, which dnsmasq does not know of until it is reloaded.
+func (s *Service) setHost(network, file string, known *reservations, h bridge.Host) (changed bool, err error) {
+	if changed, err = bridge.SetHost(s.dir(network), file, h); err == nil {
+		known.set(file, h)
 	}
-	known.set(file, h)
-	switch {
-	case !changed:
-		return nil
-	case h.IPv4.IsValid() || h.IPv6.IsValid():
-		return s.reloads.now(network)
-	}
-	return s.reloads.soon(network)
+	return changed, err
 }
 
 // Conflict implements nic.Networks.
 func (s *Service) Conflict(network, file string, h bridge.Host) error {
-	s.hostsMu.Lock()
-	defer s.hostsMu.Unlock()
-	known, err := s.reserved(network)
-	if err != nil {
-		return err
-	}
-	return known.conflict(file, h)
+	return s.withHosts(network, func(known *reservations) error { return known.conflict(file, h) })
 }
 
 // Release implements nic.Networks.
 func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.HardwareAddr) error {
-	was, err := s.removeHost(network, file)
+	was := false
+	err := s.withHosts(network, func(known *reservations) error {
+		var err error
+		if was, err = bridge.RemoveHost(s.dir(network), file); err == nil {
+			known.remove(file)
+		}
+		return err
+	})
+	if api.IsNotFound(err) {
+		return nil // a network that is gone has forgotten it
+	}
 	if err != nil {
 		return err
 	}
 	// Without a reservation it never ran. With one dnsmasq starts again, and so forgets the reservation too.
-	return bridge.DropLeases(ctx, s.dir(network), hwaddr, was)
-}
-
-func (s *Service) removeHost(network, file string) (was bool, err error) {
-	s.hostsMu.Lock()
-	defer s.hostsMu.Unlock()
-	known, err := s.reserved(network)
-	if err != nil {
-		return false, err
+	err = bridge.DropLeases(ctx, s.dir(network), func() (bridge.Config, error) { return s.inForce(network) }, hwaddr, was)
+	if api.IsNotFound(err) {
+		return nil
 	}
-	if was, err = bridge.RemoveHost(s.dir(network), file); err == nil {
-		known.remove(file)
-	}
-	return was, err
+	return err
 }
 
 // renameHosts gives the reservations of a network their names, or takes them away, as its configuration now says.
-func (s *Service) renameHosts(r record) error {
-	s.hostsMu.Lock()
-	defer s.hostsMu.Unlock()
-	known, err := s.reserved(r.Name)
+func (s *Service) renameHosts(ctx context.Context, r record) error {
+	err := s.withHosts(r.Name, func(known *reservations) error {
+		dns := describe(&r).DNS
+		for file, h := range maps.Clone(known.hosts) {
+			h.Name = ""
+			if dns {
+				h.Name = instanceOf(file)
+			}
+			if _, err := s.setHost(r.Name, file, known, h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	dns := describe(&r).DNS
-	for file, h := range maps.Clone(known.hosts) {
-		h.Name = ""
-		if dns {
-			h.Name = instanceOf(file)
-		}
-		if err := s.setHost(r.Name, file, known, h); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.reloads.now(ctx, r.Name)
 }

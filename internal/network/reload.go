@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,9 +11,12 @@ import (
 // dnsmasq answers nobody meanwhile: clients that ask in vain ask again, and a bridge floods that to all the others.
 const reloadEvery = 500 * time.Millisecond
 
+// reloadWait bounds a reload that nobody waits for: dnsmasq may be about to start.
+const reloadWait = time.Minute
+
 // reloader has the dnsmasq of each network read its hosts again, many times at once where that can wait.
 type reloader struct {
-	reload func(network string) error
+	reload func(ctx context.Context, network string) error
 	every  time.Duration
 
 	mu       sync.Mutex
@@ -25,21 +29,21 @@ type reloads struct {
 	due  *time.Timer // nil: none
 }
 
-func newReloader(reload func(network string) error) *reloader {
+func newReloader(reload func(ctx context.Context, network string) error) *reloader {
 	return &reloader{reload: reload, every: reloadEvery, networks: map[string]*reloads{}}
 }
 
 // now reloads a network. What was put off for it is done with that.
-func (r *reloader) now(network string) error {
+func (r *reloader) now(ctx context.Context, network string) error {
 	r.mu.Lock()
 	r.of(network).begin()
 	r.mu.Unlock()
-	return r.reload(network)
+	return r.reload(ctx, network)
 }
 
 // soon does so at once if it was not done for that long, else as soon as that has passed: one NIC does not wait, and
 // many cost few reloads. If the daemon ends before, its next start does it.
-func (r *reloader) soon(network string) error {
+func (r *reloader) soon(ctx context.Context, network string) error {
 	r.mu.Lock()
 	n := r.of(network)
 	wait := r.every - time.Since(n.last)
@@ -54,7 +58,7 @@ func (r *reloader) soon(network string) error {
 	if put {
 		return nil
 	}
-	return r.reload(network)
+	return r.reload(ctx, network)
 }
 
 // due does what soon has put off, if it was not done meanwhile.
@@ -69,7 +73,9 @@ func (r *reloader) due(network string) {
 	if !due {
 		return
 	}
-	if err := r.reload(network); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
+	defer cancel()
+	if err := r.reload(ctx, network); err != nil {
 		slog.Error("DHCP does not know of all NICs", "network", network, "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package network
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/network/bridge"
@@ -81,23 +82,56 @@ func (r *reservations) conflict(file string, h bridge.Host) error {
 	return nil
 }
 
-// reserved returns the reservations of a network; the caller holds hostsMu.
-func (s *Service) reserved(network string) (*reservations, error) {
-	if r := s.hosts[network]; r != nil {
-		return r, nil
-	}
-	hosts, err := bridge.Hosts(s.dir(network))
-	if err != nil {
-		return nil, err
-	}
-	r := newReservations(hosts)
-	s.hosts[network] = r
-	return r, nil
+// hosts are the reservations of one network.
+type hosts struct {
+	mu     sync.Mutex    // held over files of the network's folder, never over a wait for dnsmasq
+	known  *reservations // nil until they are asked for
+	closed bool          // the network is being deleted or renamed
 }
 
-// forget drops what is known of a network whose folder goes or moves.
-func (s *Service) forget(network string) {
+// hostsOf returns the reservations of a network, which may not exist.
+func (s *Service) hostsOf(network string) *hosts {
 	s.hostsMu.Lock()
 	defer s.hostsMu.Unlock()
-	delete(s.hosts, network)
+	h := s.hosts[network]
+	if h == nil {
+		h = &hosts{}
+		s.hosts[network] = h
+	}
+	return h
+}
+
+// withHosts calls do with the reservations of a network that exists and will for as long as that takes. A check for
+// conflicts and the write that follows are one step.
+func (s *Service) withHosts(network string, do func(*reservations) error) error {
+	h := s.hostsOf(network)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := s.byInterface(network); !ok || h.closed {
+		return api.NotFound("Network not found")
+	}
+	if h.known == nil {
+		read, err := bridge.Hosts(s.dir(network))
+		if err != nil {
+			return err
+		}
+		h.known = newReservations(read)
+	}
+	return do(h.known)
+}
+
+// closeHosts keeps NICs from coming to a network that goes, and forgets what is known of its folder. reopen ends that, whether
+// the network is gone by then or not.
+func (s *Service) closeHosts(network string) (reopen func()) {
+	h := s.hostsOf(network)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	return func() {
+		s.hostsMu.Lock()
+		defer s.hostsMu.Unlock()
+		if s.hosts[network] == h {
+			delete(s.hosts, network) // read again when asked for, if it is still there
+		}
+	}
 }

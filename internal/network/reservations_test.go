@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,12 +59,12 @@ func TestTheCostOfANICDoesNotGrow(t *testing.T) {
 	s := daemon(t, store.NewMemory(), dir)
 	must(t, s.Create(ctx, "default", post("brmany", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
 	cost := func() float64 {
-		return testing.AllocsPerRun(20, func() { must(t, s.Reserve("brmany", file(1), host(1))) })
+		return testing.AllocsPerRun(20, func() { must(t, s.Reserve(ctx, "brmany", file(1), host(1))) })
 	}
-	must(t, s.Reserve("brmany", file(1), host(1)))
+	must(t, s.Reserve(ctx, "brmany", file(1), host(1)))
 	few := cost()
 	for n := 2; n < 400; n++ {
-		must(t, s.Reserve("brmany", file(n), host(n)))
+		must(t, s.Reserve(ctx, "brmany", file(n), host(n)))
 	}
 	if many := cost(); many > few+1 {
 		t.Errorf("%v allocations with 400 NICs, %v with one", many, few)
@@ -91,9 +92,9 @@ func TestManyNICsShareAReload(t *testing.T) {
 	s := daemon(t, store.NewMemory(), dir)
 	s.reloads.every = time.Hour
 	reload, reloaded := s.reloads.reload, 0
-	s.reloads.reload = func(network string) error {
+	s.reloads.reload = func(ctx context.Context, network string) error {
 		reloaded++
-		return reload(network)
+		return reload(ctx, network)
 	}
 	must(t, s.Create(ctx, "default", post("brshare", map[string]string{"ipv4.address": "10.7.0.1/16", "ipv6.address": "none"})))
 	reserve := func(n int, address bool) {
@@ -101,7 +102,7 @@ func TestManyNICsShareAReload(t *testing.T) {
 		if !address {
 			h.IPv4 = netip.Addr{}
 		}
-		must(t, s.Reserve("brshare", file(n), h))
+		must(t, s.Reserve(ctx, "brshare", file(n), h))
 	}
 	expect := func(when string, count int, due bool) {
 		t.Helper()
@@ -133,7 +134,7 @@ func TestReservationsOutliveTheDaemon(t *testing.T) {
 	ctx, engine, dir := t.Context(), store.NewMemory(), nettest.Dir(t)
 	s := daemon(t, engine, dir)
 	must(t, s.Create(ctx, "default", post("brkept", map[string]string{"ipv4.address": "10.8.0.1/16", "ipv6.address": "none"})))
-	must(t, s.Reserve("brkept", file(1), host(1)))
+	must(t, s.Reserve(ctx, "brkept", file(1), host(1)))
 	next := daemon(t, engine, dir)
 	h := host(1)
 	if err := next.Conflict("brkept", file(2), h); err == nil {

@@ -6,18 +6,21 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -26,6 +29,8 @@ type Deps struct {
 	Store   *store.Store
 	Journal *journal.Journal
 	Events  event.Publisher
+	// Locks are those of the daemon; nil: of this service alone.
+	Locks *lock.Manager
 	// Dir is the folder of the networks' own folders: <root>/networks.
 	Dir string
 	// UsedBy lists the URLs of the instances and profiles whose NICs use a network of a project; nil: none.
@@ -39,22 +44,26 @@ type Service struct {
 	Deps
 	table *store.Table[record]
 
-	mu sync.Mutex // one change at a time: they share addresses, the firewall and the names of interfaces
+	subnets subnets
 
-	hostsMu sync.Mutex               // a check for conflicts and the write that follows are one step
-	hosts   map[string]*reservations // by network, filled when first asked for
+	hostsMu sync.Mutex // of the map alone
+	hosts   map[string]*hosts
 
 	reloads *reloader
 
 	statusMu sync.Mutex
-	failed   map[string]error // why a network is not up, by project/name
+	failed   map[string]error         // why a network is not up, by project/name
+	applied  map[string]bridge.Config // what it was last brought to, by name
 }
 
 // New makes the service; it owns the table "networks".
 func New(d Deps) *Service {
 	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "networks"), failed: map[string]error{},
-		hosts: map[string]*reservations{}}
-	s.reloads = newReloader(func(network string) error { return bridge.ReloadDnsmasq(s.dir(network)) })
+		applied: map[string]bridge.Config{}, hosts: map[string]*hosts{}, subnets: subnets{pending: map[string][]netip.Prefix{}}}
+	s.reloads = newReloader(func(ctx context.Context, network string) error { return bridge.ReloadDnsmasq(ctx, s.dir(network)) })
+	if s.Locks == nil {
+		s.Locks = &lock.Manager{}
+	}
 	if s.UsedBy == nil {
 		s.UsedBy = func(string, string) []string { return nil }
 	}
@@ -62,30 +71,63 @@ func New(d Deps) *Service {
 	return s
 }
 
+// upWait bounds what one network may take at the daemon's start or end.
+const upWait = 2 * time.Minute
+
 // Start brings every network up. One that fails is Unavailable and does not keep the others, or the daemon, down.
 func (s *Service) Start(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, row := range s.table.List() {
-		wg.Go(func() {
-			if err := s.up(ctx, *row.Value); err != nil {
-				slog.Error("Network did not come up", "project", row.Value.Project, "network", row.Value.Name, "err", err)
-			}
-		})
+	_ = s.each(ctx, "start", func(ctx context.Context, row store.Row[record]) error {
+		r, err := s.identify(ctx, row)
+		if err == nil {
+			err = s.up(ctx, r)
+		}
+		if err != nil {
+			slog.Error("Network did not come up", "project", r.Project, "network", r.Name, "err", err)
+		}
+		return err
+	})
+}
+
+// identify gives a network that is older than identities one.
+func (s *Service) identify(ctx context.Context, row store.Row[record]) (record, error) {
+	r := *row.Value
+	if r.UUID != "" {
+		return r, nil
 	}
-	wg.Wait()
+	r.UUID, r.Older = uuid.NewString(), true
+	_, err := s.Store.Commit(ctx, s.table.Replace(row, &r))
+	return r, err
 }
 
 // Shutdown takes every network down, for when the host or the whole service goes down with its instances. An end
 // of the daemon alone leaves them up.
 func (s *Service) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, row := range s.table.List() {
-		errs = append(errs, bridge.Down(ctx, row.Value.Name, s.dir(row.Value.Name)))
+	return s.each(ctx, "stop", func(ctx context.Context, row store.Row[record]) error {
+		return bridge.Down(ctx, row.Value.Name, row.Value.UUID, s.dir(row.Value.Name))
+	})
+}
+
+// each does something with every network, side by side: one that hangs holds up no other.
+func (s *Service) each(ctx context.Context, action string, do func(context.Context, store.Row[record]) error) error {
+	ctx, cancel := context.WithTimeout(ctx, upWait)
+	defer cancel()
+	rows := s.table.List()
+	errs := make([]error, len(rows))
+	var wg sync.WaitGroup
+	for n, row := range rows {
+		wg.Go(func() {
+			release, err := s.claim(ctx, action, row.Path[0], row.Path[1])
+			if err != nil {
+				errs[n] = err
+				return
+			}
+			defer release()
+			if now, ok := s.table.Get(row.Path...); ok {
+				errs[n] = do(ctx, now)
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -96,10 +138,31 @@ func (s *Service) Close() { s.reloads.close() }
 func (s *Service) up(ctx context.Context, r record) error {
 	c, err := compile(r, s.dir(r.Name))
 	if err == nil {
+		err = adoptFolder(c.Dir, r.UUID)
+	}
+	if err == nil {
+		s.statusMu.Lock()
+		s.applied[r.Name] = c
+		s.statusMu.Unlock()
 		err = bridge.Up(ctx, c)
 	}
 	s.note(ctx, r, err)
 	return err
+}
+
+// inForce is the configuration that a network was last brought to, or is about to be.
+func (s *Service) inForce(network string) (bridge.Config, error) {
+	s.statusMu.Lock()
+	c, ok := s.applied[network]
+	s.statusMu.Unlock()
+	if ok {
+		return c, nil
+	}
+	r, ok := s.byInterface(network)
+	if !ok {
+		return c, api.NotFound("Network not found")
+	}
+	return compile(*r, s.dir(network))
 }
 
 func (s *Service) note(ctx context.Context, r record, err error) {
@@ -113,6 +176,14 @@ func (s *Service) note(ctx context.Context, r record, err error) {
 	if s.Started != nil {
 		s.Started(ctx, r.Project, r.Name, err)
 	}
+}
+
+// gone forgets how a network was that is no more, at least under its name.
+func (s *Service) gone(ctx context.Context, r record) {
+	s.statusMu.Lock()
+	delete(s.applied, r.Name)
+	s.statusMu.Unlock()
+	s.note(ctx, r, nil)
 }
 
 func (s *Service) status(r *record) string {
@@ -142,40 +213,6 @@ func (s *Service) byInterface(name string) (*record, bool) {
 		}
 	}
 	return nil, false
-}
-
-// fill puts generated values in the place of "auto", and on creation where addresses are missing.
-func (s *Service) fill(r *record, creating bool) error {
-	for family, choose := range map[string]func([]netip.Prefix) (netip.Prefix, error){
-		"ipv4": bridge.ChooseIPv4, "ipv6": bridge.ChooseIPv6,
-	} {
-		key := family + ".address"
-		if v := r.Config[key]; v != "auto" && (v != "" || !creating) {
-			continue
-		}
-		p, err := choose(s.taken())
-		if err != nil {
-			return fmt.Errorf("Failed generating auto config: %w", err)
-		}
-		r.Config[key] = p.String()
-		if creating && r.Config[family+".nat"] == "" {
-			r.Config[family+".nat"] = "true"
-		}
-	}
-	return nil
-}
-
-// taken lists the subnets of all networks, up or not.
-func (s *Service) taken() []netip.Prefix {
-	var taken []netip.Prefix
-	for _, row := range s.table.List() {
-		for _, key := range []string{"ipv4.address", "ipv6.address"} {
-			if p, err := netip.ParsePrefix(row.Value.Config[key]); err == nil {
-				taken = append(taken, p.Masked())
-			}
-		}
-	}
-	return taken
 }
 
 // randomMAC is an address of the prefix that LXD's users know.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
 
 	"github.com/berthd/berth/api"
@@ -86,7 +87,8 @@ func TestLifeOfANetwork(t *testing.T) {
 	if !bridge.Running(s.dir("brlife")) {
 		t.Error("dnsmasq does not run after a restart")
 	}
-	must(t, bridge.Down(ctx, "brlife", s.dir("brlife")))
+	r, _ := s.byInterface("brlife")
+	must(t, bridge.Down(ctx, "brlife", r.UUID, s.dir("brlife")))
 	s = daemon(t, engine, dir)
 	state, err = s.State(ctx, "default", "brlife")
 	must(t, err)
@@ -114,20 +116,25 @@ func TestCutOffChangesAreCleared(t *testing.T) {
 	config := map[string]string{"ipv4.address": "10.5.5.1/24", "ipv6.address": "none"}
 
 	// A creation that got as far as the bridge.
-	r := record{Project: "default", Name: "brcut", Type: "bridge", Config: config, HWAddr: randomMAC()}
-	_, err := s.Journal.Begin(ctx, kindCreate, change{Project: "default", Name: "brcut"})
+	r := record{Project: "default", Name: "brcut", Type: "bridge", UUID: uuid.NewString(), Config: config, HWAddr: randomMAC()}
+	_, err := s.Journal.Begin(ctx, kindCreate, change{Project: "default", Name: "brcut", UUID: r.UUID})
 	must(t, err)
 	must(t, s.up(ctx, r))
 	s = daemon(t, engine, dir)
 	if exists("brcut") || s.Journal.Pending() != 0 {
 		t.Fatal("a creation that was cut off is left")
 	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Fatalf("%v is left", left)
+	}
 
 	// A rename that got as far as the new bridge.
 	must(t, s.Create(ctx, "default", post("brcut", config)))
-	_, err = s.Journal.Begin(ctx, kindRename, change{Project: "default", Name: "brcut", New: "brother"})
+	kept, _ := s.byInterface("brcut")
+	r = *kept
+	_, err = s.Journal.Begin(ctx, kindRename, change{Project: "default", Name: "brcut", New: "brother", UUID: r.UUID})
 	must(t, err)
-	must(t, bridge.Down(ctx, "brcut", s.dir("brcut")))
+	must(t, bridge.Down(ctx, "brcut", r.UUID, s.dir("brcut")))
 	must(t, os.Rename(s.dir("brcut"), s.dir("brother")))
 	r.Name = "brother"
 	must(t, s.up(ctx, r))
@@ -137,7 +144,7 @@ func TestCutOffChangesAreCleared(t *testing.T) {
 	}
 
 	// A deletion that was only begun.
-	_, err = s.Journal.Begin(ctx, kindDelete, change{Project: "default", Name: "brcut"})
+	_, err = s.Journal.Begin(ctx, kindDelete, change{Project: "default", Name: "brcut", UUID: r.UUID})
 	must(t, err)
 	s = daemon(t, engine, dir)
 	if exists("brcut") || len(s.Managed("default")) != 0 {
@@ -191,6 +198,9 @@ func TestRefusals(t *testing.T) {
 		{post("br0x", none("bridge.mtu", "100")), `Invalid value for network "br0x" option "bridge.mtu": Out of MTU range (1280-16384) "100"`},
 		{post("br0x", none("dns.mode", "x")), `Invalid value for network "br0x" option "dns.mode": Invalid value "x" (not one of [dynamic managed none])`},
 		{post("br0x", none("ipv4.dhcp.ranges", "x")), `Invalid value for network "br0x" option "ipv4.dhcp.ranges": Item "x": IP range must contain start and end IP addresses`},
+		{post("br0x", none("dns.domain", "a b")), `Invalid value for network "br0x" option "dns.domain": Invalid domain name "a b" (labels of letters, digits, - and _, separated by dots, at most 253 characters)`},
+		{post("br0x", none("dns.domain", "lxd,10.0.0.0/8,local")), `Invalid value for network "br0x" option "dns.domain": Invalid domain name "lxd,10.0.0.0/8,local" (labels of letters, digits, - and _, separated by dots, at most 253 characters)`},
+		{post("br0x", none("dns.search", "good.example,x/1.2.3.4")), `Invalid value for network "br0x" option "dns.search": Item "x/1.2.3.4": Invalid domain name "x/1.2.3.4" (labels of letters, digits, - and _, separated by dots, at most 253 characters)`},
 		{post("br0x", none("bridge.driver", "openvswitch")), "Open vSwitch isn't installed on this system"},
 		{post("lo", none("user.x", "1")), `Network interface "lo" already exists`},
 	} {

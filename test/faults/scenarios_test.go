@@ -96,11 +96,11 @@ var scenarios = []*scenario{
 		there:    list("storage-pools/default/volumes/custom/v2", "storage-pools/default/volumes/custom/v2/snapshots/s1"),
 		teardown: calls("storage volume delete default v2")},
 
-	{name: "create a network", points: list("network.create"), act: calls(bridge), there: list("networks/nb0"), teardown: calls("network delete nb0")},
+	{name: "create a network", points: list("network.create", "network.link", "network.dnsmasq"), act: calls(bridge), there: list("networks/nb0"), teardown: calls("network delete nb0")},
 	{name: "delete a network", points: list("network.delete"), setup: calls(bridge), act: calls("network delete nb0"), gone: list("networks/nb0")},
 	{name: "rename a network", points: list("network.rename"), setup: calls(bridge), act: calls("network rename nb0 nb1"), gone: list("networks/nb0"),
 		there: list("networks/nb1"), teardown: calls("network delete nb1")},
-	{name: "update a network", points: list("network.update"), setup: calls(bridge), act: calls("network set nb0 ipv4.dhcp=false"),
+	{name: "update a network", points: list("network.update", "network.dnsmasq"), setup: calls(bridge), act: calls("network set nb0 ipv4.dhcp=false"),
 		happened: func(d *harness.Daemon) bool { return config(d, "networks/nb0")["ipv4.dhcp"] == "false" },
 		teardown: calls("network delete nb0")},
 }

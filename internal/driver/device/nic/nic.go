@@ -1,8 +1,8 @@
 // Package nic is the device type "nic": network interfaces of instances. Its kinds are bridged (by nictype and
 // parent, or by network), p2p and macvlan.
 //
-// The host's end of a veth pair has a name that follows from instance and device, and an alias that says whose it
-// is, so that a start that was cut off can be undone without anything having been kept.
+// The host's end of a veth pair has a name that follows from the instance's UUID and the device, and an alias that says whose
+// it is, so that a start that was cut off can be undone without anything having been kept.
 package nic
 
 import (
@@ -37,7 +37,7 @@ type Networks interface {
 	// Interface finds the managed network that an interface of the host belongs to.
 	Interface(parent string) (Network, bool)
 	// Reserve makes a NIC known to a network's DHCP and DNS. It refuses what another NIC has. Idempotent.
-	Reserve(network, nic string, h bridge.Host) error
+	Reserve(ctx context.Context, network, nic string, h bridge.Host) error
 	// Conflict tells why Reserve would refuse.
 	Conflict(network, nic string, h bridge.Host) error
 	// Release makes a network forget a NIC, its lease included. That it knows none is no error.
@@ -149,12 +149,12 @@ func first(key string, cfg device.Config, volatile map[string]string) string {
 }
 
 // Add makes the NIC known to its managed network before it is first started.
-func (m *Module) Add(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+func (m *Module) Add(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
 		return err
 	}
-	return m.reserve(inst, name, cfg, volatile, t)
+	return m.reserve(ctx, inst, name, cfg, volatile, t)
 }
 
 // Remove makes the managed network forget the NIC.
@@ -185,7 +185,7 @@ func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg
 	return m.networks.Conflict(t.managed.Name, hostFile(inst, name), h)
 }
 
-func (m *Module) reserve(inst device.Instance, name string, cfg device.Config, volatile map[string]string, t target) error {
+func (m *Module) reserve(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string, t target) error {
 	if t.managed == nil {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (m *Module) reserve(inst device.Instance, name string, cfg device.Config, v
 	if err != nil {
 		return err
 	}
-	return m.networks.Reserve(t.managed.Name, hostFile(inst, name), h)
+	return m.networks.Reserve(ctx, t.managed.Name, hostFile(inst, name), h)
 }
 
 // hostOf is what a managed network is told of a NIC.

@@ -33,7 +33,7 @@ func (networks) Network(_, name string) (Network, error) {
 	return managed, nil
 }
 func (networks) Interface(parent string) (Network, bool) { return managed, parent == managed.Name }
-func (n networks) Reserve(_, file string, h bridge.Host) error {
+func (n networks) Reserve(_ context.Context, _, file string, h bridge.Host) error {
 	n[file] = h
 	return nil
 }
@@ -226,6 +226,43 @@ func TestLimits(t *testing.T) {
 		t.Errorf("classes are %s", out)
 	}
 	_, err = m.Stop(t.Context(), inst, "eth0", wider, c.Volatile)
+	must(t, err)
+	if n := countLinks(t); n != before {
+		t.Errorf("%d interfaces are left", n-before)
+	}
+}
+
+// What bears the name of an instance's interface and was made for an earlier instance of that name is not touched.
+func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
+	nettest.Need(t)
+	before := countLinks(t)
+	m, ctx := New(networks{}), t.Context()
+	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethearly"}
+	inst := func(uuid string) device.Instance {
+		in := instance(map[string]device.Config{"eth0": cfg})
+		in.Config["volatile.uuid"] = uuid
+		return in
+	}
+	early, late := inst("11111111-0000-4000-8000-000000000000"), inst("22222222-0000-4000-8000-000000000000")
+	c, err := m.Start(ctx, early, "eth0", cfg, nil)
+	must(t, err)
+	link, err := netlink.LinkByName("vethearly")
+	must(t, err)
+	if want := "berth:" + early.Config["volatile.uuid"] + "/eth0"; link.Attrs().Alias != want {
+		t.Errorf("alias is %q, not %q", link.Attrs().Alias, want)
+	}
+	_, err = m.Stop(ctx, late, "eth0", cfg, c.Volatile) // as a recovery of a cut-off start of the name does
+	must(t, err)
+	if _, err := m.Start(ctx, late, "eth0", cfg, nil); api.StatusOf(err) != 400 || !strings.Contains(err.Error(), "vethearly") {
+		t.Errorf("error is %v", err)
+	}
+	for _, name := range []string{"vethearly", c.NICs[0].HostName} {
+		now, err := netlink.LinkByName(name)
+		if err != nil || name == "vethearly" && now.Attrs().Index != link.Attrs().Index {
+			t.Errorf("%s of another instance is gone: %v", name, err)
+		}
+	}
+	_, err = m.Stop(ctx, early, "eth0", cfg, c.Volatile)
 	must(t, err)
 	if n := countLinks(t); n != before {
 		t.Errorf("%d interfaces are left", n-before)

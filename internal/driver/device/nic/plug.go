@@ -55,7 +55,7 @@ func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Insta
 	if err != nil {
 		t = target{kind: cfg["nictype"], parent: cfg["parent"]}
 	}
-	n := nicSpec{owner: inst.ID + "/" + name, target: t, cfg: cfg}
+	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg}
 	return n.destroy(volatile["host_name"])
 }
 
@@ -94,12 +94,12 @@ func (m *Module) LiveKeys() []string {
 }
 
 // Update implements device.Updater.
-func (m *Module) Update(_ context.Context, _ device.Running, inst device.Instance, name string, old, new device.Config, volatile map[string]string) error {
+func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Instance, name string, old, new device.Config, volatile map[string]string) error {
 	t, err := m.resolve(inst.Project, new)
 	if err != nil {
 		return err
 	}
-	if err := m.reserve(inst, name, new, volatile, t); err != nil {
+	if err := m.reserve(ctx, inst, name, new, volatile, t); err != nil {
 		return err
 	}
 	if t.kind == macvlan {
@@ -119,7 +119,7 @@ func (m *Module) Update(_ context.Context, _ device.Running, inst device.Instanc
 			return fmt.Errorf("isolate port: %w", err)
 		}
 	}
-	n := nicSpec{owner: inst.ID + "/" + name, target: t, cfg: new}
+	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: new}
 	return n.syncRoutes(host, old)
 }
 

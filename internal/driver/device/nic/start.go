@@ -31,7 +31,7 @@ var (
 const defaultMTU = 1500
 
 // Start implements device.Module: it makes the interface, with its other end on the host where it has one.
-func (m *Module) Start(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (device.Contribution, error) {
+func (m *Module) Start(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (device.Contribution, error) {
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
 		return device.Contribution{}, err
@@ -46,11 +46,11 @@ func (m *Module) Start(_ context.Context, inst device.Instance, name string, cfg
 			all[k] = v
 		}
 	}
-	n := nicSpec{owner: inst.ID + "/" + name, target: t, cfg: cfg, ifname: first("name", cfg, all)}
+	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, all)}
 	if n.hwaddr, err = net.ParseMAC(first("hwaddr", cfg, all)); err != nil {
 		return device.Contribution{}, fmt.Errorf("hardware address of device %q: %w", name, err)
 	}
-	if err := m.reserve(inst, name, cfg, all, t); err != nil {
+	if err := m.reserve(ctx, inst, name, cfg, all, t); err != nil {
 		return device.Contribution{}, err
 	}
 	if err := startReserved.Hit(); err != nil {
@@ -71,7 +71,7 @@ func (m *Module) Start(_ context.Context, inst device.Instance, name string, cfg
 
 // Stop implements device.Module.
 func (m *Module) Stop(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (map[string]string, error) {
-	n := nicSpec{owner: inst.ID + "/" + name, cfg: cfg}
+	n := nicSpec{owner: ownerOf(inst, name), cfg: cfg}
 	if t, err := m.resolve(inst.Project, cfg); err == nil {
 		n.target = t
 	} else {
@@ -85,12 +85,21 @@ func (m *Module) Stop(_ context.Context, inst device.Instance, name string, cfg 
 
 // nicSpec is one interface to be made.
 type nicSpec struct {
-	owner  string // "<instance id>/<device>"
+	owner  string // as ownerOf makes it
 	target target
 	cfg    device.Config
 	ifname string // name inside
 	hwaddr net.HardwareAddr
 	mtu    int
+}
+
+// ownerOf is whose an interface is: "<instance's UUID>/<device>". A later instance of the same name is another owner.
+func ownerOf(inst device.Instance, name string) string {
+	id := inst.Config["volatile.uuid"]
+	if id == "" {
+		id = inst.ID // older than UUIDs
+	}
+	return id + "/" + name
 }
 
 // alias marks the interfaces of a device on the host.

@@ -15,22 +15,30 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/fault"
 )
 
 // Config is everything about one bridge.
 type Config struct {
 	Name   string // interface, checked to be a valid name
+	ID     string // UUID of the network; it stands on what is made for it
 	Dir    string // folder of its own for dnsmasq's files
 	HWAddr net.HardwareAddr
 	MTU    int // 0: 1500
 	IPv4   *Family
 	IPv6   *Family
+	// Adopt has a bridge without an alias taken for this network's: made before there were identities.
+	Adopt bool
 	// External are interfaces of the host that become ports.
 	External []string
 
-	Domain  string // "lxd"
+	// Firewall4 and Firewall6 ask for filtering rules, whether the family has an address or not.
+	Firewall4, Firewall6 bool
+
+	Domain  string // empty: "lxd"
 	DNSMode string // managed, dynamic or none
-	Search  string // comma-separated domains
+	Search  []string
 	// RawDnsmasq is put into dnsmasq's configuration file as it is; whoever may set it rules dnsmasq.
 	RawDnsmasq string
 }
@@ -47,7 +55,6 @@ type Family struct {
 	NATFrom  netip.Addr // source address; zero: masquerade
 	NATAfter bool       // after other NAT rules of the host
 	Routing  bool
-	Firewall bool
 	Routes   []netip.Prefix
 }
 
@@ -55,6 +62,9 @@ type Family struct {
 type Range struct{ First, Last netip.Addr }
 
 const defaultMTU = 1500
+
+// linkMade is when the bridge is there and has no name yet.
+var linkMade = fault.New("network.link.made")
 
 // Up brings the bridge to what c says. It is idempotent.
 func Up(ctx context.Context, c Config) error {
@@ -77,64 +87,20 @@ func Up(ctx context.Context, c Config) error {
 	if err := syncRoutes(link, c); err != nil {
 		return err
 	}
-	if err := setFirewall(c); err != nil {
+	if err := setFirewall(ctx, c); err != nil {
 		return err
 	}
 	return syncDnsmasq(ctx, c)
 }
 
-// Down takes the bridge away: dnsmasq, rules and interface. What is gone already is no error. The folder stays.
-func Down(ctx context.Context, name, dir string) error {
-	err := StopDnsmasq(ctx, dir)
-	err = errors.Join(err, removeFirewall(name))
-	link, lerr := netlink.LinkByName(name)
-	if lerr != nil {
-		if errors.As(lerr, new(netlink.LinkNotFoundError)) {
-			return err
-		}
-		return errors.Join(err, lerr)
+// Down takes away what Up has made for the network with an identity: dnsmasq, rules and interface. What is gone already is
+// no error, and what is another's stays. The folder stays; without one there is no dnsmasq to end.
+func Down(ctx context.Context, name, id, dir string) error {
+	var err error
+	if dir != "" {
+		err = StopDnsmasq(ctx, dir)
 	}
-	if link.Type() != "bridge" {
-		return err
-	}
-	if lerr = netlink.LinkDel(link); lerr != nil {
-		err = errors.Join(err, fmt.Errorf("bridge %s: delete: %w", name, lerr))
-	}
-	return err
-}
-
-func ensureLink(c Config) (netlink.Link, error) {
-	link, err := netlink.LinkByName(c.Name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = c.Name
-		attrs.HardwareAddr = c.HWAddr
-		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return nil, fmt.Errorf("bridge %s: create: %w", c.Name, err)
-		}
-		link, err = netlink.LinkByName(c.Name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("bridge %s: %w", c.Name, err)
-	}
-	if link.Type() != "bridge" {
-		return nil, fmt.Errorf("interface %s exists and is no bridge but a %s", c.Name, link.Type())
-	}
-	if len(c.HWAddr) > 0 && link.Attrs().HardwareAddr.String() != c.HWAddr.String() {
-		if err := netlink.LinkSetHardwareAddr(link, c.HWAddr); err != nil {
-			return nil, fmt.Errorf("bridge %s: set hardware address %s: %w", c.Name, c.HWAddr, err)
-		}
-	}
-	mtu := c.MTU
-	if mtu == 0 {
-		mtu = defaultMTU
-	}
-	if link.Attrs().MTU != mtu {
-		if err := netlink.LinkSetMTU(link, mtu); err != nil {
-			return nil, fmt.Errorf("bridge %s: set mtu %d: %w", c.Name, mtu, err)
-		}
-	}
-	return link, nil
+	return errors.Join(err, removeFirewall(ctx, name, id), removeLink(name, id))
 }
 
 // addPorts attaches the external interfaces. One that is missing is left out, as it may be plugged in later; one
@@ -168,17 +134,28 @@ func addPorts(bridge netlink.Link, c Config) error {
 	return nil
 }
 
+// HasPort tells whether an interface is in the bridge.
+func HasPort(bridge, name string) bool {
+	_, in := port(bridge, name)
+	return in
+}
+
 // DetachPort takes an external interface out of the bridge; one that is not in it is left alone.
 func DetachPort(bridge, name string) error {
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return nil
-	}
-	master, err := netlink.LinkByName(bridge)
-	if err != nil || link.Attrs().MasterIndex != master.Attrs().Index {
+	link, in := port(bridge, name)
+	if !in {
 		return nil
 	}
 	return netlink.LinkSetNoMaster(link)
+}
+
+func port(bridge, name string) (netlink.Link, bool) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, false
+	}
+	master, err := netlink.LinkByName(bridge)
+	return link, err == nil && link.Attrs().MasterIndex == master.Attrs().Index
 }
 
 func syncAddresses(link netlink.Link, c Config) error {

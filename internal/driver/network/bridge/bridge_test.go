@@ -14,21 +14,27 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/nettest"
 )
 
-func TestMain(m *testing.M) { nettest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(helperDir) != "" { // started by a test, in its namespaces
+		os.Exit(m.Run())
+	}
+	nettest.Main(m)
+}
 
 func config(t *testing.T, name string) Config {
 	mac, _ := net.ParseMAC("00:16:3e:01:02:03")
 	return Config{
-		Name: name, Dir: filepath.Join(nettest.Dir(t), name), HWAddr: mac,
-		IPv4: &Family{Address: netip.MustParsePrefix("10.9.8.1/24"), DHCP: true, NAT: true, Routing: true, Firewall: true},
-		IPv6: &Family{Address: netip.MustParsePrefix("fd42:9:8::1/64"), DHCP: true, Stateful: true, NAT: true, Routing: true, Firewall: true},
+		Name: name, ID: "5f0c-" + name, Dir: filepath.Join(nettest.Dir(t), name), HWAddr: mac, Firewall4: true, Firewall6: true,
+		IPv4: &Family{Address: netip.MustParsePrefix("10.9.8.1/24"), DHCP: true, NAT: true, Routing: true},
+		IPv6: &Family{Address: netip.MustParsePrefix("fd42:9:8::1/64"), DHCP: true, Stateful: true, NAT: true, Routing: true},
 	}
 }
+
+func always(c Config) func() (Config, error) { return func() (Config, error) { return c, nil } }
 
 func up(t *testing.T, c Config) {
 	t.Helper()
@@ -39,7 +45,7 @@ func up(t *testing.T, c Config) {
 
 func down(t *testing.T, c Config) {
 	t.Helper()
-	if err := Down(t.Context(), c.Name, c.Dir); err != nil {
+	if err := Down(t.Context(), c.Name, c.ID, c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := netlink.LinkByName(c.Name); err == nil {
@@ -69,13 +75,18 @@ func tableNames(t *testing.T) []string {
 // attach connects a guest to the bridge as a NIC would be.
 func attach(t *testing.T, c Config, g *nettest.Guest, mac string) {
 	t.Helper()
+	attachAs(t, c, g, "vethtest", mac)
+}
+
+func attachAs(t *testing.T, c Config, g *nettest.Guest, port, mac string) {
+	t.Helper()
 	hw, _ := net.ParseMAC(mac)
 	bridge, err := netlink.LinkByName(c.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex = "vethtest", bridge.Attrs().Index
+	attrs.Name, attrs.MasterIndex = port, bridge.Attrs().Index
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: hw, PeerNamespace: netlink.NsPid(g.PID)}
 	if err := netlink.LinkAdd(veth); err != nil {
 		t.Fatal(err)
@@ -97,7 +108,7 @@ func TestGuestGetsALease(t *testing.T) {
 	if changed, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, IPv4: netip.MustParseAddr("10.9.8.77"), Name: "c1"}); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
-	if err := ReloadDnsmasq(c.Dir); err != nil {
+	if err := ReloadDnsmasq(t.Context(), c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	g := nettest.NewGuest(t)
@@ -113,7 +124,7 @@ func TestGuestGetsALease(t *testing.T) {
 	if len(leases) != 1 || leases[0].HWAddr != mac || leases[0].Address.String() != "10.9.8.77" || leases[0].Hostname != "c1" {
 		t.Fatalf("leases are %+v", leases)
 	}
-	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil {
+	if err := DropLeases(t.Context(), c.Dir, always(c), hw, false); err != nil {
 		t.Fatal(err)
 	}
 	if leases, err := Leases(c.Dir); err != nil || len(leases) != 0 || !Running(c.Dir) {
@@ -140,11 +151,14 @@ func TestLeasesAreDroppedTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	up(t, c)
-	restartMu.Lock() // as if a restart for somebody else were under way
+	unlock, err := processes.lock(t.Context(), c.Dir) // as if a restart for somebody else were under way
+	if err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for n := range clients {
 		wg.Go(func() {
-			if err := DropLeases(t.Context(), c.Dir, net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}, false); err != nil {
+			if err := DropLeases(t.Context(), c.Dir, always(c), net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}, false); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,7 +169,7 @@ func TestLeasesAreDroppedTogether(t *testing.T) {
 		d := waiting[c.Dir]
 		return d != nil && len(d.macs) == clients
 	})
-	restartMu.Unlock()
+	unlock()
 	wg.Wait()
 	if !all {
 		t.Error("not all have joined the others")
@@ -196,7 +210,7 @@ func TestALeaseIsNamedAfterItIsGiven(t *testing.T) {
 	if _, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, Name: "c1"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReloadDnsmasq(c.Dir); err != nil {
+	if err := ReloadDnsmasq(t.Context(), c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	var leases []Lease
@@ -209,6 +223,70 @@ func TestALeaseIsNamedAfterItIsGiven(t *testing.T) {
 	}
 }
 
+// In managed mode a client is called what its instance is, or nothing: whatever it calls itself, and whatever addresses it
+// makes up inside.
+func TestAClientDoesNotNameItself(t *testing.T) {
+	nettest.Need(t, "dnsmasq", "busybox", "ip", "nsenter")
+	c := config(t, "brnames")
+	c.DNSMode = "managed"
+	up(t, c)
+	defer down(t, c)
+	const mac = "00:16:3e:aa:bb:cf"
+	hw, _ := net.ParseMAC(mac)
+	if _, err := SetHost(c.Dir, "c1.eth0", Host{HWAddr: hw, Name: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReloadDnsmasq(t.Context(), c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	g := nettest.NewGuest(t)
+	attach(t, c, g, mac)
+	g.MustRun("ip", "link", "add", "link", "eth0", "name", "extra", "address", "00:16:3e:ee:ee:ee", "type", "macvlan", "mode", "bridge")
+	g.MustRun("ip", "link", "set", "extra", "up")
+	ask := func(device, name string) {
+		t.Helper()
+		g.MustRun("busybox", "udhcpc", "-f", "-i", device, "-n", "-q", "-t", "10", "-T", "1", "-x", "hostname:"+name, "-F", name+".lxd", "-s", "/bin/true")
+	}
+	g.MustRun("ip", "addr", "add", "10.9.8.250/24", "dev", "eth0")
+	known := func(name string) bool {
+		out, err := g.Run("busybox", "nslookup", "-type=a", name+".lxd", "10.9.8.1")
+		return err == nil && strings.Contains(out, name+".lxd\nAddress")
+	}
+	ask("eth0", "liar")
+	for _, forged := range []string{"wpad", "victim", "_gateway"} {
+		ask("extra", forged)
+		if forged != "_gateway" && known(forged) {
+			t.Errorf("a client has registered %s", forged)
+		}
+	}
+	if known("liar") {
+		t.Error("an instance has registered a name that it chose")
+	}
+	if !known("c1") || !known("_gateway") {
+		t.Errorf("c1 is known: %v, the gateway: %v", known("c1"), known("_gateway"))
+	}
+	leases, err := Leases(c.Dir)
+	if err != nil || len(leases) != 2 {
+		t.Fatalf("leases are %+v, %v", leases, err)
+	}
+	for _, l := range leases {
+		if l.Hostname != "" && (l.Hostname != "c1" || l.HWAddr != mac) {
+			t.Errorf("a lease is %+v", l)
+		}
+	}
+	c.DNSMode = "dynamic"
+	up(t, c)
+	ask("extra", "wpad")
+	if !eventually(t, func() bool { return known("wpad") }) {
+		t.Error("in dynamic mode a client has not registered its name: the test proves nothing")
+	}
+	c.DNSMode = "managed"
+	up(t, c)
+	if !eventually(t, func() bool { return known("c1") }) || known("wpad") {
+		t.Errorf("back in managed mode c1 is known: %v, wpad: %v", known("c1"), known("wpad"))
+	}
+}
+
 // What a client that is gone has asked for and dnsmasq has not read yet must not become a lease: no lease is to be seen, and
 // still the socket in which the request waits goes.
 func TestDroppingEndsRequestsUnderWay(t *testing.T) {
@@ -218,10 +296,10 @@ func TestDroppingEndsRequestsUnderWay(t *testing.T) {
 	defer down(t, c)
 	pid := func() string { return read(filepath.Join(c.Dir, pidFile)) }
 	first, hw := pid(), net.HardwareAddr{0, 0x16, 0x3e, 0, 0, 1}
-	if err := DropLeases(t.Context(), c.Dir, hw, false); err != nil || pid() != first {
+	if err := DropLeases(t.Context(), c.Dir, always(c), hw, false); err != nil || pid() != first {
 		t.Errorf("a client that never asked costs a restart: %s, then %s, %v", first, pid(), err)
 	}
-	if err := DropLeases(t.Context(), c.Dir, hw, true); err != nil || pid() == first || !Running(c.Dir) {
+	if err := DropLeases(t.Context(), c.Dir, always(c), hw, true); err != nil || pid() == first || !Running(c.Dir) {
 		t.Errorf("dnsmasq goes on with what it was asked: %s, then %s, %v", first, pid(), err)
 	}
 }
@@ -242,6 +320,7 @@ func TestGuestReachesTheOutsideThroughNAT(t *testing.T) {
 	if err := netlink.LinkAdd(veth); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
 	if out, err := exec.Command("ip", "addr", "add", "198.51.100.1/24", "dev", "vethout").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -256,16 +335,6 @@ func TestGuestReachesTheOutsideThroughNAT(t *testing.T) {
 	if out, err := inside.Run("busybox", "ping", "-c", "1", "-W", "1", "198.51.100.2"); err == nil {
 		t.Errorf("answered without NAT: %s", out)
 	}
-}
-
-func TestLostPIDFileDoesNotLoseDnsmasq(t *testing.T) {
-	nettest.Need(t, "dnsmasq")
-	c := config(t, "brlost")
-	up(t, c)
-	if err := os.Remove(filepath.Join(c.Dir, pidFile)); err != nil {
-		t.Fatal(err)
-	}
-	down(t, c)
 }
 
 func TestUpAgainChangesNothing(t *testing.T) {
@@ -286,7 +355,7 @@ func TestUpAgainChangesNothing(t *testing.T) {
 	rules := chainNames(t)
 	up(t, c)
 	after, ok := findDnsmasq(c.Dir)
-	if !ok || after.pid != before.pid {
+	if !ok || after.record != before.record {
 		t.Fatal("dnsmasq was started again")
 	}
 	after.close()
@@ -321,7 +390,7 @@ func TestChangesTakeEffect(t *testing.T) {
 	defer down(t, c)
 	c.MTU = 1400
 	c.IPv4.Address = netip.MustParsePrefix("10.9.9.1/24")
-	c.IPv4.NAT, c.IPv4.Firewall, c.IPv6 = false, false, nil
+	c.IPv4.NAT, c.Firewall4, c.Firewall6, c.IPv6 = false, false, false, nil
 	c.RawDnsmasq = "# raw"
 	up(t, c)
 	link, _ := netlink.LinkByName(c.Name)
@@ -343,8 +412,12 @@ func TestChangesTakeEffect(t *testing.T) {
 		t.Fatal("dnsmasq does not run")
 	}
 	defer p.close()
-	if line := strings.Join(p.args, " "); strings.Contains(line, "fd42") || !strings.Contains(line, "10.9.9.2,10.9.9.254") {
-		t.Errorf("dnsmasq runs as %s", line)
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.record.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(line), "fd42") || !strings.Contains(string(line), "10.9.9.2,10.9.9.254") {
+		t.Errorf("dnsmasq runs as %q", line)
 	}
 	c.IPv4 = nil
 	up(t, c)
@@ -363,21 +436,6 @@ func TestDnsmasqMistakeIsTold(t *testing.T) {
 	defer down(t, c)
 	if err == nil || !strings.Contains(err.Error(), "no-such-option") && !strings.Contains(err.Error(), "bad option") {
 		t.Fatalf("error is %v", err)
-	}
-}
-
-func TestForeignProcessIsNotOurs(t *testing.T) {
-	nettest.Need(t)
-	g := nettest.NewGuest(t)
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, pidFile), []byte(itoa(g.PID)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := StopDnsmasq(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Kill(g.PID, 0); err != nil {
-		t.Fatalf("a process of another kind was ended: %v", err)
 	}
 }
 

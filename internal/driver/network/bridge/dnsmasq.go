@@ -1,21 +1,17 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,160 +22,113 @@ const (
 	leasesFile = "dnsmasq.leases"
 	pidFile    = "dnsmasq.pid"
 	rawFile    = "dnsmasq.raw"
+	recordFile = "dnsmasq.process" // which process it is
+	confFile   = "dnsmasq.conf"    // what it reads, in order
+	goFile     = "dnsmasq.go"      // and a number: the word to go on, for one start
 )
-
-// stopWait bounds how long dnsmasq may take to end on SIGTERM before it is killed.
-const stopWait = 5 * time.Second
 
 // wantsDnsmasq tells whether the network has addresses to serve.
 func wantsDnsmasq(c Config) bool { return c.IPv4 != nil || c.IPv6 != nil }
 
 // syncDnsmasq has dnsmasq run with exactly this configuration, and leaves one that does alone.
 func syncDnsmasq(ctx context.Context, c Config) error {
-	restartMu.Lock()
-	defer restartMu.Unlock()
+	unlock, err := processes.lock(ctx, c.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := makeDir(c); err != nil {
 		return err
 	}
-	hosts := filepath.Join(c.Dir, hostsDir)
-	if err := os.MkdirAll(hosts, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(c.Dir, hostsDir), 0o755); err != nil {
 		return err
 	}
 	if !wantsDnsmasq(c) {
-		err := StopDnsmasq(ctx, c.Dir)
+		err := stopDnsmasq(ctx, c.Dir)
 		return errors.Join(err, remove(c.Dir, leasesFile), os.WriteFile(filepath.Join(c.Dir, rawFile), raw(c), 0o644))
 	}
 	args, err := dnsmasqArgs(c)
 	if err != nil {
 		return err
 	}
-	old, _ := os.ReadFile(filepath.Join(c.Dir, rawFile))
 	if p, ok := findDnsmasq(c.Dir); ok {
-		same := slices.Equal(p.args, args) && bytes.Equal(old, raw(c))
-		if same {
-			// Reload in case files changed while nobody told it.
-			err := p.signal(unix.SIGHUP)
-			p.close()
-			return err
-		}
-		p.close()
-		if err := StopDnsmasq(ctx, c.Dir); err != nil {
-			return err
+		defer p.close()
+		if p.record.Config == digest(c, args) {
+			return p.reload() // in case files changed while nobody told it
 		}
 	}
-	if err := os.WriteFile(filepath.Join(c.Dir, rawFile), raw(c), 0o644); err != nil {
+	if err := stopDnsmasq(ctx, c.Dir); err != nil {
 		return err
 	}
-	return startDnsmasq(ctx, c.Dir, args)
+	return startDnsmasq(ctx, c, args)
 }
 
 func raw(c Config) []byte { return []byte(c.RawDnsmasq + "\n") }
 
-// startDnsmasq runs dnsmasq, which goes to the background by itself once its sockets are open and says on standard
-// error why it could not.
-func startDnsmasq(ctx context.Context, dir string, args []string) error {
-	path, err := exec.LookPath("dnsmasq")
-	if err != nil {
-		return fmt.Errorf("dnsmasq is required for managed bridges: %w", err)
+// digest stands for all that a dnsmasq is started with.
+func digest(c Config, args []string) string {
+	h := sha256.New()
+	for _, part := range append(slices.Clone(args), c.RawDnsmasq) {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	if err := remove(dir, pidFile); err != nil {
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// StopDnsmasq ends the dnsmasq of a folder, if one runs. Its leases stay.
+func StopDnsmasq(ctx context.Context, dir string) error {
+	unlock, err := processes.lock(ctx, dir)
+	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, path, args[1:]...)
-	cmd.Args[0] = args[0]
-	out, err := cmd.CombinedOutput()
+	defer unlock()
+	return stopDnsmasq(ctx, dir)
+}
+
+// stopDnsmasq is called with the folder locked.
+func stopDnsmasq(ctx context.Context, dir string) error {
+	for _, find := range []func(string) (*process, bool){findDnsmasq, findOlder} {
+		p, ok := find(dir)
+		if !ok {
+			continue
+		}
+		err := p.end(ctx)
+		p.close()
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(remove(dir, recordFile), remove(dir, pidFile))
+}
+
+// ReloadDnsmasq has the dnsmasq of a folder read its hosts again; that none runs is no error.
+func ReloadDnsmasq(ctx context.Context, dir string) error {
+	unlock, err := processes.lock(ctx, dir)
 	if err != nil {
-		return fmt.Errorf("The DNS and DHCP service exited prematurely: %w (%q)", err, strings.TrimSpace(string(out)))
+		return err
+	}
+	defer unlock()
+	p, ok := findDnsmasq(dir)
+	if !ok {
+		return nil
+	}
+	defer p.close()
+	return p.reload()
+}
+
+func (p *process) reload() error {
+	if err := p.signal(unix.SIGHUP); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("reload dnsmasq: %w", err)
 	}
 	return nil
 }
 
-// dnsmasqArgs is the command line. It doubles as the identity of the running process.
-func dnsmasqArgs(c Config) ([]string, error) {
-	args := []string{"dnsmasq", "--strict-order", "--bind-interfaces", "--except-interface=lo",
-		"--pid-file=" + filepath.Join(c.Dir, pidFile), "--no-ping", "--interface=" + c.Name, "--dhcp-rapid-commit",
-		"--quiet-dhcp", "--quiet-dhcp6", "--quiet-ra"}
-	if dhcp4(c) || dhcp6(c) {
-		args = append(args, "--dhcp-no-override", "--dhcp-authoritative",
-			"--dhcp-leasefile="+filepath.Join(c.Dir, leasesFile), "--dhcp-hostsfile="+filepath.Join(c.Dir, hostsDir))
+// Running tells whether the dnsmasq of a folder runs.
+func Running(dir string) bool {
+	p, ok := findDnsmasq(dir)
+	if ok {
+		p.close()
 	}
-	args = append(args, ipv4Args(c)...)
-	args = append(args, ipv6Args(c)...)
-	if c.DNSMode != "none" {
-		domain := c.Domain
-		if domain == "" {
-			domain = "lxd"
-		}
-		args = append(args, "--domain="+domain, "--interface-name=_gateway."+domain+","+c.Name, "--server=/"+domain+"/")
-	}
-	args = append(args, "--conf-file="+filepath.Join(c.Dir, rawFile))
-	args = append(args, userArgs(c.Dir)...)
-	for _, a := range args {
-		if strings.ContainsAny(a, "\x00\n") {
-			return nil, fmt.Errorf("invalid character in dnsmasq option %q", a)
-		}
-	}
-	return args, nil
-}
-
-func dhcp4(c Config) bool { return c.IPv4 != nil && c.IPv4.DHCP }
-func dhcp6(c Config) bool { return c.IPv6 != nil && c.IPv6.DHCP }
-
-func ipv4Args(c Config) []string {
-	f := c.IPv4
-	if f == nil {
-		return nil
-	}
-	args := []string{"--listen-address=" + f.Address.Addr().String()}
-	if !f.DHCP {
-		return args
-	}
-	if f.Gateway.IsValid() {
-		args = append(args, "--dhcp-option-force=3,"+f.Gateway.String())
-	}
-	if c.MTU != 0 && c.MTU != defaultMTU {
-		args = append(args, "--dhcp-option-force=26,"+strconv.Itoa(c.MTU))
-	}
-	if c.Search != "" {
-		args = append(args, "--dhcp-option-force=119,"+c.Search)
-	}
-	ranges := f.Ranges
-	if len(ranges) == 0 {
-		ranges = []Range{wholeRange(f.Address)}
-	}
-	for _, r := range ranges {
-		args = append(args, fmt.Sprintf("--dhcp-range=%s,%s,%s", r.First, r.Last, expiry(f)))
-	}
-	return args
-}
-
-func ipv6Args(c Config) []string {
-	f := c.IPv6
-	if f == nil {
-		return nil
-	}
-	args := []string{"--listen-address=" + f.Address.Addr().String(), "--enable-ra"}
-	switch {
-	case !f.DHCP:
-		return append(args, "--dhcp-range=::,constructor:"+c.Name+",ra-only")
-	case !f.Stateful:
-		return append(args, "--dhcp-range=::,constructor:"+c.Name+",ra-stateless,ra-names")
-	}
-	ranges := f.Ranges
-	if len(ranges) == 0 {
-		ranges = []Range{wholeRange(f.Address)}
-	}
-	for _, r := range ranges {
-		args = append(args, fmt.Sprintf("--dhcp-range=%s,%s,%d,%s", r.First, r.Last, f.Address.Bits(), expiry(f)))
-	}
-	return args
-}
-
-func expiry(f *Family) string {
-	if f.Expiry == "" {
-		return "1h"
-	}
-	return f.Expiry
+	return ok
 }
 
 // wholeRange is every address of the subnet after the first host's, without IPv4's broadcast address.
@@ -210,24 +159,17 @@ var dnsmasqUser = sync.OnceValue(func() string {
 
 // userArgs takes dnsmasq's privileges, unless it could not read its own files then: that needs every folder above
 // them to let others pass.
-func userArgs(dir string) []string {
+func userArgs(dir string) [][2]string {
 	name := dnsmasqUser()
 	for d := dir; d != "/" && d != "."; d = filepath.Dir(d) {
 		if info, err := os.Stat(d); err == nil && info.Mode().Perm()&0o001 == 0 {
 			name = "root"
 		}
 	}
-	args := []string{"--user=" + name}
 	if name == "root" {
-		args = append(args, "--group=root")
+		return [][2]string{{"user", name}, {"group", "root"}}
 	}
-	return args
+	return [][2]string{{"user", name}}
 }
 
-func remove(dir, name string) error {
-	err := os.Remove(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func remove(dir, name string) error { return ignoreMissing(os.Remove(filepath.Join(dir, name))) }

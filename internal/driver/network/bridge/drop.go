@@ -11,9 +11,8 @@ import (
 	"sync"
 )
 
-// restartMu is held while a dnsmasq is stopped and started, or told something: a SIGHUP ends one that has only begun to
-// start.
-var restartMu sync.Mutex
+// dropWait bounds one drop of leases, a stop and a start of dnsmasq included.
+const dropWait = stopWait + startWait
 
 // drops is whose leases are to be dropped together: those asked for while dnsmasq is being restarted for others.
 type drops struct {
@@ -35,13 +34,21 @@ var (
 // A client that is gone may have left a request that dnsmasq has not read, or is at, and a lease would come of it after the
 // others were dropped. Only a stop, which closes the socket, ends that. So there is one whatever the leases are if `asked`
 // says that the client may have asked for one; else only if there is a lease to drop.
-func DropLeases(ctx context.Context, dir string, hwaddr net.HardwareAddr, asked bool) error {
+//
+// What is started again is what config says at that time, whatever ran before.
+func DropLeases(ctx context.Context, dir string, config func() (Config, error), hwaddr net.HardwareAddr, asked bool) error {
 	d := join(dir, hwaddr.String(), asked)
-	restartMu.Lock() // also for the look at the file: it is not whole while it is edited, or dnsmasq starts
-	defer restartMu.Unlock()
+	// Also for the look at the file: it is not whole while it is edited, or dnsmasq starts.
+	unlock, err := processes.lock(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	d.once.Do(func() {
 		leave(dir, d)
-		d.err = dropAll(context.WithoutCancel(ctx), dir, d) // for others too
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropWait) // for others too
+		defer cancel()
+		d.err = dropAll(shared, dir, config, d)
 	})
 	return d.err
 }
@@ -68,16 +75,19 @@ func leave(dir string, d *drops) {
 	}
 }
 
-func dropAll(ctx context.Context, dir string, d *drops) error {
+func dropAll(ctx context.Context, dir string, config func() (Config, error), d *drops) error {
 	if !d.restart {
 		if drop, err := leasesOf(dir, d.macs); err != nil || len(drop) == 0 {
 			return err
 		}
 	}
-	p, running := findDnsmasq(dir)
+	c, args, err := configured(config)
+	if err != nil {
+		return err
+	}
+	running := Running(dir)
 	if running {
-		defer p.close()
-		if err := StopDnsmasq(ctx, dir); err != nil {
+		if err := stopDnsmasq(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -89,7 +99,16 @@ func dropAll(ctx context.Context, dir string, d *drops) error {
 	if !running {
 		return err
 	}
-	return errors.Join(err, startDnsmasq(ctx, dir, p.args))
+	return errors.Join(err, startDnsmasq(ctx, c, args))
+}
+
+func configured(config func() (Config, error)) (Config, []string, error) {
+	c, err := config()
+	if err != nil {
+		return c, nil, err
+	}
+	args, err := dnsmasqArgs(c)
+	return c, args, err
 }
 
 // leasesOf returns the addresses that were given to some clients.
@@ -108,6 +127,25 @@ func leasesOf(dir string, macs map[string]bool) (map[netip.Addr]bool, error) {
 }
 
 func editLeases(dir string, drop map[netip.Addr]bool) error {
+	return rewriteLeases(dir, func(fields []string) bool {
+		addr, err := netip.ParseAddr(fields[2])
+		return err != nil || !drop[addr]
+	})
+}
+
+// forgetNames takes the names out of the leases. dnsmasq, which is not running, would register them again, also those that
+// clients gave themselves under another configuration; what hosts are called it looks up anew.
+func forgetNames(dir string) error {
+	return ignoreMissing(rewriteLeases(dir, func(fields []string) bool {
+		if len(fields) > 3 {
+			fields[3] = "*"
+		}
+		return true
+	}))
+}
+
+// rewriteLeases keeps those lines of the file of leases that are wanted; keep may change their fields. Other lines stay.
+func rewriteLeases(dir string, keep func(fields []string) bool) error {
 	path := filepath.Join(dir, leasesFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -116,12 +154,15 @@ func editLeases(dir string, drop map[netip.Addr]bool) error {
 	var kept strings.Builder
 	for _, line := range strings.SplitAfter(string(data), "\n") {
 		fields := strings.Fields(line)
-		if len(fields) > 2 {
-			if addr, err := netip.ParseAddr(fields[2]); err == nil && drop[addr] {
-				continue
-			}
+		switch {
+		case len(fields) < 3:
+			kept.WriteString(line)
+		case keep(fields):
+			kept.WriteString(strings.Join(fields, " ") + "\n")
 		}
-		kept.WriteString(line)
 	}
-	return os.WriteFile(path, []byte(kept.String()), 0o644)
+	if kept.String() == string(data) {
+		return nil
+	}
+	return replaceFile(filepath.Join(dir, "."+leasesFile), path, []byte(kept.String()))
 }

@@ -1,22 +1,29 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"log/slog"
+	"slices"
 	"syscall"
+	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	nl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // tableName is the table of all of Berth's rules; each network has its own base chains in it.
 const tableName = "berth"
 
-// firewallMu keeps the removal of an empty table from racing with a new chain in it.
-var firewallMu sync.Mutex
+// firewalls keeps the removal of an empty table from racing with a new chain in it.
+var firewalls keyed
+
+// firewallWait bounds each wait for the kernel's answer.
+const firewallWait = 30 * time.Second
 
 // chain names one chain of a network; the prefixes are those that LXD's users know.
 type chain struct {
@@ -28,34 +35,44 @@ type chain struct {
 }
 
 // setFirewall replaces the rules of a network in one transaction.
-func setFirewall(c Config) error {
-	firewallMu.Lock()
-	defer firewallMu.Unlock()
-	return firewallTransaction(c.Name, chainsOf(c))
+func setFirewall(ctx context.Context, c Config) error {
+	err := firewallTransaction(ctx, c.Name, c.ID, chainsOf(c, true))
+	if errors.Is(err, syscall.ENOENT) && (c.Firewall4 || c.Firewall6) {
+		slog.Warn("The kernel has no nft_fib: forged source addresses are not held back at the bridge", "bridge", c.Name, "err", err)
+		err = firewallTransaction(ctx, c.Name, c.ID, chainsOf(c, false))
+	}
+	return err
 }
 
-// removeFirewall takes a network's rules away, and the table with the last of them.
-func removeFirewall(name string) error {
-	firewallMu.Lock()
-	defer firewallMu.Unlock()
-	return firewallTransaction(name, nil)
+// removeFirewall takes the rules that were made for a network away, and the table with the last of them.
+func removeFirewall(ctx context.Context, name, id string) error {
+	return firewallTransaction(ctx, name, id, nil)
 }
 
-func firewallTransaction(name string, chains []chain) error {
-	conn, err := nftables.New()
+// firewallTransaction puts chains in the place of those that the network has.
+func firewallTransaction(ctx context.Context, name, id string, chains []chain) error {
+	unlock, err := firewalls.lock(ctx, "the firewall")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	conn, err := nftables.New(nftables.WithSockOptions(func(c *nl.Conn) error { return c.SetDeadline(time.Now().Add(firewallWait)) }))
+	if err == nil {
+		err = replaceChains(conn, name, id, chains)
+	}
 	if err != nil {
 		return fmt.Errorf("firewall of %s: %w", name, err)
 	}
+	return nil
+}
+
+func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
 	have, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	if err != nil {
 		if errors.Is(err, syscall.EAFNOSUPPORT) && len(chains) == 0 {
 			return nil
 		}
-		return fmt.Errorf("firewall of %s: %w", name, err)
-	}
-	mine := map[string]bool{}
-	for _, prefix := range []string{"pstrt", "fwd", "in", "out"} {
-		mine[prefix+"."+name] = true
+		return err
 	}
 	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
 	others, exists := false, false
@@ -64,7 +81,14 @@ func firewallTransaction(name string, chains []chain) error {
 			continue
 		}
 		exists = true
-		if !mine[ch.Name] {
+		mine := slices.Contains([]string{"pstrt." + name, "fwd." + name, "in." + name, "out." + name}, ch.Name)
+		// Whoever sets rules has the interface. Whoever removes them may come late, after another has taken its name.
+		if mine && len(chains) == 0 {
+			if mine, err = madeFor(conn, ch, id); err != nil {
+				return err
+			}
+		}
+		if !mine {
 			others = true
 			continue
 		}
@@ -75,58 +99,41 @@ func firewallTransaction(name string, chains []chain) error {
 	case len(chains) > 0:
 		conn.AddTable(table)
 		for _, ch := range chains {
-			ch.add(conn, table, name)
+			ch.add(conn, table, name, id)
 		}
 	case !others && exists:
 		conn.DelTable(table)
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("firewall of %s: %w", name, err)
-	}
-	return nil
+	return conn.Flush()
 }
 
-func (ch chain) add(conn *nftables.Conn, table *nftables.Table, name string) {
+// madeFor tells whether a chain was made for the network with an identity. One whose rules bear none is older than identities.
+func madeFor(conn *nftables.Conn, ch *nftables.Chain, id string) (bool, error) {
+	rules, err := conn.GetRules(ch.Table, ch)
+	if err != nil || len(rules) == 0 {
+		return err == nil, err
+	}
+	comment, ok := userdata.GetString(rules[0].UserData, userdata.TypeComment)
+	return !ok || comment == alias(id), nil
+}
+
+func (ch chain) add(conn *nftables.Conn, table *nftables.Table, name, id string) {
 	accept := nftables.ChainPolicyAccept
 	made := conn.AddChain(&nftables.Chain{
 		Name: ch.prefix + "." + name, Table: table, Type: ch.kind,
 		Hooknum: ch.hook, Priority: ch.priority, Policy: &accept,
 	})
 	for _, rule := range ch.rules {
-		conn.AddRule(&nftables.Rule{Table: table, Chain: made, Exprs: rule})
+		conn.AddRule(&nftables.Rule{Table: table, Chain: made, Exprs: rule,
+			UserData: userdata.AppendString(nil, userdata.TypeComment, alias(id))})
 	}
 }
 
-// chainsOf is the network's firewall.
-func chainsOf(c Config) []chain {
-	var nat, natLate, forward, in, out [][]expr.Any
-	for _, f := range []*Family{c.IPv4, c.IPv6} {
-		if f == nil {
-			continue
-		}
-		if f.NAT && f.NATAfter {
-			natLate = append(natLate, natRule(f))
-		} else if f.NAT {
-			nat = append(nat, natRule(f))
-		}
-		if !f.Firewall {
-			continue
-		}
-		v6 := f.Address.Addr().Is6()
-		forward = append(forward, forwardRules(c.Name, f)...)
-		if len(in) == 0 {
-			in = append(in, port(c.Name, inward, unix.IPPROTO_TCP, 53), port(c.Name, inward, unix.IPPROTO_UDP, 53))
-			out = append(out, port(c.Name, outward, unix.IPPROTO_TCP, 53), port(c.Name, outward, unix.IPPROTO_UDP, 53))
-		}
-		dhcp := uint16(67)
-		if v6 {
-			dhcp = 547
-		}
-		in = append(in, icmpRules(c.Name, inward, v6)...)
-		in = append(in, port(c.Name, inward, unix.IPPROTO_UDP, dhcp))
-		out = append(out, icmpRules(c.Name, outward, v6)...)
-		out = append(out, port(c.Name, outward, unix.IPPROTO_UDP, dhcp))
-	}
+// chainsOf is the network's firewall. It names the network's interface in every rule, so that it decides for no other, and
+// an accept in one network's chain is none in another's: the kernel asks each.
+func chainsOf(c Config, fib bool) []chain {
+	nat, natLate := natRules(c)
+	forward, in, out := filterRules(c, fib)
 	late := *nftables.ChainPriorityNATSource + 10
 	var chains []chain
 	for _, ch := range []chain{
@@ -148,110 +155,56 @@ func chainsOf(c Config) []chain {
 	return chains
 }
 
-// natRule gives what leaves the subnet for elsewhere another source address.
-func natRule(f *Family) []expr.Any {
-	v6 := f.Address.Addr().Is6()
-	rule := family(v6)
-	rule = append(rule, inSubnet(f, v6, true, expr.CmpOpEq)...)
-	rule = append(rule, inSubnet(f, v6, false, expr.CmpOpNeq)...)
-	if !f.NATFrom.IsValid() {
-		return append(rule, &expr.Masq{})
-	}
-	proto := uint32(unix.NFPROTO_IPV4)
-	if v6 {
-		proto = unix.NFPROTO_IPV6
-	}
-	return append(rule, &expr.Immediate{Register: 1, Data: f.NATFrom.AsSlice()},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: proto, RegAddrMin: 1})
-}
-
-func inSubnet(f *Family, v6, source bool, op expr.CmpOp) []expr.Any {
-	offset, size := uint32(16), uint32(4) // IPv4 destination
-	switch {
-	case v6 && source:
-		offset, size = 8, 16
-	case v6:
-		offset, size = 24, 16
-	case source:
-		offset = 12
-	}
-	net := ipNet(f.Address.Masked())
-	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: net.Mask, Xor: make([]byte, size)},
-		&expr.Cmp{Op: op, Register: 1, Data: net.IP},
-	}
-}
-
-// forwardRules lets routed traffic pass, or refuses it where the network is not routed.
-func forwardRules(name string, f *Family) [][]expr.Any {
-	v6 := f.Address.Addr().Is6()
-	var rules [][]expr.Any
-	for _, d := range []direction{outward, inward} {
-		rule := append(family(v6), d.match(name)...)
+func natRules(c Config) (before, after [][]expr.Any) {
+	for _, f := range []*Family{c.IPv4, c.IPv6} {
 		switch {
-		case f.Routing:
-			rule = append(rule, &expr.Verdict{Kind: expr.VerdictAccept})
-		case v6:
-			rule = append(rule, &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 4})
+		case f == nil || !f.NAT:
+		case f.NATAfter:
+			after = append(after, natRule(f))
 		default:
-			rule = append(rule, &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3})
-		}
-		rules = append(rules, rule)
-	}
-	return rules
-}
-
-// direction is the way of a packet as the host sees it on the bridge.
-type direction struct {
-	key        expr.MetaKey
-	portOffset uint32
-}
-
-var (
-	inward  = direction{expr.MetaKeyIIFNAME, 2}
-	outward = direction{expr.MetaKeyOIFNAME, 0}
-)
-
-func (d direction) match(name string) []expr.Any {
-	data := make([]byte, unix.IFNAMSIZ)
-	copy(data, name)
-	return []expr.Any{&expr.Meta{Key: d.key, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data}}
-}
-
-func family(v6 bool) []expr.Any {
-	proto := byte(unix.NFPROTO_IPV4)
-	if v6 {
-		proto = unix.NFPROTO_IPV6
-	}
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}}}
-}
-
-// port accepts what goes to (inward) or comes from (outward) a port of the host.
-func port(name string, d direction, proto byte, number uint16) []expr.Any {
-	return append(d.match(name),
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: d.portOffset, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(number)},
-		&expr.Verdict{Kind: expr.VerdictAccept})
-}
-
-// icmpRules accepts the messages that IP needs to work, by their numbers in RFC 792 and RFC 4443, 4861, 3810.
-func icmpRules(name string, d direction, v6 bool) [][]expr.Any {
-	proto, types := byte(unix.IPPROTO_ICMP), []byte{3, 11, 12}
-	if v6 {
-		proto, types = unix.IPPROTO_ICMPV6, []byte{1, 2, 3, 4, 133, 135, 136, 143}
-		if d == outward {
-			types = []byte{1, 2, 3, 4, 128, 134, 135, 136, 143}
+			before = append(before, natRule(f))
 		}
 	}
-	var rules [][]expr.Any
-	for _, t := range types {
-		rules = append(rules, append(append(family(v6), d.match(name)...),
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{t}},
-			&expr.Verdict{Kind: expr.VerdictAccept}))
+	return before, after
+}
+
+func filterRules(c Config, fib bool) (forward, in, out [][]expr.Any) {
+	for _, v := range []struct {
+		family *Family
+		v6     bool
+		on     bool
+		dhcp   uint16
+	}{{c.IPv4, false, c.Firewall4, 67}, {c.IPv6, true, c.Firewall6, 547}} {
+		if !v.on {
+			continue
+		}
+		if fib {
+			forward = append(forward, spoofRule(c.Name, v.v6))
+		}
+		if v.family == nil {
+			continue
+		}
+		forward = append(forward, forwardRules(c.Name, v.family)...)
+		if len(in) == 0 {
+			in = append(in, service(c.Name, inward, unix.IPPROTO_TCP, 53), service(c.Name, inward, unix.IPPROTO_UDP, 53))
+			out = append(out, service(c.Name, outward, unix.IPPROTO_TCP, 53), service(c.Name, outward, unix.IPPROTO_UDP, 53))
+		}
+		in = append(in, icmpRules(c.Name, inward, v.v6)...)
+		in = append(in, service(c.Name, inward, unix.IPPROTO_UDP, v.dhcp))
+		out = append(out, icmpRules(c.Name, outward, v.v6)...)
+		out = append(out, service(c.Name, outward, unix.IPPROTO_UDP, v.dhcp))
 	}
-	return rules
+	return forward, in, out
+}
+
+// spoofRule drops what leaves the network with a source address to which the host has no route into it: neither the
+// network's subnets and routes nor those of its NICs, which all are routes of the bridge. In a family without
+// addresses that is everything. What goes from port to port of the bridge is passed by, should the kernel show it here.
+func spoofRule(name string, v6 bool) []expr.Any {
+	elsewhere := outward.match(name)
+	elsewhere[1].(*expr.Cmp).Op = expr.CmpOpNeq
+	rule := append(family(v6), inward.match(name)...)
+	rule = append(rule, elsewhere...)
+	return append(rule, &expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}}, &expr.Verdict{Kind: expr.VerdictDrop})
 }

@@ -63,12 +63,8 @@ func SetHost(dir, name string, h Host) (changed bool, err error) {
 		return false, err
 	}
 	// dnsmasq reads every file of the folder, so the new one must not be there half-written.
-	temp := filepath.Join(dir, ".host."+name)
-	if err := os.WriteFile(temp, []byte(line), 0o644); err != nil {
+	if err := replaceFile(filepath.Join(dir, ".host."+name), path, []byte(line)); err != nil {
 		return false, err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return false, errors.Join(err, os.Remove(temp))
 	}
 	return true, nil
 }

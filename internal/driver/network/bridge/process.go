@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,135 +14,134 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a dnsmasq that was started for a folder, held by a pidfd so that no other process can be mistaken for it.
+// stopWait bounds how long dnsmasq may take to end on SIGTERM before it is killed, and after that.
+const stopWait = 5 * time.Second
+
+// process is the dnsmasq of a folder, held by a pidfd so that no other process can be mistaken for it.
 type process struct {
-	fd   int
-	pid  int
-	args []string
+	fd     int
+	record processRecord
 }
 
-// findDnsmasq finds the dnsmasq of a folder by its PID file, and believes it only if the process is a dnsmasq that
-// was told to write that very file. Where the file is missing it looks at all processes: a daemon that was ended
-// while dnsmasq started may have been followed too quickly by the next one.
+// findDnsmasq returns the process that the record of a folder is about, if it still runs.
 func findDnsmasq(dir string) (*process, bool) {
-	path := filepath.Join(dir, pidFile)
-	data, err := os.ReadFile(path)
-	if err == nil {
-		pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-		if err != nil {
-			return nil, false
-		}
-		return openDnsmasq(pid, path)
+	r, ok := readRecord(dir)
+	if !ok {
+		return nil, false
 	}
-	if _, err := os.Stat(filepath.Join(dir, rawFile)); err != nil {
-		return nil, false // none was ever started here
-	}
-	entries, err := os.ReadDir("/proc")
+	fd, err := unix.PidfdOpen(r.PID, 0)
 	if err != nil {
 		return nil, false
 	}
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && isDnsmasq(cmdline(pid), path) {
-			if p, ok := openDnsmasq(pid, path); ok {
-				return p, true
-			}
-		}
+	// Asked with the pidfd open: if the process has not ended by then, the answers are about it.
+	p := &process{fd: fd, record: r}
+	now, err := observe(r.PID)
+	if err == nil && r.sameAs(now) && besideUs(r.PID) && !p.ended() {
+		return p, true
 	}
+	if err != nil && now.Boot == r.Boot && now.Start == r.Start {
+		// It is at its end, without a program any more. Only when it is gone are its sockets free for the next.
+		_ = p.gone(context.Background(), stopWait)
+	}
+	p.close()
 	return nil, false
-}
-
-func openDnsmasq(pid int, path string) (*process, bool) {
-	if pid <= 1 {
-		return nil, false
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil, false
-	}
-	// Read after the pidfd is open: if the process still lives then, what was read is its own.
-	p := &process{fd: fd, pid: pid, args: cmdline(pid)}
-	if !isDnsmasq(p.args, path) || p.signal(0) != nil {
-		p.close()
-		return nil, false
-	}
-	return p, true
-}
-
-func cmdline(pid int) []string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return nil
-	}
-	return strings.Split(string(bytes.TrimSuffix(data, []byte{0})), "\x00")
-}
-
-func isDnsmasq(args []string, path string) bool {
-	return len(args) > 0 && filepath.Base(args[0]) == "dnsmasq" && slices.Contains(args, "--pid-file="+path)
 }
 
 func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.fd, s, nil, 0) }
 
 func (p *process) close() { _ = unix.Close(p.fd) }
 
+// ended tells whether the process has ended, and takes it from the kernel's list if it is a child of this daemon.
+func (p *process) ended() bool {
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 0); err != nil || n == 0 {
+		return false
+	}
+	_ = unix.Waitid(unix.P_PIDFD, p.fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: another's
+	return true
+}
+
 // gone waits until the process has ended; false if it has not in time.
 func (p *process) gone(ctx context.Context, limit time.Duration) bool {
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(deadline))
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return false
 	}
-	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	end := time.Now().Add(limit)
+	defer unix.Close(wake)
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	})
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	for {
-		left := max(time.Until(end), 0)
-		n, err := unix.Poll(fds, int(left.Milliseconds())+1)
-		if n > 0 {
-			return true
-		}
-		if (err == nil || !errors.Is(err, unix.EINTR)) && left == 0 {
-			return false
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return false
+		_, err := unix.Poll(fds, -1)
+		if err == nil || !errors.Is(err, unix.EINTR) {
+			break
 		}
 	}
-}
-
-// StopDnsmasq ends the dnsmasq of a folder, if one runs. Its leases stay.
-func StopDnsmasq(ctx context.Context, dir string) error {
-	if p, ok := findDnsmasq(dir); ok {
-		defer p.close()
-		if err := p.signal(unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("stop dnsmasq: %w", err)
-		}
-		if !p.gone(ctx, stopWait) {
-			_ = p.signal(unix.SIGKILL)
-			if !p.gone(context.WithoutCancel(ctx), stopWait) {
-				return fmt.Errorf("dnsmasq (process %d) does not end", p.pid)
-			}
-		}
+	if !stop() {
+		<-woken // before its descriptor goes
 	}
-	return remove(dir, pidFile)
+	return p.ended()
 }
 
-// ReloadDnsmasq has the dnsmasq of a folder read its hosts again; that none runs is no error.
-func ReloadDnsmasq(dir string) error {
-	restartMu.Lock()
-	defer restartMu.Unlock()
-	p, ok := findDnsmasq(dir)
-	if !ok {
+// end has the process end: asked first, then killed.
+func (p *process) end(ctx context.Context) error {
+	if err := p.signal(unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stop dnsmasq: %w", err)
+	}
+	if p.gone(ctx, stopWait) {
 		return nil
 	}
-	defer p.close()
-	if err := p.signal(unix.SIGHUP); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("reload dnsmasq: %w", err)
+	return p.kill()
+}
+
+func (p *process) kill() error {
+	_ = p.signal(unix.SIGKILL)
+	if !p.gone(context.Background(), stopWait) {
+		return fmt.Errorf("dnsmasq (process %d) does not end", p.record.PID)
 	}
 	return nil
 }
 
-// Running tells whether the dnsmasq of a folder runs.
-func Running(dir string) bool {
-	p, ok := findDnsmasq(dir)
-	if ok {
-		p.close()
+// findOlder finds a dnsmasq that runs without a record: one that a Berth from before there were any has started. Its
+// PID file alone would not do, as dnsmasq can write there and it stays behind. What is believed is that a process of
+// the host which runs a program called dnsmasq has the leases of this very folder open.
+func findOlder(dir string) (*process, bool) {
+	data, err := os.ReadFile(filepath.Join(dir, pidFile))
+	if err != nil {
+		return nil, false
 	}
-	return ok
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid <= 1 {
+		return nil, false
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, false
+	}
+	p := &process{fd: fd, record: processRecord{PID: pid}}
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	named := err == nil && strings.TrimSuffix(filepath.Base(program), " (deleted)") == "dnsmasq"
+	if !named || !besideUs(pid) || !hasOpen(pid, filepath.Join(dir, leasesFile)) || p.ended() {
+		p.close()
+		return nil, false
+	}
+	return p, true
+}
+
+func hasOpen(pid int, path string) bool {
+	want, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(fds)
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		info, err := os.Stat(filepath.Join(fds, e.Name()))
+		return err == nil && os.SameFile(info, want)
+	})
 }

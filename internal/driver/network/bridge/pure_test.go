@@ -4,12 +4,9 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 func TestWholeRange(t *testing.T) {
 	for _, test := range [][3]string{
@@ -29,8 +26,15 @@ func TestNewlineNeverReachesDnsmasq(t *testing.T) {
 	p := netip.MustParsePrefix("10.1.2.1/24")
 	for _, c := range []Config{
 		{Name: "br", Domain: "a\nb", IPv4: &Family{Address: p}},
-		{Name: "br", Search: "a\nb", IPv4: &Family{Address: p, DHCP: true}},
+		{Name: "br", Domain: "lxd,10.0.0.0/8,local", IPv4: &Family{Address: p}},
+		{Name: "br", Domain: "lxd/198.51.100.1#53", IPv4: &Family{Address: p}},
+		{Name: "br", Domain: "lxd\x00", IPv4: &Family{Address: p}},
+		{Name: "br", Search: []string{"a\nb"}, IPv4: &Family{Address: p, DHCP: true}},
+		{Name: "br", Search: []string{"good", "a b"}, IPv4: &Family{Address: p, DHCP: true}},
 		{Name: "br", IPv4: &Family{Address: p, DHCP: true, Expiry: "1h\n"}},
+		{Name: "br", IPv4: &Family{Address: p, DHCP: true, Expiry: "1h,set:x"}},
+		{Name: "br,lo", IPv4: &Family{Address: p}},
+		{Name: "br", Dir: "/a\nb", IPv4: &Family{Address: p}},
 	} {
 		if args, err := dnsmasqArgs(c); err == nil {
 			t.Errorf("accepted %q", args)
