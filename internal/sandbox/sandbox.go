@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/berthd/berth/internal/program"
+	"github.com/berthd/berth/internal/programs"
 )
 
 // Limits bound a process and all its threads. Zero fields mean the defaults.
@@ -45,7 +45,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Program is the path of berth-sandbox. Tests set it to one that they have built.
-var Program = sync.OnceValue(func() string { return program.Find("berth-sandbox") })
+var Program = sync.OnceValue(func() string { return programs.Find("berth-sandbox") })
 
 // environment is all that a confined program gets of one.
 var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}

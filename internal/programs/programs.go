@@ -1,5 +1,5 @@
-// Package program finds the programs that are installed beside the daemon.
-package program
+// Package programs finds the programs that are installed beside the daemon.
+package programs
 
 import (
 	"os"
