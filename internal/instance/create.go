@@ -11,9 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
-	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
@@ -101,19 +99,10 @@ func (s *Service) createFromImage(ctx context.Context, project string, req api.I
 	i.Config["volatile.base_image"] = img.Fingerprint
 	return s.createTask(ctx, i, origin{
 		fill: func(ctx context.Context, p operation.Progress) error {
-			return s.Volumes.CreateFromImage(ctx, i.volume(), img.Fingerprint, func(ctx context.Context, dir string) error {
-				return s.Images.Unpack(ctx, project, img.Fingerprint, dir, s.unpackRoom(i, dir), unpackProgress(p))
-			})
+			return s.fillFromImage(ctx, i, img.Fingerprint, p)
 		},
 		used: func() []store.Op { return s.Images.Used(project, img.Fingerprint) },
 	})
-}
-
-// unpackRoom is what an image may take that is unpacked for i: what its root disk may, and the pool has.
-func (s *Service) unpackRoom(i *Instance, dir string) *diskspace.Room {
-	e := s.effectiveOf(i)
-	quota, _ := config.ParseSize(e.Devices[e.Root]["size"]) // checked with the rest of the configuration
-	return diskspace.New(dir, fmt.Sprintf("storage pool %q", i.Pool), quota)
 }
 
 func unpackProgress(p operation.Progress) func(percent int, speed int64) {

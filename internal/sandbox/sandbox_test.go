@@ -42,8 +42,8 @@ func TestAConfinedProgramHasNoNetwork(t *testing.T) {
 }
 
 func TestAConfinedProgramMakesNoProcess(t *testing.T) {
-	if said, err := shell(t, sandbox.Limits{}, "/bin/true; echo made"); err == nil && strings.Contains(said, "made") && !strings.Contains(said, "not permitted") {
-		t.Errorf("%v: %s", err, said)
+	if said, _ := shell(t, sandbox.Limits{}, "/bin/true; echo made"); !strings.Contains(said, "fork: Operation not permitted") {
+		t.Error(said)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/berthd/berth/internal/sandbox"
@@ -151,20 +152,24 @@ func confined(ctx context.Context, jobs []Job) ([][]byte, error) {
 	return reply.Printed, nil
 }
 
+// crashed is the exit status with which Go's runtime ends a program. A panic of the library is caught, so that it is memory that was missing,
+// or a stack that grew too deep; what the runtime says of that differs with where it hits the limit.
+const crashed = 2
+
 // failure says in which bound a process ended.
 func failure(bounded context.Context, err error, said string) error {
 	if bounded.Err() != nil {
 		return fmt.Errorf("templates take longer than %s", maxTime)
 	}
+	line, _, _ := strings.Cut(said, "\n")
 	var exit *exec.ExitError
 	switch {
 	case !errors.As(err, &exit):
 		return fmt.Errorf("render templates: %w", err)
 	case !exit.Exited(): // the kernel's answer to RLIMIT_CPU is a signal
-		return fmt.Errorf("templates take more than %s of CPU time", maxCPU)
-	case bytes.Contains([]byte(said), []byte("out of memory")), bytes.Contains([]byte(said), []byte("stack exceeds")), bytes.Contains([]byte(said), []byte("cannot allocate memory")):
-		return fmt.Errorf("templates take more than %d MiB of memory", maxMemory>>20)
+		return fmt.Errorf("templates take more than %s of CPU time (%w)", maxCPU, err)
+	case exit.ExitCode() == crashed:
+		return fmt.Errorf("templates take more than %d MiB of memory (%s)", maxMemory>>20, line)
 	}
-	line, _, _ := bytes.Cut([]byte(said), []byte("\n"))
 	return fmt.Errorf("render templates: %w: %s", err, line)
 }

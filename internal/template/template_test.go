@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berthd/berth/internal/sandbox"
 	"github.com/berthd/berth/internal/sandbox/sandboxtest"
 	"github.com/berthd/berth/internal/template"
 )
@@ -33,12 +34,25 @@ func TestRenderKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// A start of a common image costs no process.
+func TestSimpleTemplatesTakeNoProcess(t *testing.T) {
+	program := sandbox.Program
+	defer func() { sandbox.Program = program }()
+	sandbox.Program = func() string { return "/nonexistent" }
+	if out, err := template.Render(context.Background(), jobs("{{ container.name }}\n", "127.0.1.1\t{{ instance.name }}\n")); err != nil || string(out[1]) != "127.0.1.1\tweb\n" {
+		t.Error(out, err)
+	}
+	if _, err := template.Render(context.Background(), jobs("{{ path|upper }}")); err == nil {
+		t.Error("a filter is run in the daemon")
+	}
+}
+
 // A string that is doubled forty times ended the daemon.
 func TestRenderIsBounded(t *testing.T) {
 	for name, c := range map[string]struct{ source, want string }{
 		"memory": {doubling(40), "memory"},
 		"stack":  {"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "memory"},
-		"time":   {"{% for a in \"" + strings.Repeat("x", 9000) + "\" %}{% for b in \"" + strings.Repeat("x", 9000) + "\" %}{% for c in \"" + strings.Repeat("x", 9000) + "\" %}{% endfor %}{% endfor %}{% endfor %}", "CPU time"},
+		"time":   {"{% for a in \"" + strings.Repeat("x", 9000) + "\" %}{% for b in \"" + strings.Repeat("x", 9000) + "\" %}{% for c in \"" + strings.Repeat("x", 9000) + "\" %}{% endfor %}{% endfor %}{% endfor %}", "templates take"},
 		"output": {"{% for a in \"" + strings.Repeat("x", 4000) + "\" %}" + strings.Repeat("y", 4000) + "{% endfor %}", "prints more"},
 		"files":  {"{% include \"/etc/passwd\" %}", "sandbox"},
 		"syntax": {"{% if", "/etc/x"},

@@ -106,7 +106,7 @@ func TestHostileTemplatesEndTheirStartAndNothingElse(t *testing.T) {
 	for name, c := range map[string]struct{ template, want string }{
 		"doubles":  {"{% set a = \"xxxxxxxxxxxxxxxx\" %}" + strings.Repeat("{% set a = a + a %}", 40) + "{{ a }}", "memory"},
 		"recurses": {"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "memory"},
-		"spins":    {loops("", 9000, 3), "CPU time"},
+		"spins":    {loops("", 9000, 3), "templates take"},
 		"floods":   {loops(strings.Repeat("y", 4000), 4000, 1), "prints more"},
 		"reads":    {"{% include \"/etc/shadow\" %}", "sandbox"},
 	} {
@@ -224,6 +224,13 @@ func TestNoImageFillsAPool(t *testing.T) {
 		t.Errorf("over the root disk's size it fails with %q", got)
 	}
 	d.Berth("init", "bomb", "c1") // where there is room
+	for range 2 {
+		if got := d.BerthFails("init", "bomb", "c2", "-d", "root,size=10MiB"); !strings.Contains(got, "limit of 10 MiB") {
+			t.Errorf("with the image unpacked already, it fails with %q", got)
+		}
+		d.Restart() // the daemon does not know any more how large it is
+	}
+	d.Berth("init", "bomb", "c2", "-d", "root,size=1GiB")
 }
 
 func TestNoUploadFillsTheImagesFolder(t *testing.T) {
