@@ -12,10 +12,10 @@ LDFLAGS  := -s -w -X github.com/berthd/berth/internal/version.Version=$(VERSION)
 FUZZTIME ?= 60s
 
 .PHONY: build
-build: bin/berth bin/berthd bin/berth-lxc bin/berth-bench
+build: bin/berth bin/berthd bin/berth-lxc bin/berth-sandbox bin/berth-bench
 
 # The Go programs are built without a C compiler; berth-lxc is C and alone links liblxc.
-bin/berth bin/berthd bin/berth-bench: bin/%: FORCE
+bin/berth bin/berthd bin/berth-sandbox bin/berth-bench: bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 bin/berth-lxc: $(wildcard cmd/berth-lxc/*.[ch]) scripts/berth-lxc.sh
@@ -49,7 +49,7 @@ bench-trace: build ; scripts/bench_trace.sh
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/berth
 	install -m 0755 bin/berth bin/berthd $(DESTDIR)$(PREFIX)/bin/
-	install -m 0755 bin/berth-lxc $(DESTDIR)$(PREFIX)/libexec/berth/
+	install -m 0755 bin/berth-lxc bin/berth-sandbox $(DESTDIR)$(PREFIX)/libexec/berth/
 	install -d $(DESTDIR)/etc/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.service > $(DESTDIR)/etc/systemd/system/berth.service
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.socket > $(DESTDIR)/etc/systemd/system/berth.socket

@@ -5,9 +5,9 @@
 //
 // The archive is hostile until proven otherwise. Every path is opened beneath the destination with openat2, which
 // refuses ".." and every symbolic link on the way, so that no entry, in whatever order, leads
-// outside. A name may come once (a directory may be repeated): nothing made is ever replaced. Only the device nodes
-// that every container has anyway are made. Bytes, entries, depth and the ratio between what is read and what comes out are
-// bounded. When Unpack fails, for any reason, the destination is as empty as it was before.
+// outside. A name may come once (a directory may be repeated): nothing made is ever replaced. Of device nodes only those
+// that every container has anyway are made; others are left out, and counted. What is made is held to the room that there is, in blocks and
+// inodes: however much an archive grows, it ends when there is no more. When Unpack fails, for any reason, the destination is as empty as it was before.
 //
 // Owner, mode, times, hard links, holes and the extended attributes that belong to a file's meaning (capabilities, POSIX
 // ACLs, user.*) are kept. Directories get their mode and times last.
@@ -102,34 +102,13 @@ func DetectFile(f *os.File) (Format, error) {
 	return Detect(head[:n])
 }
 
-// Limits bound what an archive may become. Zero fields mean the defaults.
-type Limits struct {
-	Bytes   int64 // content of all files together, holes included
-	Entries int
-	Ratio   int64 // bytes that come out for each byte of the file; the first 256 MiB are free
-}
-
-// Default limits: far above any honest image, far below what ends a host.
+// Bounds beside space: what an archive can take of time and memory without taking any. They are far above any honest image.
 const (
-	DefaultBytes   = 1 << 40
-	DefaultEntries = 5_000_000
-	DefaultRatio   = 1000
-	freeBytes      = 256 << 20
-	maxDepth       = 200
+	maxContent = 1 << 40   // bytes of all files together: holes take no space, but must be read
+	maxStream  = 2 << 40   // bytes of the tar stream
+	maxLate    = 256 << 20 // bytes that directories take in memory until the end
+	maxDepth   = 200
 )
-
-func (l Limits) withDefaults() Limits {
-	if l.Bytes == 0 {
-		l.Bytes = DefaultBytes
-	}
-	if l.Entries == 0 {
-		l.Entries = DefaultEntries
-	}
-	if l.Ratio == 0 {
-		l.Ratio = DefaultRatio
-	}
-	return l
-}
 
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))

@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/berthd/berth/internal/diskspace"
+	"github.com/berthd/berth/internal/sandbox"
 )
 
 // Compression is how Compress wraps a tar stream.
@@ -54,8 +59,12 @@ func ParseCompression(value string) (Compression, error) {
 }
 
 // Compress gives a writer that wraps a tar stream into out. Close must be called; it flushes, waits, and leaves
-// out open. For squashfs, out must be empty.
-func (c Compression) Compress(ctx context.Context, out *os.File) (io.WriteCloser, error) {
+// out open. For squashfs, out must be empty. room, if not nil, bounds what is written.
+func (c Compression) Compress(ctx context.Context, file *os.File, room *diskspace.Room) (io.WriteCloser, error) {
+	var out io.Writer = file
+	if room != nil {
+		out = diskspace.Writer{W: file, Room: room}
+	}
 	if len(c.args) == 0 {
 		switch c.Format {
 		case Tar:
@@ -73,16 +82,16 @@ func (c Compression) Compress(ctx context.Context, out *os.File) (io.WriteCloser
 	name, args := string(c.Format), append([]string{"--stdout"}, c.args...)
 	switch c.Format {
 	case Squashfs:
-		name, args = "tar2sqfs", []string{"--no-skip", "--force", "--quiet", "/proc/self/fd/3"}
+		name, args = "tar2sqfs", []string{"--no-skip", "--force", "--quiet", fileName}
 	case Lzma:
 		name, args = "xz", append(args, "--format=lzma")
 	case Xz:
-		args = append(args, "--threads=0")
+		args = append(args, "--threads=0", "--memlimit-compress=1GiB")
 	}
 	if c.Level > 0 {
 		args = append(args, "-"+strconv.Itoa(c.Level))
 	}
-	return startFilter(ctx, out, name, args)
+	return startFilter(ctx, file, room, name, args)
 }
 
 type nopCloser struct{ io.Writer }
@@ -92,35 +101,71 @@ func (nopCloser) Close() error { return nil }
 // filter is a program that wraps what is written to it.
 type filter struct {
 	io.WriteCloser
-	cmd       *exec.Cmd
-	complaint complaint
+	cmd  *exec.Cmd
+	said sandbox.Complaint
+	back func() error // gives the file back to its owner
 }
 
-func startFilter(ctx context.Context, out *os.File, name string, args []string) (io.WriteCloser, error) {
+// startFilter runs a program that writes to out, which may grow to what there is room for now.
+func startFilter(ctx context.Context, out *os.File, room *diskspace.Room, name string, args []string) (io.WriteCloser, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
-	f := &filter{cmd: toolCommand(ctx, path, args...)}
-	f.cmd.Stderr = &f.complaint
-	if name == "tar2sqfs" {
-		f.cmd.ExtraFiles = []*os.File{out}
-	} else {
-		f.cmd.Stdout = out
+	left := int64(math.MaxInt64)
+	if room != nil {
+		if left, err = room.Left(); err != nil {
+			return nil, err
+		}
+	}
+	f := &filter{back: func() error { return nil }}
+	if f.cmd, err = fileCommand(ctx, out, left, path, args...); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
 	}
 	if f.WriteCloser, err = f.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
+	f.cmd.Stderr = &f.said
+	if name == "tar2sqfs" {
+		if f.back, err = lend(out); err != nil {
+			return nil, err
+		}
+	} else {
+		f.cmd.Stdout = out
+	}
 	if err := f.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
+		return nil, errors.Join(fmt.Errorf("compress: %w", err), f.back())
 	}
 	return f, nil
+}
+
+// lend makes nobody the owner of a file, for a tool that opens it by itself.
+func lend(out *os.File) (back func() error, err error) {
+	back = func() error { return nil }
+	if os.Geteuid() != 0 {
+		return back, nil
+	}
+	if err := out.Chown(sandbox.Nobody, sandbox.Nobody); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return func() error { return out.Chown(0, 0) }, nil
 }
 
 func (f *filter) Close() error {
 	err := f.WriteCloser.Close()
 	if waitErr := f.cmd.Wait(); waitErr != nil {
-		return fmt.Errorf("compress: %w: %s", waitErr, &f.complaint)
+		err = f.failure(waitErr)
 	}
-	return err
+	return errors.Join(err, f.back())
+}
+
+// failure says what ended the program; the kernel's answer to more output than it may write is a signal.
+func (f *filter) failure(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGXFSZ {
+			return fmt.Errorf("compress: %w: what it writes does not fit", syscall.ENOSPC)
+		}
+	}
+	return fmt.Errorf("compress: %w: %s", err, &f.said)
 }

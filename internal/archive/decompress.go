@@ -79,7 +79,11 @@ func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, 
 
 func (r *Reader) openXz(ctx context.Context, source io.Reader) error {
 	if path, err := exec.LookPath("xz"); err == nil {
-		return r.tool(filterCommand(ctx, source, path, "--decompress", "--stdout", "--format="+string(r.Format), "--memlimit-decompress=1GiB", "--quiet"))
+		cmd, err := filterCommand(ctx, source, path, "--decompress", "--stdout", "--format="+string(r.Format), "--memlimit-decompress=1GiB", "--quiet")
+		if err != nil {
+			return err
+		}
+		return r.tool(cmd)
 	}
 	buffered := bufio.NewReaderSize(source, 1<<20)
 	if r.Format == Xz {
@@ -106,15 +110,32 @@ func (r *Reader) openSquashfs(ctx context.Context, f *os.File, progress func(int
 	if _, err := f.ReadAt(used[:], 40); err != nil || binary.LittleEndian.Uint64(used[:]) > uint64(r.Size) {
 		return refused("archive is cut short")
 	}
-	// It opens the file by itself, to seek in it, and so keeps our user: nobody else may read an image.
-	cmd := toolCommand(ctx, path, "/proc/self/fd/3")
-	cmd.ExtraFiles = []*os.File{f}
+	if err := readableByAll(f); err != nil {
+		return err
+	}
+	cmd, err := fileCommand(ctx, f, 0, path, fileName)
+	if err != nil {
+		return err
+	}
 	if err := r.tool(cmd); err != nil {
 		return err
 	}
 	if progress != nil {
 		// The tool reads the file itself: what comes out is all there is to see.
 		r.Reader = &meter{r: r.Reader, report: func(n int64) { progress(min(n/3, r.Size)) }}
+	}
+	return nil
+}
+
+// readableByAll lets nobody, as whom the tool runs, open a file that it has as a descriptor. Whoever has it open already gains nothing by it; to
+// whoever has not, the folder that it lies in is closed.
+func readableByAll(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read archive: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o004 == 0 && os.Geteuid() == 0 {
+		return f.Chmod(mode | 0o004)
 	}
 	return nil
 }

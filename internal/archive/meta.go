@@ -25,6 +25,9 @@ type lateDir struct {
 	meta meta
 }
 
+// lateOverhead is what a lateDir takes beside its strings, in bytes, with its place in a map at the end.
+const lateOverhead = 256
+
 const xattrRecord = "SCHILY.xattr."
 
 func metaOf(h *tar.Header) meta {
@@ -59,6 +62,13 @@ func (u *unpacker) directory(name string, m meta) error {
 			return err
 		}
 	}
+	u.held += len(name) + lateOverhead
+	for key, value := range m.xattrs {
+		u.held += len(key) + len(value) + lateOverhead
+	}
+	if u.held > maxLate {
+		return overLimit("too many directories")
+	}
 	u.late = append(u.late, lateDir{name, m})
 	return nil
 }
@@ -71,7 +81,7 @@ func (u *unpacker) file(r io.Reader, name string, size int64, m meta) error {
 	if err != nil {
 		return err
 	}
-	err = writeAll(fd, r, size, u.buf)
+	err = writeAll(fd, r, size, u.buf, u.room)
 	if err == nil {
 		err = u.tree.setByHandle(fd, m)
 	}

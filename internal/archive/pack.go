@@ -178,16 +178,31 @@ func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xatt
 	if len(xattrs) > 0 {
 		h.PAXRecords = map[string]string{}
 		for key, value := range xattrs {
-			if key == "security.capability" && len(p.IDMap) > 0 {
-				value = string(idmap.InsideCapability([]byte(value)))
+			inside, err := p.inside(key, value)
+			if err != nil {
+				return fmt.Errorf("pack %s: %s: %w", name, key, err)
 			}
-			h.PAXRecords[xattrRecord+key] = value
+			h.PAXRecords[xattrRecord+key] = inside
 		}
 	}
 	if err := p.tw.WriteHeader(h); err != nil {
 		return fmt.Errorf("pack %s: %w", name, err)
 	}
 	return nil
+}
+
+// inside is the value of an extended attribute without the map.
+func (p *Packer) inside(key, value string) (string, error) {
+	switch {
+	case len(p.IDMap) == 0:
+		return value, nil
+	case key == "security.capability":
+		return string(idmap.InsideCapability([]byte(value))), nil
+	case idmap.IsACL(key):
+		acl, err := idmap.InsideACL(p.IDMap, []byte(value))
+		return string(acl), err
+	}
+	return value, nil
 }
 
 // fdXattrs reads the attributes that belong into an archive. A file system without attributes has none.

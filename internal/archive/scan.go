@@ -11,32 +11,27 @@ import (
 
 // Scan reads through the archive f without unpacking it. fn sees each entry by its clean name, with its content, and
 // says whether it has seen enough. An entry whose name Unpack would refuse is refused here too.
-func Scan(ctx context.Context, f *os.File, l Limits, fn func(name string, kind Kind, size int64, content io.Reader) (stop bool, err error)) error {
+func Scan(ctx context.Context, f *os.File, fn func(name string, kind Kind, size int64, content io.Reader) (stop bool, err error)) error {
 	r, err := Open(ctx, f, nil)
 	if err != nil {
 		return err
 	}
-	l = l.withDefaults()
-	in := &tarInput{r: ContextReader{ctx, r}, left: r.Size*l.Ratio + freeBytes}
-	err = scan(in, l, fn)
+	err = scan(&tarInput{r: ContextReader{ctx, r}, left: maxStream}, fn)
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}
 	return err
 }
 
-func scan(in *tarInput, l Limits, fn func(string, Kind, int64, io.Reader) (bool, error)) error {
+func scan(in *tarInput, fn func(string, Kind, int64, io.Reader) (bool, error)) error {
 	tr := tar.NewReader(in)
-	for entries := 0; ; entries++ {
+	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			return in.finish()
 		}
 		if err != nil {
 			return tarError(err)
-		}
-		if entries >= l.Entries {
-			return overLimit("more than %d entries", l.Entries)
 		}
 		kind, ok, err := kindOf(h)
 		if err != nil {

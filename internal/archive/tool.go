@@ -1,42 +1,43 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"syscall"
+
+	"github.com/berthd/berth/internal/sandbox"
 )
 
-// nobody is the user that filters run as: the kernel's overflow user, who owns nothing.
-const nobody = 65534
-
-// toolCommand is a program that reads or writes an archive: with an environment that says nothing, and out of reach of the terminal.
-func toolCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return cmd
-}
-
 // filterCommand is a tool that reads its standard input and writes its standard output. It is a parser in C and gets what
-// strangers made: as those two are all that it needs, it runs as nobody.
-func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...string) *exec.Cmd {
-	cmd := toolCommand(ctx, path, args...)
-	cmd.Stdin = stdin
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+// strangers made, so it runs in a sandbox: as nobody, and bounded in memory and time.
+func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...string) (*exec.Cmd, error) {
+	cmd, err := sandbox.Tool(ctx, sandbox.Limits{}, path, args...)
+	if err != nil {
+		return nil, err
 	}
-	return cmd
+	cmd.Stdin = stdin
+	return cmd, nil
 }
+
+// fileCommand is a tool that opens the file f by itself, to seek in it, by the name fileName. It runs as filterCommand does.
+func fileCommand(ctx context.Context, f *os.File, output int64, path string, args ...string) (*exec.Cmd, error) {
+	cmd, err := sandbox.Tool(ctx, sandbox.Limits{Output: output}, path, args...)
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{f}
+	return cmd, nil
+}
+
+// fileName is the file of fileCommand. No tool gets a file's own name.
+const fileName = "/proc/self/fd/3"
 
 // tool runs a program that writes the tar stream to its standard output.
 func (r *Reader) tool(cmd *exec.Cmd) error {
-	said := &complaint{}
+	said := &sandbox.Complaint{}
 	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -71,14 +72,3 @@ func (w *eofWatcher) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// complaint keeps the beginning of what a tool says is wrong.
-type complaint struct{ said bytes.Buffer }
-
-// Write implements io.Writer.
-func (c *complaint) Write(p []byte) (int, error) {
-	c.said.Write(p[:min(len(p), 4096-c.said.Len())])
-	return len(p), nil
-}
-
-func (c *complaint) String() string { return strings.TrimSpace(c.said.String()) }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/diskspace"
 )
 
 // beneath is how every folder inside the destination is opened.
@@ -24,17 +26,18 @@ const maxOpenDirs = 64
 // given to a system call together with a folder, and never followed.
 type tree struct {
 	root int
+	room *diskspace.Room
 	dirs map[string]int // O_PATH handles of folders used lately
 	euid int
 	egid int
 }
 
-func openTree(dir string) (*tree, error) {
+func openTree(dir string, room *diskspace.Room) (*tree, error) {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("unpack into %s: %w", dir, err)
 	}
-	t := &tree{root: root, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid()}
+	t := &tree{root: root, room: room, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid()}
 	entries, err := os.ReadDir(dir)
 	if err == nil && len(entries) > 0 {
 		err = unix.ENOTEMPTY
@@ -73,6 +76,9 @@ func (t *tree) dir(name string, create bool) (int, error) {
 		var parent int
 		var base string
 		if parent, base, err = t.parent(name); err != nil {
+			return -1, err
+		}
+		if err := errors.Join(t.room.Take(diskspace.Block), t.room.TakeFile()); err != nil {
 			return -1, err
 		}
 		if err = unix.Mkdirat(parent, base, 0o755); err != nil {
@@ -175,18 +181,11 @@ func (t *tree) link(name, target string) error {
 	return made(unix.Linkat(from, targetBase, fd, base, 0))
 }
 
-// node makes a device or a fifo.
+// node makes a harmless device or a fifo.
 func (t *tree) node(name string, kind Kind, h *tar.Header, m meta) error {
 	mode, dev := uint32(unix.S_IFIFO), uint64(0)
 	if kind == Device {
-		mode = unix.S_IFCHR
-		if h.Typeflag == tar.TypeBlock {
-			mode = unix.S_IFBLK
-		}
-		if !harmless(mode, h.Devmajor, h.Devminor) {
-			return refused("device %d:%d", h.Devmajor, h.Devminor)
-		}
-		dev = unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
+		mode, dev = unix.S_IFCHR, unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
 	}
 	fd, base, err := t.parent(name)
 	if err != nil {
@@ -198,23 +197,21 @@ func (t *tree) node(name string, kind Kind, h *tar.Header, m meta) error {
 	return t.setByName(fd, base, m, true)
 }
 
-// harmless lists the devices that any container has: null, zero, full, random, urandom, kmsg is not one of them,
-// the terminals, tun and fuse; and 0:0, overlayfs's mark of a deleted file.
-func harmless(mode uint32, major, minor int64) bool {
-	if mode != unix.S_IFCHR {
+// harmless tells a device that every container has anyway (Documentation/admin-guide/devices.txt): null, zero, full, random, urandom, tty, console, ptmx, tun and
+// fuse; and 0:0, overlayfs's mark of a deleted file. The host's virtual terminals (4:n) are not among them.
+func harmless(h *tar.Header) bool {
+	if h.Typeflag != tar.TypeChar {
 		return false
 	}
-	switch major {
+	switch h.Devmajor {
 	case 0:
-		return minor == 0
+		return h.Devminor == 0
 	case 1:
-		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9
-	case 4:
-		return minor >= 0 && minor < 64
+		return h.Devminor == 3 || h.Devminor == 5 || h.Devminor == 7 || h.Devminor == 8 || h.Devminor == 9
 	case 5:
-		return minor >= 0 && minor <= 2
+		return h.Devminor >= 0 && h.Devminor <= 2
 	case 10:
-		return minor == 200 || minor == 229
+		return h.Devminor == 200 || h.Devminor == 229
 	}
 	return false
 }
@@ -233,8 +230,8 @@ func (t *tree) create(name string) (int, error) {
 // the calls used on it do not follow links.
 func procPath(fd int, base string) string { return "/proc/self/fd/" + strconv.Itoa(fd) + "/" + base }
 
-// writeAll copies size bytes of r to fd. In large files, blocks of zeros become holes.
-func writeAll(fd int, r io.Reader, size int64, buf []byte) error {
+// writeAll copies size bytes of r to fd, as far as there is room. In large files, blocks of zeros become holes.
+func writeAll(fd int, r io.Reader, size int64, buf []byte, room *diskspace.Room) error {
 	const block, large = 4096, 1 << 20
 	var offset int64
 	hole := false
@@ -255,10 +252,10 @@ func writeAll(fd int, r io.Reader, size int64, buf []byte) error {
 					continue
 				}
 			}
-			written, err := unix.Pwrite(fd, data[:end], offset)
-			if errors.Is(err, unix.EINTR) {
-				continue
+			if err := room.Take(diskspace.Blocks(int64(end))); err != nil {
+				return err
 			}
+			written, err := pwrite(fd, data[:end], offset)
 			if err != nil {
 				return fmt.Errorf("write: %w", err)
 			}
@@ -275,6 +272,15 @@ func writeAll(fd int, r io.Reader, size int64, buf []byte) error {
 		return unix.Ftruncate(fd, size)
 	}
 	return nil
+}
+
+func pwrite(fd int, data []byte, offset int64) (int, error) {
+	for {
+		n, err := unix.Pwrite(fd, data, offset)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // Empty removes everything in dir, but not dir.

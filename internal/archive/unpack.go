@@ -9,11 +9,14 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/berthd/berth/internal/diskspace"
 )
 
-// Options say how to unpack. The zero value unpacks everything under the default limits.
+// Options say how to unpack. The zero value unpacks everything that there is room for.
 type Options struct {
-	Limits Limits
+	// Room, if set, bounds what is made, together with what else is taken from it; else the file system's own does.
+	Room *diskspace.Room
 	// Progress, if set, is called with the bytes of the archive file read so far, and its size.
 	Progress func(read, size int64)
 	// Select, if set, is asked for each entry by its clean name ("rootfs/etc/passwd"; "." is the top) and kind. It
@@ -37,8 +40,10 @@ const (
 
 // Stats is what Unpack made.
 type Stats struct {
-	Entries int
-	Bytes   int64
+	Entries   int
+	Bytes     int64
+	Nodes     int    // device nodes left out
+	FirstNode string // the name of one of them
 }
 
 // Unpack writes the archive f into dir, which must exist and be empty. On error dir is empty again.
@@ -55,7 +60,7 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 	if err != nil {
 		return Stats{}, err
 	}
-	stats, err := unpack(ctx, r, r.Size, dir, o)
+	stats, err := unpack(ctx, r, dir, o)
 	if closeErr := r.Close(); err == nil && closeErr != nil {
 		err = errors.Join(closeErr, Empty(dir))
 	}
@@ -65,12 +70,12 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 	return stats, nil
 }
 
-// UnpackStream is Unpack for a tar stream of unknown length that nothing wraps; the ratio does not apply.
+// UnpackStream is Unpack for a tar stream that nothing wraps.
 func UnpackStream(ctx context.Context, r io.Reader, dir string, o Options) (Stats, error) {
-	return unpack(ctx, r, 0, dir, o)
+	return unpack(ctx, r, dir, o)
 }
 
-func unpack(ctx context.Context, r io.Reader, size int64, dir string, o Options) (stats Stats, err error) {
+func unpack(ctx context.Context, r io.Reader, dir string, o Options) (stats Stats, err error) {
 	u, err := newUnpacker(dir, o)
 	if err != nil {
 		return Stats{}, err
@@ -81,32 +86,32 @@ func unpack(ctx context.Context, r io.Reader, size int64, dir string, o Options)
 			err = errors.Join(fmt.Errorf("unpack: %w", err), Empty(dir))
 		}
 	}()
-	allowed := int64(-1)
-	if size > 0 {
-		allowed = size*u.limits.Ratio + freeBytes
-	}
-	in := &tarInput{r: ContextReader{ctx, r}, left: allowed}
-	if err := u.run(in); err != nil {
+	if err := u.run(&tarInput{r: ContextReader{ctx, r}, left: maxStream}); err != nil {
 		return Stats{}, err
 	}
 	return u.stats, nil
 }
 
 type unpacker struct {
-	limits Limits
+	room   *diskspace.Room
 	choose func(string, Kind) (string, error)
 	tree   *tree
 	late   []lateDir
+	held   int             // bytes of memory that late and left take, nearly
+	left   map[string]bool // device nodes left out
 	buf    []byte
 	stats  Stats
 }
 
 func newUnpacker(dir string, o Options) (*unpacker, error) {
-	t, err := openTree(dir)
+	if o.Room == nil {
+		o.Room = diskspace.New(dir, "the file system of "+dir, 0)
+	}
+	t, err := openTree(dir, o.Room)
 	if err != nil {
 		return nil, err
 	}
-	u := &unpacker{limits: o.Limits.withDefaults(), choose: o.Select, tree: t, buf: make([]byte, 256<<10)}
+	u := &unpacker{room: o.Room, choose: o.Select, tree: t, buf: make([]byte, 256<<10)}
 	if u.choose == nil {
 		u.choose = func(name string, _ Kind) (string, error) { return name, nil }
 	}
@@ -147,9 +152,6 @@ func tarError(err error) error {
 
 func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 	u.stats.Entries++
-	if u.stats.Entries > u.limits.Entries {
-		return overLimit("more than %d entries", u.limits.Entries)
-	}
 	kind, ok, err := kindOf(h)
 	if err != nil || !ok {
 		return err
@@ -170,18 +172,24 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 		}
 	}
 	m := metaOf(h)
+	if err := u.takeEntry(kind, name, m); err != nil {
+		return err
+	}
 	switch kind {
 	case Directory:
 		return u.directory(name, m)
 	case File:
-		if h.Size > u.limits.Bytes-u.stats.Bytes {
-			return overLimit("more than %d bytes", u.limits.Bytes)
+		if h.Size > maxContent-u.stats.Bytes {
+			return overLimit("more than %d bytes", int64(maxContent))
 		}
 		u.stats.Bytes += h.Size
 		return u.file(tr, name, h.Size, m)
 	}
 	if name == "." {
 		return refused("the top of the archive is not a directory")
+	}
+	if kind == Device && !harmless(h) {
+		return u.leaveOut(name)
 	}
 	switch kind {
 	case Symlink:
@@ -197,10 +205,42 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 		if target == "" {
 			return refused("hard link to %q, which is not part of the image", shorten(h.Linkname))
 		}
+		if u.left[target] {
+			return u.leaveOut(name)
+		}
 		return u.tree.link(name, target)
 	default:
 		return u.tree.node(name, kind, h, m)
 	}
+}
+
+// leaveOut notes a device node that is not made. An instance gets its devices from its configuration, never from files, and images made from
+// whole systems have such nodes.
+func (u *unpacker) leaveOut(name string) error {
+	if u.held += len(name) + lateOverhead; u.held > maxLate {
+		return overLimit("too many device nodes")
+	}
+	if u.left == nil {
+		u.left, u.stats.FirstNode = map[string]bool{}, name
+	}
+	u.left[name] = true
+	u.stats.Nodes++
+	return nil
+}
+
+// takeEntry asks for the room of what an entry takes beside its content: its name in a directory, an inode, attributes.
+func (u *unpacker) takeEntry(kind Kind, name string, m meta) error {
+	bytes := int64(len(path.Base(name)) + 16)
+	for key, value := range m.xattrs {
+		bytes += int64(len(key) + len(value))
+	}
+	if kind == Directory {
+		bytes += diskspace.Block
+	}
+	if err := u.room.Take(bytes); err != nil || kind == Hardlink {
+		return err
+	}
+	return u.room.TakeFile()
 }
 
 func kindOf(h *tar.Header) (kind Kind, ok bool, err error) {
@@ -258,8 +298,8 @@ func shorten(name string) string {
 // really there.
 type tarInput struct {
 	r    io.Reader
-	left int64 // -1 is no limit
-	zero bool  // the last 512-byte block was all zero: the end mark
+	left int64
+	zero bool // the last 512-byte block was all zero: the end mark
 }
 
 func (t *tarInput) Read(p []byte) (int, error) {
@@ -267,10 +307,8 @@ func (t *tarInput) Read(p []byte) (int, error) {
 	if n == blockSize {
 		t.zero = isZero(p[:n])
 	}
-	if t.left >= 0 {
-		if t.left -= int64(n); t.left < 0 {
-			return 0, overLimit("it grows too much when unpacked")
-		}
+	if t.left -= int64(n); t.left < 0 {
+		return 0, overLimit("more than %d bytes", int64(maxStream))
 	}
 	return n, err
 }

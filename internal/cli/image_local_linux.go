@@ -25,7 +25,7 @@ func packImageFolder(ctx context.Context, dir string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	w, err := compression.Compress(ctx, out)
+	w, err := compression.Compress(ctx, out, nil)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/image/remote"
@@ -28,7 +29,8 @@ func (d *Daemon) wireImages() {
 		},
 	})
 	d.services.Images = r.images
-	ctx, cancel := context.WithCancel(context.Background())
+	// Images are updated from where they came from, which was allowed then.
+	ctx, cancel := context.WithCancel(fetch.WithPolicy(context.Background(), fetch.Policy{Private: true}))
 	var upkeep sync.WaitGroup
 	d.parts = append(d.parts, part{
 		name:  "images",

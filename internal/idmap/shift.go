@@ -50,7 +50,7 @@ func Supported(dir string) error {
 	return nil
 }
 
-// Shift changes the owners of a tree from IDs inside to the host's, with file capabilities; Unshift changes them
+// Shift changes the owners of a tree from IDs inside to the host's, with file capabilities and POSIX ACLs; Unshift changes them
 // back. Both can be cut off at any instant and simply be called again: what is done already is recognised by its owner,
 // which for Shift must lie in the map's host IDs, so files must not be owned by those unshifted. A tree goes from one
 // map to another by way of no map. The root must not be in use.
@@ -89,6 +89,7 @@ type shifter struct {
 	m      []spec.IDMapEntry
 	toHost bool
 	device uint64
+	buf    []byte // for attributes
 }
 
 func (s *shifter) folder(fd int) error {
@@ -141,11 +142,14 @@ func (s *shifter) entry(parent int, name string) error {
 
 // one changes a single file.
 func (s *shifter) one(fd int, st *unix.Stat_t) error {
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if err := s.acls(path, st); err != nil {
+		return err
+	}
 	uid, gid := s.id(st.Uid, true), s.id(st.Gid, false)
 	if uid == int(st.Uid) && gid == int(st.Gid) {
 		return nil
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", fd)
 	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	// A change of owner takes capabilities and set-ID bits away.
 	var caps []byte

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
@@ -50,11 +51,17 @@ func (r *Received) inspect(ctx context.Context) (*description, error) {
 	return d, nil
 }
 
+// inspectTime bounds the search for metadata.yaml. Honest images have it among their first entries; others can grow without end while they
+// are read, and take no space by it.
+const inspectTime = 30 * time.Minute
+
 // inspectMeta looks through an archive for metadata.yaml and, in a unified one, for what kind of root there is.
 func inspectMeta(ctx context.Context, f *os.File, split bool) (*description, error) {
+	ctx, cancel := context.WithTimeout(ctx, inspectTime)
+	defer cancel()
 	var text []byte
 	root, vm := split, false
-	err := archive.Scan(ctx, f, archive.Limits{}, func(name string, kind archive.Kind, size int64, content io.Reader) (bool, error) {
+	err := archive.Scan(ctx, f, func(name string, kind archive.Kind, size int64, content io.Reader) (bool, error) {
 		switch {
 		case name == "metadata.yaml":
 			if kind != archive.File || size > MaxMetadata || text != nil {

@@ -106,12 +106,12 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 
 // packUnified writes metadata.yaml, templates/ and rootfs/ to a new file.
 func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) error {
-	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	defer out.Close()
-	w, err := c.Compress(ctx, out)
+	w, err := c.Compress(ctx, out, roomFor(path))
 	if err != nil {
 		return err
 	}

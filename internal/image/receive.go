@@ -18,6 +18,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/journal"
 )
 
@@ -135,15 +136,25 @@ func (r *Received) storeParts(ctx context.Context, parts *multipart.Reader) erro
 	return r.store(ctx, "rootfs", rootfs)
 }
 
+// fileMode is that of an image's files. They lie in images/, which is closed to all but root; a program that reads one for the daemon runs
+// as nobody, and has to open it by the descriptor that it is given.
+const fileMode = 0o644
+
+// roomFor is the space for a file in the images' folder.
+func roomFor(path string) *diskspace.Room {
+	return diskspace.New(filepath.Dir(path), "the file system of the images' folder", 0)
+}
+
 // store writes one file of the upload, and hashes it on the way.
 func (r *Received) store(ctx context.Context, name string, body io.Reader) error {
-	f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return fmt.Errorf("receive image: %w", err)
 	}
 	defer f.Close()
 	limited := io.LimitReader(archive.ContextReader{Ctx: ctx, R: body}, r.max-r.Size+1)
-	n, err := io.CopyBuffer(io.MultiWriter(f, r.sum), limited, make([]byte, 1<<20))
+	out := diskspace.Writer{W: io.MultiWriter(f, r.sum), Room: roomFor(f.Name())}
+	n, err := io.CopyBuffer(out, limited, make([]byte, 1<<20))
 	if r.Size += n; r.Size > r.max {
 		return api.BadRequest("Image is larger than %d bytes", r.max)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/operation"
@@ -109,7 +110,7 @@ func TestImportUnpackDelete(t *testing.T) {
 		t.Fatalf("duplicate: %v", err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, func(int, int64) {}); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), func(int, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(filepath.Join(out, "rootfs/etc/hostname")); err != nil || string(data) != "x" {
@@ -165,7 +166,7 @@ func TestSplitImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, nil); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"metadata.yaml", "templates/hostname.tpl", "rootfs/etc/hostname"} {
@@ -225,7 +226,7 @@ func TestHostileImageDoesNotUnpack(t *testing.T) {
 				t.Fatal(err)
 			}
 			out := t.TempDir()
-			if err := s.Unpack(ctx, "default", r.Fingerprint, out, nil); err == nil {
+			if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err == nil {
 				t.Fatal("was unpacked")
 			}
 			if left := names(t, out); len(left) > 0 {
@@ -250,7 +251,7 @@ func TestDamagedFilesAreNotUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, t.TempDir(), nil, nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Fatalf("error: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,13 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/store"
 )
 
 // Unpack writes metadata.yaml, templates/ and rootfs/ (of a virtual machine: rootfs.img, as it came) of an image into dir,
-// which must be empty; on error it is empty again. The files' hash is checked before their first use in the daemon's life, and again
+// which must be empty, as far as there is room; on error it is empty again. The files' hash is checked before their first use in the daemon's life, and again
 // if they have changed since.
-func (s *Service) Unpack(ctx context.Context, project, fingerprint, dir string, progress func(percent int, bytesPerSecond int64)) error {
+func (s *Service) Unpack(ctx context.Context, project, fingerprint, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error {
 	row, err := s.find(project, fingerprint)
 	if err != nil {
 		return err
@@ -45,30 +47,39 @@ func (s *Service) Unpack(ctx context.Context, project, fingerprint, dir string, 
 	if err := s.verified.check(ctx, fingerprint, files); err != nil {
 		return err
 	}
-	if err := unpackFiles(ctx, row, files, dir, progress); err != nil {
+	if err := unpackFiles(ctx, row, files, dir, room, progress); err != nil {
 		return errors.Join(fmt.Errorf("image %s: %w", fingerprint, err), archive.Empty(dir))
 	}
 	return nil
 }
 
-func unpackFiles(ctx context.Context, row store.Row[record], files []*os.File, dir string, progress func(int, int64)) error {
+func unpackFiles(ctx context.Context, row store.Row[record], files []*os.File, dir string, room *diskspace.Room, progress func(int, int64)) error {
 	report := rate(progress)
 	if len(files) == 1 {
-		_, err := archive.Unpack(ctx, files[0], dir, archive.Options{Select: selectUnified, Progress: report})
+		stats, err := archive.Unpack(ctx, files[0], dir, archive.Options{Room: room, Select: selectUnified, Progress: report})
+		warnOfNodes(ctx, row, stats)
 		return err
 	}
-	if _, err := archive.Unpack(ctx, files[0], dir, archive.Options{Select: selectMeta}); err != nil {
+	if _, err := archive.Unpack(ctx, files[0], dir, archive.Options{Room: room, Select: selectMeta}); err != nil {
 		return err
 	}
 	if row.Value.Type == TypeVM {
-		return copyDisk(ctx, files[1], filepath.Join(dir, "rootfs.img"))
+		return copyDisk(ctx, files[1], filepath.Join(dir, "rootfs.img"), room)
 	}
 	rootfs := filepath.Join(dir, "rootfs")
 	if err := os.Mkdir(rootfs, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	_, err := archive.Unpack(ctx, files[1], rootfs, archive.Options{Progress: report})
+	stats, err := archive.Unpack(ctx, files[1], rootfs, archive.Options{Room: room, Progress: report})
+	warnOfNodes(ctx, row, stats)
 	return err
+}
+
+// warnOfNodes says what of an image was left out.
+func warnOfNodes(ctx context.Context, row store.Row[record], stats archive.Stats) {
+	if stats.Nodes > 0 {
+		slog.WarnContext(ctx, "Device nodes of an image are left out", "image", row.Path[1], "nodes", stats.Nodes, "first", stats.FirstNode)
+	}
 }
 
 // rate turns bytes into what clients are shown, at most ten times a second.
@@ -118,7 +129,7 @@ func selectUnified(name string, kind archive.Kind) (string, error) {
 }
 
 // copyDisk copies a disk image, sharing its blocks where the file system can.
-func copyDisk(ctx context.Context, from *os.File, to string) error {
+func copyDisk(ctx context.Context, from *os.File, to string, room *diskspace.Room) error {
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
@@ -131,7 +142,7 @@ func copyDisk(ctx context.Context, from *os.File, to string) error {
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	if _, err := io.Copy(out, archive.ContextReader{Ctx: ctx, R: io.NewSectionReader(from, 0, info.Size())}); err != nil {
+	if _, err := io.Copy(diskspace.Writer{W: out, Room: room}, archive.ContextReader{Ctx: ctx, R: io.NewSectionReader(from, 0, info.Size())}); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	return out.Close()

@@ -102,9 +102,7 @@ func (s *Service) createFromImage(ctx context.Context, project string, req api.I
 	i.Config["volatile.base_image"] = img.Fingerprint
 	return s.createTask(ctx, i, origin{
 		fill: func(ctx context.Context, p operation.Progress) error {
-			return s.Volumes.CreateFromImage(ctx, i.volume(), img.Fingerprint, func(ctx context.Context, dir string) error {
-				return s.Images.Unpack(ctx, project, img.Fingerprint, dir, unpackProgress(p))
-			})
+			return s.fillFromImage(ctx, i, img.Fingerprint, p)
 		},
 		used: func() []store.Op { return s.Images.Used(project, img.Fingerprint) },
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/operation"
@@ -134,7 +135,7 @@ func (f *fakeImages) Resolve(_ context.Context, _ string, src api.InstanceSource
 	return img, nil
 }
 
-func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, progress func(int, int64)) error {
+func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
 	progress(100, 1500000)
 	if f.metadata == "" {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
@@ -58,8 +59,8 @@ type Volumes interface {
 type Images interface {
 	// Resolve finds the image a source names: by alias, fingerprint (or its unique prefix), or properties.
 	Resolve(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error)
-	// Unpack writes metadata.yaml, templates/ and rootfs/ of an image into an empty folder.
-	Unpack(ctx context.Context, project, fingerprint, dir string, progress func(percent int, bytesPerSecond int64)) error
+	// Unpack writes metadata.yaml, templates/ and rootfs/ of an image into an empty folder, as far as there is room.
+	Unpack(ctx context.Context, project, fingerprint, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error
 	// Used are the ops that note that an image is used now; none if it has gone.
 	Used(project, fingerprint string) []store.Op
 }

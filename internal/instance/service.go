@@ -50,6 +50,8 @@ type Service struct {
 	expiries  chan struct{} // see prune
 	// rawChecked holds the texts of raw.lxc that the runtime understands.
 	rawChecked sync.Map
+	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.
+	imageSizes sync.Map
 
 	// background is ended by Close; what goes on after a request (autostart, exits) runs under it.
 	background context.Context

@@ -30,14 +30,14 @@ var (
 )
 
 // CreateSnapshot checks a request for a snapshot and returns the work.
-func (s *Service) CreateSnapshot(_ context.Context, project, name string, req api.InstanceSnapshotsPost) (*operation.Task, error) {
+func (s *Service) CreateSnapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost) (*operation.Task, error) {
 	row, err := s.get(project, name)
 	if err != nil {
 		return nil, err
 	}
 	c, _ := expand(s.Profiles, project, &row.Value.Body)
 	if req.Name == "" {
-		if req.Name, err = s.nextSnapshotName(project, name, Keys.Get(c, "snapshots.pattern")); err != nil {
+		if req.Name, err = s.nextSnapshotName(ctx, project, name, Keys.Get(c, "snapshots.pattern")); err != nil {
 			return nil, err
 		}
 	}
@@ -322,8 +322,8 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 }
 
 // nextSnapshotName fills a pattern: "%d" becomes one more than the highest number at its place among the snapshots.
-func (s *Service) nextSnapshotName(project, name, pattern string) (string, error) {
-	pattern, err := renderPattern(pattern, time.Now())
+func (s *Service) nextSnapshotName(ctx context.Context, project, name, pattern string) (string, error) {
+	pattern, err := renderPattern(ctx, pattern, time.Now())
 	if err != nil {
 		return "", err
 	}

@@ -103,7 +103,7 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 	if err := startDevices.Hit(); err != nil {
 		return nil, nil, err
 	}
-	if err := s.applyTemplates(next, eff, "start"); err != nil {
+	if err := s.applyTemplates(ctx, next, eff, "start"); err != nil {
 		return nil, nil, err
 	}
 	sp, err := Plan(PlanInput{

@@ -1,15 +1,15 @@
 package instance
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,8 +23,8 @@ import (
 	"github.com/berthd/berth/internal/template"
 )
 
-func renderPattern(pattern string, now time.Time) (string, error) {
-	name, err := template.Name(pattern, now)
+func renderPattern(ctx context.Context, pattern string, now time.Time) (string, error) {
+	name, err := template.Name(ctx, pattern, now)
 	if err != nil {
 		return "", api.BadRequest("Invalid snapshots.pattern: %w", err)
 	}
@@ -68,9 +68,16 @@ func readMetadata(volume *os.Root) (*api.ImageMetadata, error) {
 	return image.DecodeMetadata(data)
 }
 
+// templateFile is a file of an instance that a template makes.
+type templateFile struct {
+	name       string // below the root file system
+	target     string // as the metadata has it
+	createOnly bool
+}
+
 // applyTemplates renders the templates of a mounted instance: those of the pending trigger (create, copy, rename) and
-// those of every start.
-func (s *Service) applyTemplates(i *Instance, e *effective, trigger string) error {
+// those of every start. All are rendered before the first is written.
+func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective, trigger string) error {
 	volume, err := os.OpenRoot(s.Volumes.Path(i.volume()))
 	if err != nil {
 		return err
@@ -88,46 +95,59 @@ func (s *Service) applyTemplates(i *Instance, e *effective, trigger string) erro
 		return err
 	}
 	defer rootfs.Close()
-	targets := make([]string, 0, len(meta.Templates))
-	for target := range meta.Templates {
-		targets = append(targets, target)
+	files, jobs, err := pendingTemplates(volume, rootfs, i, e, meta, trigger)
+	if err != nil {
+		return err
 	}
-	sort.Strings(targets)
-	for _, once := range []string{i.Config["volatile.apply_template"], trigger} {
-		if once == "" {
-			continue
-		}
-		for _, target := range targets {
-			t := meta.Templates[target]
-			if !slices.Contains(t.When, once) {
-				continue
-			}
-			if err := s.applyTemplate(volume, rootfs, i, e, once, target, t); err != nil {
-				return fmt.Errorf("Failed applying template for %s: %w", target, err)
-			}
+	printed, err := template.Render(ctx, jobs)
+	if err != nil {
+		return fmt.Errorf("Failed applying templates: %w", err)
+	}
+	for n, file := range files {
+		if err := file.write(rootfs, printed[n], onDisk(&i.Body)); err != nil {
+			return fmt.Errorf("Failed applying template for %s: %w", file.target, err)
 		}
 	}
 	return nil
 }
 
-func (s *Service) applyTemplate(volume, rootfs *os.Root, i *Instance, e *effective, trigger, target string, t *api.ImageMetadataTemplate) error {
+// pendingTemplates finds what is to be rendered now, in the order in which it is written.
+func pendingTemplates(volume, rootfs *os.Root, i *Instance, e *effective, meta *api.ImageMetadata, trigger string) (files []templateFile, jobs []template.Job, err error) {
+	for _, once := range []string{i.Config["volatile.apply_template"], trigger} {
+		if once == "" {
+			continue
+		}
+		for _, target := range slices.Sorted(maps.Keys(meta.Templates)) {
+			t := meta.Templates[target]
+			if !slices.Contains(t.When, once) {
+				continue
+			}
+			file, job, err := templateJob(volume, i, e, once, target, t)
+			if err != nil {
+				return nil, nil, fmt.Errorf("Failed applying template for %s: %w", target, err)
+			}
+			if _, err := rootfs.Stat(file.name); err == nil && file.createOnly {
+				continue
+			}
+			files, jobs = append(files, file), append(jobs, job)
+		}
+	}
+	return files, jobs, nil
+}
+
+func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target string, t *api.ImageMetadataTemplate) (templateFile, template.Job, error) {
 	name := strings.TrimPrefix(path.Clean("/"+target), "/")
 	if name == "" {
-		return api.BadRequest("template for %q names no file", target)
+		return templateFile{}, template.Job{}, api.BadRequest("template for %q names no file", target)
 	}
 	if err := checkTemplateName(t.Template); err != nil {
-		return err
-	}
-	_, before := rootfs.Stat(name)
-	if before == nil && t.CreateOnly {
-		return nil
+		return templateFile{}, template.Job{}, err
 	}
 	source, err := readBeneath(volume, path.Join("templates", t.Template), template.MaxSource)
 	if err != nil {
-		return err
+		return templateFile{}, template.Job{}, err
 	}
-	var out bytes.Buffer
-	if err := template.Render(&out, source, template.Vars{
+	return templateFile{name: name, target: target, createOnly: t.CreateOnly}, template.Job{Source: source, Vars: template.Vars{
 		Trigger: trigger,
 		Path:    target,
 		Instance: map[string]string{
@@ -140,17 +160,23 @@ func (s *Service) applyTemplate(volume, rootfs *os.Root, i *Instance, e *effecti
 		Config:     e.Config,
 		Devices:    fromDevices(e.Devices),
 		Properties: t.Properties,
-	}); err != nil {
+	}}, nil
+}
+
+// write puts what a template printed in its place. A template that only makes its file leaves one alone that another has made
+// meanwhile.
+func (f templateFile) write(rootfs *os.Root, printed []byte, ids []spec.IDMapEntry) error {
+	_, before := rootfs.Stat(f.name)
+	if before == nil && f.createOnly {
+		return nil
+	}
+	if err := mkdirBeneath(rootfs, path.Dir(f.name), ids); err != nil {
 		return err
 	}
-	ids := onDisk(&i.Body)
-	if err := mkdirBeneath(rootfs, path.Dir(name), ids); err != nil {
+	if err := writeBeneath(rootfs, f.name, printed, 0o644); err != nil || before == nil {
 		return err
 	}
-	if err := writeBeneath(rootfs, name, out.Bytes(), 0o644); err != nil || before == nil {
-		return err
-	}
-	return giveRoot(rootfs, name, ids)
+	return giveRoot(rootfs, f.name, ids)
 }
 
 // mkdirBeneath makes the folders of a path that are missing, the root's of the instance.

@@ -30,7 +30,7 @@ func filesServer(t *testing.T) (*Server, string) {
 }
 
 // fetch returns the answer as it is: most of these are no envelopes.
-func fetch(s http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+func download(s http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "/1.0/instances/c1/files?path="+path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -68,12 +68,12 @@ func TestFilesOverHTTP(t *testing.T) {
 		{"DELETE", "/l", "", nil, 404, "Not Found"},
 		{"DELETE", "", "", nil, 400, "Missing path argument"},
 	} {
-		w := fetch(s, c.method, c.path, c.body, c.header...)
+		w := download(s, c.method, c.path, c.body, c.header...)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.contains) {
 			t.Errorf("%s %s %v: %d %s", c.method, c.path, c.header, w.Code, w.Body)
 		}
 	}
-	h := fetch(s, "GET", "/f", "").Header()
+	h := download(s, "GET", "/f", "").Header()
 	for name, want := range map[string]string{
 		"X-LXD-mode": "0640", "X-LXD-type": "file", "X-LXD-uid": "0", "Content-Type": "application/octet-stream",
 		"Content-Length": "11", "Content-Disposition": "inline; filename=f",
@@ -85,7 +85,7 @@ func TestFilesOverHTTP(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	if h := fetch(s, "HEAD", "/d", "").Header(); h.Get("X-LXD-mode") != "1777" || h.Get("X-LXD-type") != "directory" {
+	if h := download(s, "HEAD", "/d", "").Header(); h.Get("X-LXD-mode") != "1777" || h.Get("X-LXD-type") != "directory" {
 		t.Errorf("headers of a directory: %v", h)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "f")); err != nil {

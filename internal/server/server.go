@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/request"
 )
@@ -88,7 +89,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	caller := s.auth.Authenticate(hr)
-	r := &Request{Request: hr.WithContext(request.WithCaller(hr.Context(), caller)), server: s, caller: caller}
+	// Whoever may do everything on this host may also have it connect to everything.
+	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Trusted})
+	r := &Request{Request: hr.WithContext(ctx), server: s, caller: caller}
 	defer func() {
 		if p := recover(); p != nil {
 			s.crashed(w, r, p)

@@ -1,20 +1,34 @@
-// Package template renders the templates that images carry (Pongo2 syntax, as LXD's image format documents it). A template
-// comes from outside: it is limited in size and in what it may print, and it can read no file.
+// Package template renders the templates that images carry (Pongo2 syntax, as LXD's image format documents it) and the
+// patterns of snapshots' names.
+//
+// A template comes from outside, and the language can double a string forty times or call itself without end. So the daemon renders only
+// what is text and plain variables (see Simple) by itself; everything else goes to a process with limits, one for all
+// templates of an instance. What that process does is in package pongo, which the daemon does not link.
 package template
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"os/exec"
+	"strings"
+	"time"
 
-	"github.com/flosch/pongo2/v6"
+	"github.com/berthd/berth/internal/sandbox"
 )
 
-// Limits of one template, in bytes.
+// Limits of one template, in bytes, and of all that are rendered at once.
 const (
-	MaxSource = 1 << 20
-	MaxOutput = 8 << 20
+	MaxSource  = 1 << 20
+	MaxOutput  = 8 << 20
+	maxPattern = 4096 // bytes, of a pattern and of what it gives
+	maxReply   = 48 << 20
+	maxMemory  = 256 << 20
+	maxCPU     = 5 * time.Second
+	maxTime    = 20 * time.Second
 )
 
 // Vars is what a template can see.
@@ -27,82 +41,135 @@ type Vars struct {
 	Properties map[string]string
 }
 
-// errNoFiles is what a template gets that asks for a file.
-var errNoFiles = errors.New("templates cannot read files")
+// Job is one template to render.
+type Job struct {
+	Source []byte
+	Vars   Vars
+	// Created, if set, makes it a snapshot's pattern: it sees creation_date and nothing else. Nanoseconds since 1970; UTC says in which zone it is shown.
+	Created *int64
+	UTC     bool
+}
 
-// noFiles is a loader that knows no file.
-type noFiles struct{}
+// Reply is what the process answers: what was printed, in the order of the jobs, or what is wrong with one of them.
+type Reply struct {
+	Printed [][]byte
+	Error   string
+}
 
-func (noFiles) Abs(_, name string) string     { return name }
-func (noFiles) Get(string) (io.Reader, error) { return nil, errNoFiles }
+// MaxPrinted bounds what the job may print, in bytes.
+func (j *Job) MaxPrinted() int {
+	if j.Created != nil {
+		return maxPattern
+	}
+	return MaxOutput
+}
 
-// set is the sandbox all templates are compiled in: no tag in it reads a file.
-var set = sync.OnceValues(func() (*pongo2.TemplateSet, error) {
-	s := pongo2.NewSet("berth", noFiles{})
-	for _, tag := range []string{"extends", "import", "include", "ssi"} {
-		if err := s.BanTag(tag); err != nil {
-			return nil, err
+// Render gives what each template prints. An error is its author's: it names the template.
+func Render(ctx context.Context, jobs []Job) ([][]byte, error) {
+	printed := make([][]byte, len(jobs))
+	var hard []Job
+	var places []int
+	for i, job := range jobs {
+		if len(job.Source) > MaxSource {
+			return nil, fmt.Errorf("template for %s is larger than %d bytes", job.Vars.Path, MaxSource)
 		}
-	}
-	return s, nil
-})
-
-// Render writes the template, filled in, to w. Errors are the template's author's: they name the line.
-func Render(w io.Writer, source []byte, v Vars) (err error) {
-	if len(source) > MaxSource {
-		return fmt.Errorf("template for %s is larger than %d bytes", v.Path, MaxSource)
-	}
-	// The library panics on some malformed input.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("template for %s: %v", v.Path, r)
+		if out, ok := Simple(job); ok {
+			printed[i] = out
+			continue
 		}
-	}()
-	sandbox, err := set()
+		hard, places = append(hard, job), append(places, i)
+	}
+	if len(hard) == 0 {
+		return printed, nil
+	}
+	rendered, err := confined(ctx, hard)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// What a template prints goes into a configuration file as it is, not into HTML.
-	t, err := sandbox.FromString("{% autoescape off %}" + string(source) + "{% endautoescape %}")
+	for i, place := range places {
+		printed[place] = rendered[i]
+	}
+	return printed, nil
+}
+
+// Name fills the pattern of a snapshot's name; it can use creation_date.
+func Name(ctx context.Context, pattern string, created time.Time) (string, error) {
+	if len(pattern) > maxPattern {
+		return "", fmt.Errorf("pattern is longer than %d bytes", maxPattern)
+	}
+	nanoseconds := created.UnixNano()
+	printed, err := Render(ctx, []Job{{Source: []byte(pattern), Created: &nanoseconds, UTC: created.Location() == time.UTC}})
 	if err != nil {
-		return fmt.Errorf("template for %s: %w", v.Path, err)
+		return "", fmt.Errorf("pattern %q: %w", pattern, err)
 	}
-	limited := &limitedWriter{w: w, left: MaxOutput}
-	if err := t.ExecuteWriterUnbuffered(v.context(), limited); err != nil {
-		return fmt.Errorf("template for %s: %w", v.Path, err)
-	}
-	return nil
+	return string(printed[0]), nil
 }
 
-func (v Vars) context() pongo2.Context {
-	return pongo2.Context{
-		"trigger":    v.Trigger,
-		"path":       v.Path,
-		"container":  v.Instance,
-		"instance":   v.Instance,
-		"config":     v.Config,
-		"devices":    v.Devices,
-		"properties": v.Properties,
-		"config_get": func(key, fallback *pongo2.Value) *pongo2.Value {
-			if value, ok := v.Config[key.String()]; ok {
-				return pongo2.AsValue(value)
-			}
-			return fallback
-		},
+// confined renders in a process of its own.
+func confined(ctx context.Context, jobs []Job) ([][]byte, error) {
+	request, err := json.Marshal(jobs)
+	if err != nil {
+		return nil, fmt.Errorf("render templates: %w", err)
 	}
+	bounded, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
+	cmd, err := sandbox.Builtin(bounded, sandbox.Limits{Memory: maxMemory, CPU: maxCPU}, "template")
+	if err != nil {
+		return nil, err
+	}
+	said := &sandbox.Complaint{}
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(request), said
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("render templates: %w", err)
+	}
+	answer, readErr := io.ReadAll(io.LimitReader(out, maxReply+1))
+	if readErr != nil || len(answer) > maxReply {
+		_ = cmd.Cancel()
+	}
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case len(answer) > maxReply:
+		return nil, fmt.Errorf("templates print more than %d bytes together", maxReply)
+	case err != nil || readErr != nil:
+		return nil, failure(bounded, errors.Join(err, readErr), said.String())
+	}
+	var reply Reply
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return nil, fmt.Errorf("render templates: %w", err)
+	}
+	if reply.Error != "" {
+		return nil, errors.New(reply.Error)
+	}
+	if len(reply.Printed) != len(jobs) {
+		return nil, errors.New("render templates: the answer does not fit the request")
+	}
+	return reply.Printed, nil
 }
 
-// limitedWriter ends the template once a template has printed too much.
-type limitedWriter struct {
-	w    io.Writer
-	left int
-}
+// crashed is the exit status with which Go's runtime ends a program. A panic of the library is caught, so that it is memory that was missing,
+// or a stack that grew too deep; what the runtime says of that differs with where it hits the limit.
+const crashed = 2
 
-func (l *limitedWriter) Write(p []byte) (int, error) {
-	if len(p) > l.left {
-		// The library goes on after an error of its writer; Render recovers from this.
-		panic(fmt.Sprintf("it prints more than %d bytes", MaxOutput))
+// failure says in which bound a process ended.
+func failure(bounded context.Context, err error, said string) error {
+	if bounded.Err() != nil {
+		return fmt.Errorf("templates take longer than %s", maxTime)
 	}
-	l.left -= len(p)
-	return l.w.Write(p)
+	line, _, _ := strings.Cut(said, "\n")
+	var exit *exec.ExitError
+	switch {
+	case !errors.As(err, &exit):
+		return fmt.Errorf("render templates: %w", err)
+	case !exit.Exited(): // the kernel's answer to RLIMIT_CPU is a signal
+		return fmt.Errorf("templates take more than %s of CPU time (%w)", maxCPU, err)
+	case exit.ExitCode() == crashed:
+		return fmt.Errorf("templates take more than %d MiB of memory (%s)", maxMemory>>20, line)
+	}
+	return fmt.Errorf("render templates: %w: %s", err, line)
 }

@@ -1,63 +1,100 @@
-package template
+package template_test
 
 import (
-	"bytes"
+	"context"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/berthd/berth/internal/sandbox"
+	"github.com/berthd/berth/internal/sandbox/sandboxtest"
+	"github.com/berthd/berth/internal/template"
 )
 
-var vars = Vars{
-	Trigger:    "create",
-	Path:       "/etc/hostname",
-	Instance:   map[string]string{"name": "web"},
-	Config:     map[string]string{"user.foo": "<b>"},
-	Properties: map[string]string{"default": "x"},
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+func jobs(sources ...string) []template.Job {
+	var all []template.Job
+	for _, s := range sources {
+		all = append(all, template.Job{Source: []byte(s), Vars: template.Vars{Path: "/etc/x", Instance: map[string]string{"name": "web"}}})
+	}
+	return all
 }
 
-func TestRender(t *testing.T) {
-	for source, want := range map[string]string{
-		"{{ container.name }}":                         "web",
-		"{{ instance.name }} {{ trigger }} {{ path }}": "web create /etc/hostname",
-		"{{ config_get(\"user.foo\", \"bar\") }}":      "<b>",
-		"{{ config_get(\"user.none\", \"bar\") }}":     "bar",
-		"{{ properties.default }}":                     "x",
-		"{% if trigger == \"create\" %}yes{% endif %}": "yes",
-	} {
-		var out bytes.Buffer
-		if err := Render(&out, []byte(source), vars); err != nil || out.String() != want {
-			t.Errorf("%s: %q, %v; want %q", source, out.String(), err, want)
+func TestRenderKeepsTheOrder(t *testing.T) {
+	out, err := template.Render(context.Background(), jobs("{{ path|upper }}", "{{ instance.name }}", "text", "{% if 1 %}yes{% endif %}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"/ETC/X", "web", "text", "yes"} {
+		if string(out[i]) != want {
+			t.Errorf("template %d printed %q, want %q", i, out[i], want)
 		}
 	}
 }
 
-func TestRenderRefuses(t *testing.T) {
-	for name, source := range map[string]string{
-		"a file by ssi":     "{% ssi \"/etc/passwd\" %}",
-		"a file by include": "{% include \"/etc/passwd\" %}",
-		"a file by import":  "{% import \"/etc/passwd\" x %}",
-		"a file by extends": "{% extends \"/etc/passwd\" %}",
-		"an open tag":       "{% if",
-		"too long":          strings.Repeat("x", MaxSource+1),
-		"a flood": "{% for a in \"" + strings.Repeat("x", 4000) + "\" %}{% for b in \"" + strings.Repeat("x", 4000) +
-			"\" %}" + strings.Repeat("y", 100) + "{% endfor %}{% endfor %}",
+// A start of a common image costs no process.
+func TestSimpleTemplatesTakeNoProcess(t *testing.T) {
+	program := sandbox.Program
+	defer func() { sandbox.Program = program }()
+	sandbox.Program = func() string { return "/nonexistent" }
+	if out, err := template.Render(context.Background(), jobs("{{ container.name }}\n", "127.0.1.1\t{{ instance.name }}\n")); err != nil || string(out[1]) != "127.0.1.1\tweb\n" {
+		t.Error(out, err)
+	}
+	if _, err := template.Render(context.Background(), jobs("{{ path|upper }}")); err == nil {
+		t.Error("a filter is run in the daemon")
+	}
+}
+
+// A string that is doubled forty times ended the daemon.
+func TestRenderIsBounded(t *testing.T) {
+	for name, c := range map[string]struct{ source, want string }{
+		"memory": {doubling(40), "memory"},
+		"stack":  {"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "memory"},
+		"time":   {"{% for a in \"" + strings.Repeat("x", 9000) + "\" %}{% for b in \"" + strings.Repeat("x", 9000) + "\" %}{% for c in \"" + strings.Repeat("x", 9000) + "\" %}{% endfor %}{% endfor %}{% endfor %}", "templates take"},
+		"output": {"{% for a in \"" + strings.Repeat("x", 4000) + "\" %}" + strings.Repeat("y", 4000) + "{% endfor %}", "prints more"},
+		"files":  {"{% include \"/etc/passwd\" %}", "sandbox"},
+		"syntax": {"{% if", "/etc/x"},
 	} {
-		var out bytes.Buffer
-		if err := Render(&out, []byte(source), vars); err == nil {
-			t.Errorf("%s: rendered %d bytes", name, out.Len())
-		} else if strings.Contains(out.String(), "root:") {
-			t.Errorf("%s: read a file", name)
+		start := time.Now()
+		_, err := template.Render(context.Background(), jobs(c.source))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if len(err.Error()) > 1000 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("%s took %s", name, took)
 		}
 	}
 }
 
-func FuzzRender(f *testing.F) {
-	f.Add("{{ container.name }}{% if 1 %}{% endif %}")
-	f.Add("{{ config_get(\"a\", 1)|default:\"x\" }}")
-	f.Fuzz(func(t *testing.T, source string) {
-		var out bytes.Buffer
-		_ = Render(&out, []byte(source), vars)
-		if out.Len() > MaxOutput {
-			t.Errorf("printed %d bytes", out.Len())
+func doubling(times int) string {
+	return "{% set a = \"xxxxxxxxxxxxxxxx\" %}" + strings.Repeat("{% set a = a + a %}", times) + "{{ a }}"
+}
+
+func TestRenderEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := template.Render(ctx, jobs("{{ path|upper }}")); err == nil {
+		t.Error("rendered without end")
+	}
+}
+
+func TestName(t *testing.T) {
+	at := time.Date(2026, 11, 30, 4, 5, 6, 0, time.UTC)
+	for pattern, want := range map[string]string{
+		"snap%d": "snap%d",
+		"a#b%}x": "a#b%}x",
+		"{{ creation_date|date:\"2006-01-02_15-04-05\" }}": "2026-11-30_04-05-06",
+	} {
+		if got, err := template.Name(context.Background(), pattern, at); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", pattern, got, err, want)
 		}
-	})
+	}
+	if _, err := template.Name(context.Background(), doubling(40), at); err == nil {
+		t.Error("a pattern doubles a string forty times")
+	}
 }

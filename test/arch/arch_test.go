@@ -137,3 +137,12 @@ func TestOnlyTheHelperLinksLiblxc(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDaemonRendersNoTemplates: what the template library does with a hostile template only ends with its process.
+func TestTheDaemonRendersNoTemplates(t *testing.T) {
+	for _, p := range packages(t, "-deps", "./cmd/berthd", "./cmd/berth") {
+		if strings.HasPrefix(p.ImportPath, "github.com/flosch/pongo2") {
+			t.Errorf("%s is linked into a program that runs outside the sandbox", p.ImportPath)
+		}
+	}
+}

@@ -62,6 +62,18 @@ var rules = []rule{
 		in:    []string{"internal", "cmd"},
 	},
 	{
+		name:  "one-fetch-client",
+		why:   "a URL from outside leads the daemon to what only it reaches (CVE-2026-35527): fetch.Client asks the caller's policy",
+		calls: []string{"http.Get", "http.Head", "http.Post", "http.PostForm"},
+		in:    []string{"internal", "cmd"},
+	},
+	{
+		name:  "confined-tools",
+		why:   "a program that reads what strangers made runs in a sandbox (CVE-2026-41685): sandbox.Tool",
+		calls: []string{"exec.Command", "exec.CommandContext"},
+		in:    []string{"internal/archive", "internal/template"},
+	},
+	{
 		name:  "no-predictable-secrets",
 		why:   "secrets of websockets and operations come from crypto/rand",
 		calls: []string{"rand.Seed"},

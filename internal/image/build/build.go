@@ -48,7 +48,7 @@ func DefaultCompression(name string) string {
 // Build writes the image to out, an empty file.
 func Build(ctx context.Context, out *os.File, o Options) error {
 	distribution, release, _ := strings.Cut(o.Name, "/")
-	w, err := o.Compression.Compress(ctx, out)
+	w, err := o.Compression.Compress(ctx, out, nil)
 	if err != nil {
 		return err
 	}

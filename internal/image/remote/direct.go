@@ -11,6 +11,9 @@ import (
 	"github.com/berthd/berth/internal/version"
 )
 
+// maxRedirects is how many a web server may send before an image. A server that speaks the API has no reason for one.
+const maxRedirects = 10
+
 // Direct asks a plain web server about an image and opens it: the server says the image's SHA-256 and its address in the
 // headers LXD-Image-Hash and LXD-Image-URL of its answer to HEAD. architectures are the names that run here.
 func (c *Client) Direct(ctx context.Context, address string, architectures []string) (body io.ReadCloser, fingerprint string, size int64, err error) {
@@ -45,7 +48,7 @@ func (c *Client) plain(ctx context.Context, method, address string, header http.
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
 		return nil, api.BadRequest("%q is not the URL of an image", address)
 	}
-	client, err := c.client("")
+	client, err := c.client("", maxRedirects)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,14 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/berthd/berth/internal/fetch"
 )
 
 func TestDirect(t *testing.T) {
@@ -34,7 +37,11 @@ func TestDirect(t *testing.T) {
 			w.Header().Set("LXD-Image-Hash", fingerprint)
 			w.Header().Set("LXD-Image-URL", "file:///etc/passwd")
 		case "/redirect":
-			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+			w.WriteHeader(http.StatusFound) // to nowhere
+		case "/moved":
+			http.Redirect(w, r, "/image", http.StatusFound)
+		case "/round":
+			http.Redirect(w, r, "/round", http.StatusFound)
 		default:
 			http.NotFound(w, r)
 		}
@@ -42,7 +49,11 @@ func TestDirect(t *testing.T) {
 	defer server.Close()
 	c := &Client{}
 	archs := []string{"x86_64", "i686"}
-	body, got, size, err := c.Direct(context.Background(), server.URL+"/image", archs)
+	ctx := fetch.WithPolicy(context.Background(), fetch.Policy{Private: true})
+	if _, _, _, err := c.Direct(context.Background(), server.URL+"/image", archs); !errors.Is(err, fetch.ErrForbidden) {
+		t.Errorf("a caller without rights reaches loopback: %v", err)
+	}
+	body, got, size, err := c.Direct(ctx, server.URL+"/moved", archs)
 	if err != nil || got != fingerprint || size != 5 {
 		t.Fatal(got, size, err)
 	}
@@ -52,14 +63,14 @@ func TestDirect(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/nohash": "Missing LXD-Image-Hash header", "/nourl": "Missing LXD-Image-URL header", "/badhash": "SHA-256",
-		"/elsewhere": "not the URL of an image", "/redirect": "302", "/gone": "404",
+		"/elsewhere": "not the URL of an image", "/redirect": "302", "/round": "redirects", "/gone": "404",
 	} {
-		if _, _, _, err := c.Direct(context.Background(), server.URL+path, archs); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, _, err := c.Direct(ctx, server.URL+path, archs); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	for _, address := range []string{"", "image", "ftp://h/x", "https://user:pw@h/x"} {
-		if _, _, _, err := c.Direct(context.Background(), address, archs); err == nil {
+		if _, _, _, err := c.Direct(ctx, address, archs); err == nil {
 			t.Errorf("%q is fetched", address)
 		}
 	}

@@ -10,13 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fetch"
 )
 
 // maxAnswer bounds a JSON answer, in bytes.
@@ -107,7 +106,7 @@ func (c *Client) do(ctx context.Context, src api.ImagesPostSource, path string) 
 	if err != nil || base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.User != nil || strings.Trim(base.Path, "/") != "" {
 		return nil, api.BadRequest("Failed to connect to LXD server %q: not an https URL of a server", src.Server)
 	}
-	client, err := c.client(src.Certificate)
+	client, err := c.client(src.Certificate, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +136,8 @@ func (c *Client) do(ctx context.Context, src api.ImagesPostSource, path string) 
 	return resp, nil
 }
 
-// client trusts the one certificate it is given, or without one the system's authorities. It follows no redirect.
-func (c *Client) client(pinned string) (*http.Client, error) {
+// client trusts the one certificate it is given, or without one the system's authorities.
+func (c *Client) client(pinned string, redirects int) (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.ClientCert != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.ClientCert() }
@@ -165,15 +164,5 @@ func (c *Client) client(pinned string) (*http.Client, error) {
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
 	}
-	return &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig:       config,
-			Proxy:                 proxy,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: time.Minute,
-			DisableKeepAlives:     true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	return fetch.Client(fetch.Options{TLS: config, Proxy: proxy, Redirects: redirects}), nil
 }

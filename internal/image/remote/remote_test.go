@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fetch"
 )
 
 func TestFetch(t *testing.T) {
@@ -40,8 +42,11 @@ func TestFetch(t *testing.T) {
 	defer server.Close()
 	server.Config.ErrorLog = nil
 	cert := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	ctx, c := context.Background(), &Client{}
+	ctx, c := fetch.WithPolicy(context.Background(), fetch.Policy{Private: true}), &Client{}
 	src := api.ImagesPostSource{ImageSource: api.ImageSource{Server: server.URL, Certificate: cert, Alias: "web"}, Secret: "s"}
+	if _, err := c.Describe(context.Background(), src); !errors.Is(err, fetch.ErrForbidden) {
+		t.Errorf("a caller without rights reaches loopback: %v", err)
+	}
 	img, err := c.Describe(ctx, src)
 	if err != nil || img.Fingerprint != fingerprint {
 		t.Fatal(img, err)
