@@ -26,7 +26,7 @@ packages() { go list ./... | grep -v '/test/'; }
 unit() { go test -timeout 15m -p 2 $(packages) ./test/arch/... ./test/lint/...; }
 race() { go test -timeout 20m -p 2 -race -short $(packages); }
 fuzz() { scripts/fuzz.sh "${FUZZTIME:-60s}"; }
-e2e() { go test -timeout 30m -count 1 -v ./test/e2e/... ./test/cli/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
+e2e() { go test -timeout 30m -count 1 -v ./test/e2e/... ./test/cli/... ./test/hostile/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
 faults() { go test -timeout 30m -count 1 -v ./test/faults/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
 
 stages=("$@")

@@ -18,7 +18,7 @@
 //	hello           with a descriptor: pidfd of the process that does the call
 //	pid N           with a descriptor: ID and pidfd of the command that was started
 //	exit N          status of that command as a shell gives it
-//	done TEXT       the call has succeeded
+//	done TEXT       the call has succeeded; with a descriptor where one was asked for
 //	error TEXT      it has not
 struct call {
 	int report;
@@ -43,5 +43,9 @@ int perform(const struct call *c);
 
 // exec.c
 int verb_exec(const struct call *c, struct lxc_container *lxc);
+
+// namespaces.c
+int verb_userns(const struct call *c);
+int verb_lock(const struct call *c);
 
 #endif

@@ -5,6 +5,9 @@
 //	console  LXCPATH NAME CONFIG                 relays between the terminal on descriptor 0 and the console until either ends
 //	device   LXCPATH NAME CONFIG allow|deny RULE changes the device rules of a running container
 //	check    LXCPATH NAME CONFIG                 fails if liblxc does not understand the configuration
+//	userns   LXCPATH NAME CONFIG UIDS GIDS       done with a user namespace of these maps (user_namespaces(7)), for mounts
+//	lock     LXCPATH NAME CONFIG FOLDER-OR-FILE  done with the mounts that descriptor 0 is, their options locked; the path is
+//	                                             where they are put meanwhile, out of sight
 #include "berth-lxc.h"
 
 #include <string.h>
@@ -75,6 +78,10 @@ int perform(const struct call *c)
 
 	if (c->count < 4)
 		return failed(c, "malformed request");
+	if (strcmp(c->args[0], "userns") == 0)
+		return verb_userns(c);
+	if (strcmp(c->args[0], "lock") == 0)
+		return verb_lock(c);
 	lxc = lxc_container_new(c->args[2], c->args[1]);
 	if (!lxc)
 		return failed(c, "liblxc does not take the container");

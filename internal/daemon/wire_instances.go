@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"sort"
 
 	"github.com/berthd/berth/api"
@@ -16,7 +17,7 @@ import (
 
 func (d *Daemon) wireInstances() error {
 	r := &d.resources
-	runtime, err := lxc.New(lxc.Options{Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork})
+	runtime, err := lxc.New(lxc.Options{Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork, CoreScheduling: d.coreScheduling})
 	if err != nil {
 		return err
 	}
@@ -54,9 +55,14 @@ func (d *Daemon) wireInstances() error {
 	return nil
 }
 
+func (d *Daemon) coreScheduling() bool {
+	_, features := d.helper.LXC()
+	return features["core_scheduling"] == "true"
+}
+
 // instanceNetwork reads the interfaces of an instance; what it cannot see of the host's ends is in hostNames.
-func instanceNetwork(_ context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error) {
-	state, err := netstate.State(initPID)
+func instanceNetwork(_ context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error) {
+	state, err := netstate.State(ns)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ package device
 
 import (
 	"context"
+	"os"
 
 	"github.com/berthd/berth/internal/spec"
 )
@@ -60,8 +61,8 @@ type Module interface {
 
 // Running is how a module reaches a running instance.
 type Running interface {
-	// InitPID is the host's PID of the instance's first process.
-	InitPID() int
+	// NetworkNamespace is the instance's own; the caller closes it.
+	NetworkNamespace() (*os.File, error)
 	// Mount makes a bind mount appear inside; Unmount takes it away.
 	Mount(ctx context.Context, m spec.Mount) error
 	Unmount(ctx context.Context, target string) error

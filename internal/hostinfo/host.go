@@ -128,7 +128,15 @@ var lxcFeatures = []string{
 	"seccomp_allow_deny_syntax", "seccomp_notify", "seccomp_proxy_send_notify_fd",
 }
 
-// LXC returns liblxc's version and features.
+// CoreScheduling tells whether the kernel can keep those who do not trust each other from sharing a core at a time: it was built
+// so (Linux 5.14, CONFIG_SCHED_CORE), and cores run several threads.
+func CoreScheduling() bool {
+	const get, thread = 0, 0 // PR_SCHED_CORE_GET, PR_SCHED_CORE_SCOPE_THREAD
+	var cookie uint64
+	return unix.Prctl(unix.PR_SCHED_CORE, get, 0, thread, uintptr(ptr(&cookie))) == nil
+}
+
+// LXC returns liblxc's version, and what it can do on this kernel.
 func (h *Helper) LXC() (version string, features map[string]string) {
 	h.once.Do(func() {
 		var version sync.WaitGroup
@@ -138,6 +146,7 @@ func (h *Helper) LXC() (version string, features map[string]string) {
 			have[name] = true
 		}
 		version.Wait()
+		have["core_scheduling"] = have["core_scheduling"] && CoreScheduling()
 		h.feat = map[string]string{}
 		for _, name := range lxcFeatures {
 			h.feat[name] = strconv.FormatBool(have[name])

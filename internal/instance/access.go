@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/instance/files"
 )
@@ -18,18 +17,13 @@ func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Ro
 	}
 	i := row.Value
 	if s.running(i) {
-		if pid := s.initPID(i); pid > 0 {
-			m, err := idmap.Decode(i.Config["volatile.idmap.current"])
-			if err != nil {
-				return files.Root{}, err
-			}
-			stillThere := func() error {
-				if s.initPID(i) != pid {
-					return api.BadRequest("Instance stopped meanwhile")
-				}
-				return nil
-			}
-			return files.Root{Path: fmt.Sprintf("/proc/%d/root", pid), IDMap: m, Check: stillThere}, nil
+		m, err := idmap.Decode(i.Config["volatile.idmap.current"])
+		if err != nil {
+			return files.Root{}, err
+		}
+		// One that ends just now is met as one that has.
+		if root, err := s.Runtime.Root(i.id()); err == nil {
+			return files.Root{Path: fmt.Sprintf("/proc/self/fd/%d", root.Fd()), IDMap: m, Release: func() { _ = root.Close() }}, nil
 		}
 	}
 	release, err := s.Volumes.Mount(ctx, i.volume())

@@ -299,14 +299,8 @@ func (r *fakeRuntime) Status(id string) api.StatusCode {
 	return api.Stopped
 }
 
-func (r *fakeRuntime) InitPID(id string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state[id] == 0 || r.state[id] == api.Stopped {
-		return 0
-	}
-	return 1234
-}
+func (r *fakeRuntime) Root(string) (*os.File, error)             { return nil, errors.ErrUnsupported }
+func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
 	s := r.Status(id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -24,14 +25,13 @@ var (
 
 // running is how device modules reach a running instance.
 type runningInstance struct {
-	rt  Runtime
-	id  string
-	pid int
+	rt Runtime
+	id string
 }
 
 var _ device.Running = runningInstance{}
 
-func (r runningInstance) InitPID() int { return r.pid }
+func (r runningInstance) NetworkNamespace() (*os.File, error) { return r.rt.NetworkNamespace(r.id) }
 
 func (r runningInstance) Mount(ctx context.Context, m spec.Mount) error {
 	return r.rt.Mount(ctx, r.id, m)
@@ -65,7 +65,7 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 	if err := s.checkHotPlug(d, before, after); err != nil {
 		return err
 	}
-	run := runningInstance{rt: s.Runtime, id: old.id(), pid: s.initPID(old)}
+	run := runningInstance{rt: s.Runtime, id: old.id()}
 	in := s.deviceInstance(old, before)
 	for _, name := range updates {
 		m := s.Modules[after.Devices[name]["type"]].(device.Updater) //nolint:forcetypeassert // splitUpdates chose it for that
@@ -290,6 +290,3 @@ func (s *Service) rebalance(ctx context.Context, about *Instance) {
 		}
 	}
 }
-
-// initPID is the host's PID of a running instance's first process; 0 if it has just gone.
-func (s *Service) initPID(i *Instance) int { return s.Runtime.InitPID(i.id()) }

@@ -5,6 +5,7 @@ package instance
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/diskspace"
@@ -104,9 +105,10 @@ type Runtime interface {
 	Thaw(ctx context.Context, id string) error
 	// Status is the cheap part of the state: Stopped, Running or Frozen; or StatusError of what Find could not take over.
 	Status(id string) api.StatusCode
-	// InitPID is the host's PID of a running instance's first process, 0 if there is none. It asks the kernel nothing
-	// but whether that process still is.
-	InitPID(id string) int
+	// Root and NetworkNamespace open what a running instance's first process sees: its root folder, as a handle for paths beneath,
+	// and its network. They fail with api.BadRequest when it has just gone; what they opened is certainly its own.
+	Root(id string) (*os.File, error)
+	NetworkNamespace(id string) (*os.File, error)
 	// State reads the live figures of a running instance; disk is filled by the caller.
 	State(ctx context.Context, id string, hostNames map[string]string) (*api.InstanceState, error)
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)

@@ -8,29 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// identify returns the number by which the caller's namespace knows that of process pid, which it is given where it
+// identify returns the number by which the caller's namespace knows the one of a descriptor, which it is given where it
 // has none. It goes with the namespace.
-func (c *conn) identify(pid int) (int32, error) {
-	id, err := c.identity(pid)
+func (c *conn) identify(ns int) (int32, error) {
+	id, err := c.identity(ns)
 	if err != nil || id >= 0 {
 		return id, err
 	}
 	c.begin(unix.RTM_NEWNSID, unix.NLM_F_ACK, make([]byte, unix.SizeofRtGenmsg+3)...)
 	c.add(unix.NETNSA_NSID, unix.NETNSA_NSID_NOT_ASSIGNED) // any
-	c.add(unix.NETNSA_PID, int32(pid))
+	c.add(unix.NETNSA_FD, int32(ns))
 	if err := c.ask(func(uint16, []byte) {}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
 	}
-	if id, err = c.identity(pid); err == nil && id < 0 {
+	if id, err = c.identity(ns); err == nil && id < 0 {
 		err = errors.New("the network namespace got no number")
 	}
 	return id, err
 }
 
-func (c *conn) identity(pid int) (int32, error) {
+func (c *conn) identity(ns int) (int32, error) {
 	id := int32(unix.NETNSA_NSID_NOT_ASSIGNED)
 	c.begin(unix.RTM_GETNSID, 0, make([]byte, unix.SizeofRtGenmsg+3)...)
-	c.add(unix.NETNSA_PID, int32(pid))
+	c.add(unix.NETNSA_FD, int32(ns))
 	err := c.ask(func(_ uint16, payload []byte) {
 		if len(payload) < unix.SizeofRtGenmsg+3 {
 			return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -16,25 +17,25 @@ import (
 // retries bounds how often a dump that changed under the reader is read again.
 const retries = 3
 
-// State returns the interfaces of the network namespace that process pid is in, by name. HostName is filled for
-// a veth whose other end is in the caller's namespace.
-func State(pid int) (map[string]api.InstanceStateNetwork, error) {
+// State returns the interfaces of a network namespace, by name. HostName is filled for a veth whose other end is in the
+// caller's namespace.
+func State(ns *os.File) (map[string]api.InstanceStateNetwork, error) {
 	c, err := borrow()
 	if err != nil {
 		return nil, err
 	}
-	state, err := c.state(pid)
+	state, err := c.state(int(ns.Fd()))
 	if err != nil {
 		c.close()
-		return nil, fmt.Errorf("network state of process %d: %w", pid, err)
+		return nil, fmt.Errorf("state of a network namespace: %w", err)
 	}
 	giveBack(c)
 	return state, nil
 }
 
 // state asks from here, by the number of the namespace: nobody has to enter it.
-func (c *conn) state(pid int) (map[string]api.InstanceStateNetwork, error) {
-	namespace, err := c.identify(pid)
+func (c *conn) state(ns int) (map[string]api.InstanceStateNetwork, error) {
+	namespace, err := c.identify(ns)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func TestGuestIsRead(t *testing.T) {
 		},
 	}
 	for range 2 { // without a number of the namespace, and with one
-		got, err := State(g.PID)
+		got, err := State(g.Namespace())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestCountersAreRead(t *testing.T) {
 	nettest.Need(t)
 	counters := func() api.NetworkCounters {
 		t.Helper()
-		state, err := State(os.Getpid())
+		state, err := State(nettest.Own(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,10 +82,15 @@ func TestCountersAreRead(t *testing.T) {
 }
 
 func TestStateOfNobody(t *testing.T) {
-	if _, err := State(1 << 30); err == nil {
-		t.Error("a process that does not exist has interfaces")
+	none, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := State(os.Getpid()); err != nil { // what failed before is not in the way
+	defer none.Close()
+	if _, err := State(none); err == nil {
+		t.Error("what is no namespace has interfaces")
+	}
+	if _, err := State(nettest.Own(t)); err != nil { // what failed before is not in the way
 		t.Error(err)
 	}
 }
@@ -94,8 +99,9 @@ func TestStateOfNobody(t *testing.T) {
 func TestStateIsCheap(t *testing.T) {
 	nettest.Need(t)
 	g := nettest.NewGuest(t)
+	ns := g.Namespace()
 	read := func() {
-		if _, err := State(g.PID); err != nil {
+		if _, err := State(ns); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +127,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestLoopbackIsRead(t *testing.T) {
-	state, err := State(os.Getpid())
+	state, err := State(nettest.Own(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +158,9 @@ func TestHostInterface(t *testing.T) {
 }
 
 func BenchmarkState(b *testing.B) {
+	own := nettest.Own(b)
 	for b.Loop() {
-		if _, err := State(os.Getpid()); err != nil {
+		if _, err := State(own); err != nil {
 			b.Fatal(err)
 		}
 	}

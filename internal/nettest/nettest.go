@@ -120,6 +120,22 @@ func NewGuest(t testing.TB) *Guest {
 	return &Guest{t: t, PID: cmd.Process.Pid}
 }
 
+// Namespace is the guest's network namespace. It is closed when the test ends.
+func (g *Guest) Namespace() *os.File { return namespace(g.t, g.PID) }
+
+// Own is the network namespace of the test.
+func Own(t testing.TB) *os.File { return namespace(t, os.Getpid()) }
+
+func namespace(t testing.TB, pid int) *os.File {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
 // Run runs a command in the guest's network and returns what it wrote.
 func (g *Guest) Run(args ...string) (string, error) {
 	g.t.Helper()

@@ -136,17 +136,22 @@ func (d *Daemon) HostLeftovers() []string {
 	return left
 }
 
-// cgroups lists the control groups of this daemon's containers. Their names carry a tag of the daemon's folder, so that
-// other daemons on the same host are not our business.
-func (d *Daemon) cgroups() []string {
+// Tag is what tells the control groups of this daemon's containers from those of others.
+func (d *Daemon) Tag() string {
 	root := d.Dir
 	if real, err := filepath.EvalSymlinks(root); err == nil {
 		root = real
 	}
-	tag := sha256.Sum256([]byte(root))
+	sum := sha256.Sum256([]byte(root))
+	return hex.EncodeToString(sum[:4])
+}
+
+// cgroups lists the control groups of this daemon's containers. Their names carry a tag of the daemon's folder, so that
+// other daemons on the same host are not our business.
+func (d *Daemon) cgroups() []string {
 	var left []string
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		found, _ := filepath.Glob(pattern + "lxc.*." + hex.EncodeToString(tag[:4]) + "*")
+		found, _ := filepath.Glob(pattern + "lxc.*." + d.Tag() + "*")
 		left = append(left, found...)
 	}
 	return left

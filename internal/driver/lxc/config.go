@@ -17,6 +17,8 @@ import (
 type layout struct {
 	Log, Console, Config string // files
 	Seccomp, Restart     string // files
+	Stage                string // folder; see stage.go
+	Plan                 string // file of what stands there
 	Payload, Monitor     string // control groups
 	Pivot                string
 }
@@ -24,7 +26,9 @@ type layout struct {
 // facts is what rendering must know of the host.
 type facts struct {
 	AppArmor bool
-	Exists   func(path string) bool
+	// CoreScheduling: no thread of another container, or of the host, runs beside one of the container's on the same core.
+	CoreScheduling bool
+	Exists         func(path string) bool
 	// Limits turns a Cgroup into writes; see cgroup.Host.
 	Limits func(c spec.Cgroup) []cgroup.Setting
 	// DevicesV2 tells that device rules go to cgroup v2; Devices that there are any.
@@ -44,9 +48,9 @@ var hostMounts = []struct{ source, create string }{
 	{"/sys/kernel/tracing", "dir"},
 }
 
-// Device rules of a privileged container: mknod of anything, use of what every system has. In a user namespace mknod
-// is refused anyway, and what is bind mounted there was given on purpose, so there are no rules.
-var privilegedDevices = []string{
+// Device rules of every container: mknod of anything, which a user namespace refuses anyway, and use of what every system has.
+// The list is LXD's for privileged ones. Others have the same: a node may come with an image or in a volume.
+var deviceRules = []string{
 	"b *:* m", "c *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
 	"c 5:2 rwm", "c 10:200 rwm", "c 10:229 rwm", "c 136:* rwm",
 }
@@ -78,6 +82,10 @@ func render(s *spec.Spec, l layout, f facts) (string, error) {
 	c.set("lxc.console.size", "auto")
 	c.set("lxc.console.logfile", l.Console)
 	c.set("lxc.cgroup.dir.container", l.Payload)
+	if len(s.IDMap) == 0 {
+		// Root inside may write to every control group that it sees. So it sees one below that which has the limits.
+		c.set("lxc.cgroup.dir.container.inner", "inner")
+	}
 	c.set("lxc.cgroup.dir.monitor", l.Monitor)
 	c.set("lxc.cgroup.dir.monitor.pivot", l.Pivot)
 	c.set("lxc.uts.name", s.Name)
@@ -85,10 +93,13 @@ func render(s *spec.Spec, l layout, f facts) (string, error) {
 	c.set("lxc.autodev", "1")
 	c.set("lxc.tty.max", "0")
 	c.set("lxc.pty.max", "1024")
+	if f.CoreScheduling {
+		c.set("lxc.sched.core", "1")
+	}
 	c.set("lxc.hook.version", "1")
 	c.set("lxc.hook.post-stop", restartHook(l.Restart))
-	renderRoot(c, s)
-	renderMounts(c, s, f)
+	renderRoot(c, s, l)
+	renderMounts(c, s, l, f)
 	renderSecurity(c, s, l, f)
 	renderProcess(c, s)
 	renderCgroup(c, s, f)
@@ -133,17 +144,14 @@ func archOf(arch string) string {
 	return arch
 }
 
-func renderRoot(c *conf, s *spec.Spec) {
-	c.set("lxc.rootfs.path", "dir:"+s.RootFS.Path)
-	options := append([]string(nil), s.RootFS.Options...)
-	if s.RootFS.ReadOnly {
-		options = append(options, "ro")
-	}
-	if s.RootFS.Idmapped && len(s.IDMap) > 0 {
-		options = append(options, "idmap=container")
-	}
-	if len(options) > 0 {
-		c.set("lxc.rootfs.options", strings.Join(options, ","))
+func renderRoot(c *conf, s *spec.Spec, l layout) {
+	if stagesRoot(s) {
+		c.set("lxc.rootfs.path", "dir:"+filepath.Join(l.Stage, stagedRoot))
+	} else {
+		c.set("lxc.rootfs.path", "dir:"+s.RootFS.Path)
+		if len(s.RootFS.Options) > 0 {
+			c.set("lxc.rootfs.options", strings.Join(s.RootFS.Options, ","))
+		}
 	}
 	for _, e := range s.IDMap {
 		if e.UID {
@@ -155,7 +163,7 @@ func renderRoot(c *conf, s *spec.Spec) {
 	}
 }
 
-func renderMounts(c *conf, s *spec.Spec, f facts) {
+func renderMounts(c *conf, s *spec.Spec, l layout, f facts) {
 	if len(s.IDMap) == 0 {
 		// Its root is the host's: most of proc and sys stays read-only for it.
 		c.set("lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed")
@@ -179,10 +187,10 @@ func renderMounts(c *conf, s *spec.Spec, f facts) {
 		entry(c, "proc", "dev/.lxc/proc", "proc", "create=dir,optional")
 		entry(c, "sys", "dev/.lxc/sys", "sysfs", "create=dir,optional")
 	}
-	for _, m := range s.Mounts {
-		fstype, options := m.Type, append([]string(nil), m.Options...)
-		if fstype == "" {
-			fstype = "none"
+	for n, m := range s.Mounts {
+		source, fstype, options := m.Source, m.Type, append([]string(nil), m.Options...)
+		if isBind(m) {
+			source, fstype, options = filepath.Join(l.Stage, stagedName(n)), "none", stagedOptions(m)
 		}
 		if m.Create != "" {
 			options = append(options, "create="+m.Create)
@@ -190,14 +198,25 @@ func renderMounts(c *conf, s *spec.Spec, f facts) {
 		if m.Optional {
 			options = append(options, "optional")
 		}
-		if m.Idmapped && len(s.IDMap) > 0 {
-			options = append(options, "idmap=container")
-		}
 		if len(options) == 0 {
 			options = []string{"defaults"}
 		}
-		entry(c, m.Source, strings.TrimPrefix(m.Target, "/"), fstype, strings.Join(options, ","))
+		entry(c, source, strings.TrimPrefix(m.Target, "/"), fstype, strings.Join(options, ","))
 	}
+}
+
+// stagedOptions are those that liblxc needs for a mount that has its attributes already.
+func stagedOptions(m spec.Mount) []string {
+	options := []string{"bind"}
+	if isRecursive(m) {
+		options = []string{"rbind"}
+	}
+	for _, o := range m.Options {
+		if _, ok := propagations[o]; ok {
+			options = append(options, o)
+		}
+	}
+	return options
 }
 
 // fstab's own escapes: its fields end at blanks.
@@ -248,18 +267,16 @@ func renderCgroup(c *conf, s *spec.Spec, f facts) {
 		if f.DevicesV2 {
 			prefix = "lxc.cgroup2.devices."
 		}
-		if len(s.IDMap) == 0 {
-			c.set(prefix+"deny", "a")
-			for _, r := range privilegedDevices {
-				c.set(prefix+"allow", r)
+		c.set(prefix+"deny", "a")
+		for _, r := range deviceRules {
+			c.set(prefix+"allow", r)
+		}
+		for _, r := range s.Devices {
+			verb := "deny"
+			if r.Allow {
+				verb = "allow"
 			}
-			for _, r := range s.Devices {
-				verb := "deny"
-				if r.Allow {
-					verb = "allow"
-				}
-				c.set(prefix+verb, r.Rule)
-			}
+			c.set(prefix+verb, r.Rule)
 		}
 	}
 	for _, set := range f.Limits(s.Cgroup) {
@@ -287,6 +304,8 @@ func (d *Driver) layoutOf(id string) layout {
 		Log: filepath.Join(logs, "lxc.log"), Console: filepath.Join(logs, "console.log"), Config: filepath.Join(logs, "lxc.conf"),
 		Seccomp: filepath.Join(d.root, "security", "seccomp", id),
 		Restart: filepath.Join(d.root, "run", "restart", id),
+		Stage:   filepath.Join(d.stageRoot(), id),
+		Plan:    filepath.Join(d.root, "run", "plans", id),
 		Payload: d.payloadPrefix() + id, Monitor: d.monitorPrefix() + id, Pivot: "lxc.pivot." + d.tag + "." + id,
 	}
 }

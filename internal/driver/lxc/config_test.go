@@ -18,12 +18,12 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var testLayout = layout{
 	Log: "/b/logs/c1/lxc.log", Console: "/b/logs/c1/console.log", Config: "/b/logs/c1/lxc.conf", Seccomp: "/b/security/seccomp/c1",
-	Restart: "/b/run/restart/c1", Payload: "lxc.payload.0.c1", Monitor: "lxc.monitor.0.c1", Pivot: "lxc.pivot.0.c1",
+	Restart: "/b/run/restart/c1", Stage: "/b/run/stage/c1", Payload: "lxc.payload.0.c1", Monitor: "lxc.monitor.0.c1", Pivot: "lxc.pivot.0.c1",
 }
 
 func testFacts(v2 bool) facts {
 	return facts{
-		AppArmor: v2, Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
+		AppArmor: v2, CoreScheduling: v2, Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
 		Limits: func(c spec.Cgroup) []cgroup.Setting {
 			if c.CPUSet == "" {
 				return nil
@@ -77,9 +77,9 @@ func TestRenderRefusesLinesOfItsOwn(t *testing.T) {
 		"name":         {Environment: map[string]string{"A\n": "1"}},
 		"NUL":          {Rlimits: map[string]string{"nofile": "1\x00"}},
 		"sysctl":       {Sysctls: map[string]string{"a\nb": "1"}},
-		"mount source": {Mounts: []spec.Mount{{Source: "/a\nb", Target: "x"}}},
+		"mount source": {Mounts: []spec.Mount{{Source: "/a\nb", Target: "x", Type: "ext4"}}},
 		"mount above":  {Mounts: []spec.Mount{{Source: "/a", Target: "../x"}}},
-		"option":       {Mounts: []spec.Mount{{Source: "/a", Target: "x", Options: []string{"ro\nlxc.x = y"}}}},
+		"option":       {Mounts: []spec.Mount{{Source: "/a", Target: "x", Type: "ext4", Options: []string{"ro\nlxc.x = y"}}}},
 		"NIC":          {NICs: []spec.NIC{{Name: "eth0\nlxc.x = y"}}},
 		"raw":          {RawLXC: "a\x00b"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -25,8 +26,10 @@ type Options struct {
 	Root string
 	// Helper is the path of berth-lxc; see helper.Find.
 	Helper string
-	// Network reads the interfaces of an instance through its init; hostNames are the host's ends by name inside.
-	Network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
+	// CoreScheduling tells whether liblxc and the kernel can give a container cores of its own at a time; nil: no.
+	CoreScheduling func() bool
+	// Network reads the interfaces of an instance's network namespace; hostNames are the host's ends by name inside.
+	Network func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
 	Log     *slog.Logger
 }
 
@@ -35,10 +38,12 @@ type Driver struct {
 	root    string
 	tag     string // tells the control groups of daemons with different folders apart
 	helper  *helper.Server
-	network func(ctx context.Context, initPID int, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
+	cores   func() bool
+	network func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
 	log     *slog.Logger
 	cgroups *cgroup.Host
 	watcher *watcher
+	maps    idMaps
 
 	mu      sync.Mutex
 	running map[string]*container
@@ -69,6 +74,7 @@ func New(o Options) (*Driver, error) {
 		root: root, tag: hex.EncodeToString(sum[:4]), helper: helper.New(o.Helper), network: o.Network, log: o.Log,
 		cgroups: groups, watcher: w, running: map[string]*container{},
 	}
+	d.maps.make, d.cores = d.userns, o.CoreScheduling
 	if d.log == nil {
 		d.log = slog.Default()
 	}
@@ -125,10 +131,10 @@ func (d *Driver) get(id string) *container {
 // errNotRunning is what clients of LXD see.
 var errNotRunning = api.BadRequest("Instance is not running")
 
-// initOf is the first process of an instance that runs.
+// initOf is the first process of an instance that runs, for the caller to release.
 func (d *Driver) initOf(id string) (*initProcess, error) {
 	if c := d.get(id); c != nil {
-		if i := c.init(); i != nil {
+		if i := c.hold(); i != nil {
 			return i, nil
 		}
 	}
@@ -149,13 +155,24 @@ func (d *Driver) Status(id string) api.StatusCode {
 	return api.Running
 }
 
-// InitPID implements instance.Runtime.
-func (d *Driver) InitPID(id string) int {
-	c := d.get(id)
-	if c == nil || c.ended() {
-		return 0
+// Root implements instance.Runtime.
+func (d *Driver) Root(id string) (*os.File, error) {
+	i, err := d.initOf(id)
+	if err != nil {
+		return nil, err
 	}
-	return c.process().InitPID
+	defer i.release()
+	return i.root()
+}
+
+// NetworkNamespace implements instance.Runtime.
+func (d *Driver) NetworkNamespace(id string) (*os.File, error) {
+	i, err := d.initOf(id)
+	if err != nil {
+		return nil, err
+	}
+	defer i.release()
+	return i.namespace("net")
 }
 
 // Freeze implements instance.Runtime.

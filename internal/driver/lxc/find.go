@@ -88,6 +88,7 @@ func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
 		}
 	}
 	d.lost.set(nil, failed)
+	d.clearStages(ctx)
 	return found, nil
 }
 

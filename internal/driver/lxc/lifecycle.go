@@ -2,6 +2,7 @@ package lxc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,8 +70,9 @@ func (d *Driver) undo(id string) error {
 func (d *Driver) prepare(s *spec.Spec, l layout) error {
 	_, devicesV2 := d.deviceRules()
 	text, err := render(s, l, facts{
-		AppArmor: apparmor(),
-		Exists:   func(p string) bool { _, err := os.Stat(p); return err == nil },
+		AppArmor:       apparmor(),
+		CoreScheduling: d.cores != nil && d.cores(),
+		Exists:         func(p string) bool { _, err := os.Stat(p); return err == nil },
 		Limits: func(c spec.Cgroup) []cgroup.Setting {
 			set, missing := d.cgroups.Settings(c)
 			if len(missing) > 0 {
@@ -86,7 +88,7 @@ func (d *Driver) prepare(s *spec.Spec, l layout) error {
 	if err := d.passable(); err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Dir(l.Log), filepath.Dir(l.Restart)} {
+	for _, dir := range []string{filepath.Dir(l.Log), filepath.Dir(l.Restart), filepath.Dir(l.Plan)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -105,12 +107,16 @@ func (d *Driver) prepare(s *spec.Spec, l layout) error {
 			return err
 		}
 	}
-	return os.WriteFile(l.Config, []byte(text), 0o640)
+	ready, err := json.Marshal(planOf(s))
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(l.Plan, ready, 0o600), os.WriteFile(l.Config, []byte(text), 0o640))
 }
 
 // passable makes the folders that a container's root walks through to its own: it needs to pass, not to look.
 func (d *Driver) passable() error {
-	for _, dir := range []string{d.root, filepath.Join(d.root, "run"), d.lxcPath()} {
+	for _, dir := range []string{d.root, filepath.Join(d.root, "run"), d.lxcPath(), d.stageRoot()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
@@ -136,6 +142,14 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
+	if err := d.stage(ctx, id, l); err != nil {
+		return nil, fmt.Errorf("Failed to start instance: %w", err) //nolint:staticcheck // as LXD's texts
+	}
+	defer func() {
+		if err := unstage(l.Stage); err != nil {
+			d.log.Error("mounts for the start are left", "instance", id, "err", err)
+		}
+	}()
 	// The lock is held by the process of the call too, for as long as it runs.
 	if _, err := d.helper.Do(ctx, helper.Call{Args: d.call("start", id), Lock: lock}); err != nil {
 		if ctx.Err() != nil {
@@ -204,7 +218,7 @@ func (d *Driver) open(id string) (*container, error) {
 			}
 			continue
 		}
-		if c.first.Load() == nil {
+		if c.first == nil {
 			c.close()
 			continue
 		}
@@ -419,8 +433,8 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 		}
 	}
 	l := d.layoutOf(id)
-	errs := []error{d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove()}
-	for _, path := range []string{l.Seccomp, l.Restart, lock.Name()} {
+	errs := []error{unstage(l.Stage), d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove()}
+	for _, path := range []string{l.Seccomp, l.Restart, l.Plan, lock.Name()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	goruntime "runtime"
 	"strings"
@@ -20,97 +21,46 @@ import (
 // Mount implements instance.Runtime. The mount is made on the host, out of anyone's sight, and then moved to its place
 // by a thread that has entered the instance's mount namespace: there a path cannot lead out of the instance, whatever links
 // the guest has put in it.
-func (d *Driver) Mount(_ context.Context, id string, m spec.Mount) error {
+func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 	i, err := d.initOf(id)
 	if err != nil {
 		return err
 	}
+	defer i.release()
 	if !fs.ValidPath(m.Target) || m.Target == "." {
 		return api.BadRequest("mount target %q is not a path beneath the root", m.Target)
 	}
-	tree, err := detached(i, m)
+	uid, gid, err := i.owner()
+	if err != nil {
+		return err
+	}
+	var ids *os.File
+	if m.Idmapped && uid != 0 {
+		if ids, err = i.namespace("user"); err != nil {
+			return err
+		}
+		defer func() { _ = ids.Close() }()
+	}
+	tree, err := d.detached(ctx, m, ids, true)
 	if err != nil {
 		if m.Optional && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		return fmt.Errorf("mount of %s: %w", m.Source, err)
 	}
-	defer func() { _ = unix.Close(tree) }()
-	uid, gid, err := rootOf(i.pid)
-	if err != nil {
-		return err
-	}
+	defer func() { _ = tree.Close() }()
 	return inside(i, func() error {
 		target, err := openTarget(m, uid, gid)
 		if err != nil {
 			return fmt.Errorf("mount target %s: %w", m.Target, err)
 		}
 		defer func() { _ = unix.Close(target) }()
-		err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		err = unix.MoveMount(int(tree.Fd()), "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 		if err != nil {
 			return fmt.Errorf("mount on %s: %w", m.Target, err)
 		}
-		return nil
+		return unbindable(int(tree.Fd()), m)
 	})
-}
-
-// detached makes the mount without a place.
-func detached(i *initProcess, m spec.Mount) (int, error) {
-	if m.Type != "" && m.Type != "none" {
-		return -1, api.BadRequest("a file system of type %s cannot be mounted into a running instance", m.Type)
-	}
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-	attr := unix.MountAttr{}
-	recursive := uint(0)
-	for _, option := range m.Options {
-		switch option {
-		case "rbind":
-			flags |= unix.AT_RECURSIVE
-			recursive = unix.AT_RECURSIVE
-		case "ro":
-			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
-		case "nosuid":
-			attr.Attr_set |= unix.MOUNT_ATTR_NOSUID
-		case "nodev":
-			attr.Attr_set |= unix.MOUNT_ATTR_NODEV
-		case "noexec":
-			attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
-		case "noatime":
-			attr.Attr_set |= unix.MOUNT_ATTR_NOATIME
-			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
-		case "private", "rprivate":
-			attr.Propagation = unix.MS_PRIVATE
-		case "slave", "rslave":
-			attr.Propagation = unix.MS_SLAVE
-		case "shared", "rshared":
-			attr.Propagation = unix.MS_SHARED
-		}
-	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags)
-	if err != nil {
-		return -1, err
-	}
-	if m.Idmapped {
-		user, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", i.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			_ = unix.Close(tree)
-			return -1, err
-		}
-		defer func() { _ = unix.Close(user) }()
-		if !alive(i.fd) {
-			_ = unix.Close(tree)
-			return -1, unix.ESRCH
-		}
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(user)
-	}
-	if attr != (unix.MountAttr{}) {
-		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|recursive, &attr); err != nil {
-			_ = unix.Close(tree)
-			return -1, fmt.Errorf("options %s: %w", strings.Join(m.Options, ","), err)
-		}
-	}
-	return tree, nil
 }
 
 // Unmount implements instance.Runtime. That nothing is mounted there is no error.
@@ -119,6 +69,7 @@ func (d *Driver) Unmount(_ context.Context, id string, target string) error {
 	if err != nil {
 		return err
 	}
+	defer i.release()
 	if !fs.ValidPath(target) || target == "." {
 		return api.BadRequest("mount target %q is not a path beneath the root", target)
 	}
@@ -186,7 +137,7 @@ func create(m spec.Mount) error {
 	return nil
 }
 
-// inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it.
+// inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it. The init must be held.
 func inside(i *initProcess, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -212,21 +163,21 @@ func inside(i *initProcess, f func() error) error {
 	return <-done
 }
 
-// AllowDevice implements instance.Runtime. Containers with an ID map have no rules to change: they cannot make nodes,
-// and what is bind mounted into them was given on purpose.
+// AllowDevice implements instance.Runtime.
 func (d *Driver) AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error {
-	i, err := d.initOf(id)
-	if err != nil {
+	if d.get(id) == nil {
+		return errNotRunning
+	}
+	if done, err := d.payload(id).Device(r.Rule, r.Allow); done || err != nil {
 		return err
 	}
-	uid, _, err := rootOf(i.pid)
-	if err != nil || uid != 0 {
-		return err
+	if _, v2 := d.deviceRules(); !v2 {
+		return nil
 	}
 	verb := "deny"
 	if r.Allow {
 		verb = "allow"
 	}
-	_, err = d.helper.Do(ctx, helper.Call{Args: append(d.call("device", id), verb, r.Rule)})
+	_, err := d.helper.Do(ctx, helper.Call{Args: append(d.call("device", id), verb, r.Rule)})
 	return err
 }

@@ -29,20 +29,13 @@ type container struct {
 
 	mu     sync.Mutex // held while gone is closed, a descriptor is closed, or used for what would harm whoever got its number
 	closed bool
-
 	// first is the init that was seen last; after a restart from inside there is another.
-	first atomic.Pointer[initProcess]
+	first *initProcess
 }
 
 // process is one that cannot be taken for another.
 type process struct {
 	pid, fd int
-}
-
-type initProcess struct {
-	pid     int
-	fd      int
-	started time.Time
 }
 
 // close gives the descriptors back. Nobody may signal by their numbers from then on: others get them.
@@ -51,8 +44,8 @@ func (c *container) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	_ = unix.Close(c.monitor.Load().fd)
-	if i := c.first.Load(); i != nil {
-		_ = unix.Close(i.fd)
+	if c.first != nil {
+		c.first.release()
 	}
 }
 
@@ -87,14 +80,17 @@ func (c *container) drop(fd int) {
 
 // pidfds are the caller's own descriptors of monitor and init; init's is -1 when there is none now.
 func (c *container) pidfds() (monitor, first int, err error) {
-	i := c.init()
+	i := c.hold()
+	if i != nil {
+		defer i.release()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return -1, -1, unix.ESRCH
 	}
 	first = -1
-	if i != nil && i == c.first.Load() {
+	if i != nil {
 		if first, err = duplicate(i.fd); err != nil {
 			return -1, -1, err
 		}
@@ -120,15 +116,11 @@ func closeAll(fds ...int) error {
 
 // halt asks init to end the container and tells whether it is sure to hear that. One that has ended, or is not there, is.
 func (c *container) halt() (sure bool, err error) {
-	i := c.init()
-	monitor, first, err := c.pidfds()
-	if err != nil {
-		return true, ignoreEnded(err)
-	}
-	defer func() { _ = closeAll(monitor, first) }()
-	if first < 0 || i == nil {
+	i := c.hold()
+	if i == nil {
 		return true, nil
 	}
+	defer i.release()
 	if sameProgram(i.pid, c.monitor.Load().pid) {
 		return false, nil // still liblxc, which has signals blocked and forgets them
 	}
@@ -136,7 +128,7 @@ func (c *container) halt() (sure bool, err error) {
 	if sig == 0 {
 		return false, nil
 	}
-	return sure, ignoreEnded(unix.PidfdSendSignal(first, sig, nil, 0))
+	return sure, ignoreEnded(unix.PidfdSendSignal(i.fd, sig, nil, 0))
 }
 
 // sameProgram tells whether two processes run the same program.
@@ -166,30 +158,12 @@ func (c *container) ended() bool {
 }
 
 func (c *container) process() runtime.Process {
-	i := c.init()
+	i := c.hold()
 	if i == nil {
 		return runtime.Process{ID: c.id}
 	}
+	defer i.release()
 	return runtime.Process{ID: c.id, InitPID: i.pid, StartedAt: i.started}
-}
-
-// init is the container's first process as it is now: there is another after a restart from inside. It is nil in
-// between and at the end.
-func (c *container) init() *initProcess {
-	have := c.first.Load()
-	if have != nil && alive(have.fd) {
-		return have
-	}
-	now, err := findInit(c.monitor.Load().pid)
-	if err != nil || now == nil {
-		return nil
-	}
-	if !c.first.CompareAndSwap(have, now) {
-		_ = unix.Close(now.fd)
-		return c.first.Load()
-	}
-	// The old descriptor stays open for whoever still holds it, until the container ends; restarts are rare.
-	return now
 }
 
 // open makes a container of a monitor whose control group says that it is id's.
@@ -204,48 +178,10 @@ func openContainer(id string, monitorPID int, stillOurs func(pid int) bool) (*co
 	}
 	c := &container{id: id, gone: make(chan struct{})}
 	c.monitor.Store(&process{monitorPID, fd})
-	c.init()
+	if i := c.hold(); i != nil {
+		i.release()
+	}
 	return c, nil
-}
-
-// findInit finds the child of a monitor that is process 1 of its own PID namespace; nil if there is none now.
-func findInit(monitor int) (*initProcess, error) {
-	children, err := childrenOf(monitor)
-	if err != nil {
-		return nil, err
-	}
-	for _, pid := range children {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			continue
-		}
-		st, err := readStat(pid)
-		if err == nil && st.parent == monitor && isInit(pid) && alive(fd) {
-			return &initProcess{pid: pid, fd: fd, started: bootTime().Add(st.started)}, nil
-		}
-		_ = unix.Close(fd)
-	}
-	return nil, nil
-}
-
-func childrenOf(pid int) ([]int, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for field := range strings.FieldsSeq(string(raw)) {
-		if n, err := strconv.Atoi(field); err == nil {
-			out = append(out, n)
-		}
-	}
-	return out, nil
-}
-
-// isInit tells whether a process is the first of its PID namespace: the last ID in NSpid is 1.
-func isInit(pid int) bool {
-	f := strings.Fields(statusLine(pid, "NSpid:"))
-	return len(f) > 1 && f[len(f)-1] == "1"
 }
 
 // statusLine is the rest of one line of /proc/PID/status; empty where it is missing.

@@ -1,14 +1,11 @@
 package lxc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +19,8 @@ func (d *Driver) Terminal(_ context.Context, id string) (controller, terminal *o
 	if err != nil {
 		return nil, nil, err
 	}
-	uid, gid, err := rootOf(i.pid)
+	defer i.release()
+	uid, gid, err := i.owner()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -75,41 +73,14 @@ func pair(fd, uid, gid int) (controller, terminal *os.File, err error) {
 	return os.NewFile(uintptr(fd), "ptmx"), os.NewFile(peer, "pts"), nil
 }
 
-// rootOf is who root of a process's user namespace is on the host.
-func rootOf(pid int) (uid, gid int, err error) {
-	if uid, err = mapped(pid, "uid_map"); err != nil {
-		return 0, 0, err
-	}
-	gid, err = mapped(pid, "gid_map")
-	return uid, gid, err
-}
-
-func mapped(pid int, file string) (int, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/%s", pid, file))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		if fields := strings.Fields(s.Text()); len(fields) == 3 && fields[0] == "0" {
-			return strconv.Atoi(fields[1])
-		}
-	}
-	return 0, errors.Join(s.Err(), errors.New("root is not mapped"))
-}
-
 // openInside opens a path in the file system that an init sees, following no link.
 func openInside(i *initProcess, path string, flags int) (int, error) {
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", i.pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+	root, err := i.root()
 	if err != nil {
 		return -1, err
 	}
-	defer func() { _ = unix.Close(root) }()
-	if !alive(i.fd) {
-		return -1, unix.ESRCH // the number may be another's
-	}
-	return unix.Openat2(root, path, &unix.OpenHow{
+	defer func() { _ = root.Close() }()
+	return unix.Openat2(int(root.Fd()), path, &unix.OpenHow{
 		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
@@ -163,14 +134,11 @@ func Resize(terminal *os.File, width, height int) error {
 
 // Has tells whether a path, without its leading slash, exists inside, links not followed.
 func (d *Driver) Has(id, path string) bool {
-	c := d.get(id)
-	if c == nil {
+	i, err := d.initOf(id)
+	if err != nil {
 		return false
 	}
-	i := c.init()
-	if i == nil {
-		return false
-	}
+	defer i.release()
 	fd, err := openInside(i, path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return false

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -65,17 +63,16 @@ func (d *Driver) restart(c *container) error {
 	if err := renew(ctx, c.id, launch); next == nil {
 		return errors.Join(err, d.payload(c.id).Remove(), d.monitor(c.id).Remove())
 	}
-	old := c.first.Swap(next.first.Load())
-	c.monitor.Store(next.monitor.Load())
-	c.frozen.Store(false)
-	if old != nil {
-		c.drop(old.fd)
-	}
+	c.become(next)
 	if err := d.watch(c); err != nil {
 		return err
 	}
-	if i := c.init(); i != nil && c.ending.Load() > 0 {
-		return unix.PidfdSendSignal(i.fd, unix.SIGKILL, nil, 0) // someone asked for its end meanwhile
+	if c.ending.Load() == 0 {
+		return nil
+	}
+	if i := c.hold(); i != nil { // someone asked for its end meanwhile
+		defer i.release()
+		return kill(i.fd)
 	}
 	return nil
 }

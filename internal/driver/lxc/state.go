@@ -29,19 +29,26 @@ func (d *Driver) State(ctx context.Context, id string, hostNames map[string]stri
 	if n, err := group.Pids(); err == nil {
 		s.Processes = n
 	}
-	i := c.init()
+	i := c.hold()
 	if i == nil {
 		return s, nil // between two runs of a restart from inside
 	}
+	defer i.release()
 	s.Pid = int64(i.pid)
-	if d.network != nil {
-		network, err := d.network(ctx, i.pid, hostNames)
-		if err != nil && alive(i.fd) {
-			return nil, fmt.Errorf("network of the instance: %w", err)
-		}
-		if network != nil {
-			s.Network = network
-		}
+	if d.network == nil {
+		return s, nil
+	}
+	ns, err := i.namespace("net")
+	if err != nil {
+		return s, nil // it has just ended
+	}
+	defer func() { _ = ns.Close() }()
+	network, err := d.network(ctx, ns, hostNames)
+	if err != nil && alive(i.fd) {
+		return nil, fmt.Errorf("network of the instance: %w", err)
+	}
+	if network != nil {
+		s.Network = network
 	}
 	return s, nil
 }

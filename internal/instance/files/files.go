@@ -1,6 +1,6 @@
 // Package files reads and writes files inside instances, running or stopped.
 //
-// A running instance is reached through its own view of its file systems (/proc/<init>/root), a stopped one through its
+// A running instance is reached through its own view of its file systems (the root of its init), a stopped one through its
 // volume. Every path is resolved by securefs beneath that root; objects are made as the instance's root user.
 package files
 
@@ -23,15 +23,12 @@ import (
 
 // Root is where an instance's files are, for as long as it is not released.
 type Root struct {
-	// Path leads to the root directory on the host: "/proc/<init>/root", or the volume's rootfs.
+	// Path leads to the root directory on the host: a descriptor's of what the first process sees, or the volume's rootfs.
 	Path string
 	// IDMap is how IDs inside appear at Path. Empty: as they are (a privileged instance, or a stopped one whose files
 	// are owned by unshifted IDs on disk).
 	IDMap []spec.IDMapEntry
-	// Check, if set, is asked once Path is open, and fails if by then it may have led elsewhere: a process that ended gives
-	// its number to another, whose root is the host's.
-	Check func() error
-	// Release lets go of what keeps Path there: a mount of the volume. Nil if there is nothing.
+	// Release lets go of what keeps Path there: that descriptor, or a mount of the volume. Nil if there is nothing.
 	Release func()
 }
 
@@ -100,13 +97,6 @@ func (s *Service) open(ctx context.Context, project, name string) (*root, error)
 	if err != nil {
 		release()
 		return nil, fmt.Errorf("open the instance's root: %w", err)
-	}
-	if at.Check != nil {
-		if err := at.Check(); err != nil {
-			_ = r.Close()
-			release()
-			return nil, err
-		}
 	}
 	return &root{Root: r, ids: at.IDMap, done: func() {
 		_ = r.Close()

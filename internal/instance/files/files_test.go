@@ -205,26 +205,6 @@ func TestEveryRootIsReleased(t *testing.T) {
 	}
 }
 
-func TestARootThatChangedHandsIsNotUsed(t *testing.T) {
-	s, dir := service(t)
-	f := s.instances.(folder)
-	s.instances = movedOn{f}
-	if err := s.Put(t.Context(), "default", "c1", "/f", Put{Type: TypeFile, Body: strings.NewReader("x")}); err == nil {
-		t.Error("it was written to")
-	}
-	if _, err := os.Lstat(filepath.Join(dir, "f")); !errors.Is(err, fs.ErrNotExist) || *f.released != 1 {
-		t.Errorf("%v, released %d times", err, *f.released)
-	}
-}
-
-type movedOn struct{ folder }
-
-func (m movedOn) FilesRoot(ctx context.Context, project, name string) (Root, error) {
-	r, err := m.folder.FilesRoot(ctx, project, name)
-	r.Check = func() error { return errors.New("stopped") }
-	return r, err
-}
-
 func BenchmarkPush(b *testing.B) {
 	dir := b.TempDir()
 	s := New(folder{path: dir, released: new(int)}, event.Nobody{})

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -96,7 +97,6 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 		return device.Contribution{}, err
 	}
 	mount := spec.Mount{Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"])}
-	flags := flagsOf(cfg["raw.mount.options"])
 	source := cfg["source"]
 	if cfg["pool"] != "" {
 		volume, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"])
@@ -120,16 +120,19 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 	if !st.IsDir() && !isBlock {
 		mount.Create = "file"
 	}
-	if mount.Source, err = mountOnHost(inst, name, cfg, source, mount.Create == "file", isBlock); err != nil {
-		return device.Contribution{}, err
+	mount.Source = source
+	if isBlock {
+		if mount.Source, err = mountOnHost(inst, name, cfg, source); err != nil {
+			return device.Contribution{}, err
+		}
 	}
-	mount.Options = options(cfg, flags)
+	mount.Options = options(inst, cfg)
 	mount.Optional = !required(cfg)
 	return device.Contribution{Mounts: []spec.Mount{mount}}, nil
 }
 
 // options are the options of the mount inside.
-func options(cfg device.Config, flags []string) []string {
+func options(inst device.Instance, cfg device.Config) []string {
 	list := []string{"bind"}
 	if config.IsTrue(cfg["recursive"]) {
 		list = []string{"rbind"}
@@ -137,10 +140,15 @@ func options(cfg device.Config, flags []string) []string {
 	if config.IsTrue(cfg["readonly"]) {
 		list = append(list, "ro")
 	}
-	for _, f := range flags {
-		if f != "ro" || !config.IsTrue(cfg["readonly"]) {
+	for _, f := range flagsOf(cfg["raw.mount.options"]) {
+		if !slices.Contains(list, f) {
 			list = append(list, f)
 		}
+	}
+	// Nobody makes nodes in a user namespace, so those that there are came with a volume or from a container with more rights. Where
+	// containers are started inside it is left to the device rules, as for the root file system.
+	if !inst.Privileged && !config.IsTrue(inst.Config["security.nesting"]) && !slices.Contains(list, "nodev") {
+		list = append(list, "nodev")
 	}
 	if p := cfg["propagation"]; p != "" {
 		list = append(list, p)
@@ -179,10 +187,6 @@ func (m *Module) Unplug(ctx context.Context, run device.Running, _ device.Instan
 	if at == "" || isSpecial(cfg["source"]) {
 		return nil
 	}
-	mounted, err := isMounted(run.InitPID(), at)
-	if err != nil || !mounted { // an optional disk without its source, or one that the guest unmounted itself
-		return err
-	}
 	return run.Unmount(ctx, at)
 }
 
@@ -194,70 +198,29 @@ func (m *Module) Update(context.Context, device.Running, device.Instance, string
 	return nil
 }
 
-// hostPath is where the source of a disk appears on the host while the instance runs. Names of devices may hold
-// slashes, but no percent signs.
+// hostPath is where the file system of a block device is mounted on the host while the instance runs. Names of devices may
+// hold slashes, but no percent signs.
 func hostPath(inst device.Instance, name string) string {
 	return filepath.Join(inst.DevicesPath, "disk."+url.PathEscape(name))
 }
 
-// mountOnHost makes the source appear among the instance's devices, from where the runtime takes it: the source
-// itself may lie where the root of an unprivileged instance cannot pass.
-func mountOnHost(inst device.Instance, name string, cfg device.Config, source string, isFile, isBlock bool) (string, error) {
+// mountOnHost mounts the file system on a block device among the instance's devices.
+func mountOnHost(inst device.Instance, name string, cfg device.Config, source string) (string, error) {
 	at := hostPath(inst, name)
 	if err := unmountDevice(inst, name); err != nil {
 		return "", err
 	}
-	if err := makePoint(at, isFile); err != nil {
+	if err := os.MkdirAll(at, 0o711); err != nil {
 		return "", err
 	}
-	var err error
-	if isBlock {
-		flags, data := splitOptions(cfg["raw.mount.options"])
-		if config.IsTrue(cfg["readonly"]) {
-			flags |= unix.MS_RDONLY
-		}
-		err = mountAny(source, at, flags, data)
-	} else {
-		err = bind(source, at, config.IsTrue(cfg["recursive"]), cfg["propagation"] == "")
-		if err == nil {
-			err = restrict(at, cfg["raw.mount.options"], config.IsTrue(cfg["recursive"]))
-		}
+	flags, data := splitOptions(cfg["raw.mount.options"])
+	if config.IsTrue(cfg["readonly"]) {
+		flags |= unix.MS_RDONLY
 	}
-	if err != nil {
+	if err := mountAny(source, at, flags, data); err != nil {
 		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), unmountDevice(inst, name))
 	}
 	return at, nil
-}
-
-// makePoint makes the file or folder that is mounted over.
-func makePoint(at string, isFile bool) error {
-	if err := os.MkdirAll(filepath.Dir(at), 0o711); err != nil {
-		return err
-	}
-	if !isFile {
-		return os.Mkdir(at, 0o711)
-	}
-	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// bind makes source appear at a path. A private one takes no part in what is mounted beneath the source later.
-func bind(source, at string, recursive, private bool) error {
-	flags, propagation := uintptr(unix.MS_BIND), uintptr(unix.MS_PRIVATE)
-	if recursive {
-		flags |= unix.MS_REC
-		propagation |= unix.MS_REC
-	}
-	if err := unix.Mount(source, at, "", flags, ""); err != nil {
-		return err
-	}
-	if !private {
-		return nil
-	}
-	return unix.Mount("", at, "", propagation, "")
 }
 
 // unmountDevice undoes mountOnHost. That nothing is mounted is no error.

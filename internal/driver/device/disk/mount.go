@@ -1,13 +1,9 @@
 package disk
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,32 +40,6 @@ func flagsOf(raw string) []string {
 		}
 	}
 	return list
-}
-
-// attributes are those options that a mount has for itself, whatever file system it shows.
-var attributes = map[string]uint64{
-	"ro": unix.MOUNT_ATTR_RDONLY, "nosuid": unix.MOUNT_ATTR_NOSUID, "nodev": unix.MOUNT_ATTR_NODEV, "noexec": unix.MOUNT_ATTR_NOEXEC,
-	"noatime": unix.MOUNT_ATTR_NOATIME, "nodiratime": unix.MOUNT_ATTR_NODIRATIME, "strictatime": unix.MOUNT_ATTR_STRICTATIME,
-}
-
-// restrict gives a bind mount the attributes of raw.mount.options. liblxc passes over them when it binds the mount once more,
-// but what it binds keeps those that it has.
-func restrict(at, raw string, recursive bool) error {
-	attr := unix.MountAttr{}
-	for _, o := range flagsOf(raw) {
-		attr.Attr_set |= attributes[o]
-		if strings.HasSuffix(o, "atime") && o != "nodiratime" {
-			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
-		}
-	}
-	if attr == (unix.MountAttr{}) {
-		return nil
-	}
-	flags := uint(unix.AT_SYMLINK_NOFOLLOW)
-	if recursive {
-		flags |= unix.AT_RECURSIVE
-	}
-	return unix.MountSetattr(unix.AT_FDCWD, at, flags, &attr)
 }
 
 // mountAny mounts a block device with whichever file system of the kernel knows what is on it.
@@ -120,46 +90,4 @@ func order(kind string) int {
 		return i
 	}
 	return 100
-}
-
-// isMounted tells whether a path inside is a mount of the process's. That the process has gone is no error: so has
-// the mount.
-func isMounted(pid int, target string) (bool, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/mountinfo")
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return hasMount(data, "/"+target), nil
-}
-
-// hasMount looks for a mount point in the text of a mountinfo file (proc_pid_mountinfo(5): the fifth field).
-func hasMount(mountinfo []byte, path string) bool {
-	lines := bufio.NewScanner(bytes.NewReader(mountinfo))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 4 && unescape(fields[4]) == path {
-			return true
-		}
-	}
-	return false
-}
-
-// unescape undoes the kernel's \040 and the like.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -51,9 +52,11 @@ func (n networks) Release(_ context.Context, _, file string, _ net.HardwareAddr)
 }
 
 // running is a guest that NICs are plugged into.
-type running struct{ pid int }
+type running struct{ guest *nettest.Guest }
 
-func (r running) InitPID() int                                     { return r.pid }
+func (r running) NetworkNamespace() (*os.File, error) {
+	return os.Open(r.guest.Namespace().Name())
+}
 func (running) Mount(context.Context, spec.Mount) error            { return errors.ErrUnsupported }
 func (running) Unmount(context.Context, string) error              { return errors.ErrUnsupported }
 func (running) AllowDevice(context.Context, spec.DeviceRule) error { return errors.ErrUnsupported }
@@ -106,9 +109,9 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 			t.Errorf("%s has %d and %d queues: taking away what is not used holds up every other interface", end, a.NumTxQueues, a.NumRxQueues)
 		}
 	}
-	must(t, m.Plug(ctx, running{g.PID}, inst, "eth0", cfg, c))
+	must(t, m.Plug(ctx, running{g}, inst, "eth0", cfg, c))
 
-	state, err := netstate.State(g.PID)
+	state, err := netstate.State(g.Namespace())
 	must(t, err)
 	eth0 := state["eth0"]
 	if eth0.Hwaddr != volatile["hwaddr"] || eth0.Mtu != 1450 || eth0.State != "up" || eth0.HostName != c.Volatile["host_name"] {
@@ -128,13 +131,13 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 
 	changed := device.Config{"type": "nic", "network": "br0t", "ipv4.routes": "10.5.5.0/24"}
 	volatile["host_name"] = c.Volatile["host_name"]
-	must(t, m.Update(ctx, running{g.PID}, inst, "eth0", cfg, changed, volatile))
+	must(t, m.Update(ctx, running{g}, inst, "eth0", cfg, changed, volatile))
 	if hasRoute(t, "br0t", "10.4.4.0/24") || !hasRoute(t, "br0t", "10.5.5.0/24") {
 		t.Error("routes are not updated")
 	}
 
-	must(t, m.Unplug(ctx, running{g.PID}, inst, "eth0", changed, volatile))
-	state, err = netstate.State(g.PID)
+	must(t, m.Unplug(ctx, running{g}, inst, "eth0", changed, volatile))
+	state, err = netstate.State(g.Namespace())
 	must(t, err)
 	if _, ok := state["eth0"]; ok || countLinks(t) != before || hasRoute(t, "br0t", "10.5.5.0/24") {
 		t.Error("the NIC is left")
@@ -279,13 +282,13 @@ func TestMacvlan(t *testing.T) {
 	must(t, m.Validate(t.Context(), inst, "eth0", cfg))
 	c, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
 	must(t, err)
-	must(t, m.Plug(t.Context(), running{g.PID}, inst, "eth0", cfg, c))
-	state, err := netstate.State(g.PID)
+	must(t, m.Plug(t.Context(), running{g}, inst, "eth0", cfg, c))
+	state, err := netstate.State(g.Namespace())
 	must(t, err)
 	if mv := state["mv0"]; mv.Hwaddr != c.Volatile["hwaddr"] || mv.State != "up" {
 		t.Errorf("state is %+v", state)
 	}
-	must(t, m.Unplug(t.Context(), running{g.PID}, inst, "eth0", cfg, c.Volatile))
+	must(t, m.Unplug(t.Context(), running{g}, inst, "eth0", cfg, c.Volatile))
 	if n := countLinks(t); n != before {
 		t.Errorf("%d interfaces are left", n-before)
 	}

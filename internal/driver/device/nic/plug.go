@@ -16,16 +16,16 @@ import (
 // Plug moves the interface that Start made into the running instance.
 func (m *Module) Plug(_ context.Context, run device.Running, _ device.Instance, _ string, _ device.Config, c device.Contribution) error {
 	for _, n := range c.NICs {
-		if err := move(run.InitPID(), n.HostName, n.Name); err != nil {
+		if err := move(run, n.HostName, n.Name); err != nil {
 			return fmt.Errorf("plug %s: %w", n.Name, err)
 		}
 	}
 	return nil
 }
 
-// move gives an interface to a process's network namespace and brings it up there under its name.
-func move(pid int, name, inside string) error {
-	return networkOf(pid, func(ns netns.NsHandle, h *netlink.Handle) error {
+// move gives an interface to the instance and brings it up there under its name.
+func move(run device.Running, name, inside string) error {
+	return networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
 		if _, err := h.LinkByName(inside); err == nil {
 			return fmt.Errorf("the instance has an interface %q already", inside)
 		}
@@ -49,7 +49,7 @@ func move(pid int, name, inside string) error {
 // Unplug takes the interface out of the running instance. A veth pair goes with its host's end.
 func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	if cfg["nictype"] == macvlan {
-		return removeInside(run.InitPID(), first("name", cfg, volatile))
+		return removeInside(run, first("name", cfg, volatile))
 	}
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
@@ -59,8 +59,8 @@ func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Insta
 	return n.destroy(volatile["host_name"])
 }
 
-func removeInside(pid int, name string) error {
-	return networkOf(pid, func(_ netns.NsHandle, h *netlink.Handle) error {
+func removeInside(run device.Running, name string) error {
+	return networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
 		link, err := h.LinkByName(name)
 		if errors.As(err, new(netlink.LinkNotFoundError)) {
 			return nil
@@ -72,13 +72,14 @@ func removeInside(pid int, name string) error {
 	})
 }
 
-// networkOf gives the network namespace of a process, and a socket in it.
-func networkOf(pid int, do func(netns.NsHandle, *netlink.Handle) error) error {
-	ns, err := netns.GetFromPid(pid)
+// networkOf gives the network namespace of an instance, and a socket in it.
+func networkOf(run device.Running, do func(netns.NsHandle, *netlink.Handle) error) error {
+	held, err := run.NetworkNamespace()
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer func() { _ = held.Close() }()
+	ns := netns.NsHandle(held.Fd())
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err

@@ -230,30 +230,51 @@ func descriptor(rights []byte) int {
 
 // Result waits for the answer of a call that has only one part.
 func (p *Process) Result() (string, error) {
-	m, err := p.Next()
-	if err != nil {
-		return "", err
-	}
+	m, err := p.result()
 	m.Close()
-	if m.Word != "done" {
-		return "", &Refusal{m.Text}
+	return m.Text, err
+}
+
+func (p *Process) result() (Message, error) {
+	m, err := p.Next()
+	if err == nil && m.Word != "done" {
+		err = &Refusal{m.Text}
 	}
-	return m.Text, nil
+	return m, err
 }
 
 // Do makes a call that has one answer and waits for that; the end of ctx ends its process.
 func (s *Server) Do(ctx context.Context, c Call) (string, error) {
+	m, err := s.do(ctx, c)
+	m.Close()
+	return m.Text, err
+}
+
+// File is Do for a call whose answer is a descriptor.
+func (s *Server) File(ctx context.Context, c Call) (*os.File, error) {
+	m, err := s.do(ctx, c)
+	if err == nil && m.Fd < 0 {
+		err = fmt.Errorf("calling the helper of liblxc: %s brought no descriptor", c.Args[0])
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return os.NewFile(uintptr(m.Fd), c.Args[0]), nil
+}
+
+func (s *Server) do(ctx context.Context, c Call) (Message, error) {
 	p, err := s.Call(ctx, c)
 	if err != nil {
-		return "", err
+		return Message{Fd: -1}, err
 	}
 	defer p.Close()
 	defer context.AfterFunc(ctx, p.End)()
-	text, err := p.Result()
+	m, err := p.result()
 	if err != nil && ctx.Err() != nil {
-		return "", ctx.Err()
+		err = ctx.Err()
 	}
-	return text, err
+	return m, err
 }
 
 // killTime is how long a process that was killed is waited for. One that the kernel keeps, as by a disk that hangs, stays.

@@ -85,7 +85,13 @@ func (s *Server) socket() (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
-	cmd := exec.Command(s.path, "serve")
+	program, err := guarded(s.path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("the helper of liblxc: %w", err), ours.Close())
+	}
+	defer func() { _ = program.Close() }()
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), "serve")
+	cmd.Args[0] = s.path
 	cmd.Env, cmd.Dir = environment, "/"
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not ended with the daemon's terminal

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -350,4 +351,48 @@ func TestCloseDoesNotWaitForAProgramThatStandsStill(t *testing.T) {
 			t.Errorf("the program that stood still ended as %v", err)
 		}
 	})
+}
+
+// A guest that gets hold of a process of the program has nothing to write to; see sealed.
+func TestTheProgramIsSealed(t *testing.T) {
+	s := newServer(t)
+	p, _ := stuck(t, s)
+	defer p.Kill()
+	for _, pid := range append(childrenOf(t, s.cmd.Process.Pid), fmt.Sprint(s.cmd.Process.Pid)) {
+		exe := "/proc/" + pid + "/exe"
+		f, err := os.Open(exe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		const all = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+		if seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0); err != nil || seals&all != all {
+			t.Errorf("%s runs from a file that can be written to: seals %#x, %v", exe, seals, err)
+		}
+		if w, err := os.OpenFile(exe, os.O_WRONLY, 0); err == nil {
+			if _, err := w.Write([]byte("x")); err == nil {
+				t.Errorf("%s was overwritten", exe)
+			}
+			_ = w.Close()
+		}
+		if name, err := os.ReadFile("/proc/" + pid + "/comm"); err != nil || string(name) != "berth-lxc\n" {
+			t.Errorf("the process is called %q, %v", name, err)
+		}
+	}
+}
+
+// The same where memory cannot be run.
+func TestAProgramOpenedReadOnly(t *testing.T) {
+	f, err := readOnly(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	if _, err := os.OpenFile(path, os.O_WRONLY, 0); !errors.Is(err, unix.EROFS) {
+		t.Errorf("opened for writing: %v", err)
+	}
+	if out, err := exec.Command(path, "version").Output(); err != nil || len(out) < 2 {
+		t.Errorf("it does not run: %q, %v", out, err)
+	}
 }
