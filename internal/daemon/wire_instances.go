@@ -16,7 +16,7 @@ import (
 
 func (d *Daemon) wireInstances() error {
 	r := &d.resources
-	runtime, err := lxc.New(lxc.Options{Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork})
+	runtime, err := lxc.New(lxc.Options{Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork, AppArmor: d.apparmor})
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 		_ = s.Runtime.Cleanup(ctx, id)
 	}
-	return s.sweep(known)
+	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 
 func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {

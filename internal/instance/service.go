@@ -43,7 +43,7 @@ type Service struct {
 	locks     locks
 	runs      runs
 	expiries  chan struct{} // see prune
-	// rawChecked holds the texts of raw.lxc that the runtime understands.
+	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
 
 	// background is ended by Close; what goes on after a request (autostart, exits) runs under it.

@@ -23,8 +23,9 @@ type layout struct {
 
 // facts is what rendering must know of the host.
 type facts struct {
-	AppArmor bool
-	Exists   func(path string) bool
+	// AppArmor and SELinux are what liblxc is to confine the container as; empty: it is not told anything.
+	AppArmor, SELinux string
+	Exists            func(path string) bool
 	// Limits turns a Cgroup into writes; see cgroup.Host.
 	Limits func(c spec.Cgroup) []cgroup.Setting
 	// DevicesV2 tells that device rules go to cgroup v2; Devices that there are any.
@@ -211,12 +212,11 @@ func entry(c *conf, source, target, fstype, options string) {
 }
 
 func renderSecurity(c *conf, s *spec.Spec, l layout, f facts) {
-	switch {
-	case !f.AppArmor:
-	case s.AppArmor == "":
-		c.set("lxc.apparmor.profile", "unconfined")
-	default:
-		c.set("lxc.apparmor.profile", s.AppArmor)
+	if f.AppArmor != "" {
+		c.set("lxc.apparmor.profile", f.AppArmor)
+	}
+	if f.SELinux != "" {
+		c.set("lxc.selinux.context", f.SELinux)
 	}
 	if s.Seccomp != "" {
 		c.set("lxc.seccomp.profile", l.Seccomp)
