@@ -28,7 +28,7 @@ func (h *Host) Load(ctx context.Context, p Profile) (label string, err error) {
 	if h == nil || h.state != On {
 		return "", nil
 	}
-	text, err := h.text(p)
+	text, err := h.Text(p)
 	if err != nil {
 		return "", err
 	}
@@ -214,7 +214,7 @@ func (h *Host) Check(ctx context.Context, raw string) error {
 		return err
 	}
 	p := Profile{Kind: Instance, ID: "check", Raw: raw}
-	text, err := h.text(p)
+	text, err := h.Text(p)
 	if err != nil {
 		return err
 	}

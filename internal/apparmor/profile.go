@@ -51,8 +51,8 @@ func self(name string) string { return `"` + name + `{,//&**}"` }
 // confines is the rule that lets those within the namespace of a profile choose among the profiles there.
 func confines(name string) string { return `change_profile -> ":` + name + `:**"` }
 
-// text is the profile in AppArmor's language.
-func (h *Host) text(p Profile) (string, error) {
+// Text is the profile in AppArmor's language.
+func (h *Host) Text(p Profile) (string, error) {
 	if !validKind.MatchString(p.Kind) || !validID.MatchString(p.ID) {
 		return "", fmt.Errorf("%q cannot be part of the name of an AppArmor profile", p.Kind+"-"+p.ID)
 	}
