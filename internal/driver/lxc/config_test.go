@@ -23,7 +23,7 @@ var testLayout = layout{
 
 func testFacts(v2 bool) facts {
 	return facts{
-		AppArmor: map[bool]string{true: "berth-c1"}[v2], Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
+		AppArmor: map[bool]string{true: "berth-c1"}[v2], SELinux: map[bool]string{true: "system_u:system_r:container_t:s0"}[v2], Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
 		Limits: func(c spec.Cgroup) []cgroup.Setting {
 			if c.CPUSet == "" {
 				return nil

@@ -94,7 +94,7 @@ func readOnly() []string {
 // privileged is what both kinds of privileged containers have in common. prefix matches the folders below which there may be another
 // view of the root, with its own proc and sys.
 func privileged(prefix string) []apparmor.Rule {
-	rules := fixed(harmless, `mount options=(bind)`, `mount options=(bind,silent)`)
+	rules := fixed(harmless, `mount options=(bind)`)
 	for _, kind := range []string{"private", "slave", "shared", "unbindable"} {
 		rules = append(rules, fixed(`mount options=(`+kind+`)`, `mount options=(r`+kind+`)`)...)
 	}
