@@ -34,7 +34,8 @@ const (
 	enabledFile = "/sys/module/apparmor/parameters/enabled"
 )
 
-// Host is the AppArmor of the machine as one daemon uses it. It is safe for concurrent use; two calls for one profile at once are not.
+// Host is the AppArmor of the machine as one daemon uses it. It is safe for concurrent use; whoever removes a profile must know that nobody
+// loads it.
 type Host struct {
 	fs     string // securityFS
 	dir    string // holds profiles/ and cache/
@@ -44,12 +45,16 @@ type Host struct {
 	parser string // path of apparmor_parser; empty: not there
 	// environment hashes what compiled profiles depend on beside their text.
 	environment func() []byte
+	// stacks tells whether a profile can be laid over a policy namespace of its own.
+	stacks func() bool
+	busy   sync.Map // name of a profile to the *sync.Mutex of its files
 }
 
 // New looks at the host. root is the daemon's folder, the profiles of which go to security/apparmor in it.
 func New(root string) *Host {
 	h := &Host{fs: securityFS, dir: filepath.Join(root, "security", "apparmor"), prefix: prefixOf(root), parser: findParser()}
 	h.state, h.why = probe()
+	h.stacks = sync.OnceValue(func() bool { return stacks(h.fs) })
 	h.environment = sync.OnceValue(func() []byte { return environment(h.fs, h.parser) })
 	return h
 }
@@ -138,12 +143,12 @@ func (h *Host) Warning() string {
 	return ""
 }
 
-// Stacks tells whether a profile can be laid over a policy namespace of its own.
-func (h *Host) Stacks() bool {
-	raw, err := os.ReadFile(filepath.Join(h.fs, "features", "domain", "stack"))
-	if err != nil || strings.TrimSpace(string(raw)) != "yes" {
-		return false
+func stacks(securityFS string) bool {
+	for _, feature := range []string{"domain/stack", "namespaces/profile"} {
+		raw, err := os.ReadFile(filepath.Join(securityFS, "features", feature))
+		if err != nil || strings.TrimSpace(string(raw)) != "yes" {
+			return false
+		}
 	}
-	raw, err = os.ReadFile(filepath.Join(h.fs, "features", "namespaces", "profile"))
-	return err == nil && strings.TrimSpace(string(raw)) == "yes"
+	return true
 }

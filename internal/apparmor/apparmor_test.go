@@ -118,6 +118,9 @@ func TestRawStaysInsideItsProfile(t *testing.T) {
 		"profile x {":                           false,
 		`"/a`:                                   false,
 		"#include <tunables/global>":            false,
+		"include \"/etc/shadow\"":               false,
+		"file, include <abstractions/base>":     false,
+		"/usr/include/** r,":                    true,
 		"a\x00":                                 false,
 	} {
 		if err := CheckRaw(raw); (err == nil) != ok || err != nil && api.StatusOf(err) != 400 {

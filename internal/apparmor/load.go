@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,8 @@ func (h *Host) Load(ctx context.Context, p Profile) (label string, err error) {
 		return "", err
 	}
 	name := h.Name(p.Kind, p.ID)
-	if p.Namespace && h.Stacks() {
+	defer h.lock(name)()
+	if p.Namespace && h.stacks() {
 		if err := os.Mkdir(h.namespace(name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", fmt.Errorf("AppArmor namespace %s: %w", name, err)
 		}
@@ -81,6 +83,14 @@ func (h *Host) Reload(ctx context.Context, kind, id string) error {
 		}
 	}
 	return h.replace(binary)
+}
+
+// lock holds a profile's files for one call of Load.
+func (h *Host) lock(name string) (unlock func()) {
+	one, _ := h.busy.LoadOrStore(name, &sync.Mutex{})
+	mu := one.(*sync.Mutex) //nolint:forcetypeassert // nothing else is stored
+	mu.Lock()
+	return mu.Unlock
 }
 
 func (h *Host) file(folder, name string) string { return filepath.Join(h.dir, folder, name) }
@@ -210,7 +220,7 @@ func firstLines(said string) string {
 
 // Check has the parser read raw.apparmor as a part of a profile (api.BadRequest). Where there is no parser nothing is known.
 func (h *Host) Check(ctx context.Context, raw string) error {
-	if err := CheckRaw(raw); err != nil || h.parser == "" {
+	if err := CheckRaw(raw); err != nil || h == nil || h.parser == "" {
 		return err
 	}
 	p := Profile{Kind: Instance, ID: "check", Raw: raw}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/berthd/berth/api"
 )
 
 // Kinds of profiles, which are part of their names.
@@ -39,7 +37,7 @@ func (h *Host) Name(kind, id string) string { return h.prefix + kind + "-" + id 
 // Label is what a process is to be confined as: the profile, over its namespace where it has one.
 func (h *Host) Label(p Profile) string {
 	name := h.Name(p.Kind, p.ID)
-	if p.Namespace && h.Stacks() {
+	if p.Namespace && h.stacks() {
 		return name + "//&:" + name + ":"
 	}
 	return name
@@ -65,7 +63,7 @@ func (h *Host) Text(p Profile) (string, error) {
 		errs = append(errs, r.err)
 		fmt.Fprintf(&b, "  %s,\n", strings.ReplaceAll(r.text, selfMark, self(name)))
 	}
-	if p.Namespace && h.Stacks() {
+	if p.Namespace && h.stacks() {
 		fmt.Fprintf(&b, "  %s,\n", confines(name))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -99,43 +97,4 @@ func Self() []Rule {
 		Fixed("unix (connect, accept, send, receive) peer=(label=" + selfMark + ")"),
 		Fixed("unix (connect, accept, send, receive) peer=(label=unconfined)"),
 	}
-}
-
-// CheckRaw refuses text that could end the profile that it is put into and begin another one. Whether it means anything says the
-// parser; see Host.Check.
-func CheckRaw(raw string) error {
-	if strings.ContainsRune(raw, 0) {
-		return api.BadRequest("raw.apparmor holds NUL")
-	}
-	depth := 0
-	for n, line := range strings.Split(raw, "\n") {
-		quoted := false
-		for i := 0; i < len(line); i++ {
-			switch c := line[i]; {
-			case c == '\\':
-				i++
-			case c == '"':
-				quoted = !quoted
-			case quoted:
-			case c == '#':
-				if strings.HasPrefix(line[i:], "#include") {
-					return api.BadRequest("raw.apparmor, line %d: files of the host cannot be included", n+1)
-				}
-				i = len(line)
-			case c == '{':
-				depth++
-			case c == '}':
-				if depth--; depth < 0 {
-					return api.BadRequest("raw.apparmor, line %d: a brace is closed that was not opened", n+1)
-				}
-			}
-		}
-		if quoted {
-			return api.BadRequest("raw.apparmor, line %d: a quote is not closed", n+1)
-		}
-	}
-	if depth != 0 {
-		return api.BadRequest("raw.apparmor: a brace is not closed")
-	}
-	return nil
 }
