@@ -88,7 +88,7 @@ func TestLimitsOfV2(t *testing.T) {
 		t.Error(h)
 	}
 	set, missing := h.Settings(spec.Cgroup{
-		MemoryLimit: ptr(10), SwapLimit: ptr(30), MemorySoft: ptr(5), Pids: ptr(7), CPUSet: "0-1", CPUShares: ptr(1024), BlkioWeight: ptr(10),
+		MemoryLimit: ptr(10), SwapLimit: ptr(30), NoSwap: true, MemorySoft: ptr(5), Pids: ptr(7), CPUSet: "0-1", CPUShares: ptr(1014), CPUWeight: ptr(90), BlkioWeight: ptr(10),
 		CPUQuota: &spec.Quota{Quota: 25 * time.Millisecond, Period: 100 * time.Millisecond}, Swappiness: ptr(0),
 	})
 	got := map[string]string{}
@@ -99,8 +99,8 @@ func TestLimitsOfV2(t *testing.T) {
 		got[s.File] = s.Value
 	}
 	want := map[string]string{
-		"memory.max": "10", "memory.swap.max": "20", "memory.high": "5", "pids.max": "7", "cpuset.cpus": "0-1", "cpu.weight": "100",
-		"io.weight": "10", "cpu.max": "25000 100000",
+		"memory.max": "10", "memory.swap.max": "0", "memory.high": "5", "pids.max": "7", "cpuset.cpus": "0-1", "cpu.weight": "90",
+		"io.weight": "default 2", "cpu.max": "25000 100000",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !cmp.Equal(missing, []string{"limits.memory.swap.priority"}) {
 		t.Error(diff, missing)

@@ -49,20 +49,21 @@ func (h *Host) settings(c spec.Cgroup, reset bool) (set []Setting, missing []str
 	}
 	add("limits.memory", "memory", "memory.limit_in_bytes", "memory.max", number(c.MemoryLimit, "-1"), c.MemoryLimit != nil)
 	add("limits.memory", "memory", "memory.soft_limit_in_bytes", "memory.high", number(c.MemorySoft, "-1"), c.MemorySoft != nil)
-	add("limits.memory.swap", "memory", "memory.memsw.limit_in_bytes", "memory.swap.max", swap(c), c.SwapLimit != nil)
-	add("limits.memory.swap.priority", "memory", "memory.swappiness", "", number(c.Swappiness, "60"), c.Swappiness != nil)
+	add("limits.memory.swap", "memory", "memory.memsw.limit_in_bytes", "", number(c.SwapLimit, "-1"), c.SwapLimit != nil && !h.isV2("memory"))
+	add("limits.memory.swap", "memory", "", "memory.swap.max", swapMax(c), c.NoSwap && h.isV2("memory"))
+	add("limits.memory.swap.priority", "memory", "memory.swappiness", "", swappiness(c), c.Swappiness != nil || c.NoSwap && !h.isV2("memory"))
 	add("limits.processes", "pids", "pids.max", "pids.max", number(c.Pids, "max"), c.Pids != nil)
 	add("limits.cpu", "cpuset", "cpuset.cpus", "cpuset.cpus", h.cpus(c.CPUSet), c.CPUSet != "")
-	add("limits.cpu.priority", "cpu", "cpu.shares", "cpu.weight", shares(c.CPUShares), c.CPUShares != nil)
-	add("limits.cpu.allowance", "cpu", "cpu.cfs_period_us", "", period(c.CPUQuota), c.CPUQuota != nil && !h.cpuV2())
+	add("limits.cpu.priority", "cpu", "cpu.shares", "cpu.weight", shares(c), c.CPUShares != nil)
+	add("limits.cpu.allowance", "cpu", "cpu.cfs_period_us", "", period(c.CPUQuota), c.CPUQuota != nil && !h.isV2("cpu"))
 	add("limits.cpu.allowance", "cpu", "cpu.cfs_quota_us", "cpu.max", quota(c.CPUQuota), c.CPUQuota != nil)
 	add("limits.disk.priority", "blkio", h.blkioFile(), "io.weight", weight(c.BlkioWeight), c.BlkioWeight != nil)
 	add("limits.network.priority", "net_prio", "net_prio.ifpriomap", "", func(bool) string { return "" }, c.NetworkPriority != nil)
 	return set, missing
 }
 
-func (h *Host) cpuV2() bool {
-	_, v2 := h.dir("cpu")
+func (h *Host) isV2(controller string) bool {
+	_, v2 := h.dir(controller)
 	return v2
 }
 
@@ -104,20 +105,31 @@ func number(n *int64, none string) func(bool) string {
 	}
 }
 
-func swap(c spec.Cgroup) func(bool) string {
-	return func(v2 bool) string {
-		if c.SwapLimit == nil || !v2 || c.MemoryLimit == nil {
-			return number(c.SwapLimit, "-1")(v2)
+// swapMax is how much of its memory a group may have in swap; v2 counts that alone, without memory.
+func swapMax(c spec.Cgroup) func(bool) string {
+	return func(bool) string {
+		if c.NoSwap {
+			return "0"
 		}
-		// v2 limits swap alone, v1 memory and swap together.
-		return strconv.FormatInt(max(0, *c.SwapLimit-*c.MemoryLimit), 10)
+		return "max"
 	}
+}
+
+// swappiness is all that v1 has to keep memory out of swap: an inclination.
+func swappiness(c spec.Cgroup) func(bool) string {
+	if c.NoSwap {
+		return number(new(int64), "")
+	}
+	return number(c.Swappiness, "60")
 }
 
 func (h *Host) cpus(set string) func(bool) string {
 	return func(v2 bool) string {
 		if set != "" {
 			return set
+		}
+		if v2 {
+			return "\n" // those of the group above, whatever they will be
 		}
 		dir, _ := h.dir("cpuset")
 		for _, file := range []string{"cpuset.effective_cpus", "cpuset.cpus.effective", "cpuset.cpus"} {
@@ -129,17 +141,16 @@ func (h *Host) cpus(set string) func(bool) string {
 	}
 }
 
-// shares converts: v1 counts 2 to 262144 with 1024 as one unit, v2 1 to 10000 with 100 as one.
-func shares(n *int64) func(bool) string {
+// shares are relative: v1 counts 2 to 262144 with 1024 as usual, v2 1 to 10000 with 100.
+func shares(c spec.Cgroup) func(bool) string {
 	return func(v2 bool) string {
-		value := int64(1024)
-		if n != nil {
-			value = *n
+		switch {
+		case v2 && c.CPUWeight != nil:
+			return strconv.FormatInt(min(10000, max(1, *c.CPUWeight)), 10)
+		case v2:
+			return "100"
 		}
-		if v2 {
-			value = min(10000, max(1, value*100/1024))
-		}
-		return strconv.FormatInt(value, 10)
+		return number(c.CPUShares, "1024")(v2)
 	}
 }
 
@@ -166,15 +177,17 @@ func quota(q *spec.Quota) func(bool) string {
 	}
 }
 
+// weight is 10 to 1000 with 500 as usual in v1, 1 to 10000 with 100 as usual in v2.
 func weight(n *int64) func(bool) string {
 	return func(v2 bool) string {
-		if n == nil {
-			if v2 {
-				return "default 100"
-			}
-			return "500"
+		value := int64(500)
+		if n != nil {
+			value = *n
 		}
-		return strconv.FormatInt(*n, 10)
+		if v2 {
+			return "default " + strconv.FormatInt(max(1, value*100/500), 10)
+		}
+		return strconv.FormatInt(value, 10)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/certificate"
 	lxchelper "github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/event"
@@ -50,6 +51,7 @@ type Daemon struct {
 	certs    *certificate.Service
 	projects *project.Service
 	helper   *hostinfo.Helper
+	apparmor *apparmor.Host
 	cert     *servercert.Cert
 	https    *httpsListener
 	server   *server.Server
@@ -101,7 +103,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{
-		Options: o, helper: hostinfo.NewHelper(lxchelper.Find()),
+		Options: o, helper: hostinfo.NewHelper(lxchelper.Find()), apparmor: apparmor.New(o.Root),
 		adopted: make(chan struct{}), recovered: make(chan struct{}), ready: make(chan struct{}), stop: make(chan stopRequest, 1),
 	}
 	// GET /1.0, which is often the first call, shows what the helper says; to ask it takes as long as all else here.
@@ -249,7 +251,7 @@ func (d *Daemon) each(ctx context.Context, step string, of func(part) func(conte
 
 func (d *Daemon) raiseWarnings(ctx context.Context) {
 	var host []warning.Host
-	for _, l := range append(hostinfo.Lacks(), d.lacks...) {
+	for _, l := range append(hostinfo.Lacks(), append(d.unconfined(), d.lacks...)...) {
 		host = append(host, warning.Host{Type: l.Type, Severity: warning.Low, Message: l.Message})
 	}
 	d.warnings.ResolveAtStart(ctx, host)

@@ -17,7 +17,9 @@ import (
 
 func (d *Daemon) wireInstances() error {
 	r := &d.resources
-	runtime, err := lxc.New(lxc.Options{Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork, CoreScheduling: d.coreScheduling})
+	runtime, err := lxc.New(lxc.Options{
+		Root: d.Root, Helper: d.helper.Path(), Network: instanceNetwork, CoreScheduling: d.coreScheduling, AppArmor: d.apparmor,
+	})
 	if err != nil {
 		return err
 	}

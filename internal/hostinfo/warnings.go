@@ -12,9 +12,6 @@ type Lack struct{ Type, Message string }
 // Lacks lists what this host does not give. The types are the API's sentences.
 func Lacks() []Lack {
 	var list []Lack
-	if !exists("/sys/kernel/security/apparmor/profiles") {
-		list = append(list, Lack{"AppArmor support has been disabled", "Disabled because of lack of kernel support"})
-	}
 	for _, c := range []struct{ v1, v2, kind, message string }{
 		{"memory/memory.limit_in_bytes", "memory", "Couldn't find the CGroup memory controller", "memory limits will be ignored"},
 		{"pids", "pids", "Couldn't find the CGroup pids controller", "process limits will be ignored"},

@@ -45,7 +45,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	s.adoptLater(later)
-	return s.sweep(known)
+	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 
 // adoptOne takes over an instance if it runs, ends it if a stop had begun, and cleans up after it if it has ended. It tells

@@ -88,6 +88,7 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 // removeWith is the steps of a removal, each of which may have been done before.
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
+	s.forget(i)
 	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
 		return err
 	}

@@ -63,6 +63,7 @@ var limitKeys = []config.Key{
 }
 
 var rawKeys = []config.Key{
+	{Name: "raw.apparmor", Type: config.String, Live: true, Restricted: lowlevel, Doc: "AppArmor rules, put last in the generated profile"},
 	{Name: "raw.lxc", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawLXC, Doc: "liblxc configuration, put last"},
 	{Name: "raw.idmap", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawIDMap, Allowed: "lines such as: both 1000 1000", Doc: "Further ID mappings, such as: both 1000 1000"},
 	{Name: "raw.seccomp", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Whole seccomp profile, in the place of the generated one"},
@@ -73,7 +74,7 @@ var securityKeys = []config.Key{
 	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
 	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
 	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
-	{Name: "security.nesting", Type: config.Bool, Default: "false", Restricted: "restricted.containers.nesting", Condition: container, Doc: "Support for containers inside"},
+	{Name: "security.nesting", Type: config.Bool, Default: "false", Live: true, Restricted: "restricted.containers.nesting", Condition: container, Doc: "Support for containers inside"},
 	{Name: "security.privileged", Type: config.Bool, Default: "false", Restricted: "restricted.containers.privilege", Condition: container, Doc: "Run without an ID map"},
 	{Name: "security.protection.delete", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Doc: "Refuse to delete the instance"},
 	{Name: "security.protection.shift", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Condition: container, Doc: "Refuse to change the owners of the instance's files"},

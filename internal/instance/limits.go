@@ -23,8 +23,10 @@ func cgroup(c map[string]string, cpus string, memoryTotal int64) (spec.Cgroup, e
 	}
 	g.CPUQuota = quota
 	if c["limits.cpu.allowance"] != "" || c["limits.cpu.priority"] != "" {
-		shares -= 10 - Keys.GetInt(c, "limits.cpu.priority")
-		g.CPUShares = at(max(shares, 2))
+		less := 10 - Keys.GetInt(c, "limits.cpu.priority")
+		g.CPUShares = at(max(shares-less, 2))
+		// In the coarser units of v2, a step of priority is a unit too: less would have no effect.
+		g.CPUWeight = at(max((shares*100+512)/1024-less, 1))
 	}
 	if v := c["limits.processes"]; v != "" {
 		n, err := strconv.ParseInt(v, 10, 64)
@@ -63,7 +65,7 @@ func memory(g *spec.Cgroup, c map[string]string, total int64) error {
 	}
 	switch {
 	case !swap:
-		g.Swappiness = at(0)
+		g.NoSwap = true
 	case c["limits.memory.swap.priority"] != "":
 		g.Swappiness = at(60 - 10 + 10 - Keys.GetInt(c, "limits.memory.swap.priority"))
 	}

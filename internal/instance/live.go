@@ -61,6 +61,15 @@ func (s *Service) transitionLive(ctx context.Context, old, next *Instance, befor
 	if err := s.changeLimits(ctx, next, before, after); err != nil {
 		return err
 	}
+	unconfine, err := s.changeConfinement(ctx, old, before, after)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unconfine())
+		}
+	}()
 	d, updates := s.splitUpdates(d, before, after)
 	if err := s.checkHotPlug(d, before, after); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ func Plan(in PlanInput) (*spec.Spec, error) {
 		Nesting:         config.IsTrue(c["security.nesting"]),
 		Seccomp:         seccomp(c),
 		RawLXC:          c["raw.lxc"],
+		RawAppArmor:     c["raw.apparmor"],
 		ShutdownTimeout: time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout")) * time.Second,
 	}
 	for _, contribution := range in.Contributions {
@@ -98,6 +100,11 @@ func rlimits(c map[string]string) map[string]string {
 // files by handle around every path check.
 var denied = []string{"kexec_load", "open_by_handle_at", "init_module", "finit_module", "delete_module"}
 
+// deniedPrivileged are the calls of the newer mount interface. Up to Linux 6.7 AppArmor does not look at them, and to change a mount's
+// options by mount_setattr no security module is asked to this day: a root that is the host's could undo what its profile keeps. Programs
+// fall back to mount(2) where they are missing.
+var deniedPrivileged = []string{"fsopen", "fspick", "fsconfig", "fsmount", "move_mount", "open_tree", "mount_setattr"}
+
 // seccomp writes the profile in liblxc's syntax; empty means none.
 func seccomp(c map[string]string) string {
 	if raw := c["raw.seccomp"]; raw != "" {
@@ -115,7 +122,11 @@ func seccomp(c map[string]string) string {
 	b.WriteString("2\ndenylist\n")
 	if byDefault {
 		b.WriteString("[all]\nreject_force_umount\n[all]\n")
-		for _, name := range denied {
+		names := denied
+		if config.IsTrue(c["security.privileged"]) {
+			names = append(slices.Clone(denied), deniedPrivileged...)
+		}
+		for _, name := range names {
 			b.WriteString(name + " errno 38\n") // ENOSYS
 		}
 	}

@@ -109,6 +109,7 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 		return err
 	}
 	s.forgetDevices(ctx, old)
+	s.forget(old)
 	ops := []store.Op{entry.Done(), s.instances.Remove(project, name), s.instances.Create(next, project, newName),
 		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume())}
 	for _, snap := range snapshots {

@@ -48,7 +48,7 @@ type Service struct {
 	runs      runs
 	stills    stills
 	expiries  chan struct{} // see prune
-	// rawChecked holds the texts of raw.lxc that the runtime understands.
+	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
 	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.
 	imageSizes sync.Map

@@ -57,7 +57,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 			return nil, wrapIf(old != nil, "Invalid expanded config", err)
 		}
 	}
-	if err := s.checkRaw(ctx, e.Config["raw.lxc"]); err != nil {
+	if err := s.checkRaw(ctx, e.Config); err != nil {
 		return nil, err
 	}
 	var err error
@@ -91,21 +91,30 @@ func checkUnprivileged(c map[string]string) error {
 	return nil
 }
 
-// checkRaw asks the runtime whether it understands raw.lxc, once for each text that it does.
-func (s *Service) checkRaw(ctx context.Context, raw string) error {
-	checker, ok := s.Runtime.(RawChecker)
-	if !ok || raw == "" {
-		return nil
+// checkRaw asks the runtime whether it understands the raw keys, once for each text that it does.
+func (s *Service) checkRaw(ctx context.Context, c map[string]string) error {
+	checks := map[string]func(context.Context, string) error{}
+	if r, ok := s.Runtime.(RawChecker); ok {
+		checks["raw.lxc"] = r.CheckRaw
 	}
-	if _, known := s.rawChecked.Load(raw); known {
-		return nil
+	if r, ok := s.Runtime.(Confiner); ok {
+		checks["raw.apparmor"] = r.CheckAppArmor
 	}
-	if err := checker.CheckRaw(ctx, raw); err != nil {
-		return err
+	for key, check := range checks {
+		text := rawText{key, c[key]}
+		if _, known := s.rawChecked.Load(text); known || text.value == "" {
+			continue
+		}
+		if err := check(ctx, text.value); err != nil {
+			return err
+		}
+		s.rawChecked.Store(text, struct{}{})
 	}
-	s.rawChecked.Store(raw, struct{}{})
 	return nil
 }
+
+// rawText is a value that the runtime has understood.
+type rawText struct{ key, value string }
 
 func initialising(old *Instance) string {
 	if old == nil {

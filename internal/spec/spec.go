@@ -24,10 +24,21 @@ type Spec struct {
 
 	Nesting         bool
 	Seccomp         string // profile in liblxc's syntax; empty: none
-	AppArmor        string // profile name; empty: none
+	RawAppArmor     string // raw.apparmor, rules put last
 	DropCaps        []string
 	RawLXC          string // raw.lxc, lines of liblxc configuration put last
 	ShutdownTimeout time.Duration
+}
+
+// Confinement is what a profile of a security module depends on; it is a part of Spec that can change while the instance runs.
+type Confinement struct {
+	Privileged, Nesting bool
+	RawAppArmor         string
+}
+
+// Confinement is that part of s.
+func (s *Spec) Confinement() Confinement {
+	return Confinement{Privileged: len(s.IDMap) == 0, Nesting: s.Nesting, RawAppArmor: s.RawAppArmor}
 }
 
 // RootFS is the instance's root file system.
@@ -81,13 +92,15 @@ type DeviceRule struct {
 type Cgroup struct {
 	MemoryLimit     *int64 // bytes
 	MemorySoft      *int64 // bytes
-	SwapLimit       *int64 // bytes of memory + swap
-	Swappiness      *int64
+	SwapLimit       *int64 // bytes of memory and swap together; cgroup v1 alone has such a limit
+	NoSwap          bool   // its memory never goes to swap
+	Swappiness      *int64 // cgroup v1 alone
 	Pids            *int64
 	CPUSet          string // "0-1,3"
-	CPUShares       *int64 // cgroup v1 shares (1024 is one unit); the runtime converts for v2
+	CPUShares       *int64 // cgroup v1 (1024 is usual)
+	CPUWeight       *int64 // cgroup v2 (100 is usual)
 	CPUQuota        *Quota
-	BlkioWeight     *int64
+	BlkioWeight     *int64 // 10 to 1000, 500 is usual: cgroup v1; the runtime converts for v2
 	NetworkPriority *int64
 }
 

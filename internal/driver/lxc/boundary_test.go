@@ -202,7 +202,7 @@ func TestStagesOfAKilledDaemonAreTakenAway(t *testing.T) {
 	s := h.spec("c1")
 	s.Mounts = []spec.Mount{{Source: h.source(), Target: "mnt", Options: []string{"rbind"}}, {Source: h.root + "/nothing", Target: "tmp", Optional: true}}
 	l := d.layoutOf("c1")
-	h.do(d.prepare(s, l))
+	h.do(d.prepare(t.Context(), s, l))
 	h.do(d.stage(h.context(), "c1", l))
 	next := h.driver()
 	if _, err := next.Find(h.context()); err != nil {
@@ -329,7 +329,7 @@ func BenchmarkStage(b *testing.B) {
 	}
 	defer func() { _ = d.Close() }()
 	l := d.layoutOf("b3")
-	h.do(d.prepare(h.spec("b3"), l))
+	h.do(d.prepare(t.Context(), h.spec("b3"), l))
 	for b.Loop() {
 		if err := d.stage(b.Context(), "b3", l); err != nil {
 			b.Fatal(err)

@@ -25,7 +25,8 @@ type layout struct {
 
 // facts is what rendering must know of the host.
 type facts struct {
-	AppArmor bool
+	// AppArmor and SELinux are what liblxc is to confine the container as; empty: it is not told anything.
+	AppArmor, SELinux string
 	// CoreScheduling: no thread of another container, or of the host, runs beside one of the container's on the same core.
 	CoreScheduling bool
 	Exists         func(path string) bool
@@ -230,12 +231,11 @@ func entry(c *conf, source, target, fstype, options string) {
 }
 
 func renderSecurity(c *conf, s *spec.Spec, l layout, f facts) {
-	switch {
-	case !f.AppArmor:
-	case s.AppArmor == "":
-		c.set("lxc.apparmor.profile", "unconfined")
-	default:
-		c.set("lxc.apparmor.profile", s.AppArmor)
+	if f.AppArmor != "" {
+		c.set("lxc.apparmor.profile", f.AppArmor)
+	}
+	if f.SELinux != "" {
+		c.set("lxc.selinux.context", f.SELinux)
 	}
 	if s.Seccomp != "" {
 		c.set("lxc.seccomp.profile", l.Seccomp)

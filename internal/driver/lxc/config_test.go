@@ -23,7 +23,8 @@ var testLayout = layout{
 
 func testFacts(v2 bool) facts {
 	return facts{
-		AppArmor: v2, CoreScheduling: v2, Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
+		AppArmor: map[bool]string{true: "berth-c1"}[v2], SELinux: map[bool]string{true: "system_u:system_r:container_t:s0"}[v2],
+		CoreScheduling: v2, Exists: func(p string) bool { return strings.HasPrefix(p, "/dev/") }, Devices: true, DevicesV2: v2,
 		Limits: func(c spec.Cgroup) []cgroup.Setting {
 			if c.CPUSet == "" {
 				return nil
@@ -43,7 +44,7 @@ func TestRender(t *testing.T) {
 		},
 		NICs:        []spec.NIC{{Device: "eth0", HostName: "veth1", Name: "eth0", HWAddr: "00:16:3e:00:00:01", MTU: 1400}},
 		Environment: map[string]string{"B": "2 = x", "A": "1"}, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
-		Rlimits: map[string]string{"nofile": "10:unlimited"}, Nesting: true, Seccomp: "2\ndenylist\n", AppArmor: "berth-c1",
+		Rlimits: map[string]string{"nofile": "10:unlimited"}, Nesting: true, Seccomp: "2\ndenylist\n",
 		Cgroup: spec.Cgroup{CPUSet: "0-1"}, RawLXC: "lxc.cap.keep = a\r\nlxc.x = y",
 	}
 	privileged := spec.Spec{ID: "c1", Name: "c1", RootFS: spec.RootFS{Path: "/b/rootfs", Idmapped: true}, Devices: []spec.DeviceRule{{Allow: true, Rule: "c 1:1 rw"}, {Rule: "c 2:2 r"}}}

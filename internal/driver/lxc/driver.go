@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/cgroup"
 	"github.com/berthd/berth/internal/driver/lxc/helper"
+	"github.com/berthd/berth/internal/selinux"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -30,7 +32,9 @@ type Options struct {
 	CoreScheduling func() bool
 	// Network reads the interfaces of an instance's network namespace; hostNames are the host's ends by name inside.
 	Network func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
-	Log     *slog.Logger
+	// AppArmor loads the profiles of containers; nil: they have none.
+	AppArmor *apparmor.Host
+	Log      *slog.Logger
 }
 
 // Driver runs containers. It implements instance.Runtime.
@@ -44,6 +48,9 @@ type Driver struct {
 	cgroups *cgroup.Host
 	watcher *watcher
 	maps    idMaps
+
+	apparmor *apparmor.Host
+	selinux  string // context of every container; empty: none
 
 	mu      sync.Mutex
 	running map[string]*container
@@ -72,7 +79,7 @@ func New(o Options) (*Driver, error) {
 	sum := sha256.Sum256([]byte(root))
 	d := &Driver{
 		root: root, tag: hex.EncodeToString(sum[:4]), helper: helper.New(o.Helper), network: o.Network, log: o.Log,
-		cgroups: groups, watcher: w, running: map[string]*container{},
+		cgroups: groups, watcher: w, running: map[string]*container{}, apparmor: o.AppArmor, selinux: selinux.ContainerContext(),
 	}
 	d.maps.make, d.cores = d.userns, o.CoreScheduling
 	if d.log == nil {

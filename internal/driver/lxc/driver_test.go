@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/driver/lxc/helper/helpertest"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
@@ -70,7 +71,7 @@ func (h *host) do(err error) {
 
 func (h *host) driver() *Driver {
 	h.Helper()
-	d, err := New(Options{Root: h.root, Helper: helperPath})
+	d, err := New(Options{Root: h.root, Helper: helperPath, AppArmor: apparmor.New(h.root)})
 	h.do(err)
 	h.Cleanup(func() { _ = d.Close() })
 	return d

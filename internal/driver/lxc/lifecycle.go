@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/cgroup"
 	"github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/fault"
@@ -41,7 +42,7 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 			return runtime.Process{}, fmt.Errorf("clearing what an earlier run left: %w", err)
 		}
 	}
-	if err := d.prepare(s, l); err != nil {
+	if err := d.prepare(ctx, s, l); err != nil {
 		return runtime.Process{}, err
 	}
 	if err := afterConfig.Hit(); err != nil {
@@ -67,10 +68,14 @@ func (d *Driver) undo(id string) error {
 }
 
 // prepare writes the files that liblxc reads.
-func (d *Driver) prepare(s *spec.Spec, l layout) error {
+func (d *Driver) prepare(ctx context.Context, s *spec.Spec, l layout) error {
 	_, devicesV2 := d.deviceRules()
+	label, err := d.confine(ctx, s.ID, s.Confinement())
+	if err != nil {
+		return err
+	}
 	text, err := render(s, l, facts{
-		AppArmor:       apparmor(),
+		AppArmor: label, SELinux: d.selinux,
 		CoreScheduling: d.cores != nil && d.cores(),
 		Exists:         func(p string) bool { _, err := os.Stat(p); return err == nil },
 		Limits: func(c spec.Cgroup) []cgroup.Setting {
@@ -127,11 +132,6 @@ func (d *Driver) passable() error {
 func (d *Driver) deviceRules() (v1, v2 bool) {
 	v2 = d.cgroups.Unified()
 	return !v2 && d.cgroups.Has("devices"), v2
-}
-
-func apparmor() bool {
-	raw, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && strings.HasPrefix(string(raw), "Y")
 }
 
 // launch runs the helper with the configuration that is in place.
@@ -433,7 +433,10 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 		}
 	}
 	l := d.layoutOf(id)
-	errs := []error{unstage(l.Stage), d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove()}
+	errs := []error{
+		unstage(l.Stage), d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove(),
+		d.apparmor.Unload(apparmor.Instance, id),
+	}
 	for _, path := range []string{l.Seccomp, l.Restart, l.Plan, lock.Name()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)

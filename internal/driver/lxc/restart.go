@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -47,7 +48,7 @@ func (d *Driver) restart(c *container) error {
 	var next *container
 	launch := func(s *spec.Spec) (err error) {
 		if s != nil {
-			if err := d.prepare(s, l); err != nil {
+			if err := d.prepare(ctx, s, l); err != nil {
 				return err
 			}
 		}
@@ -89,7 +90,11 @@ func (d *Driver) restartLate(ctx context.Context) {
 		if d.get(id) != nil || d.monitor(id).Exists() || !d.wantsRestart(id) {
 			continue
 		}
-		c, err := d.launch(ctx, id, d.layoutOf(id))
+		var c *container
+		err := d.apparmor.Reload(ctx, apparmor.Instance, id)
+		if err == nil {
+			c, err = d.launch(ctx, id, d.layoutOf(id))
+		}
 		if err == nil {
 			err = d.keep(c)
 		}
