@@ -39,6 +39,15 @@ test: ; scripts/deps.sh build run image test && scripts/test.sh
 .PHONY: unit race fuzz e2e faults
 unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@
 
+# Tests in a guest whose kernel has what this one lacks; docs/lab.md.
+bin/berth-lab: FORCE
+	CGO_ENABLED=0 $(GO) build -o $@ ./test/lab/cmd/lab
+
+.PHONY: lab lab-ci lab-all
+lab: build bin/berth-lab ; scripts/deps.sh build image lab && test/lab/image/build.sh && bin/berth-lab save && scripts/test.sh lab
+lab-ci: build bin/berth-lab ; scripts/deps.sh build image lab && scripts/test.sh lab
+lab-all: build bin/berth-lab ; scripts/deps.sh build run image test lab && test/lab/all.sh
+
 .PHONY: bench bench-fs bench-floor bench-trace
 bench: build ; scripts/bench.sh
 bench-fs: build ; scripts/bench_fs.sh
