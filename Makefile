@@ -34,7 +34,7 @@ quickstart: ; scripts/deps.sh build run image && $(MAKE) --no-print-directory bu
 quickstart-down: ; scripts/quickstart.sh down
 
 .PHONY: test
-test: ; scripts/deps.sh build run image test && scripts/test.sh
+test: ; scripts/deps.sh build run image test lab && scripts/test.sh
 
 .PHONY: unit race fuzz e2e faults
 unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@

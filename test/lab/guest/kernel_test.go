@@ -1,10 +1,12 @@
 package guest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,9 +69,9 @@ func TestLVMHasThinPools(t *testing.T) {
 	content := random(t, 1<<20)
 	volume := "/dev/" + group + "/volume"
 	overwrite(t, volume, content)
-	run(t, "lvcreate", "-qq", "--snapshot", "--setactivationskip", "n", "--name", "snapshot", group+"/volume")
+	run(t, "lvcreate", "-qq", "--snapshot", "--setactivationskip", "n", "--name", "before", group+"/volume")
 	overwrite(t, volume, random(t, 1<<20))
-	wantContent(t, "/dev/"+group+"/snapshot", content)
+	wantContent(t, "/dev/"+group+"/before", content)
 }
 
 // overwrite writes to a device and makes sure that it arrives.
@@ -144,7 +146,12 @@ func TestNBDReadsAndWrites(t *testing.T) {
 	if err := os.WriteFile(file, make([]byte, 16<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	server := command("nbd-server", "--dont-fork", "127.0.0.1@10809", file)
+	configuration := filepath.Join(t.TempDir(), "nbd")
+	text := "[generic]\nlistenaddr = 127.0.0.1\n[disk]\nexportname = " + file + "\n"
+	if err := os.WriteFile(configuration, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	server := command("nbd-server", "--dont-fork", "-C", configuration)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +160,7 @@ func TestNBDReadsAndWrites(t *testing.T) {
 		_ = server.Wait()
 	})
 	harness.Eventually(t, 5*time.Second, "the server takes connections", func() bool {
-		return command("nbd-client", "127.0.0.1", "10809", "/dev/nbd0").Run() == nil
+		return command("nbd-client", "-N", "disk", "127.0.0.1", "/dev/nbd0").Run() == nil
 	})
 	content := random(t, 1<<20)
 	overwrite(t, "/dev/nbd0", content)
@@ -189,28 +196,30 @@ func TestFileSystemsHoldProjectsToTheirQuota(t *testing.T) {
 	for name, make := range kinds {
 		t.Run(name, func(t *testing.T) {
 			held := make(t)
-			if err := fill(held+"/small", 2<<20); err != nil {
-				t.Errorf("2 MiB under a limit of 4: %v", err)
+			// As nobody: root may pass ext4's limits.
+			if err := os.Chmod(held, 0o777); err != nil {
+				t.Fatal(err)
 			}
-			if err := fill(held+"/large", 8<<20); err == nil {
-				t.Errorf("8 MiB more under a limit of 4 MiB went through")
+			if err := os.Chmod(filepath.Dir(held), 0o777); err != nil {
+				t.Fatal(err)
 			}
-			if err := fill(filepath.Dir(held)+"/free", 8<<20); err != nil {
-				t.Errorf("8 MiB beside what is limited: %v", err)
+			if out, err := fill(held+"/small", 2); err != nil {
+				t.Errorf("2 MiB under a limit of 4: %v: %s", err, out)
+			}
+			if out, err := fill(held+"/large", 8); err == nil {
+				t.Errorf("8 MiB more under a limit of 4 MiB went through: %s", out)
+			}
+			if out, err := fill(filepath.Dir(held)+"/free", 8); err != nil {
+				t.Errorf("8 MiB beside what is limited: %v: %s", err, out)
 			}
 		})
 	}
 }
 
-// fill writes a file and makes sure that it is on the disk, as quotas may come into effect no earlier.
-func fill(path string, size int) error {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if _, err := file.Write(make([]byte, size)); err != nil {
-		return err
-	}
-	return file.Sync()
+// fill writes a file as nobody and makes sure that it is on the disk, as quotas may come into effect no earlier.
+func fill(path string, megabytes int) (string, error) {
+	cmd := command("dd", "if=/dev/zero", "of="+path, "bs=1M", fmt.Sprintf("count=%d", megabytes), "conv=fsync")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

@@ -22,11 +22,9 @@ for arg in "$@"; do
     esac
 done
 
-# What Berth runs on, what its tests call, and what they look at.
-packages="udev kmod iproute2 iputils-ping procps strace ca-certificates systemd
-    liblxc1 uidmap apparmor dnsmasq-base nftables squashfs-tools squashfs-tools-ng attr acl xz-utils zstd bzip2 isal busybox-static
-    lvm2 thin-provisioning-tools btrfs-progs xfsprogs e2fsprogs nbd-client nbd-server openvswitch-switch
-    lxd-client python3-pylxd jq socat curl"
+# What Berth and its tests need, what this machine's process 1 calls, and what the kernel's features are tried with.
+packages="$("$here/../../../scripts/deps.sh" --print run test | xargs) busybox-static udev kmod procps iputils-ping systemd
+    apparmor lvm2 thin-provisioning-tools nbd-client nbd-server openvswitch-switch"
 zfs_packages="zfsutils-linux"
 
 step() { printf 'lab: [%3ds] %s\n' "$SECONDS" "$*" >&2; }
@@ -175,7 +173,7 @@ exec 9> build.lock
 flock 9
 
 # An image is current when it was made by these files, from these packages, with the ZFS that is asked for.
-stamp=$(cat "$here"/build.sh "$here"/init "$here"/initrd-init | sha256sum | cut -c 1-16)
+stamp=$(cat "$here"/build.sh "$here"/init "$here"/initrd-init - <<< "$packages" | sha256sum | cut -c 1-16)
 current() { [ -e base.qcow2 ] && [ "$(cat stamp 2> /dev/null)" = "$stamp" ] && { [ "$(cat zfs)" = yes ] || [ $zfs = ready ]; }; }
 if ! current; then
     step "building in $LAB_DIR"
