@@ -1,7 +1,9 @@
 package guest
 
 import (
-	"strings"
+	"encoding/json"
+	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -11,151 +13,142 @@ import (
 // TestContainersOnCgroup2 is one daemon and one container for all its parts, as processes are what is dear in the guest.
 func TestContainersOnCgroup2(t *testing.T) {
 	inLab(t)
-	d := harness.New(t).Pool().Image()
-	d.Berth("launch", "bb", "c1")
-	part := func(name string, f func(t *testing.T, d *harness.Daemon)) {
+	c := launch(t, harness.New(t).Pool().Image(), "c1")
+	part := func(name string, f func(t *testing.T, c *container)) {
 		t.Run(name, func(t *testing.T) {
-			scope := *d
-			scope.T = t
-			f(t, &scope)
+			d := *c.Daemon
+			d.T = t
+			f(t, &container{Daemon: &d, name: c.name, group: c.group})
 		})
 	}
-	part("exec", func(t *testing.T, d *harness.Daemon) {
-		if got := d.Berth("exec", "c1", "--", "hostname"); got != "c1\n" {
-			t.Errorf("the host name inside is %q", got)
-		}
-	})
 	part("memory", memoryIsHeld)
 	part("processes", processesAreHeld)
 	part("cpu", cpusAreHeld)
 	part("pause", aPauseFreezesTheGroup)
-	part("snapshot", aSnapshotComesBack)
 	part("usage", usageIsRead)
+	part("snapshot", aSnapshotComesBack)
 	part("delete", nothingIsLeft)
 }
 
 // set changes a key of the running container and checks what its group's file says then.
-func set(t *testing.T, d *harness.Daemon, key, value, file, want string) {
+func (c *container) set(t *testing.T, key, value, file, want string) {
 	t.Helper()
-	d.Berth("config", "set", "c1", key, value)
-	wantFile(t, d, key+"="+value, file, want)
-}
-
-func wantFile(t *testing.T, d *harness.Daemon, what, file, want string) {
-	t.Helper()
-	if got := read(t, group(t, d, "c1")+"/"+file); got != want {
-		t.Errorf("%s: %s is %q, want %q", what, file, got, want)
-	}
+	c.config(t, key, value)
+	c.wantFile(t, key+"="+value, file, want)
 }
 
 // allocate lets a process in the container touch that many bytes, as dd takes them, at once.
-func allocate(d *harness.Daemon, size string) (string, error) {
-	return d.Try(harness.Program("berth"), "exec", "c1", "--", "dd", "if=/dev/zero", "of=/dev/null", "count=1", "bs="+size)
+func (c *container) allocate(size string) (string, error) {
+	return c.try("dd", "if=/dev/zero", "of=/dev/null", "count=1", "bs="+size)
 }
 
-func memoryIsHeld(t *testing.T, d *harness.Daemon) {
-	wantFile(t, d, "without limits.memory", "memory.max", "max")
-	set(t, d, "limits.memory", "48MiB", "memory.max", "50331648")
-	kills := counter(t, group(t, d, "c1")+"/memory.events", "oom_kill")
-	if out, err := allocate(d, "96M"); err == nil {
+func memoryIsHeld(t *testing.T, c *container) {
+	c.wantFile(t, "without limits.memory", "memory.max", "max")
+	c.set(t, "limits.memory", "48MiB", "memory.max", "50331648")
+	kills := c.number(t, "memory.events", "oom_kill")
+	if out, err := c.allocate("96M"); err == nil {
 		t.Errorf("96 MiB under a limit of 48 MiB went through: %s", out)
 	}
-	if now := counter(t, group(t, d, "c1")+"/memory.events", "oom_kill"); now <= kills {
+	if now := c.number(t, "memory.events", "oom_kill"); now <= kills {
 		t.Errorf("the kernel has killed nothing for its memory: %d, before %d", now, kills)
 	}
-	set(t, d, "limits.memory", "256MiB", "memory.max", "268435456")
-	if out, err := allocate(d, "96M"); err != nil {
+	c.set(t, "limits.memory", "256MiB", "memory.max", "268435456")
+	if out, err := c.allocate("96M"); err != nil {
 		t.Errorf("96 MiB under a limit of 256 MiB: %v %s", err, out)
 	}
-	d.Berth("config", "set", "c1", "limits.memory.enforce", "soft")
-	wantFile(t, d, "a soft limit", "memory.high", "268435456")
-	wantFile(t, d, "a soft limit", "memory.max", "max")
-	d.Berth("config", "unset", "c1", "limits.memory")
-	d.Berth("config", "unset", "c1", "limits.memory.enforce")
-	wantFile(t, d, "limits.memory unset", "memory.high", "max")
-	wantFile(t, d, "limits.memory unset", "memory.max", "max")
+	c.set(t, "limits.memory.enforce", "soft", "memory.high", "268435456")
+	c.wantFile(t, "a soft limit", "memory.max", "max")
+	c.set(t, "limits.memory", "", "memory.high", "max")
+	c.wantFile(t, "limits.memory unset", "memory.max", "max")
+	c.config(t, "limits.memory.enforce", "")
 }
 
-func processesAreHeld(t *testing.T, d *harness.Daemon) {
-	set(t, d, "limits.processes", "20", "pids.max", "20")
-	const many = "for i in $(seq 30); do sleep 5 & done; wait -n"
-	refused := counter(t, group(t, d, "c1")+"/pids.events", "max")
-	if out, err := d.Try(harness.Program("berth"), "exec", "c1", "--", "sh", "-c", many); err == nil {
+func processesAreHeld(t *testing.T, c *container) {
+	c.set(t, "limits.processes", "20", "pids.max", "20")
+	refused := c.number(t, "pids.events", "max")
+	if out, err := c.try("sh", "-c", "for i in $(seq 30); do sleep 5 & done; wait -n"); err == nil {
 		t.Errorf("30 processes under a limit of 20 all started: %s", out)
 	}
-	if now := counter(t, group(t, d, "c1")+"/pids.events", "max"); now <= refused {
+	if now := c.number(t, "pids.events", "max"); now <= refused {
 		t.Errorf("the kernel has refused no fork: %d, before %d", now, refused)
 	}
-	d.Berth("config", "unset", "c1", "limits.processes")
-	wantFile(t, d, "limits.processes unset", "pids.max", "max")
+	c.set(t, "limits.processes", "", "pids.max", "max")
 }
 
-func cpusAreHeld(t *testing.T, d *harness.Daemon) {
+func cpusAreHeld(t *testing.T, c *container) {
 	all := read(t, "/sys/fs/cgroup/cpuset.cpus.effective")
-	set(t, d, "limits.cpu", "1-1", "cpuset.cpus", "1")
-	if got := d.Berth("exec", "c1", "--", "nproc"); got != "1\n" {
-		t.Errorf("with one CPU nproc says %q", got)
+	c.set(t, "limits.cpu", "1-1", "cpuset.cpus", "1")
+	if got, err := c.try("nproc"); err != nil || got != "1\n" {
+		t.Errorf("with one CPU nproc says %q: %v", got, err)
 	}
-	d.Berth("config", "unset", "c1", "limits.cpu")
-	wantFile(t, d, "limits.cpu unset", "cpuset.cpus.effective", all)
+	c.set(t, "limits.cpu", "", "cpuset.cpus.effective", all)
 
-	set(t, d, "limits.cpu.allowance", "10ms/100ms", "cpu.max", "10000 100000")
-	throttled := counter(t, group(t, d, "c1")+"/cpu.stat", "nr_throttled")
-	d.Berth("exec", "c1", "--", "sh", "-c", "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done")
-	if now := counter(t, group(t, d, "c1")+"/cpu.stat", "nr_throttled"); now <= throttled {
+	c.set(t, "limits.cpu.allowance", "10ms/100ms", "cpu.max", "10000 100000")
+	throttled := c.number(t, "cpu.stat", "nr_throttled")
+	if out, err := c.try("sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"); err != nil {
+		t.Errorf("a busy loop: %v: %s", err, out)
+	}
+	if now := c.number(t, "cpu.stat", "nr_throttled"); now <= throttled {
 		t.Errorf("a busy loop was not held back: %d, before %d", now, throttled)
 	}
-	d.Berth("config", "unset", "c1", "limits.cpu.allowance")
-	wantFile(t, d, "limits.cpu.allowance unset", "cpu.max", "max 100000")
+	c.set(t, "limits.cpu.allowance", "", "cpu.max", "max 100000")
 
-	before := read(t, group(t, d, "c1")+"/cpu.weight")
-	d.Berth("config", "set", "c1", "limits.cpu.allowance", "25%")
-	if now := read(t, group(t, d, "c1")+"/cpu.weight"); before == now {
+	before := read(t, c.group+"/cpu.weight")
+	c.config(t, "limits.cpu.allowance", "25%")
+	if now := read(t, c.group+"/cpu.weight"); before == now {
 		t.Errorf("a soft allowance of 25%% leaves cpu.weight at %s", now)
 	}
-	d.Berth("config", "unset", "c1", "limits.cpu.allowance")
-	wantFile(t, d, "limits.cpu.allowance unset", "cpu.weight", before)
+	c.set(t, "limits.cpu.allowance", "", "cpu.weight", before)
 }
 
-func aPauseFreezesTheGroup(t *testing.T, d *harness.Daemon) {
-	d.Berth("pause", "c1")
-	if frozen := counter(t, group(t, d, "c1")+"/cgroup.events", "frozen"); frozen != 1 {
+func aPauseFreezesTheGroup(t *testing.T, c *container) {
+	c.Berth("pause", "c1")
+	if frozen := c.number(t, "cgroup.events", "frozen"); frozen != 1 {
 		t.Errorf("a paused container has frozen %d", frozen)
 	}
-	d.Berth("start", "c1")
-	if frozen := counter(t, group(t, d, "c1")+"/cgroup.events", "frozen"); frozen != 0 {
+	c.Berth("start", "c1")
+	if frozen := c.number(t, "cgroup.events", "frozen"); frozen != 0 {
 		t.Errorf("a resumed container has frozen %d", frozen)
 	}
-	d.Berth("exec", "c1", "--", "true")
-}
-
-func aSnapshotComesBack(t *testing.T, d *harness.Daemon) {
-	d.Berth("exec", "c1", "--", "sh", "-c", "echo before > /root/f")
-	d.Berth("snapshot", "c1", "s")
-	d.Berth("exec", "c1", "--", "sh", "-c", "echo after > /root/f")
-	d.Berth("restore", "c1", "s")
-	if got := d.Berth("exec", "c1", "--", "cat", "/root/f"); got != "before\n" {
-		t.Errorf("after a restore the file says %q", got)
+	if got, err := c.try("hostname"); err != nil || got != "c1\n" {
+		t.Errorf("the host name after a pause is %q: %v", got, err)
 	}
 }
 
-func usageIsRead(t *testing.T, d *harness.Daemon) {
-	out := d.Berth("info", "c1")
-	for _, want := range []string{"Memory (current)", "CPU usage", "Processes:"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("info does not show %q:\n%s", want, out)
+func usageIsRead(t *testing.T, c *container) {
+	var state struct {
+		Metadata struct {
+			Memory    struct{ Usage int64 }
+			CPU       struct{ Usage int64 }
+			Processes int64
 		}
 	}
+	if err := json.Unmarshal(c.call(t, http.MethodGet, "/state", nil), &state); err != nil {
+		t.Fatal(err)
+	}
+	if s := state.Metadata; s.Memory.Usage <= 0 || s.CPU.Usage <= 0 || s.Processes <= 0 {
+		t.Errorf("the state shows no usage: %+v", s)
+	}
 }
 
-func nothingIsLeft(t *testing.T, d *harness.Daemon) {
-	where := group(t, d, "c1")
-	d.Berth("delete", "--force", "c1")
+func aSnapshotComesBack(t *testing.T, c *container) {
+	c.Berth("exec", "c1", "--", "sh", "-c", "echo before > /root/f")
+	c.Berth("snapshot", "c1", "s")
+	c.Berth("exec", "c1", "--", "sh", "-c", "echo after > /root/f")
+	c.Berth("restore", "c1", "s")
+	if got, err := c.try("cat", "/root/f"); err != nil || got != "before\n" {
+		t.Errorf("after a restore the file says %q: %v", got, err)
+	}
+}
+
+func nothingIsLeft(t *testing.T, c *container) {
+	c.find(t)
+	c.Berth("delete", "--force", "c1")
 	harness.Eventually(t, 10*time.Second, "the control group is gone", func() bool {
-		_, err := command("ls", "-d", where).Output()
-		return err != nil
+		_, err := os.Stat(c.group)
+		return os.IsNotExist(err)
 	})
-	if left := d.HostLeftovers(); len(left) > 2 { // the daemon itself and its helper
+	if left := c.HostLeftovers(); len(left) > 2 { // the daemon itself and its helper
 		t.Errorf("left over on the host: %q", left)
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,20 +104,86 @@ func wantContent(t *testing.T, path string, want []byte) {
 	}
 }
 
-// group is the control group of a running instance.
-func group(t *testing.T, d *harness.Daemon, name string) string {
+// container is a running instance. The daemon is asked over its socket where a test only wants something done: a process costs seconds here.
+type container struct {
+	*harness.Daemon
+	name  string
+	group string // its control group
+}
+
+// launch starts a container of the small image.
+func launch(t *testing.T, d *harness.Daemon, name string, flags ...string) *container {
+	t.Helper()
+	d.Berth(append([]string{"launch", "bb", name}, flags...)...)
+	c := &container{Daemon: d, name: name}
+	c.find(t)
+	return c
+}
+
+// find looks for the control group, as a start makes a new one.
+func (c *container) find(t *testing.T) {
 	t.Helper()
 	var state struct {
-		Pid int `json:"pid"`
+		Metadata struct{ Pid int }
 	}
-	if err := json.Unmarshal([]byte(d.Berth("query", "/1.0/instances/"+name+"/state")), &state); err != nil || state.Pid == 0 {
-		t.Fatalf("no process in the state of %s: %v", name, err)
+	if err := json.Unmarshal(c.call(t, http.MethodGet, "/state", nil), &state); err != nil || state.Metadata.Pid == 0 {
+		t.Fatalf("no process in the state of %s: %v", c.name, err)
 	}
-	path, ok := strings.CutPrefix(read(t, fmt.Sprintf("/proc/%d/cgroup", state.Pid)), "0::")
+	path, ok := strings.CutPrefix(read(t, fmt.Sprintf("/proc/%d/cgroup", state.Metadata.Pid)), "0::")
 	if !ok || !strings.Contains(path, "lxc.payload.") {
-		t.Fatalf("%s is in the group %q", name, path)
+		t.Fatalf("%s is in the group %q", c.name, path)
 	}
-	return "/sys/fs/cgroup" + path
+	c.group = "/sys/fs/cgroup" + path
+}
+
+// config sets a key of the running container; "" unsets it.
+func (c *container) config(t *testing.T, key, value string) {
+	t.Helper()
+	c.call(t, http.MethodPatch, "", map[string]any{"config": map[string]string{key: value}})
+}
+
+// try runs a command inside.
+func (c *container) try(command ...string) (string, error) {
+	return c.Try(harness.Program("berth"), append([]string{"exec", c.name, "--"}, command...)...)
+}
+
+// call makes a request about the container that is answered at once.
+func (c *container) call(t *testing.T, method, path string, body any) []byte {
+	t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(method, "http://berth/1.0/instances/"+c.name+path, bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", c.Dir+"/unix.socket") }}
+	client := http.Client{Transport: &transport, Timeout: harness.Slow(harness.Limit)}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s %v: %s", method, path, resp.Status, err, answer)
+	}
+	return answer
+}
+
+// wantFile compares a file of the container's group.
+func (c *container) wantFile(t *testing.T, what, file, want string) {
+	t.Helper()
+	if got := read(t, c.group+"/"+file); got != want {
+		t.Errorf("%s: %s is %q, want %q", what, file, got, want)
+	}
+}
+
+// number is one value of a file of the group like memory.events.
+func (c *container) number(t *testing.T, file, key string) int {
+	t.Helper()
+	return counter(t, c.group+"/"+file, key)
 }
 
 // counter is one number of a flat keyed file like memory.events.

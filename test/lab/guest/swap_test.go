@@ -21,25 +21,24 @@ func TestSwapFollowsItsKey(t *testing.T) {
 	run(t, "swapon", swap)
 	later(t, "swapoff", swap)
 
-	d := harness.New(t).Pool().Image()
-	d.Berth("launch", "bb", "c1", "-c", "limits.memory=48MiB")
+	c := launch(t, harness.New(t).Pool().Image(), "c1", "-c", "limits.memory=48MiB")
 	allowed := func(what string) {
 		t.Helper()
-		if got := read(t, group(t, d, "c1")+"/memory.swap.max"); got == "0" {
+		if got := read(t, c.group+"/memory.swap.max"); got == "0" {
 			t.Errorf("%s: memory.swap.max is 0", what)
 		}
-		if _, err := allocate(d, "80M"); err != nil {
+		if _, err := c.allocate("80M"); err != nil {
 			t.Errorf("%s: 80 MiB with 48 MiB of memory and swap: %v", what, err)
 		}
 	}
 	allowed("limits.memory.swap unset")
-	d.Berth("config", "set", "c1", "limits.memory.swap", "false")
-	wantFile(t, d, "limits.memory.swap=false", "memory.swap.max", "0")
-	if _, err := allocate(d, "80M"); err == nil {
+	c.set(t, "limits.memory.swap", "false", "memory.swap.max", "0")
+	if _, err := c.allocate("80M"); err == nil {
 		t.Error("limits.memory.swap=false: 80 MiB went through with 48 MiB of memory")
 	}
-	d.Berth("config", "set", "c1", "limits.memory.swap", "true")
+	c.config(t, "limits.memory.swap", "true")
 	allowed("limits.memory.swap=true")
-	d.Berth("restart", "--force", "c1")
+	c.Berth("restart", "--force", "c1")
+	c.find(t)
 	allowed("limits.memory.swap=true, started anew")
 }
