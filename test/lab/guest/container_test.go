@@ -83,7 +83,7 @@ func cpusAreHeld(t *testing.T, c *container) {
 	}
 	c.set(t, "limits.cpu", "", "cpuset.cpus.effective", all)
 
-	c.set(t, "limits.cpu.allowance", "10ms/100ms", "cpu.max", "10000 100000")
+	c.set(t, "limits.cpu.allowance", "30ms/100ms", "cpu.max", "30000 100000")
 	throttled := c.number(t, "cpu.stat", "nr_throttled")
 	if out, err := c.try("sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"); err != nil {
 		t.Errorf("a busy loop: %v: %s", err, out)

@@ -40,7 +40,7 @@ func Run(ctx context.Context, m *machine.Machine, programs []Program, results *R
 func script(p Program, zfs string) string {
 	env := []string{"BERTH_LAB=1", "BERTH_LAB_ZFS=" + zfs, fmt.Sprintf("BERTH_TEST_SLOW=%d", Slowness)}
 	for _, v := range os.Environ() {
-		if strings.HasPrefix(v, "BERTH_TEST_") {
+		if strings.HasPrefix(v, "BERTH_TEST_") || strings.HasPrefix(v, "BERTH_BIN=") {
 			env = append(env, v)
 		}
 	}
