@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +25,8 @@ lab exec COMMAND…    run a command in it; one argument alone is a script
 lab down             end it
 lab save             boot once and save the state, so that guests are up in seconds
 lab table HOST LAB   a table of two outputs of "go test -v"
+
+The guest sees the source tree that lab is called in, under the same path.
 
 LAB_DIR     folder of the image (default /var/cache/berth/lab)
 LAB_MEMORY  MiB of a guest (default 1536); LAB_CPUS: number (default 2)
@@ -81,8 +82,11 @@ func command(ctx context.Context, args []string) (int, error) {
 const bootLimit = 10 * time.Minute
 
 func config() (machine.Config, error) {
-	_, file, _, _ := runtime.Caller(0)
-	c := machine.Config{Dir: os.Getenv("LAB_DIR"), Tree: filepath.Join(filepath.Dir(file), "../../../..")}
+	tree, err := top()
+	if err != nil {
+		return machine.Config{}, err
+	}
+	c := machine.Config{Dir: os.Getenv("LAB_DIR"), Tree: tree}
 	if c.Dir == "" {
 		c.Dir = "/var/cache/berth/lab"
 	}
@@ -102,6 +106,22 @@ func config() (machine.Config, error) {
 		*n.value = v
 	}
 	return c, nil
+}
+
+// top is the folder of the source tree that this process runs in.
+func top() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == "/" {
+			return "", errors.New("this is not in a source tree: no go.mod here or above")
+		}
+	}
 }
 
 // own is the name of this process's machine.
