@@ -82,9 +82,11 @@ func start(ctx context.Context, c Config, name string, kept bool, disk, memory s
 
 // claim makes the machine's folder and takes its lock.
 func (m *Machine) claim(kept bool) error {
-	if err := os.MkdirAll(m.runDir(), 0o700); err != nil {
+	unlock, err := m.alone()
+	if err != nil {
 		return err
 	}
+	defer unlock()
 	if err := os.Mkdir(m.path(""), 0o700); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("machine %q runs already", m.Name)
@@ -95,6 +97,21 @@ func (m *Machine) claim(kept bool) error {
 		return errors.Join(err, m.Stop())
 	}
 	return nil
+}
+
+// alone holds off others that make or sweep machines: a folder whose lock is not yet taken looks like one that was left.
+func (c Config) alone() (unlock func(), err error) {
+	if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(c.runDir())
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return func() { _ = dir.Close() }, nil
 }
 
 func (m *Machine) fill(kept bool) error {

@@ -9,10 +9,13 @@ import (
 
 // Sweep ends the machines of runs that were killed: nobody holds their lock, and they were not to be kept. It returns their names.
 func Sweep(c Config) ([]string, error) {
+	unlock, err := c.alone()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	entries, err := os.ReadDir(c.runDir())
-	if os.IsNotExist(err) {
-		return nil, nil
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	var names []string
@@ -31,7 +34,7 @@ func Sweep(c Config) ([]string, error) {
 func (m *Machine) sweep() (bool, error) {
 	lock, err := os.Open(m.path("lock"))
 	if os.IsNotExist(err) {
-		return false, nil // it is just being made, or removed
+		return false, nil // it is just being removed
 	} else if err != nil {
 		return false, err
 	}
