@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,8 +19,19 @@ import (
 	"time"
 )
 
-// Limit bounds every single command of a test.
+// Limit bounds every single command of a test; see Slow.
 const Limit = 120 * time.Second
+
+// Slow is a time-out for where the test runs: $BERTH_TEST_SLOW times longer, which is set where processors are emulated (test/lab).
+func Slow(d time.Duration) time.Duration { return d * slowness() }
+
+var slowness = sync.OnceValue(func() time.Duration {
+	n, err := strconv.Atoi(os.Getenv("BERTH_TEST_SLOW"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return time.Duration(n)
+})
 
 // Daemon is one berthd under test.
 type Daemon struct {
@@ -126,9 +138,14 @@ func (d *Daemon) Launch(env ...string) {
 // Ready waits until the daemon is ready.
 func (d *Daemon) Ready() {
 	d.T.Helper()
-	if out, err := d.Try(Program("berthd"), "waitready", "--timeout=60"); err != nil {
+	if out, err := d.Try(Program("berthd"), "waitready", seconds(60)); err != nil {
 		d.T.Fatalf("berthd does not get ready: %v\n%s\n%s", err, out, d.Log())
 	}
+}
+
+// seconds is the flag that makes one of our programs wait no longer; see Slow.
+func seconds(n int) string {
+	return fmt.Sprintf("--timeout=%d", int(Slow(time.Duration(n)*time.Second).Seconds()))
 }
 
 // Kill ends the daemon with SIGKILL and waits for its end.
@@ -144,7 +161,7 @@ func (d *Daemon) WaitEnd(limit time.Duration) {
 	select {
 	case <-d.end:
 		d.cmd = nil
-	case <-time.After(limit):
+	case <-time.After(Slow(limit)):
 		d.T.Fatalf("berthd (pid %d) is still there after %s\n%s", d.cmd.Process.Pid, limit, d.Log())
 	}
 }
@@ -226,7 +243,7 @@ func (d *Daemon) Try(name string, args ...string) (string, error) {
 
 // TryInput is Try with something on standard input.
 func (d *Daemon) TryInput(input, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	ctx, cancel := context.WithTimeout(context.Background(), Slow(Limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = d.Environ()
@@ -260,7 +277,7 @@ func (f *Failed) Code() int {
 // Run runs a program that must succeed.
 func Run(t testing.TB, env []string, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	ctx, cancel := context.WithTimeout(context.Background(), Slow(Limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)
@@ -274,6 +291,7 @@ func Run(t testing.TB, env []string, name string, args ...string) string {
 // Eventually polls until f is true; it fails the test after the limit.
 func Eventually(t testing.TB, limit time.Duration, what string, f func() bool) {
 	t.Helper()
+	limit = Slow(limit)
 	end := time.Now().Add(limit)
 	for !f() {
 		if time.Now().After(end) {

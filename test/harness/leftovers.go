@@ -16,13 +16,13 @@ import (
 func (d *Daemon) cleanup() {
 	if d.cmd == nil || d.Ended() {
 		d.Launch()
-		_, _ = d.Try(Program("berthd"), "waitready", "--timeout=60")
+		_, _ = d.Try(Program("berthd"), "waitready", seconds(60))
 	}
 	d.Empty()
-	_, _ = d.Try(Program("berthd"), "shutdown", "--timeout=60")
+	_, _ = d.Try(Program("berthd"), "shutdown", seconds(60))
 	select {
 	case <-d.end:
-	case <-time.After(20 * time.Second):
+	case <-time.After(Slow(20 * time.Second)):
 		d.T.Errorf("berthd does not end when asked to\n%s", d.Log())
 		_ = d.cmd.Process.Kill()
 	}

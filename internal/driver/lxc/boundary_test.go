@@ -329,7 +329,7 @@ func BenchmarkStage(b *testing.B) {
 	}
 	defer func() { _ = d.Close() }()
 	l := d.layoutOf("b3")
-	h.do(d.prepare(t.Context(), h.spec("b3"), l))
+	h.do(d.prepare(b.Context(), h.spec("b3"), l))
 	for b.Loop() {
 		if err := d.stage(b.Context(), "b3", l); err != nil {
 			b.Fatal(err)
