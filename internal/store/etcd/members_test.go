@@ -49,8 +49,8 @@ func startCluster(t *testing.T, n int, dir func(i int) string) *cluster {
 	t.Cleanup(func() {
 		c.network.heal()
 		var all sync.WaitGroup
-		for _, m := range c.members {
-			all.Go(m.Close)
+		for i := range c.members {
+			all.Go(func() { c.kill(i) }) // all at once: there is nobody to hand the lead to
 		}
 		all.Wait()
 	})
@@ -142,7 +142,11 @@ type network struct {
 	conns map[net.Conn]pair
 }
 
-type pair struct{ from, to int }
+// pair is who calls whom; of the caller only what it calls itself is known.
+type pair struct {
+	from string
+	to   int
+}
 
 func newNetwork() *network {
 	return &network{ids: map[string]int{}, cut: map[int]bool{}, delay: map[int]time.Duration{}, conns: map[net.Conn]pair{}}
@@ -162,10 +166,15 @@ func (n *network) part(members ...int) {
 		n.cut[i] = true
 	}
 	for c, p := range n.conns {
-		if n.cut[p.from] != n.cut[p.to] || n.cut[p.from] {
+		if n.parted(p) {
 			_ = c.Close()
 		}
 	}
+}
+
+func (n *network) parted(p pair) bool {
+	from, known := n.ids[p.from]
+	return n.cut[p.to] || known && n.cut[from]
 }
 
 // slow delays all that a member sends or gets.
@@ -215,9 +224,9 @@ func (n *network) carry(caller net.Conn, to int, address string) {
 		return
 	}
 	defer called.Close()
-	p := pair{n.caller(string(head[:size])), to}
+	p := pair{callerOf(string(head[:size])), to}
 	n.mu.Lock()
-	parted := n.cut[p.from] || n.cut[p.to]
+	parted := n.parted(p)
 	n.conns[caller], n.conns[called] = p, p
 	n.mu.Unlock()
 	defer func() {
@@ -239,23 +248,22 @@ func (n *network) carry(caller net.Conn, to int, address string) {
 	both.Wait()
 }
 
-// caller reads from the first request on a connection which member makes it; -1 if it does not say.
-func (n *network) caller(head string) int {
+// callerOf reads from the first request on a connection what the member calls itself that makes it.
+func callerOf(head string) string {
 	for line := range strings.SplitSeq(head, "\r\n") {
 		if id, ok := strings.CutPrefix(line, "X-Server-From: "); ok {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if i, ok := n.ids[id]; ok {
-				return i
-			}
+			return id
 		}
 	}
-	return -1
+	return ""
 }
 
 func (n *network) wait(p pair) {
 	n.mu.Lock()
-	by := max(n.delay[p.from], n.delay[p.to])
+	by := n.delay[p.to]
+	if from, known := n.ids[p.from]; known {
+		by = max(by, n.delay[from])
+	}
 	n.mu.Unlock()
 	if by > 0 {
 		time.Sleep(by) // lint:allow no-wait-by-sleep: it is the delay of the network that is played here
