@@ -59,7 +59,9 @@ func New(services Services, auth Authenticator) *Server {
 		MaxHeaderBytes:    256 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 		ConnContext:       withPeer,
-		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+		// A client that stands still does not answer either.
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: time.Minute, PingTimeout: stallTime, WriteByteTimeout: stallTime},
+		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
 	return s
 }
@@ -67,7 +69,7 @@ func New(services Services, auth Authenticator) *Server {
 // Serve answers on a listener until it is closed; several may be served at once.
 func (s *Server) Serve(l net.Listener) error {
 	if u, ok := l.(*net.UnixListener); ok {
-		l = fileListener{u}
+		l = fileListener{u, stallTime}
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
@@ -88,6 +90,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	caller := s.auth.Authenticate(hr)
+	w = paced(w, hr, stallTime)
 	r := &Request{Request: hr.WithContext(request.WithCaller(hr.Context(), caller)), server: s, caller: caller}
 	defer func() {
 		if p := recover(); p != nil {
