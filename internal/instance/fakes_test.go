@@ -174,6 +174,7 @@ type fakeRuntime struct {
 	stuck  chan struct{}            // Shutdown waits for it or for a kill
 	onEnd  func(id string)          // called before Shutdown or Kill do anything
 	hangs  map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
+	silent map[string]chan struct{} // State of these hangs until the channel is closed
 	deaf   map[string]bool          // Shutdown of these has no effect
 
 	lost  map[string]error // what runs and cannot be taken over
@@ -303,6 +304,9 @@ func (r *fakeRuntime) Root(string) (*os.File, error)             { return nil, e
 func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
+	if r.silent[id] != nil {
+		<-r.silent[id]
+	}
 	s := r.Status(id)
 	return &api.InstanceState{Status: s.String(), StatusCode: s, Pid: 1234}, nil
 }

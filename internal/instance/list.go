@@ -6,8 +6,10 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -156,11 +158,23 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	if status == api.Stopped {
 		return stopped
 	}
-	v := s.viewOf(i)
-	state, err := s.Runtime.State(ctx, i.id(), v.hostNames)
+	state, err := bounded.Do(ctx, &s.live, i.id(), liveTime, func() (*api.InstanceState, error) { return s.liveState(ctx, i) })
 	if err != nil || state == nil {
 		s.Log.Debug("live state", "instance", i.Name, "err", err)
 		return stopped
+	}
+	return state
+}
+
+// liveTime bounds the wait for the live state of one instance, which its pool or the kernel may keep back. What is known without
+// them is shown then.
+const liveTime = time.Second
+
+func (s *Service) liveState(ctx context.Context, i *Instance) (*api.InstanceState, error) {
+	v := s.viewOf(i)
+	state, err := s.Runtime.State(ctx, i.id(), v.hostNames)
+	if err != nil || state == nil {
+		return nil, err
 	}
 	if state.Disk == nil {
 		state.Disk = map[string]api.InstanceStateDisk{}
@@ -168,7 +182,7 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	if usage, err := s.Volumes.Usage(ctx, i.volume()); err == nil && usage >= 0 && v.root != "" {
 		state.Disk[v.root] = api.InstanceStateDisk{Usage: usage}
 	}
-	return state
+	return state, nil
 }
 
 func first(values ...string) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -57,6 +58,7 @@ type Service struct {
 	background context.Context
 	end        context.CancelFunc
 	tasks      sync.WaitGroup
+	live       bounded.Calls // reads of live states, by instance
 }
 
 // New makes the service and registers its journal handlers. Call it before the store is loaded.

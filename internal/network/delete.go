@@ -42,7 +42,7 @@ func (s *Service) delete(ctx context.Context, row store.Row[record]) error {
 		func() error { return s.remove(ctx, r.Name, r.UUID) },
 		deleteRemoved.Hit,
 		func() error {
-			_, err := s.Store.Commit(ctx, s.table.Remove(row.Path...), entry.Done())
+			_, err := s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...), entry.Done())
 			return err
 		},
 	} {

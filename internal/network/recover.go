@@ -69,9 +69,7 @@ func (s *Service) finishDelete(ctx context.Context, c change) error {
 	if !ok || row.Value.UUID != c.UUID {
 		return nil
 	}
-	op := s.table.Remove(row.Path...)
-	op.Guard = &row.Revision
-	_, err := s.Store.Commit(ctx, op)
+	_, err := s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
 	return err
 }
 

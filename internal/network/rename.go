@@ -63,7 +63,7 @@ func (s *Service) rename(ctx context.Context, row store.Row[record], name string
 		func() error { return s.up(ctx, r) },
 		renameUp.Hit,
 		func() error {
-			_, err := s.Store.Commit(ctx, s.table.Remove(row.Path...), s.table.Create(&r, r.Project, name), entry.Done())
+			_, err := s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...), s.table.Create(&r, r.Project, name), entry.Done())
 			return err
 		},
 	}

@@ -5,13 +5,17 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // fileListener gives the connections of a unix socket what those of TCP have from the standard library: the content of
 // a file goes from the page cache to the peer without being copied through the daemon.
-type fileListener struct{ *net.UnixListener }
+type fileListener struct {
+	*net.UnixListener
+	stall time.Duration // see pace
+}
 
 // Accept implements net.Listener.
 func (l fileListener) Accept() (net.Conn, error) {
@@ -19,11 +23,23 @@ func (l fileListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fileConn{c}, nil
+	return &fileConn{UnixConn: c, pace: pace{limit: l.stall}}, nil
 }
 
 // fileConn is what net/http, which looks for io.ReaderFrom, sends files by.
-type fileConn struct{ *net.UnixConn }
+type fileConn struct {
+	*net.UnixConn
+	pace
+}
+
+// Write implements net.Conn.
+func (c *fileConn) Write(p []byte) (int, error) { return c.write(c.UnixConn, p) }
+
+// SetDeadline is pacedConn's.
+func (c *fileConn) SetDeadline(t time.Time) error {
+	c.taken.Store(true)
+	return c.UnixConn.SetDeadline(t)
+}
 
 const (
 	// sendChunk bounds one system call: a peer that reads as fast as it is sent to must not keep a thread for ever.
@@ -45,7 +61,7 @@ func (c *fileConn) ReadFrom(from io.Reader) (int64, error) {
 			// A file without pages, such as one of a FUSE file system in direct mode: read it.
 		}
 	}
-	return io.Copy(struct{ io.Writer }{c.UnixConn}, from)
+	return io.Copy(struct{ io.Writer }{c}, from)
 }
 
 // sendFile sends what follows in f, n bytes or until its end.
@@ -62,14 +78,18 @@ func (c *fileConn) sendFile(f *os.File, n int64) (sent int64, err error) {
 		_ = c.SetWriteBuffer(sendQueue) // without it it is only slower
 	}
 	var result error
+	c.extend(c.UnixConn)
 	readErr := source.Read(func(in uintptr) bool {
 		writeErr := to.Write(func(out uintptr) bool {
 			var more int64
 			more, result = sendUntilFull(int(out), int(in), n-sent)
 			sent += more
+			if more > 0 {
+				c.extend(c.UnixConn)
+			}
 			return !errors.Is(result, unix.EAGAIN) // else called again when there is room
 		})
-		if result == nil {
+		if writeErr != nil { // the end of the connection, or of the time to take something
 			result = writeErr
 		}
 		return true

@@ -48,7 +48,7 @@ func onSocket(t *testing.T, s *Server) (*http.Client, *atomic.Int64) {
 	}
 	sent := new(atomic.Int64)
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(countingListener{fileListener{l.(*net.UnixListener)}, sent}) }()
+	go func() { served <- s.Serve(countingListener{fileListener{l.(*net.UnixListener), stallTime}, sent}) }()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", l.Addr().String())

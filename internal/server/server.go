@@ -60,7 +60,9 @@ func New(services Services, auth Authenticator) *Server {
 		MaxHeaderBytes:    256 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 		ConnContext:       withPeer,
-		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+		// A client that stands still does not answer either.
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: time.Minute, PingTimeout: stallTime, WriteByteTimeout: stallTime},
+		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
 	return s
 }
@@ -68,7 +70,7 @@ func New(services Services, auth Authenticator) *Server {
 // Serve answers on a listener until it is closed; several may be served at once.
 func (s *Server) Serve(l net.Listener) error {
 	if u, ok := l.(*net.UnixListener); ok {
-		l = fileListener{u}
+		l = fileListener{u, stallTime}
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
@@ -89,6 +91,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	caller := s.auth.Authenticate(hr)
+	w = paced(w, hr, stallTime)
 	// Whoever may do everything on this host may also have it connect to everything.
 	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Trusted})
 	r := &Request{Request: hr.WithContext(ctx), server: s, caller: caller}

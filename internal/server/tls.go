@@ -29,7 +29,7 @@ func TLSConfig(cert tls.Certificate) *tls.Config {
 
 // NewTLSListener speaks TLS over l.
 func NewTLSListener(l net.Listener, cert tls.Certificate) net.Listener {
-	return tls.NewListener(l, TLSConfig(cert))
+	return tls.NewListener(pacedListener{l}, TLSConfig(cert))
 }
 
 // TrustStore knows the trusted certificates.

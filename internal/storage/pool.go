@@ -11,10 +11,12 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
@@ -350,13 +352,22 @@ func (s *Service) recoverPoolDelete(ctx context.Context, data json.RawMessage) e
 	return err
 }
 
+// probeTime bounds the wait for what a pool says of itself.
+const probeTime = 5 * time.Second
+
 // Resources tells how full a pool is.
 func (s *Service) Resources(ctx context.Context, name string) (*api.StoragePoolResources, error) {
 	if _, err := s.driver(ctx, name); err != nil {
 		return nil, err
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Join(s.poolsFolder(), name), &st); err != nil {
+	st, err := bounded.Do(ctx, &s.probes, name, probeTime, func() (st unix.Statfs_t, err error) {
+		err = unix.Statfs(filepath.Join(s.poolsFolder(), name), &st)
+		return st, err
+	})
+	if errors.Is(err, bounded.ErrHung) {
+		return nil, api.Unavailable("Storage pool %q unavailable: %w", name, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("resources of pool %s: %w", name, err)
 	}
 	size := uint64(st.Bsize)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
@@ -91,7 +92,10 @@ func (s *Service) VolumeUsage(ctx context.Context, id VolumeID) (*api.StorageVol
 	if _, _, err := s.Volume(id); err != nil {
 		return nil, err
 	}
-	n, err := s.Usage(ctx, id)
+	n, err := bounded.Do(ctx, &s.probes, id.Pool, probeTime, func() (int64, error) { return s.Usage(ctx, id) })
+	if errors.Is(err, bounded.ErrHung) {
+		return nil, api.Unavailable("Storage pool %q unavailable: %w", id.Pool, err)
+	}
 	if err != nil {
 		return nil, err
 	}

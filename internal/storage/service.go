@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -46,6 +47,7 @@ type Service struct {
 	life     context.Context
 	end      context.CancelFunc
 	patience time.Duration // see mountPatience
+	probes   bounded.Calls // what asks the kernel of a pool, by its name
 
 	mu      sync.Mutex                      // never held over a driver's work
 	open    map[string]storagedriver.Driver // pools that are mounted

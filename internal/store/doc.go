@@ -22,8 +22,8 @@
 // more is a change of several steps: see Store.CommitAll, and package journal for how such a change survives a kill.
 //
 // A commit fails in one of three ways. Refused: ErrConflict, ErrTooLarge, ErrDuplicateKey, ErrNoLease, a full disk; it
-// changed nothing, and whoever knows why may try again. ErrClosed, or an engine that has failed: it changed nothing, and
-// nothing will be changed any more. ErrUnknownOutcome: whoever made it was cut off from whoever decides, and the commit has
+// changed nothing, and whoever knows why may try again. ErrClosed or ErrUnavailable: it changed nothing, and others will
+// fare no better for now. ErrUnknownOutcome: whoever made it was cut off from whoever decides, and the commit has
 // been made, or will be, or never will. It is not to be tried again blindly. Read what it was to write, and go by what is
 // there: the tables show it once they follow again. A commit whose guards name what it replaces can be made again safely:
 // if the first one was made after all, the second ends in ErrConflict.

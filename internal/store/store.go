@@ -23,6 +23,8 @@ var (
 	ErrTooLarge     = errors.New("the commit is too large")
 	ErrNoLease      = errors.New("the lease has ended")
 
+	// ErrUnavailable is that those who keep the store cannot be reached, or cannot go on. Nothing was changed.
+	ErrUnavailable = errors.New("the store cannot be reached")
 	// ErrUnknownOutcome is that a commit may have been made, or may still be, or not: read what it was to write.
 	ErrUnknownOutcome = errors.New("it is not known whether the commit was made")
 )

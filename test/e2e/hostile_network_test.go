@@ -75,7 +75,7 @@ while [ ! -e /posing ]; do sleep 0.1; done`, folder, marker))
 	if !posing() {
 		t.Error("the poser was ended")
 	}
-	if out, err := d.Try("berth", "exec", "c1", "--", "cat", "/hits"); err == nil {
+	if out := d.Berth("exec", "c1", "--", "sh", "-c", "cat /hits 2>/dev/null || true"); out != "" {
 		t.Errorf("the poser was sent %s", out)
 	}
 	if _, err := os.Stat(marker); err == nil {
@@ -97,7 +97,7 @@ func TestAGuestAsksForNamesOfOthers(t *testing.T) {
 		ask("extra", name)
 	}
 	known := func(name string) bool {
-		out, err := d.Try("berth", "exec", "c1", "--", "nslookup", "-type=a", name+".lxd", "10.199.7.1")
+		out, err := d.Try(harness.Program("berth"), "exec", "c1", "--", "nslookup", "-type=a", name+".lxd", "10.199.7.1")
 		return err == nil && strings.Contains(out, name+".lxd\nAddress")
 	}
 	harness.Eventually(t, 10*time.Second, "the instance's own name is known", func() bool { return known("c1") })

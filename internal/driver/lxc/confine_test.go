@@ -88,20 +88,20 @@ func TestContainersAreConfined(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
 	needAppArmor(t, d)
-	h.start(d, h.spec("c1"))
+	inits := map[string]int{"c1": h.start(d, h.spec("c1")).InitPID}
 	privileged := h.spec("p1")
 	privileged.IDMap = nil
-	h.start(d, privileged)
+	inits["p1"] = h.start(d, privileged).InitPID
 	for id, want := range map[string]string{
 		"c1": d.apparmor.Label(profileOf("c1", spec.Confinement{})) + "unconfined (enforce)",
 		"p1": d.apparmor.Name(apparmor.Instance, "p1") + " (enforce)",
 	} {
-		if got := labelOf(t, d.InitPID(id)); got != want {
+		if got := labelOf(t, inits[id]); got != want {
 			t.Errorf("%s: init is %q, want %q", id, got, want)
 		}
 	}
 	// What exec starts is confined as init is; in its namespace it sees only that it is free there.
-	if got := h.sh(d, "p1", "cat /proc/self/attr/current"); got != labelOf(t, d.InitPID("p1")) {
+	if got := h.sh(d, "p1", "cat /proc/self/attr/current"); got != labelOf(t, inits["p1"]) {
 		t.Errorf("a command is %q", got)
 	}
 	if got := h.sh(d, "c1", "cat /proc/self/attr/current"); got != "unconfined" {

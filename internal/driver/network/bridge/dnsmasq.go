@@ -24,7 +24,7 @@ const (
 	rawFile    = "dnsmasq.raw"
 	recordFile = "dnsmasq.process" // which process it is
 	confFile   = "dnsmasq.conf"    // what it reads, in order
-	goFile     = "dnsmasq.go"      // and a number: the word to go on, for one start
+	goFile     = "dnsmasq.go"      // with a random ending: the word to go on, for one start
 )
 
 // wantsDnsmasq tells whether the network has addresses to serve.
