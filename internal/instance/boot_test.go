@@ -200,7 +200,7 @@ func TestAnInstanceStartsWhenItsPoolIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
 		h.create("c1", nil)
-		h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"boot.autostart": "true"}}, func(string) bool { return false }))
+		h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"boot.autostart": "true"}}, func(string) bool { return false }, anyRevision))
 		h.rt.fail = api.Unavailable("Storage pool %q unavailable: still being mounted", "p1")
 		<-h.Autostart()
 		if i := h.show("c1"); i.Status != "Stopped" {

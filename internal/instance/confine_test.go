@@ -55,7 +55,7 @@ func TestProfilesFollowTheConfiguration(t *testing.T) {
 	h, c := newConfined(t)
 	h.create("c1", nil)
 	set := func(kv map[string]string) error {
-		return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: kv}, func(string) bool { return false })
+		return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: kv}, func(string) bool { return false }, anyRevision)
 	}
 	if err := set(map[string]string{"raw.apparmor": "nonsense"}); api.StatusOf(err) != 400 {
 		t.Error(err)
@@ -82,7 +82,7 @@ func TestProfilesFollowTheConfiguration(t *testing.T) {
 	// A change that fails later goes back.
 	err := h.Patch(t.Context(), "default", "c1", api.InstancePut{
 		Config: map[string]string{"raw.apparmor": "mount,"}, Devices: map[string]map[string]string{"eth1": {"type": "nic", "stuck": "yes"}},
-	}, func(string) bool { return false })
+	}, func(string) bool { return false }, anyRevision)
 	if err == nil || c.profiles["c1"] != want {
 		t.Errorf("%v, %+v", err, c.profiles["c1"])
 	}

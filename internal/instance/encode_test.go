@@ -70,7 +70,7 @@ func TestWrittenListIsNeverOld(t *testing.T) {
 	look()
 	h.do(h.action("c1", "start"))
 	look()
-	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"user.x": "y"}}, func(f string) bool { return f == "config" }))
+	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"user.x": "y"}}, func(f string) bool { return f == "config" }, anyRevision))
 	look()
 	changing.extra.Store(1)
 	look()

@@ -14,7 +14,7 @@ func TestARestartFromInsideTakesTheCurrentConfiguration(t *testing.T) {
 	h.create("c1", func(r *api.InstancesPost) { r.Devices = map[string]map[string]string{"eth0": {"type": "nic"}} })
 	h.do(h.action("c1", "start"))
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"environment.A": "b", "security.nesting": "true"}},
-		func(string) bool { return false }))
+		func(string) bool { return false }, anyRevision))
 	var got *spec.Spec
 	launch := func(s *spec.Spec) error { got = s; return nil }
 	h.do(h.Reboot(t.Context(), "c1", launch))

@@ -191,7 +191,7 @@ func TestSnapshotsAndRestore(t *testing.T) {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"limits.cpu": "1"}}, func(string) bool { return false }))
+	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"limits.cpu": "1"}}, func(string) bool { return false }, anyRevision))
 	id := h.show("c1").Config["volatile.uuid"]
 	h.do(h.run(h.Restore(t.Context(), "default", "c1", "snap0")))
 	if c := h.show("c1").Config; c["limits.cpu"] != "" || c["volatile.uuid"] != id {
@@ -268,7 +268,7 @@ func TestLiveChanges(t *testing.T) {
 	h.create("c1", nil)
 	h.do(h.action("c1", "start"))
 	patch := func(p api.InstancePut) error {
-		return h.Patch(t.Context(), "default", "c1", p, func(string) bool { return false })
+		return h.Patch(t.Context(), "default", "c1", p, func(string) bool { return false }, anyRevision)
 	}
 	h.do(patch(api.InstancePut{Config: map[string]string{"limits.memory": "10%"}}))
 	if got := h.rt.limits["c1"].MemoryLimit; got == nil || *got != (1<<30)/100*10 {
@@ -287,7 +287,7 @@ func TestLiveChanges(t *testing.T) {
 	}
 	put := h.show("c1").InstancePut
 	put.Devices = nil
-	h.do(h.run(h.Put(t.Context(), "default", "c1", put)))
+	h.do(h.run(h.Put(t.Context(), "default", "c1", put, anyRevision)))
 	if h.nic.up["c1/eth0"] {
 		t.Error("eth0 is left")
 	}
@@ -297,7 +297,7 @@ func TestLiveChanges(t *testing.T) {
 		}
 	}
 	put.Config = map[string]string{}
-	if err := h.run(h.Put(t.Context(), "default", "c1", put)); err == nil || err.Error() != "Volatile idmap keys can't be deleted by the user" {
+	if err := h.run(h.Put(t.Context(), "default", "c1", put, anyRevision)); err == nil || err.Error() != "Volatile idmap keys can't be deleted by the user" {
 		t.Error(err)
 	}
 	h.do(h.action("c1", "stop"))
@@ -312,7 +312,7 @@ func TestRestartOfTheDaemon(t *testing.T) {
 	for _, name := range []string{"alive", "died"} {
 		h.do(h.action(name, "start"))
 	}
-	h.do(h.Patch(t.Context(), "default", "auto", api.InstancePut{Config: map[string]string{"boot.autostart": "true"}}, func(string) bool { return false }))
+	h.do(h.Patch(t.Context(), "default", "auto", api.InstancePut{Config: map[string]string{"boot.autostart": "true"}}, func(string) bool { return false }, anyRevision))
 	h.Close()
 	delete(h.rt.state, "died")        // while no daemon was there
 	h.rt.state["ghost"] = api.Running // of no instance
@@ -368,7 +368,7 @@ func TestTemplates(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	h.do(os.Remove(file))
 	h.do(os.Symlink(out, file))
-	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"volatile.apply_template": "create"}}, func(string) bool { return false }))
+	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"volatile.apply_template": "create"}}, func(string) bool { return false }, anyRevision))
 	if h.action("c1", "start") == nil {
 		t.Error("no error")
 	}
@@ -418,7 +418,7 @@ func TestKernelModulesAreLoadedBeforeTheStart(t *testing.T) {
 		t.Errorf("loaded %q", loaded)
 	}
 	set := func(v string) error {
-		return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"linux.kernel_modules": v}}, func(string) bool { return false })
+		return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"linux.kernel_modules": v}}, func(string) bool { return false }, anyRevision)
 	}
 	h.do(set("nfs"))
 	if loaded[len(loaded)-1] != "nfs" {

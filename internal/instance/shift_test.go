@@ -41,7 +41,7 @@ func TestFilesAreShiftedWhereTheyCannotBeMapped(t *testing.T) {
 	}
 	set := func(key, value string) {
 		t.Helper()
-		h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{key: value}}, func(string) bool { return false }))
+		h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{key: value}}, func(string) bool { return false }, anyRevision))
 	}
 	run := func() {
 		t.Helper()
@@ -120,7 +120,7 @@ func TestAShiftThatIsCutOffIsFinishedByTheNext(t *testing.T) {
 	// Meanwhile it is to get another map.
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{
 		"security.idmap.isolated": "true", "security.idmap.base": "1500000",
-	}}, func(string) bool { return false }))
+	}}, func(string) bool { return false }, anyRevision))
 	h.do(h.action("c1", "start"))
 	for _, name := range []string{"a", "b", "c", "."} {
 		if got := h.owner("c1", name); got != 1500000 {

@@ -18,10 +18,18 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// Put replaces what can be changed of an instance, and returns the work.
-func (s *Service) Put(ctx context.Context, project, name string, req api.InstancePut) (*operation.Task, error) {
-	if _, err := s.get(project, name); err != nil {
+// Put replaces what can be changed of an instance, and returns the work. match sees the revision that is about to be
+// replaced (ETag): at once, and again when nobody else can change it any more.
+func (s *Service) Put(ctx context.Context, project, name string, req api.InstancePut, match func(store.Revision) error) (*operation.Task, error) {
+	row, err := s.get(project, name)
+	if err != nil {
 		return nil, err
+	}
+	if err := match(row.Revision); err != nil {
+		return nil, err
+	}
+	if req.Profiles == nil {
+		req.Profiles = []string{"default"}
 	}
 	if req.Restore != "" {
 		return s.Restore(ctx, project, name, req.Restore)
@@ -30,12 +38,9 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 		Description: "Updating instance",
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			return s.update(ctx, project, name, func(i *Instance) error {
+			return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
 				i.Config = withoutEmpty(req.Config)
 				i.Devices = toDevices(req.Devices)
-				if req.Profiles == nil {
-					req.Profiles = []string{"default"}
-				}
 				i.Profiles = slices.Clone(req.Profiles)
 				i.Ephemeral = req.Ephemeral
 				i.Description = req.Description
@@ -46,12 +51,14 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 }
 
 // Patch changes what the request holds: keys of the configuration and whole devices one by one (an empty value
-// removes a key), other fields if has says that the request has them.
-func (s *Service) Patch(ctx context.Context, project, name string, req api.InstancePut, has func(field string) bool) error {
+// removes a key), other fields if has says that the request has them. match as in Put.
+func (s *Service) Patch(ctx context.Context, project, name string, req api.InstancePut, has func(field string) bool,
+	match func(store.Revision) error,
+) error {
 	if _, err := s.get(project, name); err != nil {
 		return err
 	}
-	return s.update(ctx, project, name, func(i *Instance) error {
+	return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
 		maps.Copy(i.Config, req.Config)
 		i.Config = withoutEmpty(i.Config)
 		maps.Copy(i.Devices, toDevices(req.Devices))
@@ -92,13 +99,22 @@ func (s *Service) setArchitecture(i *Instance, arch string) error {
 	return nil
 }
 
-// update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live.
-func (s *Service) update(ctx context.Context, project, name string, edit func(*Instance) error) error {
-	row, release, err := s.hold(ctx, project, name, "update", lock.Long)
+// update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live. profiles are those
+// that edit may give it.
+func (s *Service) update(ctx context.Context, project, name string, profiles []string, match func(store.Revision) error, edit func(*Instance) error) error {
+	given, err := s.holdProfiles(ctx, "update", project, profiles)
+	if err != nil {
+		return err
+	}
+	defer given.Release()
+	row, release, err := s.hold(given.Context(ctx), project, name, "update", lock.Long)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if err := match(row.Revision); err != nil {
+		return err
+	}
 	next := row.Value.clone()
 	if err := edit(next); err != nil {
 		return err
@@ -125,16 +141,26 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
 		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
 	}
+	named, err := s.holdUsed(ctx, "update", next)
+	if err != nil {
+		return err
+	}
+	defer named.Release()
 	after, err := s.check(ctx, next, old)
 	if err != nil {
 		return err
 	}
+	ids, release, err := s.claimIDs(ctx, next, after)
+	if err != nil {
+		return err
+	}
+	defer release()
 	before := s.effectiveOf(old)
 	return s.transition(ctx, old, next, before, after, func(ctx context.Context, with ...store.Op) error {
 		return s.modify(ctx, old.Project, old.Name, func(i *Instance) error {
 			*i = *next
 			return nil
-		}, with...)
+		}, append(with, ids...)...)
 	})
 }
 

@@ -209,36 +209,45 @@ func fromPut(req api.ProfilePut) *Profile {
 	return p
 }
 
-// Put replaces a profile's content, and with it that of the instances that use it.
-func (s *Service) Put(ctx context.Context, project, name string, req api.ProfilePut) error {
-	return s.change(ctx, project, name, fromPut(req))
+// Put replaces a profile's content, and with it that of the instances that use it. match sees the revision that is about to
+// be replaced (ETag).
+func (s *Service) Put(ctx context.Context, project, name string, req api.ProfilePut, match func(store.Revision) error) error {
+	return s.change(ctx, project, name, match, func(store.Row[Profile]) *Profile { return fromPut(req) })
 }
 
 // Patch changes the keys and devices that the request holds; an empty value removes a key. describe tells that the
-// request holds a description.
-func (s *Service) Patch(ctx context.Context, project, name string, req api.ProfilePut, describe bool) error {
-	row, ok := s.table.Get(project, name)
-	if !ok {
-		return api.NotFound("Failed to retrieve profile=%q: Profile not found", name)
-	}
-	merged := s.show(project, row).ProfilePut
-	maps.Copy(merged.Config, req.Config)
-	maps.Copy(merged.Devices, req.Devices)
-	if describe {
-		merged.Description = req.Description
-	}
-	return s.change(ctx, project, name, fromPut(merged))
+// request holds a description. match as in Put.
+func (s *Service) Patch(ctx context.Context, project, name string, req api.ProfilePut, describe bool, match func(store.Revision) error) error {
+	return s.change(ctx, project, name, match, func(row store.Row[Profile]) *Profile {
+		merged := s.show(project, row).ProfilePut
+		maps.Copy(merged.Config, req.Config)
+		maps.Copy(merged.Devices, req.Devices)
+		if describe {
+			merged.Description = req.Description
+		}
+		return fromPut(merged)
+	})
 }
 
-func (s *Service) change(ctx context.Context, project, name string, next *Profile) error {
+// change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
+func (s *Service) change(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
+	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
+	if err != nil {
+		return err
+	}
+	defer held.Release()
 	row, ok := s.table.Get(project, name)
 	if !ok {
 		return api.NotFound("Failed to retrieve profile %q: Profile not found", name)
 	}
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	next := edit(row)
 	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
 		return err
 	}
-	if err := s.instances.ChangeProfile(ctx, project, name, next.Config, next.Devices, func(ctx context.Context) error {
+	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, func(ctx context.Context) error {
 		_, err := s.store.Commit(ctx, s.table.Replace(row, next))
 		return err
 	}); err != nil {

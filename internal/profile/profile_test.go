@@ -124,8 +124,8 @@ func TestAProfileLivesFromCreateToDelete(t *testing.T) {
 
 	put := api.ProfilePut{}
 	put.Config = map[string]string{"user.a": "2", "user.b": "3"}
-	must(t, s.Put(ctx, "default", "p", put))
-	must(t, s.Patch(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"user.a": ""}, Description: "not asked"}, false))
+	must(t, s.Put(ctx, "default", "p", put, anyRevision))
+	must(t, s.Patch(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"user.a": ""}, Description: "not asked"}, false, anyRevision))
 	p, second, err := s.Get(ctx, "default", "p")
 	must(t, err)
 	if diff := cmp.Diff(map[string]string{"user.b": "3"}, p.Config); diff != "" || p.Description != "" || len(p.Devices) != 0 {
@@ -134,7 +134,7 @@ func TestAProfileLivesFromCreateToDelete(t *testing.T) {
 	if first == second {
 		t.Error("two contents have one revision")
 	}
-	must(t, s.Patch(ctx, "default", "p", api.ProfilePut{Description: "asked"}, true))
+	must(t, s.Patch(ctx, "default", "p", api.ProfilePut{Description: "asked"}, true, anyRevision))
 
 	f.users["p"] = []string{"/1.0/instances/c1"}
 	wants(t, s.Delete(ctx, "default", "p"), http.StatusBadRequest, "Profile is currently in use")
@@ -172,9 +172,9 @@ func TestProfilesRefuse(t *testing.T) {
 		"dots":           {s.Create(ctx, "default", post("..", nil)), 400, "Invalid profile name"},
 		"taken":          {s.Create(ctx, "default", post("p", nil)), 409, `Error inserting "p" into database: The profile already exists`},
 		"bad key":        {s.Create(ctx, "default", post("x", map[string]string{"bad": "1"})), 400, "Unknown configuration key: bad"},
-		"put bad":        {s.Put(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"bad": "1"}}), 400, "Unknown configuration key: bad"},
-		"put none":       {s.Put(ctx, "default", "nope", api.ProfilePut{}), 404, "Failed to retrieve profile"},
-		"patch none":     {s.Patch(ctx, "default", "nope", api.ProfilePut{}, false), 404, "Failed to retrieve profile"},
+		"put bad":        {s.Put(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"bad": "1"}}, anyRevision), 400, "Unknown configuration key: bad"},
+		"put none":       {s.Put(ctx, "default", "nope", api.ProfilePut{}, anyRevision), 404, "Failed to retrieve profile"},
+		"patch none":     {s.Patch(ctx, "default", "nope", api.ProfilePut{}, false, anyRevision), 404, "Failed to retrieve profile"},
 		"rename default": {s.Rename(ctx, "default", "default", "x"), 403, `The "default" profile cannot be renamed`},
 		"rename none":    {s.Rename(ctx, "default", "nope", "x"), 404, "Profile not found"},
 		"rename to same": {s.Rename(ctx, "default", "p", "default"), 409, `Name "default" already in use`},
@@ -187,7 +187,7 @@ func TestProfilesRefuse(t *testing.T) {
 	}
 	// A change that some instance cannot follow is not kept.
 	f.refuse = errors.New("no")
-	if err := s.Put(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"user.a": "1"}}); err == nil {
+	if err := s.Put(ctx, "default", "p", api.ProfilePut{Config: map[string]string{"user.a": "1"}}, anyRevision); err == nil {
 		t.Error("the change went through")
 	}
 	if p, _, err := s.Get(ctx, "default", "p"); err != nil || len(p.Config) != 0 {
@@ -195,5 +195,37 @@ func TestProfilesRefuse(t *testing.T) {
 	}
 	if got := s.Users(func(d map[string]device.Config) bool { return len(d) == 0 }); len(got) != 2 {
 		t.Errorf("users: %q", got)
+	}
+}
+
+// anyRevision is the match of a client that has seen nothing.
+func anyRevision(store.Revision) error { return nil }
+
+// TestOneETagOneWinner has two clients change a profile that both have read.
+func TestOneETagOneWinner(t *testing.T) {
+	s, _, _ := newService(t)
+	must(t, s.Create(t.Context(), "default", api.ProfilesPost{Name: "p"}))
+	for range 40 {
+		_, seen, err := s.Get(t.Context(), "default", "p")
+		must(t, err)
+		match := func(now store.Revision) error {
+			if now != seen {
+				return api.PreconditionFailed("ETag doesn't match")
+			}
+			return nil
+		}
+		results := make(chan error, 2)
+		for _, value := range []string{"1", "2"} {
+			go func() {
+				results <- s.Put(t.Context(), "default", "p", api.ProfilePut{Config: map[string]string{"user.a": value}}, match)
+			}()
+		}
+		first, second := <-results, <-results
+		if first != nil {
+			first, second = second, first
+		}
+		if first != nil || api.StatusOf(second) != http.StatusPreconditionFailed {
+			t.Fatalf("got %v and %v, want one winner and one 412", first, second)
+		}
 	}
 }

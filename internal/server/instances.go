@@ -152,7 +152,7 @@ func (a instancesAPI) put(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
-	task, err := a.svc.Put(r.Context(), r.Project(), r.Var("name"), req)
+	task, err := a.svc.Put(r.Context(), r.Project(), r.Var("name"), req, ifMatch(r))
 	if err != nil {
 		return Fail(err)
 	}
@@ -168,7 +168,7 @@ func (a instancesAPI) patch(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("name"), req, has); err != nil {
+	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("name"), req, has, ifMatch(r)); err != nil {
 		return Fail(err)
 	}
 	return Empty()

@@ -83,7 +83,7 @@ func (a profilesAPI) put(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
-	if err := a.svc.Put(r.Context(), r.Project(), r.Var("name"), req); err != nil {
+	if err := a.svc.Put(r.Context(), r.Project(), r.Var("name"), req, ifMatch(r)); err != nil {
 		return Fail(err)
 	}
 	return Empty()
@@ -98,7 +98,7 @@ func (a profilesAPI) patch(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("name"), req, has("description")); err != nil {
+	if err := a.svc.Patch(r.Context(), r.Project(), r.Var("name"), req, has("description"), ifMatch(r)); err != nil {
 		return Fail(err)
 	}
 	return Empty()

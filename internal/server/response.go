@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
 )
 
 // Response is the answer to a request. A handler that has taken the connection over returns nil.
@@ -145,6 +147,9 @@ func Fail(err error) Response { return failure{err: err} }
 
 func (f failure) respond(w http.ResponseWriter, r *Request) error {
 	status := api.StatusOf(f.err)
+	if errors.Is(f.err, store.ErrConflict) && status == http.StatusInternalServerError {
+		status = http.StatusPreconditionFailed // somebody else was quicker
+	}
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		slog.Warn("A request failed", "method", r.Method, "url", r.URL.Path, "err", f.err)
 	}

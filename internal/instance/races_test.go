@@ -1,0 +1,204 @@
+package instance
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/store"
+)
+
+// TestOneETagOneWinner has two clients change an instance that both have read.
+func TestOneETagOneWinner(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	for range 40 {
+		_, seen, err := h.Get(t.Context(), "default", "c1")
+		h.do(err)
+		match := func(now store.Revision) error {
+			if now != seen {
+				return api.PreconditionFailed("ETag doesn't match")
+			}
+			return nil
+		}
+		results := make(chan error, 2)
+		for _, value := range []string{"1", "2"} {
+			put := api.InstancePut{Config: h.show("c1").Config}
+			put.Devices, put.Config["user.a"] = h.show("c1").Devices, value
+			go func() { results <- h.run(h.Put(t.Context(), "default", "c1", put, match)) }()
+		}
+		first, second := <-results, <-results
+		if first != nil {
+			first, second = second, first
+		}
+		if first != nil || api.StatusOf(second) != http.StatusPreconditionFailed {
+			t.Fatalf("got %v and %v, want one winner and one 412", first, second)
+		}
+	}
+}
+
+// blocks returns the block of IDs of each instance, and fails where two overlap.
+func blocks(t *testing.T, h *house) map[string]idmap.Range {
+	t.Helper()
+	found := map[string]idmap.Range{}
+	for _, i := range h.rows("") {
+		r, ok := blockOf(i.Config["volatile.idmap.next"])
+		if !ok {
+			t.Fatalf("%s has no block", i.Name)
+		}
+		for other, o := range found {
+			if overlaps(r, []idmap.Range{o}) {
+				t.Errorf("%s has %v and %s has %v", i.Name, r, other, o)
+			}
+		}
+		found[i.Name] = r
+	}
+	return found
+}
+
+func TestIsolatedInstancesNeverShareIDs(t *testing.T) {
+	h := newHouse(t, nil)
+	isolated := func(name string) func() error {
+		req := api.InstancesPost{Name: name, Source: api.InstanceSource{Type: "none"}}
+		req.Config = map[string]string{"security.idmap.isolated": "true"}
+		return func() error { return h.run(h.Create(t.Context(), "default", req)) }
+	}
+	var all sync.WaitGroup
+	for n := range 8 {
+		create := isolated(fmt.Sprint("c", n))
+		all.Go(func() {
+			if err := create(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := blocks(t, h); len(got) != 8 {
+		t.Errorf("%d instances", len(got))
+	}
+	// A larger block is another one; the old one is not free as long as the instance runs with it.
+	h.do(h.action("c0", "start"))
+	before := blocks(t, h)["c0"]
+	h.do(h.Patch(t.Context(), "default", "c0", api.InstancePut{Config: map[string]string{"security.idmap.size": "100000"}}, func(string) bool { return false }, anyRevision))
+	h.do(isolated("c9")())
+	got := blocks(t, h)
+	if got["c0"] == before || overlaps(got["c9"], []idmap.Range{before}) {
+		t.Errorf("c0 went from %v to %v while it runs, and c9 got %v", before, got["c0"], got["c9"])
+	}
+}
+
+// TestTwoCopiesOfOneThatRuns: the first to end must not let it go on under the second.
+func TestTwoCopiesOfOneThatRuns(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.do(h.action("c1", "start"))
+	src, err := h.get("default", "c1")
+	h.do(err)
+	first, err := h.holdStill(t.Context(), src.Value, src.Value.volume())
+	h.do(err)
+	second, err := h.holdStill(t.Context(), src.Value, src.Value.volume())
+	h.do(err)
+	first()
+	first()
+	if status := h.rt.Status("c1"); status != api.Frozen {
+		t.Errorf("after the first copy it is %s", status)
+	}
+	if err := h.action("c1", "unfreeze"); err == nil {
+		t.Error("resumed under a copy")
+	}
+	second()
+	if status := h.rt.Status("c1"); status != api.Running {
+		t.Errorf("after the last copy it is %s", status)
+	}
+	if n := h.Journal.Pending(); n != 0 {
+		t.Errorf("%d entries left in the journal", n)
+	}
+}
+
+// TestAStaleEntryTakesNothing has recovery find the entry of a removal whose name another instance has by now.
+func TestAStaleEntryTakesNothing(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	old, err := h.get("default", "c1")
+	h.do(err)
+	h.do(h.run(h.Delete(t.Context(), "default", "c1")))
+	h.create("c1", nil)
+	for _, kind := range []string{kindCreate, kindDelete, kindRename, kindMove} {
+		c := changeOf(old.Value)
+		c.NewName, c.NewPool, c.Volumes = "c2", "p2", h.volumesOf(old.Value)
+		_, err := h.Journal.Begin(t.Context(), kind, c)
+		h.do(err)
+	}
+	h.do(h.Journal.Recover(t.Context()))
+	now, err := h.get("default", "c1")
+	h.do(err)
+	if now.Value.UUID == old.Value.UUID || now.Value.Creating {
+		t.Errorf("the later instance is %+v", now.Value)
+	}
+	if _, err := h.FilesRoot(t.Context(), "default", "c1"); err != nil {
+		t.Error(err)
+	}
+	if n := h.Journal.Pending(); n != 0 {
+		t.Errorf("%d entries left in the journal", n)
+	}
+}
+
+// TestPairsOfActions has two clients do two things at once to one instance, each pair of things many times: what comes of it
+// is what comes of doing one after the other, or one is refused; the record, the volume and the journal agree.
+func TestPairsOfActions(t *testing.T) {
+	actions := map[string]func(h *house) error{
+		"start":  func(h *house) error { return h.action("c1", "start") },
+		"stop":   func(h *house) error { return h.action("c1", "stop") },
+		"delete": func(h *house) error { return h.run(h.Delete(t.Context(), "default", "c1")) },
+		"rename": func(h *house) error { return h.run(h.Post(t.Context(), "default", "c1", api.InstancePost{Name: "c2"})) },
+		"snapshot": func(h *house) error {
+			return h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"}))
+		},
+		"copy": func(h *house) error {
+			req := api.InstancesPost{Name: "c3", Source: api.InstanceSource{Type: "copy", Source: "c1"}}
+			return h.run(h.Create(t.Context(), "default", req))
+		},
+		"update": func(h *house) error {
+			return h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"user.a": "b"}}, func(string) bool { return false }, anyRevision)
+		},
+	}
+	for one, a := range actions {
+		for other, b := range actions {
+			if one > other {
+				continue
+			}
+			t.Run(one+" and "+other, func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t, nil)
+				h.create("c1", nil)
+				var both sync.WaitGroup
+				for _, f := range []func(*house) error{a, b} {
+					both.Go(func() {
+						if err := f(h); err != nil && api.StatusOf(err) == http.StatusInternalServerError {
+							t.Errorf("an error that nobody can do anything with: %v", err)
+						}
+					})
+				}
+				both.Wait()
+				if n := h.Journal.Pending(); n != 0 {
+					t.Errorf("%d entries left in the journal", n)
+				}
+				for _, i := range h.rows("") {
+					if i.Creating {
+						t.Errorf("%s is half made", i.Name)
+					}
+					root, err := h.FilesRoot(t.Context(), "default", i.Name)
+					if err != nil {
+						t.Errorf("%s has no files: %v", i.Name, err)
+					} else if root.Release != nil {
+						root.Release()
+					}
+				}
+			})
+		}
+	}
+}
+
