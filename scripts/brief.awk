@@ -1,5 +1,5 @@
-#!/usr/bin/awk -f
-# Shortens the output of `go test -v`: results as they come, and the whole output of what failed.
+#!/usr/bin/env -S mawk -W interactive -f
+# Shortens the output of `go test -v`: results as they come (without "interactive" mawk waits for more), and the whole output of what failed.
 /^=== (RUN|PAUSE|CONT|NAME)/ { next }
 /^ *--- PASS/ { print; fflush(); held = ""; next }
 /^ *--- (FAIL|SKIP)/ { printf "%s%s\n", held, $0; fflush(); held = ""; next }
