@@ -32,7 +32,7 @@ func profileOf(id string, c spec.Confinement) apparmor.Profile {
 		p.Rules = append(p.Rules, privileged("/{,**/}")...)
 		p.Rules = append(p.Rules, nested()...)
 	default:
-		p.Rules = append(p.Rules, privileged("/{,run/systemd/{unit-root,mount-rootfs}/}")...)
+		p.Rules = append(p.Rules, privileged("/{,"+views+"}")...)
 		p.Rules = append(p.Rules, alone()...)
 	}
 	return p
@@ -125,14 +125,18 @@ func privileged(prefix string) []apparmor.Rule {
 	return append(rules, denied(closed)...)
 }
 
-// alone is a privileged container without containers of its own. A view of its whole root, with proc and sys, may only be where systemd
-// makes one for a service.
+// views is where a privileged container may have another view of its whole root, with proc and sys: systemd makes one there for a service
+// that has a mount namespace. A view may hold another one.
+const views = "run/systemd/{,**/}{unit-root,mount-rootfs}/"
+
+// alone is a privileged container without containers of its own. What holds a proc and sys, or may hold a view, stays where it is.
 func alone() []apparmor.Rule {
-	rules := fixed(`mount options=(rbind) "/?**"`, `mount options=(rbind) "/" -> "/run/systemd/{unit-root,mount-rootfs}/"`)
-	return append(rules, denied([]string{
-		`mount fstype in (proc,sysfs)`,
-		`mount options=(rbind) "/run/{,systemd/{,unit-root/,mount-rootfs/}}"`,
-	})...)
+	rules := fixed(`mount options=(rbind) "/?**"`, `mount options=(move) "/?**"`, `mount options=(rbind) "/" -> "/run/systemd/{unit-root,mount-rootfs}/"`)
+	closed := []string{`mount fstype in (proc,sysfs)`}
+	for _, how := range []string{"rbind", "move"} {
+		closed = append(closed, `mount options=(`+how+`) "/`+views+`"`, `mount options=(`+how+`) "/{,`+views+`}run/{,systemd/}"`)
+	}
+	return append(rules, denied(closed)...)
 }
 
 // nested is a privileged container that runs containers: they need proc and sys of their own, and other roots.
