@@ -70,7 +70,7 @@ func used(project string, devices map[string]device.Config) []lock.Want {
 		case cfg["type"] == "nic":
 			for _, name := range []string{cfg["network"], cfg["parent"]} {
 				if name != "" {
-					wants = append(wants, lock.Shared(lock.ForNetwork(name)))
+					wants = append(wants, lock.Shared(lock.ForNetwork(project, name)))
 				}
 			}
 		case cfg["type"] == "disk" && cfg["pool"] != "":

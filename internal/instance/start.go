@@ -193,6 +193,11 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 // startDevices prepares the host's side of all devices and notes their volatile keys in i. On error those that were
 // started are left to stopDevices.
 func (s *Service) startDevices(ctx context.Context, i *Instance, e *effective) ([]device.Contribution, error) {
+	named, err := s.HoldUsed(ctx, "start", i.Project, e.Devices)
+	if err != nil {
+		return nil, err
+	}
+	defer named()
 	in := s.deviceInstance(i, e)
 	var all []device.Contribution
 	for _, name := range sortedNames(e.Devices) {

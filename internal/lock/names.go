@@ -12,7 +12,7 @@ func ForInstance(project, name string) Object { return Of(Instance, project, nam
 func ForPool(name string) Object { return Of(Pool, name) }
 
 // ForNetwork is a network, held like a pool.
-func ForNetwork(name string) Object { return Of(Network, name) }
+func ForNetwork(project, name string) Object { return Of(Network, project, name) }
 
 // ForImage is an image by its fingerprint, in whatever projects: its files and records.
 func ForImage(fingerprint string) Object { return Of(Image, fingerprint) }

@@ -19,7 +19,7 @@ func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Service) claim(ctx context.Context, action, project string, names ...string) (release func(), err error) {
 	var wants []lock.Want
 	for _, name := range names {
-		wants = append(wants, lock.Exclusive(lock.Of(lock.Network, project, name)))
+		wants = append(wants, lock.Exclusive(lock.ForNetwork(project, name)))
 	}
 	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, wants...)
 	if err != nil {

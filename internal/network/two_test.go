@@ -219,7 +219,7 @@ func TestAHangingNetworkHoldsUpNoOther(t *testing.T) {
 	nettest.Need(t, "dnsmasq")
 	ctx := t.Context()
 	s := daemon(t, store.NewMemory(), nettest.Dir(t))
-	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "update"}, lock.Exclusive(lock.Of(lock.Network, "default", "brhang")))
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "update"}, lock.Exclusive(lock.ForNetwork("default", "brhang")))
 	must(t, err)
 	must(t, s.Create(ctx, "default", post("brfine", noAddresses)))
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
