@@ -53,12 +53,17 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 	if config.IsTrue(c["security.protection.delete"]) {
 		return api.BadRequest("Container is protected")
 	}
-	return s.remove(ctx, i)
+	return s.remove(ctx, i, lock.Short)
 }
 
-// remove takes an instance away with all that belongs to it; its lock is held. Once the volume is gone it is finished,
+// remove takes an instance away with all that belongs to it; its lock is held, and nobody may be copying it. Once the volume is gone it is finished,
 // now or at the next start.
-func (s *Service) remove(ctx context.Context, i *Instance) error {
+func (s *Service) remove(ctx context.Context, i *Instance, patience lock.Patience) error {
+	content, err := s.Locks.Acquire(ctx, claim("delete", patience), lock.Exclusive(i.volume().Object()))
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	c := changeOf(i)
 	entry, err := s.Journal.Begin(ctx, kindDelete, c)
 	if err != nil {
@@ -88,7 +93,7 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 // removeWith is the steps of a removal, each of which may have been done before.
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
-	s.forget(i)
+	s.forgetConfinement(i)
 	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
@@ -101,11 +106,17 @@ func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op)
 	if err := deleteLinks.Hit(); err != nil {
 		return err
 	}
-	ops := append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))
+	return s.forget(ctx, i, with...)
+}
+
+// forget removes the records of an instance, of its snapshots and of their volumes: its own last, for it says that there
+// is something to forget.
+func (s *Service) forget(ctx context.Context, i *Instance, with ...store.Op) error {
+	var ops []store.Op
 	for _, row := range s.snapshots.List(i.Project, i.Name) {
 		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
 	}
-	_, err := s.Store.Commit(ctx, ops...)
+	_, err := s.Store.CommitAll(ctx, ops, append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))...)
 	return err
 }
 
