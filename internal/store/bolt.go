@@ -253,13 +253,13 @@ func (b *Bolt) write(batch []*commit) error {
 		b.broken = err
 		return err
 	default:
-		return b.settle(last, boltError(err))
+		return b.resolve(last, boltError(err))
 	}
 }
 
-// settle decides what a failed write came to. As a rule nothing of it is in the file. Should the failure have come
+// resolve decides what a failed write came to. As a rule nothing of it is in the file. Should the failure have come
 // after the very last write, the change is there, and only its durability is in doubt: make sure of it, or stop.
-func (b *Bolt) settle(last Revision, cause error) error {
+func (b *Bolt) resolve(last Revision, cause error) error {
 	var now Revision
 	err := b.view(func(tx *bolt.Tx) error {
 		now = revisionOf(tx)
