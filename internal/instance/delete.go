@@ -53,10 +53,15 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 	if config.IsTrue(c["security.protection.delete"]) {
 		return api.BadRequest("Container is protected")
 	}
+	content, err := s.holdVolume(ctx, "delete", lock.Short, i)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	return s.remove(ctx, i)
 }
 
-// remove takes an instance away with all that belongs to it; its lock is held. Once the volume is gone it is finished,
+// remove takes an instance away with all that belongs to it; its lock and its volume are held. Once the volume is gone it is finished,
 // now or at the next start.
 func (s *Service) remove(ctx context.Context, i *Instance) error {
 	c := changeOf(i)
@@ -83,6 +88,16 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 	}
 	s.publish(ctx, i.Project, "instance-deleted", url(i.Name), nil)
 	return nil
+}
+
+// removeEphemeral is remove for an instance that has just stopped, once nobody copies it any more.
+func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
+	content, err := s.holdVolume(s.background, "delete", lock.Unbounded, i)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
+	return s.remove(ctx, i)
 }
 
 // removeWith is the steps of a removal, each of which may have been done before.
