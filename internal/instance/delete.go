@@ -53,17 +53,17 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 	if config.IsTrue(c["security.protection.delete"]) {
 		return api.BadRequest("Container is protected")
 	}
-	return s.remove(ctx, i, lock.Short)
-}
-
-// remove takes an instance away with all that belongs to it; its lock is held, and nobody may be copying it. Once the volume is gone it is finished,
-// now or at the next start.
-func (s *Service) remove(ctx context.Context, i *Instance, patience lock.Patience) error {
-	content, err := s.Locks.Acquire(ctx, claim("delete", patience), lock.Exclusive(i.volume().Object()))
+	content, err := s.holdVolume(ctx, "delete", lock.Short, i)
 	if err != nil {
 		return err
 	}
 	defer content.Release()
+	return s.remove(ctx, i)
+}
+
+// remove takes an instance away with all that belongs to it; its lock and its volume are held. Once the volume is gone it is finished,
+// now or at the next start.
+func (s *Service) remove(ctx context.Context, i *Instance) error {
 	c := changeOf(i)
 	entry, err := s.Journal.Begin(ctx, kindDelete, c)
 	if err != nil {
@@ -88,6 +88,16 @@ func (s *Service) remove(ctx context.Context, i *Instance, patience lock.Patienc
 	}
 	s.publish(ctx, i.Project, "instance-deleted", url(i.Name), nil)
 	return nil
+}
+
+// removeEphemeral is remove for an instance that has just stopped, once nobody copies it any more.
+func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
+	content, err := s.holdVolume(s.background, "delete", lock.Unbounded, i)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
+	return s.remove(ctx, i)
 }
 
 // removeWith is the steps of a removal, each of which may have been done before.

@@ -48,6 +48,12 @@ func (s *Service) holdContent(ctx context.Context, action string, wants ...lock.
 	return s.Locks.Acquire(ctx, claim(action, lock.Short), wants...)
 }
 
+// holdVolume claims the volume of an instance with its snapshots, on top of its lock, to take something of it away: whoever
+// copies it is not disturbed.
+func (s *Service) holdVolume(ctx context.Context, action string, patience lock.Patience, i *Instance) (*lock.Held, error) {
+	return s.Locks.Acquire(ctx, claim(action, patience), lock.Exclusive(i.volume().Object()))
+}
+
 // holdProfiles keeps profiles as they are, until what they give is kept with an instance that names them.
 func (s *Service) holdProfiles(ctx context.Context, action, project string, names []string) (*lock.Held, error) {
 	wants := make([]lock.Want, 0, len(names))

@@ -94,6 +94,11 @@ func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) 
 	if snap, ok := s.snapshots.Get(project, name, snapshot); !ok || snap.Value.ExpiresAt.After(time.Now()) {
 		return nil
 	}
+	content, err := s.holdVolume(ctx, "snapshot", lock.Unbounded, row.Value)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 			s.publish(ctx, r.project, action, url(r.name), nil)
 		}
 		if i != nil && i.Ephemeral && last {
-			if err := s.remove(work, i, lock.Unbounded); err != nil {
+			if err := s.removeEphemeral(work, i); err != nil {
 				s.Log.Error("removal of an ephemeral instance", "instance", r.name, "project", r.project, "err", err)
 			}
 		}

@@ -151,9 +151,16 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 				return err
 			}
 			defer l.Release()
-			if row, err := s.get(project, name); err != nil {
+			row, err := s.get(project, name)
+			if err != nil {
 				return err
-			} else if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
+			}
+			content, err := s.holdVolume(ctx, "snapshot", lock.Long, row.Value)
+			if err != nil {
+				return err
+			}
+			defer content.Release()
+			if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
 				return err
 			}
 			s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
@@ -243,6 +250,11 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 		return err
 	}
 	i := row.Value
+	content, err := s.holdVolume(ctx, "snapshot", lock.Long, i)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	snap, err := s.getSnapshot(project, name, snapshot)
 	if err != nil {
 		return err
