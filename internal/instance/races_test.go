@@ -8,6 +8,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -198,6 +199,26 @@ func TestPairsOfActions(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestSnapshotsWithoutNamesAtOnce: each gets a name of its own, although all were asked for before one was made.
+func TestSnapshotsWithoutNamesAtOnce(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	var tasks []*operation.Task
+	for range 3 {
+		task, err := h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{})
+		h.do(err)
+		tasks = append(tasks, task)
+	}
+	for _, task := range tasks {
+		h.do(h.run(task, nil))
+	}
+	for _, name := range []string{"snap0", "snap1", "snap2"} {
+		if _, err := h.getSnapshot("default", "c1", name); err != nil {
+			t.Error(err)
 		}
 	}
 }

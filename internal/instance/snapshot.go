@@ -36,30 +36,43 @@ func (s *Service) CreateSnapshot(ctx context.Context, project, name string, req 
 		return nil, err
 	}
 	c, _ := expand(s.Profiles, project, &row.Value.Body)
-	if req.Name == "" {
-		if req.Name, err = s.nextSnapshotName(ctx, project, name, Keys.Get(c, "snapshots.pattern")); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkSnapshotName(req.Name); err != nil {
+	unnamed := req.Name == ""
+	if err := s.nameSnapshot(ctx, project, name, &req, c); err != nil {
 		return nil, err
 	}
 	return &operation.Task{
 		Description: "Snapshotting instance",
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			return s.snapshot(ctx, project, name, req, c["snapshots.expiry"])
+			if unnamed {
+				req.Name = ""
+			}
+			return s.snapshot(ctx, project, name, req)
 		},
 	}, nil
 }
 
-func (s *Service) snapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost, age string) error {
+// nameSnapshot gives a snapshot that the request does not name a name by the pattern of the configuration c.
+func (s *Service) nameSnapshot(ctx context.Context, project, name string, req *api.InstanceSnapshotsPost, c map[string]string) (err error) {
+	if req.Name == "" {
+		if req.Name, err = s.nextSnapshotName(ctx, project, name, Keys.Get(c, "snapshots.pattern")); err != nil {
+			return err
+		}
+	}
+	return checkSnapshotName(req.Name)
+}
+
+func (s *Service) snapshot(ctx context.Context, project, name string, req api.InstanceSnapshotsPost) error {
 	row, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
 	if err != nil {
 		return err
 	}
 	defer release()
 	i := row.Value
+	c, _ := expand(s.Profiles, project, &i.Body)
+	if err := s.nameSnapshot(ctx, project, name, &req, c); err != nil { // of those that came at once each has its own
+		return err
+	}
 	if req.Stateful {
 		if !s.running(i) {
 			return api.BadRequest("Unable to create a stateful snapshot. The instance isn't running")
@@ -72,8 +85,8 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	switch {
 	case req.ExpiresAt != nil:
 		snap.ExpiresAt = req.ExpiresAt.UTC()
-	case age != "":
-		e, err := parseExpiry(age)
+	case c["snapshots.expiry"] != "":
+		e, err := parseExpiry(c["snapshots.expiry"])
 		if err != nil {
 			return err
 		}

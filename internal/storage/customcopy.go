@@ -189,6 +189,9 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 			if _, _, err := s.Volume(id.of()); err != nil {
 				return err
 			}
+			if req.Name == "" {
+				id.Snapshot = s.nextSnapshot(id.of()) // another may have come meanwhile
+			}
 			return s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
 				return d.CreateSnapshot(ctx, made[0].onDisk())
 			})

@@ -187,3 +187,22 @@ func TestOneNameOneVolume(t *testing.T) {
 		t.Errorf("%d entries left in the journal", n)
 	}
 }
+
+// TestSnapshotsWithoutNamesAtOnce: each gets a name of its own, although all were asked for before one was made.
+func TestSnapshotsWithoutNamesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.ok(w.create("v", api.StorageVolumeSource{}))
+	first, err := w.service.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{})
+	w.ok(err)
+	second, err := w.service.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{})
+	w.run(first, nil)
+	w.run(second, err)
+	for _, name := range []string{"snap0", "snap1"} {
+		snap := custom("v")
+		snap.Snapshot = name
+		if _, _, err := w.service.VolumeSnapshot(snap); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
