@@ -239,6 +239,9 @@ func (b *bench) settle(s *scenario, point string) {
 		d.T.Errorf("%s: the change has happened by half: there %v, gone %v\n%s", point, s.there, s.gone, d.Log())
 	}
 	b.whole(point)
+	if s.holds != nil && !s.holds(d) {
+		d.T.Errorf("%s: what has to hold does not\n%s", point, d.Log())
+	}
 	if !s.done(d) {
 		if err := b.act(s); err != nil {
 			d.T.Fatalf("%s: afterwards, %v\n%s", point, err, d.Log())
@@ -264,6 +267,7 @@ func (b *bench) whole(point string) {
 		if !get(d, "instances/"+i.Name+"/state", nil) {
 			d.T.Errorf("%s: instance %s has no state", point, i.Name)
 		}
+		b.agrees(point, i)
 		var snapshots []struct{ Name string }
 		get(d, "instances/"+i.Name+"/snapshots?recursion=1", &snapshots)
 		for _, snap := range snapshots {
