@@ -300,7 +300,9 @@ func (r *running) find(target string) int {
 	return slices.IndexFunc(r.mounts, func(m string) bool { return strings.HasPrefix(m, target+" ") })
 }
 
-func (r *running) Mounted(_ context.Context, target string) (bool, error) { return r.find(target) >= 0, nil }
+func (r *running) Mounted(_ context.Context, target string) (bool, error) {
+	return r.find(target) >= 0, nil
+}
 
 func (r *running) Unmount(_ context.Context, target string) error {
 	if n := r.find(target); n >= 0 {
