@@ -243,11 +243,12 @@ func (s *Service) settleStep(ctx context.Context, st *step) {
 		s.deviceAdded(ctx, st.next, st.before.Devices, st.after)
 		return
 	}
-	err := updateKept.Hit()
-	if err = errors.Join(err, s.finishStep(ctx, st.next, &st.way)); err == nil {
+	hit := updateKept.Hit()
+	err := s.finishStep(ctx, st.next, &st.way)
+	if err == nil {
 		err = st.entry.Close(ctx)
 	}
-	if err != nil {
+	if err = errors.Join(hit, err); err != nil {
 		s.Log.Error("What is left of a change waits for the next start", "instance", st.old.Name, "project", st.old.Project, "err", err)
 	}
 }
