@@ -196,7 +196,9 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	}
 	err = d.RenameVolume(ctx, old.onDisk(), new.onDisk())
 	if errors.Is(err, storagedriver.ErrUnmarked) {
-		err = errors.Join(d.ClaimVolume(ctx, old.onDisk()), d.RenameVolume(ctx, old.onDisk(), new.onDisk()))
+		if err = claimThere(ctx, d, old); err == nil {
+			err = d.RenameVolume(ctx, old.named().onDisk(), new.named().onDisk())
+		}
 	}
 	if err != nil {
 		return statusOf(err)
@@ -204,7 +206,20 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	return faultVolumeRenamed.Hit()
 }
 
-// RenameBack undoes Rename(old, new). What does not carry the volume's UUID was not renamed, and stays where it is.
+// claimThere claims a volume that is ErrUnmarked. From then on it goes by its name: not every file system keeps marks.
+func claimThere(ctx context.Context, d storagedriver.Driver, v VolumeID) error {
+	there, err := d.Exists(v.onDisk())
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("%s: %w", v.onDisk(), storagedriver.ErrUnmarked) // what is elsewhere may be anybody's
+	}
+	return d.ClaimVolume(ctx, v.onDisk())
+}
+
+// RenameBack undoes Rename(old, new). What does not carry the volume's UUID was not renamed, and stays where it is; where no
+// UUIDs are kept, it was if there is nothing left under the old name.
 func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 	d, err := s.driver(ctx, old.Pool)
 	if err != nil {
@@ -213,7 +228,13 @@ func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 	from := new.onDisk()
 	from.UUID = old.UUID
 	err = d.RenameVolume(ctx, from, old.onDisk())
-	if errors.Is(err, storagedriver.ErrUnmarked) || errors.Is(err, storagedriver.ErrForeign) {
+	if errors.Is(err, storagedriver.ErrUnmarked) {
+		if there, err := d.Exists(old.onDisk()); there || err != nil {
+			return err
+		}
+		err = d.RenameVolume(ctx, new.named().onDisk(), old.named().onDisk())
+	}
+	if errors.Is(err, storagedriver.ErrForeign) {
 		return nil
 	}
 	return statusOf(err)
@@ -224,7 +245,9 @@ func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
 	return s.deleteEach(ctx, vols, func(d storagedriver.Driver, v VolumeID, err error) error {
 		if errors.Is(err, storagedriver.ErrUnmarked) {
-			return errors.Join(d.ClaimVolume(ctx, v.onDisk()), d.DeleteVolume(ctx, v.onDisk()))
+			if err = claimThere(ctx, d, v); err == nil {
+				err = d.DeleteVolume(ctx, v.named().onDisk())
+			}
 		}
 		return err
 	})
