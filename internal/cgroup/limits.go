@@ -123,13 +123,11 @@ func swappiness(c spec.Cgroup) func(bool) string {
 	return number(c.Swappiness, "60")
 }
 
+// cpus are all, by name, where set is empty: neither version takes an empty list for a group with processes (ENOSPC).
 func (h *Host) cpus(set string) func(bool) string {
-	return func(v2 bool) string {
+	return func(bool) string {
 		if set != "" {
 			return set
-		}
-		if v2 {
-			return "\n" // those of the group above, whatever they will be
 		}
 		dir, _ := h.dir("cpuset")
 		for _, file := range []string{"cpuset.effective_cpus", "cpuset.cpus.effective", "cpuset.cpus"} {

@@ -93,7 +93,7 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 		return err
 	}
 	defer release()
-	_, err = s.Store.Commit(ctx, s.aliasOps(q, fingerprint)...)
+	_, err = s.Store.CommitAll(ctx, s.aliasOps(q, fingerprint))
 	return err
 }
 

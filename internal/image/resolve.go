@@ -148,7 +148,7 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 		}
 	}
 	if len(ops) > 0 {
-		if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		if _, err := s.Store.CommitAll(ctx, ops); err != nil {
 			return changed(err)
 		}
 	}

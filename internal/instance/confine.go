@@ -46,8 +46,8 @@ func (s *Service) changeConfinement(ctx context.Context, i *Instance, before, af
 	}, confiner.Confine(ctx, i.id(), now)
 }
 
-// forget drops what the runtime keeps for an instance that is deleted, or has another name from now on.
-func (s *Service) forget(i *Instance) {
+// forgetConfinement drops what the runtime keeps for an instance that is deleted, or has another name from now on.
+func (s *Service) forgetConfinement(i *Instance) {
 	if confiner, ok := s.Runtime.(Confiner); ok {
 		if err := confiner.Forget(i.id()); err != nil {
 			s.Log.Error("profile of an instance", "instance", i.Name, "err", err)

@@ -306,14 +306,15 @@ func (s *Service) fillCreated(ctx context.Context, i *Instance, eff *effective, 
 		return err
 	}
 	i.Creating = false
-	ops := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), from.like), entry.Done()}
+	last := []store.Op{s.instances.Put(i, i.Project, i.Name), s.Volumes.Record(i.volume(), from.like), entry.Done()}
 	if from.used != nil {
-		ops = append(ops, from.used()...)
+		last = append(last, from.used()...)
 	}
+	var ops []store.Op
 	for _, snap := range from.snaps {
 		ops = append(ops, s.snapshots.Put(snap.record, i.Project, i.Name, snap.name), s.Volumes.Record(i.snapshotVolume(snap.name), snap.like))
 	}
-	_, err := s.Store.Commit(ctx, ops...)
+	_, err := s.Store.CommitAll(ctx, ops, last...)
 	return err
 }
 
@@ -348,12 +349,7 @@ func (s *Service) undoCreate(ctx context.Context, c change) error {
 			return err
 		}
 	}
-	ops := []store.Op{s.instances.Remove(c.Project, c.Name), s.Volumes.Forget(i.volume())}
-	for _, row := range s.snapshots.List(c.Project, c.Name) {
-		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
-	}
-	_, err := s.Store.Commit(ctx, ops...)
-	return err
+	return s.forget(ctx, i)
 }
 
 // deviceDefaults fills the volatile keys that a device has from when it is added: a NIC's MAC address.

@@ -103,7 +103,7 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 // removeWith is the steps of a removal, each of which may have been done before.
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
-	s.forget(i)
+	s.forgetConfinement(i)
 	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
@@ -116,11 +116,17 @@ func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op)
 	if err := deleteLinks.Hit(); err != nil {
 		return err
 	}
-	ops := append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))
+	return s.forget(ctx, i, with...)
+}
+
+// forget removes the records of an instance, of its snapshots and of their volumes: its own last, for it says that there
+// is something to forget.
+func (s *Service) forget(ctx context.Context, i *Instance, with ...store.Op) error {
+	var ops []store.Op
 	for _, row := range s.snapshots.List(i.Project, i.Name) {
 		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
 	}
-	_, err := s.Store.Commit(ctx, ops...)
+	_, err := s.Store.CommitAll(ctx, ops, append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))...)
 	return err
 }
 

@@ -434,13 +434,29 @@ type counter struct {
 	*store.Memory
 	mu      sync.Mutex
 	commits int
+	left    int  // how many more succeed before one fails; negative: all do
+	dead    bool // and so do all that come after it
 }
 
 func (c *counter) Commit(ctx context.Context, ops []store.Op) (store.Revision, error) {
 	c.mu.Lock()
 	c.commits++
+	fails := c.left == 0
+	if c.left > 0 || c.left == 0 && !c.dead {
+		c.left--
+	}
 	c.mu.Unlock()
+	if fails {
+		return 0, errDead
+	}
 	return c.Memory.Commit(ctx, ops)
+}
+
+// failAt has the commit after the next n fail, and, if the daemon is to be dead from then on, all that follow.
+func (c *counter) failAt(n int, dead bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left, c.dead = n, dead
 }
 
 var profiles = fakeProfiles{
@@ -454,7 +470,7 @@ func newHouse(t *testing.T, before *house) *house {
 	h := &house{t: t, events: &recorder{}, images: &fakeImages{}}
 	if before == nil {
 		h.root = t.TempDir()
-		h.engine = &counter{Memory: store.NewMemory()}
+		h.engine = &counter{Memory: store.NewBoundedMemory(), left: -1}
 		h.rt = &fakeRuntime{state: map[string]api.StatusCode{}, exits: map[string]func(){}, specs: map[string]*spec.Spec{}, limits: map[string]spec.Cgroup{}}
 		h.nic = &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
 	} else {

@@ -106,13 +106,13 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 		if err := s.Volumes.Copy(ctx, next.snapshotOf(n, snap.Value), old.snapshotVolume(n)); err != nil {
 			return settle(err)
 		}
-		ops = append(ops, s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
+		ops = append(ops, s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
 	}
 	if err := moveCopied.Hit(); err != nil {
 		return settle(err)
 	}
-	ops = append(ops, s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume()), s.instances.Replace(row, next))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	ops = append(ops, s.Volumes.Record(next.volume(), old.volume()))
+	if _, err := s.Store.CommitAll(ctx, ops, s.instances.Replace(row, next)); err != nil {
 		return settle(err)
 	}
 	if err := moveKept.Hit(); err != nil {
@@ -121,7 +121,7 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	return settle(nil)
 }
 
-// settleMove removes the volumes of whichever pool the record does not name, and sets the links right.
+// settleMove removes the volumes of whichever pool the record does not name, with their records, and sets the links right.
 func (s *Service) settleMove(ctx context.Context, c change) error {
 	i, ok := s.concerned(c)
 	if !ok {
@@ -138,6 +138,13 @@ func (s *Service) settleMove(ctx context.Context, c change) error {
 		if err := s.Volumes.Undo(ctx, s.volumesOf(stale)...); err != nil {
 			return err
 		}
+	}
+	var ops []store.Op
+	for _, vol := range s.volumesOf(stale) {
+		ops = append(ops, s.Volumes.Forget(vol))
+	}
+	if _, err := s.Store.CommitAll(ctx, ops); err != nil {
+		return err
 	}
 	if err := s.linkInstance(i); err != nil {
 		return err

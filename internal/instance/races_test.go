@@ -201,4 +201,3 @@ func TestPairsOfActions(t *testing.T) {
 		}
 	}
 }
-

@@ -109,20 +109,25 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 		return err
 	}
 	s.forgetDevices(ctx, old)
-	s.forget(old)
-	ops := []store.Op{entry.Done(), s.instances.Remove(project, name), s.instances.Create(next, project, newName),
-		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume())}
-	for _, snap := range snapshots {
-		n := snap.Path[2]
-		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(snap.Value, project, newName, n),
-			s.Volumes.Forget(old.snapshotVolume(n)), s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
-	}
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	s.forgetConfinement(old)
+	_, err = s.Store.CommitAll(ctx, s.moveSnapshots(old, next), entry.Done(), s.instances.Remove(project, name),
+		s.instances.Create(next, project, newName), s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume()))
+	if err != nil {
 		return err
 	}
 	s.deviceAdded(ctx, next, nil, s.effectiveOf(next))
 	s.publish(ctx, project, "instance-renamed", url(newName), map[string]any{"old_name": name})
 	return nil
+}
+
+// moveSnapshots gives the records of an instance's snapshots, and of their volumes, to the instance of another name.
+func (s *Service) moveSnapshots(from, to *Instance) (ops []store.Op) {
+	for _, snap := range s.snapshots.List(from.Project, from.Name) {
+		n := snap.Path[2]
+		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(snap.Value, to.Project, to.Name, n),
+			s.Volumes.Forget(from.snapshotVolume(n)), s.Volumes.Record(to.snapshotVolume(n), from.snapshotVolume(n)))
+	}
+	return ops
 }
 
 // relink moves the links and logs of an instance to its new name.
@@ -152,6 +157,9 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	next := old.clone()
 	next.Name = c.NewName
 	if err := s.Volumes.RenameBack(ctx, old.volume(), next.volume()); err != nil {
+		return err
+	}
+	if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
 		return err
 	}
 	return s.relink(next, old, len(s.snapshots.List(c.Project, c.Name)) > 0)

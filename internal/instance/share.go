@@ -8,8 +8,8 @@ import (
 	"github.com/berthd/berth/internal/device"
 )
 
-// Settle implements store.Settler.
-func (i *Instance) Settle(like *Instance) {
+// Intern implements store.Interner.
+func (i *Instance) Intern(like *Instance) {
 	i.view = new(atomic.Pointer[view])
 	if like != nil {
 		i.Body.share(&like.Body)

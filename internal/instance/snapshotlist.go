@@ -9,8 +9,8 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// snapshotWriter encodes the snapshots of an instance, one after another. What they hold in the same memory (see Follow and
-// Settle) is encoded once.
+// snapshotWriter encodes the snapshots of an instance, one after another. What they hold in the same memory (see DecodeDelta and
+// Intern) is encoded once.
 type snapshotWriter struct {
 	profiles Profiles
 	project  string

@@ -10,8 +10,8 @@ import (
 )
 
 var _ interface {
-	store.Follower[Snapshot]
-	store.Settler[Snapshot]
+	store.DeltaDecoder[Snapshot]
+	store.Interner[Snapshot]
 } = (*Snapshot)(nil)
 
 // Snapshot is a snapshot as the store keeps it, at /instance-snapshots/<project>/<instance>/<snapshot>: a table of
@@ -76,8 +76,8 @@ func (s *Snapshot) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Follow implements store.Follower. All it accepts is what MarshalJSON gives for a snapshot that has like's rest.
-func (s *Snapshot) Follow(data []byte, like *Snapshot) bool {
+// DecodeDelta implements store.DeltaDecoder. All it accepts is what MarshalJSON gives for a snapshot that has like's rest.
+func (s *Snapshot) DecodeDelta(data []byte, like *Snapshot) bool {
 	r := like.rest
 	if r.head == nil {
 		return false
@@ -105,8 +105,8 @@ func (s *Snapshot) Follow(data []byte, like *Snapshot) bool {
 	return true
 }
 
-// Settle implements store.Settler.
-func (s *Snapshot) Settle(like *Snapshot) {
+// Intern implements store.Interner.
+func (s *Snapshot) Intern(like *Snapshot) {
 	if like == nil {
 		return
 	}

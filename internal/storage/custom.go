@@ -121,7 +121,7 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 	defer func() {
 		if err != nil {
 			after := context.WithoutCancel(ctx)
-			err = errors.Join(err, s.Undo(after, made...), entry.Close(after))
+			err = errors.Join(err, s.undoVolumes(after, made), entry.Close(after))
 		}
 	}()
 	if err := faultVolumeBegun.Hit(); err != nil {
@@ -133,11 +133,11 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 	if err := faultVolumeMade.Hit(); err != nil {
 		return err
 	}
-	ops := []store.Op{entry.Done()}
-	for _, v := range volumes {
-		ops = append(ops, s.volumes.Create(v.record, v.id.path()...))
+	var ops []store.Op
+	for _, v := range volumes[1:] {
+		ops = append(ops, s.volumes.Put(v.record, v.id.path()...))
 	}
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	if _, err := s.Store.CommitAll(ctx, ops, entry.Done(), s.volumes.Create(volumes[0].record, id.path()...)); err != nil {
 		return err
 	}
 	action := "storage-volume-created"
@@ -154,7 +154,19 @@ func (s *Service) recoverVolumeCreate(ctx context.Context, data json.RawMessage)
 	if err := json.Unmarshal(data, &made); err != nil {
 		return err
 	}
-	return s.Undo(ctx, slices.DeleteFunc(made, s.known)...)
+	if len(made) == 0 || s.known(made[0]) {
+		return nil
+	}
+	return s.undoVolumes(ctx, made)
+}
+
+// undoVolumes takes back volumes whose creation did not get to its last commit, and as many of their records as there are.
+func (s *Service) undoVolumes(ctx context.Context, made []VolumeID) error {
+	if err := s.Undo(ctx, made...); err != nil {
+		return err
+	}
+	_, err := s.Store.CommitAll(ctx, s.forgetAll(made))
+	return err
 }
 
 // known tells whether the store has a volume or snapshot of this identity.
@@ -215,7 +227,7 @@ func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 	if err := faultVolumeDeleted.Hit(); err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, append(s.forgetAll(all), entry.Done())...); err != nil {
+	if _, err := s.Store.CommitAll(ctx, s.forgetAll(all), entry.Done()); err != nil {
 		return err
 	}
 	action := "storage-volume-deleted"
@@ -231,7 +243,7 @@ func errInUse() error { return api.BadRequest("Volume is still in use by running
 // forgetAll takes volumes and snapshots out of the list, as far as they are those of the identities given.
 func (s *Service) forgetAll(all []VolumeID) []store.Op {
 	var ops []store.Op
-	for _, v := range all {
+	for _, v := range slices.Backward(all) { // the volume after its snapshots
 		if s.known(v) {
 			ops = append(ops, s.Forget(v))
 		}
@@ -249,7 +261,7 @@ func (s *Service) recoverVolumeDelete(ctx context.Context, data json.RawMessage)
 	if err := s.Delete(ctx, all...); err != nil {
 		return err
 	}
-	_, err := s.Store.Commit(ctx, s.forgetAll(all)...)
+	_, err := s.Store.CommitAll(ctx, s.forgetAll(all))
 	return err
 }
 
@@ -295,10 +307,14 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 		err = faultVolumeMoved.Hit()
 	}
 	if err == nil {
-		_, err = s.Store.Commit(ctx, append(s.moveRecords(id, to), entry.Done())...)
+		_, err = s.Store.CommitAll(ctx, s.moveSnapshotRecords(id, to), append(s.moveRecord(id, to), entry.Done())...)
 	}
 	if err != nil {
-		if undo := s.RenameBack(ctx, id, to); undo != nil && !api.IsNotFound(undo) {
+		undo := s.RenameBack(ctx, id, to)
+		if undo == nil || api.IsNotFound(undo) {
+			_, undo = s.Store.CommitAll(ctx, s.moveSnapshotRecords(to, id)) // as many of them as had gone
+		}
+		if undo != nil {
 			return errors.Join(err, undo) // the journal keeps the entry: the next start finishes the rename
 		}
 		return errors.Join(err, entry.Close(ctx))
@@ -311,14 +327,19 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	return nil
 }
 
-// moveRecords gives the records of a volume with its snapshots, or of one snapshot, another place.
-func (s *Service) moveRecords(from, to VolumeID) []store.Op {
-	var ops []store.Op
-	if row, ok := s.volumes.Get(from.path()...); ok {
-		ops = append(ops, s.volumes.Remove(row.Path...), s.volumes.Put(row.Value, to.path()...))
+// moveRecord gives the record of a volume or a snapshot another place.
+func (s *Service) moveRecord(from, to VolumeID) []store.Op {
+	row, ok := s.volumes.Get(from.path()...)
+	if !ok {
+		return nil
 	}
+	return []store.Op{s.volumes.Remove(row.Path...), s.volumes.Put(row.Value, to.path()...)}
+}
+
+// moveSnapshotRecords does so with those of a volume's snapshots. The volume's own is moved last: it says where they belong.
+func (s *Service) moveSnapshotRecords(from, to VolumeID) (ops []store.Op) {
 	if from.Snapshot != "" {
-		return ops
+		return nil
 	}
 	for _, row := range s.volumes.List(from.path()...) {
 		target := to
@@ -339,6 +360,6 @@ func (s *Service) recoverVolumeRename(ctx context.Context, data json.RawMessage)
 	if err := s.Rename(ctx, e.From, e.To); err != nil {
 		return err
 	}
-	_, err := s.Store.Commit(ctx, s.moveRecords(e.From, e.To)...)
+	_, err := s.Store.CommitAll(ctx, s.moveSnapshotRecords(e.From, e.To), s.moveRecord(e.From, e.To)...)
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,17 +19,17 @@ type Row[T any] struct {
 	Revision Revision
 }
 
-// Settler is a value that takes a last look at itself when it has been decoded, before anybody else sees it. like is the
-// value before it in the table, or the one that it replaces; nil if there is none. What is equal in both may be held in
-// common: thousands of snapshots differ in a few strings.
-type Settler[T any] interface{ Settle(like *T) }
+// Interner is a value of which there are many alike. Intern is called when it has been decoded, before anybody else sees it.
+// like is the value before it in the table, or the one that it replaces; nil if there is none. What is equal in both may be
+// held in common: thousands of snapshots differ in a few strings.
+type Interner[T any] interface{ Intern(like *T) }
 
-// Follower is a value that can be had from another of its table and what its encoding has else, for less than decoding
-// all of it. Of thousands of snapshots each differs in its times and a few keys from the one before.
-type Follower[T any] interface {
-	// Follow sets the receiver, which is zero, to what decoding data gives, and may share memory with like, the value that
-	// Settle would be given. It does not keep data. If it returns false the value is decoded as any other.
-	Follow(data []byte, like *T) bool
+// DeltaDecoder is a value that can be decoded as what it differs in from another of its table, for less than decoding all
+// of it. Of thousands of snapshots each differs in its times and a few keys from the one before.
+type DeltaDecoder[T any] interface {
+	// DecodeDelta sets the receiver, which is zero, to what decoding data gives, and may share memory with base, the value
+	// that Intern would be given. It does not keep data. If it returns false the value is decoded as any other.
+	DecodeDelta(data []byte, base *T) bool
 }
 
 // Table is the typed, in-memory view of all keys under one first element. Reads are lock-free of commits in
@@ -138,39 +137,6 @@ func (t *Table[T]) Remove(path ...string) Op {
 // RemoveAt deletes what is at path and demands that it is of revision rev.
 func (t *Table[T]) RemoveAt(rev Revision, path ...string) Op { return t.Remove(path...).At(rev) }
 
-// Key makes the key of a path: each element is escaped, so that a name never becomes a separator.
-func (t *Table[T]) Key(path ...string) string { return t.key(path, "") }
-
-func (t *Table[T]) key(path []string, end string) string {
-	size := len(t.prefix) + len(path) + len(end)
-	for _, element := range path {
-		size += len(element)
-	}
-	var b strings.Builder
-	b.Grow(size) // one allocation, but for names that are escaped
-	b.WriteString(t.prefix)
-	for i, element := range path {
-		if i > 0 {
-			b.WriteByte('/')
-		}
-		b.WriteString(url.PathEscape(element))
-	}
-	b.WriteString(end)
-	return b.String()
-}
-
-func (t *Table[T]) path(key string) ([]string, error) {
-	elements := strings.Split(strings.TrimPrefix(key, t.prefix), "/")
-	for i, element := range elements {
-		plain, err := url.PathUnescape(element)
-		if err != nil {
-			return nil, fmt.Errorf("key %q: %w: %w", key, ErrCorrupt, err)
-		}
-		elements[i] = plain
-	}
-	return elements, nil
-}
-
 // before returns the value at key, else the one before it; nil if there is none.
 func (t *Table[T]) before(key string) *T {
 	t.mu.RLock()
@@ -189,21 +155,21 @@ func (t *Table[T]) row(e Entry, like *T) (Row[T], error) {
 		return Row[T]{}, err
 	}
 	v := new(T)
-	if f, ok := any(v).(Follower[T]); ok && like != nil && f.Follow(e.Value, like) {
+	if f, ok := any(v).(DeltaDecoder[T]); ok && like != nil && f.DecodeDelta(e.Value, like) {
 		return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
 	}
 	if err := json.Unmarshal(e.Value, v); err != nil {
 		return Row[T]{}, fmt.Errorf("key %q: %w: %w", e.Key, ErrCorrupt, err)
 	}
-	if s, ok := any(v).(Settler[T]); ok {
-		s.Settle(like)
+	if s, ok := any(v).(Interner[T]); ok {
+		s.Intern(like)
 	}
 	return Row[T]{Path: path, Value: v, Revision: e.Revision}, nil
 }
 
 // load reads the table anew and returns the revision it was read at.
 func (t *Table[T]) load(scan func(each func(Entry) error) (Revision, error)) (Revision, error) {
-	var last leader[T]
+	var last previous[T]
 	rows := new(btree.Map[string, Row[T]])
 	at, err := scan(func(e Entry) error {
 		row, known := t.known(e)
@@ -237,14 +203,14 @@ func (t *Table[T]) known(e Entry) (Row[T], bool) {
 	return row, ok && row.Revision == e.Revision
 }
 
-// leader is the value that was decoded last, for those after it to be had from.
-type leader[T any] struct {
+// previous is the value that was decoded last: the base of the next.
+type previous[T any] struct {
 	value *T
 	data  []byte
 }
 
 // next is row for entries that come in the order of their keys.
-func (t *Table[T]) next(e Entry, last *leader[T]) (Row[T], error) {
+func (t *Table[T]) next(e Entry, last *previous[T]) (Row[T], error) {
 	if last.value != nil && bytes.Equal(e.Value, last.data) { // values are shared, and not changed
 		path, err := t.path(e.Key)
 		return Row[T]{Path: path, Value: last.value, Revision: e.Revision}, err

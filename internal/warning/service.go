@@ -119,7 +119,7 @@ func (s *Service) resolve(ctx context.Context, match func(*api.Warning) bool) er
 	if len(ops) == 0 {
 		return nil
 	}
-	_, err := s.store.Commit(ctx, ops...)
+	_, err := s.store.CommitAll(ctx, ops) // each by itself
 	return err
 }
 

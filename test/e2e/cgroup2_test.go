@@ -38,7 +38,7 @@ var limitsOfV2 = []struct {
 	keys []string
 	want map[string]string
 }{
-	{nil, map[string]string{"memory.max": "max", "memory.swap.max": "max", "pids.max": "max", "cpu.weight": "100", "cpu.max": "max 100000", "cpuset.cpus": ""}},
+	{nil, map[string]string{"memory.max": "max", "memory.swap.max": "max", "pids.max": "max", "cpu.weight": "100", "cpu.max": "max 100000", "cpuset.cpus": "all"}},
 	{[]string{"limits.memory=64MiB"}, map[string]string{"memory.max": "67108864", "memory.swap.max": "max", "memory.high": "max"}},
 	{[]string{"limits.memory=64MiB", "limits.memory.swap=true"}, map[string]string{"memory.max": "67108864", "memory.swap.max": "max"}},
 	{[]string{"limits.memory=64MiB", "limits.memory.swap=false"}, map[string]string{"memory.max": "67108864", "memory.swap.max": "0"}},
@@ -57,6 +57,13 @@ func TestLimitsOnV2Alone(t *testing.T) {
 		t.Helper()
 		read := payload(d, "c1")
 		for file, want := range limitsOfV2[n].want {
+			if want == "all" {
+				all, err := os.ReadFile("/sys/fs/cgroup/cpuset.cpus.effective")
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = strings.TrimSpace(string(all))
+			}
 			if got := read(file); got != want {
 				t.Errorf("%s, %v: %s is %q, want %q", when, limitsOfV2[n].keys, file, got, want)
 			}

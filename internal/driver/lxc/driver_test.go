@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,11 @@ func (h *host) spec(id string) *spec.Spec {
 }
 
 func (h *host) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	limit := 20 * time.Second
+	if n, err := strconv.Atoi(os.Getenv("BERTH_TEST_SLOW")); err == nil && n > 1 { // set where processors are emulated: test/lab
+		limit *= time.Duration(n)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	h.Cleanup(cancel)
 	return ctx
 }

@@ -24,7 +24,7 @@ type cluster struct {
 }
 
 // startCluster starts n members. Each keeps its data in dir(i).
-func startCluster(t *testing.T, n int, dir func(i int) string) *cluster {
+func startCluster(t testing.TB, n int, dir func(i int) string) *cluster {
 	t.Helper()
 	c := &cluster{network: newNetwork(), members: make([]*Member, n)}
 	founders := map[string]string{}
@@ -61,7 +61,7 @@ func startCluster(t *testing.T, n int, dir func(i int) string) *cluster {
 }
 
 // start starts a member, for the first time or once more.
-func (c *cluster) start(t *testing.T, i int) {
+func (c *cluster) start(t testing.TB, i int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -123,7 +123,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -192,7 +192,7 @@ func (n *network) heal() {
 }
 
 // proxy listens for a member.
-func (n *network) proxy(t *testing.T, to int, address string) string {
+func (n *network) proxy(t testing.TB, to int, address string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

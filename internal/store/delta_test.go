@@ -24,7 +24,7 @@ func (b *beast) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*plain)(b))
 }
 
-func (b *beast) Follow(data []byte, like *beast) bool {
+func (b *beast) DecodeDelta(data []byte, like *beast) bool {
 	legs, _ := json.Marshal(like.Legs)
 	name, ok := bytes.CutPrefix(data, fmt.Appendf(nil, `{"legs":%s,"name":"`, legs))
 	if ok {
@@ -33,7 +33,7 @@ func (b *beast) Follow(data []byte, like *beast) bool {
 	return ok
 }
 
-func TestLoadFollows(t *testing.T) {
+func TestLoadDecodesDeltas(t *testing.T) {
 	m := store.NewMemory()
 	values := []string{
 		`{"legs":{"a":"1"},"name":"x"}`,

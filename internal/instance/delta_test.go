@@ -23,8 +23,8 @@ func encoded(t testing.TB, change func(*storedSnapshot)) string {
 	return string(data)
 }
 
-// follows are pairs of encodings, and whether the second can be had from the first.
-func follows(t testing.TB) (pairs []struct {
+// deltas are pairs of encodings, and whether the second can be had from the first.
+func deltas(t testing.TB) (pairs []struct {
 	name, like, data string
 	ok               bool
 }) {
@@ -100,15 +100,15 @@ func follows(t testing.TB) (pairs []struct {
 	return pairs
 }
 
-// checkFollow holds that what Follow accepts is what decoding gives, and is kept so.
-func checkFollow(t *testing.T, like, data string) bool {
+// checkDelta holds that what DecodeDelta accepts is what decoding gives, and is kept so.
+func checkDelta(t *testing.T, like, data string) bool {
 	t.Helper()
 	var first, got Snapshot
 	if json.Unmarshal([]byte(like), &first) != nil {
 		return false
 	}
 	bytes := []byte(data)
-	if !got.Follow(bytes, &first) {
+	if !got.DecodeDelta(bytes, &first) {
 		if !reflect.DeepEqual(got, Snapshot{}) {
 			t.Errorf("after %s, %s is refused and gives %+v", like, data, got)
 		}
@@ -128,25 +128,25 @@ func checkFollow(t *testing.T, like, data string) bool {
 	return true
 }
 
-func TestFollowIsDecoding(t *testing.T) {
-	for _, p := range follows(t) {
-		if ok := checkFollow(t, p.like, p.data); ok != p.ok {
+func TestDeltaIsDecoding(t *testing.T) {
+	for _, p := range deltas(t) {
+		if ok := checkDelta(t, p.like, p.data); ok != p.ok {
 			t.Errorf("%s: follows %v, not %v: %s", p.name, ok, p.ok, p.data)
 		}
 		for n := range p.data {
-			checkFollow(t, p.like, p.data[:n])
-			checkFollow(t, p.like, p.data[:n]+p.data[n+1:])
-			checkFollow(t, p.like, p.data[:n]+`"`+p.data[n+1:])
+			checkDelta(t, p.like, p.data[:n])
+			checkDelta(t, p.like, p.data[:n]+p.data[n+1:])
+			checkDelta(t, p.like, p.data[:n]+`"`+p.data[n+1:])
 		}
 	}
 }
 
-func FuzzFollow(f *testing.F) {
-	for _, p := range follows(f) {
+func FuzzDecodeDelta(f *testing.F) {
+	for _, p := range deltas(f) {
 		f.Add(p.like, p.data)
 	}
 	f.Add(`{"config":{"a":"b","created_at":"2001-09-09T01:46:40Z","last_used_at":"2001-09-09T01:46:40Z","expires_at":"2001-09-09T01:46:40Z"}}`, `{"config":{}}`)
-	f.Fuzz(func(t *testing.T, like, data string) { checkFollow(t, like, data) })
+	f.Fuzz(func(t *testing.T, like, data string) { checkDelta(t, like, data) })
 }
 
 // TestDamagedSnapshotIsNotLoaded holds that a row is refused as a whole, though its config is decoded only when asked for.
