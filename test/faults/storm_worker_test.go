@@ -324,7 +324,7 @@ func newStorm(t *testing.T, b *bench) *storm {
 	t.Helper()
 	b.paused = isolated
 	s := &storm{bench: b, faults: map[string]int{}}
-	// So does one plugged disk.
+	// A disk that is plugged makes what stays from then on, too.
 	b.must(calls("launch bb c0", "config device add c0 data disk source=$SRC path=/data", "delete -f c0"))
 	b.before = state(b.d)
 	b.must(calls("storage create "+stormPool+" dir", "init bb seed"))
