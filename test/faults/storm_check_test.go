@@ -62,6 +62,7 @@ func (s *storm) settled(point string) {
 	s.whole(point)
 	s.contents(point)
 	s.isolated(point)
+	s.processes(point)
 	s.guarded(point)
 	s.alone(point)
 }
@@ -131,6 +132,27 @@ func (s *storm) isolated(point string) {
 	counts.checks.Add(1)
 }
 
+// processes compares the limit of processes of what runs with its record.
+func (s *storm) processes(point string) {
+	d := s.d
+	d.T.Helper()
+	for _, i := range instances(d) {
+		file := "/sys/fs/cgroup/pids/lxc.payload." + d.Tag() + "." + i.Name + "/pids.max"
+		data, err := os.ReadFile(file)
+		if err != nil || i.Status != "Running" { // no such controller, or it is over
+			continue
+		}
+		want := i.Config["limits.processes"]
+		if want == "" {
+			want = "max"
+		}
+		if got := strings.TrimSpace(string(data)); got != want {
+			d.T.Errorf("%s: %s may have %s processes, and %s in the record", point, i.Name, got, want)
+		}
+		counts.checks.Add(1)
+	}
+}
+
 // guarded checks that no change of the profile was lost: each counts itself, on top of what it has read.
 func (s *storm) guarded(point string) {
 	d := s.d
@@ -162,14 +184,9 @@ func (s *storm) alone(point string) {
 // strangers lists what belongs to no instance or volume that is listed.
 func (s *storm) strangers() (left []string) {
 	d := s.d
-	names, veths := map[string]bool{}, 0
+	names := map[string]bool{}
 	for _, i := range instances(d) {
 		names[i.Name] = true
-		for key, value := range i.Config {
-			if strings.HasPrefix(key, "volatile.") && strings.HasSuffix(key, ".host_name") && value != "" && i.Status != "Stopped" {
-				veths++
-			}
-		}
 	}
 	folders := func(pattern string, known func(string) bool) {
 		found, _ := filepath.Glob(filepath.Join(d.Dir, pattern))
@@ -189,6 +206,7 @@ func (s *storm) strangers() (left []string) {
 	folders("storage-pools/*/containers-snapshots/*", listed)
 	folders("storage-pools/*/containers-snapshots/*/.*", listed)
 	folders("storage-pools/*/custom*/.tmp-*", listed)
+	folders("networks/"+stormNet+"/dnsmasq.hosts/*", func(name string) bool { return names[strings.TrimSuffix(name, ".eth0")] })
 	for _, l := range d.HostLeftovers() {
 		if group, ok := strings.CutPrefix(l, "cgroup "); ok && !slices.ContainsFunc(stormNames, func(n string) bool {
 			return names[n] && strings.HasSuffix(group, "."+n)
@@ -196,9 +214,37 @@ func (s *storm) strangers() (left []string) {
 			left = append(left, l)
 		}
 	}
+	return append(left, s.interfaces()...)
+}
+
+// interfaces compares the host's ends of NICs with those that the records of what runs name.
+func (s *storm) interfaces() (left []string) {
+	d := s.d
+	var all []struct {
+		Name, Status string
+		Config       map[string]string
+		Devices      map[string]map[string]string `json:"expanded_devices"`
+	}
+	get(d, "instances?recursion=1", &all)
+	known := map[string]string{}
+	for _, i := range all {
+		for name, cfg := range i.Devices {
+			if cfg["type"] == "nic" && i.Status != "Stopped" {
+				known[i.Config["volatile."+name+".host_name"]] = name + " of " + i.Name
+			}
+		}
+	}
 	out, _ := exec.Command("ip", "-n", d.NS, "-o", "link", "show", "type", "veth").Output()
-	if n := strings.Count(string(out), "\n"); n != veths {
-		left = append(left, fmt.Sprintf("%d interfaces on the host for %d NICs:\n%s", n, veths, out))
+	for line := range strings.Lines(string(out)) {
+		_, line, _ = strings.Cut(line, ": ")
+		name, _, _ := strings.Cut(line, "@")
+		if known[name] == "" {
+			left = append(left, "interface "+line)
+		}
+		delete(known, name)
+	}
+	for name, of := range known {
+		left = append(left, fmt.Sprintf("interface %q of %s is missing", name, of))
 	}
 	return left
 }

@@ -94,6 +94,9 @@ func (s *storm) round(random *rand.Rand) {
 	}
 	time.Sleep(time.Duration(50_000+random.IntN(stormMoment)) * time.Microsecond) // the random instant
 	close(stop)
+	if d.Ended() {
+		d.T.Fatalf("the daemon has ended by itself\nlast calls:\n%s\n%s", strings.Join(s.recent, "\n"), d.Log())
+	}
 	d.Kill()
 	workers.Wait()
 	d.Start()
