@@ -83,6 +83,7 @@ type bench struct {
 	d      *harness.Daemon
 	words  *strings.Replacer
 	before []string
+	paused []string // instances that users may have paused
 
 	starting int // commits seen of the daemon's start
 }
@@ -218,7 +219,8 @@ func (b *bench) quiet(point string) {
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		disagree = ""
 		for _, i := range instances(d) {
-			if power := i.Config["volatile.last_state.power"]; (power == "RUNNING") != (i.Status == "Running") {
+			runs := i.Status == "Running" || i.Status == "Frozen" && slices.Contains(b.paused, i.Name)
+			if power := i.Config["volatile.last_state.power"]; (power == "RUNNING") != runs {
 				disagree += fmt.Sprintf(" %s is %s and recorded as %s;", i.Name, i.Status, power)
 			}
 		}
