@@ -57,7 +57,7 @@ func words(list ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Summary writes what a run came to; the line begins with "lab:".
-func Summary(w io.Writer, r *Results, took time.Duration) {
-	fmt.Fprintf(w, "lab: %d passed, %d failed, %d skipped in %.0f s\n", r.Count(Pass), r.Count(Fail), r.Count(Skip), took.Seconds())
+// Summary writes what a run came to, how long it took and how much of the host's processors; the line begins with "lab:".
+func Summary(w io.Writer, r *Results, took, cpu time.Duration) {
+	fmt.Fprintf(w, "lab: %d passed, %d failed, %d skipped in %.0f s, %.0f s of CPU\n", r.Count(Pass), r.Count(Fail), r.Count(Skip), took.Seconds(), cpu.Seconds())
 }
