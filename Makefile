@@ -39,6 +39,10 @@ test: ; scripts/deps.sh build run image test lab && scripts/test.sh
 .PHONY: unit race fuzz e2e faults
 unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@
 
+# A longer storm of kills than the faults have; SEED=n repeats one.
+.PHONY: storm
+storm: build ; KILLS=$(or $(KILLS),500) $(GO) test -timeout 8h -count 1 -v -run AStormOfKills ./test/faults
+
 # Tests in a guest whose kernel has what this one lacks; docs/lab.md.
 bin/berth-lab: FORCE
 	CGO_ENABLED=0 $(GO) build -o $@ ./test/lab/cmd/lab

@@ -3,11 +3,14 @@ package instance
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -201,6 +204,35 @@ func TestPairsOfActions(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWhatIsCopiedIsNotTakenAway deletes an instance, and a snapshot of it, while somebody copies its volume.
+func TestWhatIsCopiedIsNotTakenAway(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
+	row, err := h.get("default", "c1")
+	h.do(err)
+	copying, err := h.Locks.Acquire(t.Context(), lock.Claim{Action: "create"}, lock.Shared(row.Value.volume().Object()))
+	h.do(err)
+	if err := h.run(h.Delete(t.Context(), "default", "c1")); api.StatusOf(err) != http.StatusConflict || !strings.Contains(err.Error(), "busy") {
+		t.Errorf("deleted beside a copy: %v", err)
+	}
+	dropped := make(chan error, 1)
+	go func() { dropped <- h.run(h.DeleteSnapshot(t.Context(), "default", "c1", "s0")) }()
+	for h.holder(row.Value) == nil { // it has the instance, and now wants the volume
+		select {
+		case err := <-dropped:
+			t.Fatalf("a snapshot is deleted beside a copy of it: %v", err)
+		default:
+		}
+	}
+	if _, err := os.Stat(h.Volumes.Path(row.Value.snapshotVolume("s0"))); err != nil {
+		t.Error(err)
+	}
+	copying.Release()
+	h.do(<-dropped)
+	h.do(h.run(h.Delete(t.Context(), "default", "c1")))
 }
 
 // TestSnapshotsWithoutNamesAtOnce: each gets a name of its own, although all were asked for before one was made.

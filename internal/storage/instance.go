@@ -141,7 +141,7 @@ func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, 
 	defer func() { err = errors.Join(err, release()) }()
 	target := dst.onDisk()
 	if dst.Snapshot != "" {
-		target.Name, target.Snapshot = ".tmp-"+dst.diskName()+" "+dst.Snapshot, ""
+		target.Name, target.Snapshot = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, ""
 	}
 	if err := to.CreateVolume(ctx, target, func(ctx context.Context, dir string) error {
 		return treecopy.Copy(ctx, dir, s.Path(src), treecopy.Options{})
@@ -171,6 +171,18 @@ func (s *Service) Restore(ctx context.Context, snap VolumeID) error {
 		return err
 	}
 	return statusOf(d.RestoreSnapshot(ctx, snap.onDisk()))
+}
+
+// Exchange has two volumes of one pool change places, in one step.
+func (s *Service) Exchange(ctx context.Context, a, b VolumeID) error {
+	if a.Pool != b.Pool {
+		return fmt.Errorf("exchange volumes %s and %s of two pools: %w", a.Name, b.Name, errors.ErrUnsupported)
+	}
+	d, err := s.driver(ctx, a.Pool)
+	if err != nil {
+		return err
+	}
+	return statusOf(d.ExchangeVolumes(ctx, a.onDisk(), b.onDisk()))
 }
 
 // Rename renames a volume and all its snapshots, or one snapshot. That it was done already is no error.

@@ -2,75 +2,121 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/berthd/berth/client"
 )
 
 const (
-	stormRounds  = 20
-	stormWorkers = 4
+	stormKills   = 20        // of a run that names no other number
+	stormEnv     = "KILLS"   // `make storm KILLS=500`
+	stormSeedEnv = "SEED"    // that of a run that failed
+	stormWorkers = 4         // half of them with each of two clients
+	stormMoment  = 1_000_000 // microseconds: the daemon is killed within them
 )
 
-// TestAStormOfKillsLosesNothing kills the daemon at random instants of launches, snapshots, renames and deletions that run side by
-// side, again and again, without clearing up in between.
-func TestAStormOfKillsLosesNothing(t *testing.T) {
-	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	b := newBench(t)
-	d := b.d
-	for round := range stormRounds {
-		point := fmt.Sprintf("seed %d round %d", seed, round)
-		var workers sync.WaitGroup
-		stop := make(chan struct{})
-		for w := range stormWorkers {
-			r := rand.New(rand.NewPCG(random.Uint64(), uint64(w)))
-			workers.Go(func() { b.worker(w, r, stop) })
-		}
-		time.Sleep(time.Duration(50+random.IntN(800)) * time.Millisecond) // the random instant
-		d.Kill()
-		close(stop)
-		workers.Wait()
-		d.Start()
-		b.quiet(point)
-		b.whole(point)
-		counts.storms.Add(1)
-		if t.Failed() {
-			t.Fatalf("%s\n%s", point, d.Log())
-		}
-	}
-	for _, i := range instances(d) {
-		b.must([][]string{{"delete", "--force", i.Name}})
-	}
-	var volumes []struct{ Name string }
-	get(d, "storage-pools/default/volumes/custom?recursion=1", &volumes)
-	for _, v := range volumes {
-		b.must([][]string{{"storage", "volume", "delete", "default", v.Name}})
-	}
-	if get(d, "images/"+tinyPrint, nil) {
-		b.must(calls("image delete " + tinyPrint))
-	}
-	b.clean(fmt.Sprintf("seed %d", seed))
+// storm is a daemon on whose few objects all workers act at once.
+type storm struct {
+	*bench
+	image string // fingerprint of the image with a manifest
+
+	calls, succeeded, edited, unknown atomic.Int64
+
+	mu     sync.Mutex
+	faults map[string]int // answers that say the daemon has failed, not the caller
+	recent []string       // the last calls of the round, for the report of a failure
 }
 
-// worker makes random changes of two instances and two volumes of its own, and of an image that all share. Any of them may fail: what it acts on may not be there.
-func (b *bench) worker(w int, r *rand.Rand, stop <-chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		default:
+// TestAStormOfKillsLosesNothing kills the daemon at random instants of all kinds of changes, which two clients make to the same
+// objects, again and again, without clearing up in between.
+func TestAStormOfKillsLosesNothing(t *testing.T) {
+	t.Parallel()
+	kills, seed := number(t, stormEnv, stormKills), uint64(number(t, stormSeedEnv, int(time.Now().UnixNano())))
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newStorm(t, newBench(t))
+	for round := range kills {
+		point := fmt.Sprintf("SEED=%d round %d", seed, round)
+		s.round(random)
+		s.settled(point)
+		counts.storms.Add(1)
+		if t.Failed() {
+			t.Fatalf("%s\nlast calls:\n%s\n%s", point, strings.Join(s.recent, "\n"), s.d.Log())
 		}
-		name, other := fmt.Sprintf("w%d-a", w), fmt.Sprintf("w%d-b", w)
-		if r.IntN(2) == 0 {
-			name, other = other, name
+		if round%50 == 49 {
+			t.Logf("%d kills, %d calls, %d of them succeeded", round+1, s.calls.Load(), s.succeeded.Load())
 		}
-		choices := calls("launch bb "+name, "launch bb "+name, "delete -f "+name, "init bb "+name, "snapshot "+name+" s1", "delete "+name+"/s1",
-			"stop -f "+name, "start "+name, "rename "+name+" "+other, "copy "+name+" "+other, "restore "+name+" s1",
-			"image import $TINY", "image delete "+tinyPrint, "storage volume create default "+name, "storage volume delete default "+name)
-		_, _ = b.try(choices[r.IntN(len(choices))])
+	}
+	t.Logf("%d kills, %d calls, %d of them succeeded, %d changes under an ETag", kills, s.calls.Load(), s.succeeded.Load(), s.edited.Load())
+	for _, text := range slices.Sorted(maps.Keys(s.faults)) {
+		t.Logf("%d × %s", s.faults[text], text)
+	}
+	s.clear()
+	s.clean(fmt.Sprintf("SEED=%d", seed))
+}
+
+func number(t *testing.T, env string, def int) int {
+	t.Helper()
+	text := os.Getenv(env)
+	if text == "" {
+		return def
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is not a number", env, text)
+	}
+	return n
+}
+
+// round lets the workers loose, kills the daemon at a random instant, and starts it again.
+func (s *storm) round(random *rand.Rand) {
+	d := s.d
+	d.T.Helper()
+	s.recent = nil
+	var workers sync.WaitGroup
+	stop := make(chan struct{})
+	for n := range stormWorkers {
+		w := &worker{storm: s, Rand: rand.New(rand.NewPCG(random.Uint64(), uint64(n))), n: n}
+		var err error
+		if w.Client, err = client.ConnectUnix(d.Dir + "/unix.socket"); err != nil {
+			d.T.Fatal(err)
+		}
+		workers.Go(func() { w.work(stop) })
+	}
+	time.Sleep(time.Duration(50_000+random.IntN(stormMoment)) * time.Microsecond) // the random instant
+	close(stop)
+	if d.Ended() {
+		d.T.Fatalf("the daemon has ended by itself\nlast calls:\n%s\n%s", strings.Join(s.recent, "\n"), d.Log())
+	}
+	d.Kill()
+	workers.Wait()
+	d.Start()
+}
+
+// note keeps what a call came to.
+func (s *storm) note(call string, err error) {
+	s.calls.Add(1)
+	text := "done"
+	if err == nil {
+		s.succeeded.Add(1)
+	} else {
+		text = err.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recent = append(s.recent, time.Now().UTC().Format("15:04:05.000 ")+call+": "+text); len(s.recent) > 60 {
+		s.recent = s.recent[1:]
+	}
+	if err != nil && broken(err) {
+		s.faults[call+": "+text]++
 	}
 }
