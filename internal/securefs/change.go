@@ -26,6 +26,13 @@ func (r *Root) Mkdir(name string, owner Owner, perm fs.FileMode) error {
 		return wrap("mkdir", name, err)
 	}
 	defer unix.Close(fd)
+	info, err := fdInfo(fd)
+	if err == nil && !mine(info) {
+		err = unix.EEXIST
+	}
+	if err != nil {
+		return wrap("mkdir", name, err)
+	}
 	return wrap("mkdir", name, own(fd, owner, perm))
 }
 
@@ -69,7 +76,20 @@ func (r *Root) Symlink(target, name string, owner Owner) error {
 	if err := unix.Symlinkat(target, dir, base); err != nil {
 		return wrap("symlink", name, err)
 	}
-	return wrap("symlink", name, unix.Fchownat(dir, base, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW))
+	// Here too a guest may have put something else by now.
+	fd, err := retry(func() (int, error) { return unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return wrap("symlink", name, err)
+	}
+	defer unix.Close(fd)
+	info, err := fdInfo(fd)
+	if err == nil && !mine(info) {
+		err = unix.EEXIST
+	}
+	if err != nil {
+		return wrap("symlink", name, err)
+	}
+	return wrap("symlink", name, unix.Fchownat(fd, "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
 }
 
 // Remove removes a file, a link or an empty directory.

@@ -3,7 +3,7 @@
 // Paths are the guest's: the kernel resolves them beneath a handle of the guest's root (openat2 with
 // RESOLVE_IN_ROOT), so that absolute links and ".." mean what they mean inside, whoever changes the tree meanwhile, and
 // the magic links of a /proc are refused. Nothing but regular files, directories and links is ever opened: a FIFO
-// cannot block and a device cannot be touched.
+// cannot block and a device cannot be touched. Nor are the kernel's own files in a guest's /proc and /sys written.
 package securefs
 
 import (
@@ -190,6 +190,9 @@ func reopen(fd, flags int, name string) (*os.File, error) {
 	if !info.Mode.IsRegular() {
 		return nil, ErrNotRegular
 	}
+	if err := refuseKernel(fd, flags&unix.O_ACCMODE != unix.O_RDONLY); err != nil {
+		return nil, err
+	}
 	open, err := retry(func() (int, error) {
 		return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	})
@@ -215,7 +218,7 @@ func (r *Root) OpenWrite(name string, atEnd bool) (*os.File, error) {
 }
 
 // Create makes a regular file where nothing is; a link that leads nowhere yet is followed. What has come into being
-// meanwhile is emptied if it is a regular file.
+// meanwhile is emptied if it is a regular file of the same owner; another's is fs.ErrExist.
 func (r *Root) Create(name string, owner Owner, perm fs.FileMode) (*os.File, error) {
 	fd, err := r.openat(name, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_NOCTTY, 0o600)
 	if err != nil {
@@ -237,12 +240,25 @@ func settle(fd int, owner Owner, perm fs.FileMode) error {
 	if !info.Mode.IsRegular() {
 		return ErrNotRegular
 	}
+	if err := refuseKernel(fd, true); err != nil {
+		return err
+	}
+	if !mine(info) {
+		return unix.EEXIST
+	}
 	if info.Size > 0 {
 		if err := unix.Ftruncate(fd, 0); err != nil {
 			return err
 		}
 	}
 	return own(fd, owner, perm)
+}
+
+// mine tells whether an object may be one that this thread has made. A guest can put another in its place, even one of the host's
+// that it sees in a disk, and must not be given that.
+func mine(info Info) bool {
+	uid, err := unix.SetfsuidRetUid(-1)
+	return err == nil && info.UID == uid
 }
 
 // own sets the owner before the mode: a change of owner clears the set-ID bits.

@@ -302,7 +302,7 @@ func TestAHeldInitStaysItself(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"root": second(i.root()), "network": second(i.namespace("net")), "user": second(i.namespace("user")),
-		"mounts": inside(i, func() error { t.Error("entered"); return nil }),
+		"mounts": inside(h.context(), i, func(func() bool) error { t.Error("entered"); return nil }),
 	} {
 		if err == nil {
 			t.Errorf("%s of an instance that has ended was opened", name)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	goruntime "runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -49,12 +48,15 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 		return fmt.Errorf("mount of %s: %w", m.Source, err)
 	}
 	defer func() { _ = tree.Close() }()
-	return inside(i, func() error {
+	return inside(ctx, i, func(wanted func() bool) error {
 		target, err := openTarget(m, uid, gid)
 		if err != nil {
 			return fmt.Errorf("mount target %s: %w", m.Target, err)
 		}
 		defer func() { _ = unix.Close(target) }()
+		if !wanted() {
+			return errLate
+		}
 		err = unix.MoveMount(int(tree.Fd()), "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 		if err != nil {
 			return fmt.Errorf("mount on %s: %w", m.Target, err)
@@ -64,7 +66,7 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 }
 
 // Unmount implements instance.Runtime. That nothing is mounted there is no error.
-func (d *Driver) Unmount(_ context.Context, id string, target string) error {
+func (d *Driver) Unmount(ctx context.Context, id string, target string) error {
 	i, err := d.initOf(id)
 	if err != nil {
 		return err
@@ -73,7 +75,7 @@ func (d *Driver) Unmount(_ context.Context, id string, target string) error {
 	if !fs.ValidPath(target) || target == "." {
 		return api.BadRequest("mount target %q is not a path beneath the root", target)
 	}
-	return inside(i, func() error {
+	return inside(ctx, i, func(wanted func() bool) error {
 		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
 		if errors.Is(err, unix.ENOENT) {
 			return nil
@@ -82,6 +84,9 @@ func (d *Driver) Unmount(_ context.Context, id string, target string) error {
 			return err
 		}
 		defer func() { _ = unix.Close(parent) }()
+		if !wanted() {
+			return errLate
+		}
 		// The folder is this thread's own, and the last step follows no link.
 		if err := unix.Fchdir(parent); err != nil {
 			return err
@@ -161,32 +166,6 @@ func create(m spec.Mount) error {
 		dir = path.Join(dir, part)
 	}
 	return nil
-}
-
-// inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it. The init must be held.
-func inside(i *initProcess, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread does not end, and /proc/self is what it sees: another one must go. It is another while
-			// this one is locked.
-			done <- inside(i, f)
-			goruntime.UnlockOSThread()
-			return
-		}
-		// Never unlocked from here on: the thread is of no use to anyone else.
-		err := unix.Unshare(unix.CLONE_FS)
-		if err == nil {
-			err = unix.Setns(i.fd, unix.CLONE_NEWNS)
-		}
-		if err != nil {
-			done <- fmt.Errorf("entering the instance: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }
 
 // AllowDevice implements instance.Runtime.

@@ -298,6 +298,8 @@ func status(err error) error {
 		return api.NotFound("Not Found")
 	case errors.Is(err, securefs.ErrNotRegular):
 		return api.BadRequest("%w", err)
+	case errors.Is(err, securefs.ErrKernel):
+		return api.Forbidden("%w", err)
 	default:
 		return err
 	}
