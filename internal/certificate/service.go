@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,7 +160,11 @@ func (s *Service) insert(ctx context.Context, req api.CertificatesPost, cert *x5
 	if _, ok := s.table.Get(c.Fingerprint); ok {
 		return "", api.Conflict("Certificate already in trust store")
 	}
-	if _, err := s.store.Commit(ctx, s.table.Create(&c, c.Fingerprint)); err != nil {
+	_, err := s.store.Commit(ctx, s.table.Create(&c, c.Fingerprint))
+	if errors.Is(err, store.ErrConflict) {
+		return "", api.Conflict("Certificate already in trust store")
+	}
+	if err != nil {
 		return "", err
 	}
 	s.events.Lifecycle(ctx, "", "certificate-created", URL(c.Fingerprint), nil)
@@ -216,7 +221,7 @@ func (s *Service) Update(ctx context.Context, prefix string, put api.Certificate
 		if _, ok := s.table.Get(next.Fingerprint); ok {
 			return api.Conflict("Certificate already in trust store")
 		}
-		ops = append(ops, s.table.Create(&next, next.Fingerprint), s.table.Remove(row.Path...))
+		ops = append(ops, s.table.Create(&next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...))
 	}
 	if _, err := s.store.Commit(ctx, ops...); err != nil {
 		return fmt.Errorf("update certificate: %w", err)

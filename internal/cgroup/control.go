@@ -120,7 +120,7 @@ func (g Group) Empty(ctx context.Context, limit time.Duration) error {
 }
 
 // removeTries bounds how long Remove waits for groups that the kernel still empties.
-const removeTries = 100
+const removeTries = 1000
 
 // Remove takes the group and all below away in every hierarchy. It must hold no process. That there is none is no error.
 func (g Group) Remove() error {

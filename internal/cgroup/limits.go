@@ -218,6 +218,19 @@ func (g Group) Set(c spec.Cgroup) error {
 	return errors.Join(errs...)
 }
 
+// SetCPUs gives a group other CPUs and leaves its other limits alone.
+func (g Group) SetCPUs(set string) error {
+	all, missing := g.host.settings(spec.Cgroup{CPUSet: set}, false)
+	if len(missing) > 0 {
+		return nil
+	}
+	var err error
+	for _, s := range all {
+		err = errors.Join(err, g.apply(s))
+	}
+	return err
+}
+
 func (g Group) apply(s Setting) error {
 	dir, _ := g.host.dir(s.Controller)
 	return write(filepath.Join(dir, g.name, s.File), s.Value)

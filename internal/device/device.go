@@ -8,10 +8,19 @@
 // source path) and says what the device adds to the instance's Spec. Stop is called after the instance has stopped,
 // after a Start that failed half way, and at recovery; it must be idempotent and must not need what Start returned
 // beyond the volatile keys. A module that can act on a running instance also implements HotPlugger or Updater.
+//
+// # A change of a running instance
+//
+// A changed device is for an instant two: the new one is started beside the old one, in the other slot, so that what
+// can fail fails while nothing is gone. Then the old one is unplugged, which keeps its host's side, and the new one is
+// plugged in; the record is written; at last the old one is stopped. Up to the record there is a way back: the new one
+// is unplugged and stopped, the old one replugged. The way back may be gone from any point and twice, after a kill by
+// another process, so Unplug, Stop and Replug take what they find.
 package device
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 
 	"github.com/berthd/berth/internal/spec"
@@ -37,6 +46,9 @@ type Instance struct {
 	DevicesPath string
 	// Profile is set when a profile's devices are validated without an instance.
 	Profile bool
+	// Slot, 0 or 1, tells apart two devices of one name that are there at once, while a running instance changes from one to
+	// the other. What a module has on the host is named by instance, device and slot.
+	Slot int
 }
 
 // Contribution is what a device adds to the Spec of a starting instance.
@@ -66,18 +78,27 @@ type Running interface {
 	// Mount makes a bind mount appear inside; Unmount takes it away.
 	Mount(ctx context.Context, m spec.Mount) error
 	Unmount(ctx context.Context, target string) error
+	// Mounted tells whether something is mounted at a path inside.
+	Mounted(ctx context.Context, target string) (bool, error)
 	// AllowDevice changes the device rules.
 	AllowDevice(ctx context.Context, r spec.DeviceRule) error
 }
 
-// HotPlugger is a module whose devices can come and go while the instance runs. Plug gets what Start returned.
+// HotPlugger is a module whose devices can come and go while the instance runs.
 type HotPlugger interface {
+	// Plug makes what Start prepared, and returned as c, appear inside.
 	Plug(ctx context.Context, run Running, inst Instance, name string, cfg Config, c Contribution) error
+	// Look says, as JSON, what Replug will have to bring back of a device that is inside. It changes nothing.
+	Look(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) (json.RawMessage, error)
+	// Unplug takes the device away from inside and keeps the host's side, for Replug or Stop. That it is not inside is
+	// no error.
 	Unplug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) error
+	// Replug undoes Unplug, by what Look saw before. That the device is inside still, or in part, is no error.
+	Replug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string, seen json.RawMessage) error
 }
 
 // Updater is a module that can change some keys of a running device in place. LiveKeys names them; a change of
-// any other key is an unplug and a plug.
+// any other key is an unplug and a plug. An Update is undone by one the other way, also when it failed half way.
 type Updater interface {
 	LiveKeys() []string
 	Update(ctx context.Context, run Running, inst Instance, name string, old, new Config, volatile map[string]string) error
@@ -105,4 +126,10 @@ type Remover interface {
 // Defaulter is a module that fills volatile keys when the device is added to an instance: a NIC's "hwaddr".
 type Defaulter interface {
 	Defaults(inst Instance, name string, cfg Config, volatile map[string]string) (map[string]string, error)
+}
+
+// Adopter is a module that holds something in memory for a device of a running instance, and takes it up again when
+// the daemon has been restarted.
+type Adopter interface {
+	Adopt(ctx context.Context, inst Instance, name string, cfg Config, volatile map[string]string) error
 }

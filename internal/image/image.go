@@ -7,10 +7,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -227,54 +223,6 @@ func (s *Service) Used(project, fingerprint string) []store.Op {
 		return nil
 	}
 	return []store.Op{s.uses.Put(&use{At: time.Now().UTC()}, row.Path...)}
-}
-
-// settleFiles is the journal's handler for files under way: those of an image that no record names are removed.
-func (s *Service) settleFiles(ctx context.Context, data json.RawMessage) error {
-	var entry filesEntry
-	if err := json.Unmarshal(data, &entry); err != nil {
-		return fmt.Errorf("journal entry: %w", err)
-	}
-	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(entry.Fingerprint)))
-	if err != nil {
-		return err
-	}
-	defer release()
-	return s.dropFiles(ctx, entry.Fingerprint)
-}
-
-// hold claims an image for an action: exclusively while its files are put in place or taken away, shared so that it does
-// not go meanwhile.
-func (s *Service) hold(ctx context.Context, action string, want lock.Want) (release func(), err error) {
-	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, want)
-	if err != nil {
-		return nil, err
-	}
-	return held.Release, nil
-}
-
-// dropFiles removes the files of an image that no project has. The caller holds the image.
-func (s *Service) dropFiles(ctx context.Context, fingerprint string) error {
-	for _, row := range s.images.List() {
-		if row.Path[1] == fingerprint {
-			return nil
-		}
-	}
-	s.verified.forget(fingerprint)
-	for _, path := range []string{s.metaPath(fingerprint), s.rootfsPath(fingerprint)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove image: %w", err)
-		}
-	}
-	if err := faultRemoved.Hit(); err != nil {
-		return err
-	}
-	if s.OnDelete != nil {
-		if err := s.OnDelete(ctx, fingerprint); err != nil {
-			return fmt.Errorf("remove the pools' copies of image %s: %w", fingerprint, err)
-		}
-	}
-	return nil
 }
 
 func cloneMap(m map[string]string) map[string]string {

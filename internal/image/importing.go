@@ -102,7 +102,8 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if _, ok := s.images.Get(project, r.Fingerprint); ok {
 		return api.Conflict("Image with same fingerprint already exists")
 	}
-	entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: r.Fingerprint})
+	about := filesEntry{Fingerprint: r.Fingerprint, Import: true, Before: s.present(r.Fingerprint)}
+	entry, err := s.Journal.Begin(ctx, kindFiles, about)
 	if err != nil {
 		return err
 	}
@@ -117,13 +118,24 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	}
 	if err != nil {
 		ctx = context.WithoutCancel(ctx)
-		return errors.Join(err, s.dropFiles(ctx, r.Fingerprint), entry.Close(ctx))
+		return errors.Join(err, s.settle(ctx, about), entry.Close(ctx))
 	}
 	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it
 		slog.WarnContext(ctx, "After an image was made", "image", r.Fingerprint, "err", err)
 	}
 	return nil
+}
+
+// present lists which files of an image there are, by their names. Without a record of it they are what an earlier store knew, and
+// are not removed for an import that fails.
+func (s *Service) present(fingerprint string) (names []string) {
+	for _, path := range s.files(fingerprint) {
+		if _, err := os.Lstat(path); err == nil {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	return names
 }
 
 // place moves the files of an upload to where images are, and makes that last.

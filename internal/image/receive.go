@@ -34,6 +34,9 @@ type uploadEntry struct {
 
 type filesEntry struct {
 	Fingerprint string `json:"fingerprint"`
+	// Import tells that the files are about to be put in place, not to be removed; Before lists those that were there already.
+	Import bool     `json:"import,omitempty"`
+	Before []string `json:"before,omitempty"`
 }
 
 // Received is an image's files as they came in, in a folder of their own, with what they hash to.

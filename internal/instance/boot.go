@@ -27,6 +27,9 @@ const retryPause = 10 * time.Second
 func (s *Service) Adopt(ctx context.Context) error {
 	found, err := s.Runtime.Find(ctx)
 	if err != nil { // what runs is not known: nothing is started, stopped or removed
+		for _, i := range s.rows("") {
+			s.keepHold(ctx, i)
+		}
 		s.adoptLater(s.rows(""))
 		return fmt.Errorf("find the instances that run: %w", err)
 	}
@@ -52,12 +55,13 @@ func (s *Service) Adopt(ctx context.Context) error {
 // whether that could be done.
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
-	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: s.effectiveOf(i).Devices}
+	r := newRun(i, s.liveNow(i))
 	switch {
 	case runs && i.Stopping == stopForce:
 		return s.endAdopted(ctx, i, r, process)
 	case runs && process.Err != nil:
 		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
+		s.keepHold(ctx, i)
 		return false
 	case !runs:
 		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil {
@@ -92,6 +96,7 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 		s.Log.Error("volume of a running instance", "instance", i.Name, "err", err)
 	}
 	r.release = release
+	s.adoptLive(ctx, i, r)
 	s.watch(r)
 	if i.Config["volatile.last_state.power"] == powerRunning {
 		return
@@ -235,7 +240,7 @@ func (s *Service) wanted() []candidate {
 		}
 		c, _ := expand(s.Profiles, i.Project, &i.Body)
 		auto := c["boot.autostart"]
-		if config.IsTrue(auto) || (auto == "" && i.Config["volatile.last_state.power"] == powerRunning) {
+		if config.IsTrue(auto) || (auto == "" && i.Config["volatile.last_state.power"] == powerRunning) || s.runs.isRevived(i.id()) {
 			all = append(all, candidate{
 				project: i.Project, name: i.Name,
 				priority: Keys.GetInt(c, "boot.autostart.priority"),

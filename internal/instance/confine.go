@@ -27,23 +27,26 @@ func confinement(c map[string]string) spec.Confinement {
 	}
 }
 
-// changeConfinement brings a running instance under the profile of a new configuration, and returns how to go back.
-func (s *Service) changeConfinement(ctx context.Context, i *Instance, before, after *effective) (undo func() error, err error) {
+// confinementChanges tells whether a running instance needs another profile. Whether it is privileged changes with its
+// next start.
+func (s *Service) confinementChanges(before, after *effective) bool {
 	was, now := confinement(before.Config), confinement(after.Config)
-	// Whether it is privileged changes with its next start: it has its ID map until then.
-	if m, err := idmap.Decode(i.Config["volatile.idmap.current"]); err == nil {
-		was.Privileged = len(m) == 0
-	}
 	now.Privileged = was.Privileged
+	_, ok := s.Runtime.(Confiner)
+	return ok && was != now
+}
+
+// confine brings a running instance under the profile of a configuration, with the ID map that it has.
+func (s *Service) confine(ctx context.Context, i *Instance, c map[string]string) error {
 	confiner, ok := s.Runtime.(Confiner)
-	if !ok || was == now {
-		return func() error { return nil }, nil
+	if !ok {
+		return nil
 	}
-	return func() error {
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		return confiner.Confine(ctx, i.id(), was)
-	}, confiner.Confine(ctx, i.id(), now)
+	now := confinement(c)
+	if m, err := idmap.Decode(i.Config["volatile.idmap.current"]); err == nil {
+		now.Privileged = len(m) == 0
+	}
+	return confiner.Confine(ctx, i.id(), now)
 }
 
 // forgetConfinement drops what the runtime keeps for an instance that is deleted, or has another name from now on.

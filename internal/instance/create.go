@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"strings"
 	"time"
 
@@ -344,10 +343,8 @@ func (s *Service) undoCreate(ctx context.Context, c change) error {
 	if err := s.Volumes.Undo(ctx, c.Volumes...); err != nil || !ok {
 		return err
 	}
-	if _, err := os.Lstat(s.Volumes.Path(i.volume())); errors.Is(err, os.ErrNotExist) { // else the links are of what was there before
-		if err := s.unlinkNames(i.id()); err != nil {
-			return err
-		}
+	if err := s.unlinkLost(i); err != nil {
+		return err
 	}
 	return s.forget(ctx, i)
 }

@@ -54,7 +54,7 @@ func TestWrittenListIsTheList(t *testing.T) {
 
 func TestWrittenListIsNeverOld(t *testing.T) {
 	h := newHouse(t, nil)
-	changing := &changingProfiles{fakeProfiles: profiles}
+	changing := &changingProfiles{Profiles: h.Profiles}
 	h.Profiles = changing
 	h.create("c1", nil)
 	seen := map[string]bool{}
@@ -78,14 +78,14 @@ func TestWrittenListIsNeverOld(t *testing.T) {
 
 // changingProfiles give every instance a key that changes with their number of changes.
 type changingProfiles struct {
-	fakeProfiles
+	Profiles
 	extra atomic.Uint64
 }
 
 func (c *changingProfiles) Changes() uint64 { return c.extra.Load() }
 
 func (c *changingProfiles) Definition(project, name string) (map[string]string, map[string]device.Config, bool) {
-	config, devices, ok := c.fakeProfiles.Definition(project, name)
+	config, devices, ok := c.Profiles.Definition(project, name)
 	with := map[string]string{"user.changes": fmt.Sprint(c.extra.Load())}
 	for key, value := range config {
 		with[key] = value

@@ -2,7 +2,9 @@ package instance
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -10,12 +12,16 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/profile"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -27,6 +33,8 @@ type fakeVolumes struct {
 	mu     sync.Mutex
 	mounts map[storage.VolumeID]int
 	table  *store.Table[struct{}]
+	// copying, if set, is called before each copy, and can make it fail.
+	copying func(dst storage.VolumeID) error
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -55,6 +63,11 @@ func (v *fakeVolumes) CreateEmpty(_ context.Context, id storage.VolumeID) error 
 }
 
 func (v *fakeVolumes) Copy(_ context.Context, dst, src storage.VolumeID) error {
+	if v.copying != nil {
+		if err := v.copying(dst); err != nil {
+			return err
+		}
+	}
 	return os.CopyFS(v.Path(dst), os.DirFS(v.Path(src)))
 }
 
@@ -64,13 +77,8 @@ func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
 	return v.Copy(ctx, id, src)
 }
 
-func (v *fakeVolumes) Restore(ctx context.Context, id storage.VolumeID) error {
-	dst := id
-	dst.Snapshot = ""
-	if err := os.RemoveAll(v.Path(dst)); err != nil {
-		return err
-	}
-	return v.Copy(ctx, dst, id)
+func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
+	return unix.Renameat2(unix.AT_FDCWD, v.Path(a), unix.AT_FDCWD, v.Path(b), unix.RENAME_EXCHANGE)
 }
 
 func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error {
@@ -150,32 +158,20 @@ func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, _ *diskspace.Ro
 }
 func (f *fakeImages) Used(string, string) []store.Op { return nil }
 
-// fakeProfiles are profiles by name.
-type fakeProfiles map[string]struct {
-	config  map[string]string
-	devices map[string]device.Config
-}
-
-func (f fakeProfiles) Definition(_, name string) (map[string]string, map[string]device.Config, bool) {
-	p, ok := f[name]
-	return p.config, p.devices, ok
-}
-
-func (f fakeProfiles) Changes() uint64 { return 0 }
-
 // fakeRuntime is a host where starting is a matter of a map.
 type fakeRuntime struct {
-	mu     sync.Mutex
-	state  map[string]api.StatusCode
-	exits  map[string]func()
-	specs  map[string]*spec.Spec
-	limits map[string]spec.Cgroup
-	fail   error                    // of the next start
-	stuck  chan struct{}            // Shutdown waits for it or for a kill
-	onEnd  func(id string)          // called before Shutdown or Kill do anything
-	hangs  map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
-	silent map[string]chan struct{} // State of these hangs until the channel is closed
-	deaf   map[string]bool          // Shutdown of these has no effect
+	mu      sync.Mutex
+	state   map[string]api.StatusCode
+	exits   map[string]func()
+	specs   map[string]*spec.Spec
+	limits  map[string]spec.Cgroup
+	limited func()                   // called once, when limits have been set
+	fail    error                    // of the next start
+	stuck   chan struct{}            // Shutdown waits for it or for a kill
+	onEnd   func(id string)          // called before Shutdown or Kill do anything
+	hangs   map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
+	silent  map[string]chan struct{} // State of these hangs until the channel is closed
+	deaf    map[string]bool          // Shutdown of these has no effect
 
 	lost  map[string]error // what runs and cannot be taken over
 	blind error            // of Find
@@ -188,7 +184,7 @@ func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
 	if r.fail != nil {
 		return Process{}, r.fail
 	}
-	r.state[s.ID], r.specs[s.ID] = api.Running, s
+	r.state[s.ID], r.specs[s.ID], r.limits[s.ID] = api.Running, s, s.Cgroup
 	return Process{ID: s.ID, InitPID: 1234}, nil
 }
 
@@ -317,8 +313,24 @@ func (r *fakeRuntime) Console(context.Context, string) (io.ReadWriteCloser, erro
 
 func (r *fakeRuntime) Limits(_ context.Context, id string, c spec.Cgroup) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.limits[id] = c
+	then := r.limited
+	r.limited = nil
+	r.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	return nil
+}
+
+func (r *fakeRuntime) Mounted(context.Context, string, string) (bool, error) { return false, nil }
+
+func (r *fakeRuntime) CPUs(_ context.Context, id, set string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.limits[id]
+	g.CPUSet = set
+	r.limits[id] = g
 	return nil
 }
 
@@ -336,12 +348,25 @@ func (r *fakeRuntime) Unmount(context.Context, string, string) error            
 func (r *fakeRuntime) AllowDevice(context.Context, string, spec.DeviceRule) error { return nil }
 func (r *fakeRuntime) Log(string) string                                          { return "" }
 
-// fakeModule is a device type that counts what it has on the host.
+// fakeModule is a device type that counts what it has on the host, and inside, by instance/device and slot.
 type fakeModule struct {
-	mu      sync.Mutex
-	up      map[string]bool // instance/device
-	plugged map[string]bool
-	fail    error
+	mu       sync.Mutex
+	up       map[string]bool
+	plugged  map[string]bool
+	known    map[string]string // instance/device: the configuration that a network knows
+	updated  map[string]device.Config
+	adopted  []string
+	fail     error        // of the next starts
+	failOnce string       // the device whose next start fails
+	onStart  func(string) // called by each start
+}
+
+func newFakeModule() *fakeModule {
+	return &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}, known: map[string]string{}, updated: map[string]device.Config{}}
+}
+
+func slotKey(in device.Instance, name string) string {
+	return in.ID + "/" + name + []string{"", "#1"}[in.Slot]
 }
 
 func (m *fakeModule) Validate(_ context.Context, _ device.Instance, _ string, cfg device.Config) error {
@@ -351,24 +376,33 @@ func (m *fakeModule) Validate(_ context.Context, _ device.Instance, _ string, cf
 	return nil
 }
 
-func (m *fakeModule) Start(_ context.Context, in device.Instance, name string, _ device.Config, v map[string]string) (device.Contribution, error) {
+func (m *fakeModule) Start(_ context.Context, in device.Instance, name string, cfg device.Config, v map[string]string) (device.Contribution, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.onStart != nil {
+		m.onStart(in.ID)
+	}
+	m.up[slotKey(in, name)] = true
+	m.known[in.ID+"/"+name] = cfg["net"]
 	if m.fail != nil {
 		return device.Contribution{}, m.fail
 	}
-	m.up[in.ID+"/"+name] = true
+	if cfg["unstartable"] != "" || m.failOnce == in.ID+"/"+name {
+		m.failOnce = ""
+		return device.Contribution{}, errors.New("cannot be started")
+	}
+	host := "veth-" + name + []string{"", "-1"}[in.Slot]
 	return device.Contribution{
-		NICs:     []spec.NIC{{Device: name, HostName: "veth-" + name, HWAddr: v["hwaddr"]}},
-		Volatile: map[string]string{"host_name": "veth-" + name},
+		NICs:     []spec.NIC{{Device: name, HostName: host, HWAddr: v["hwaddr"]}},
+		Volatile: map[string]string{"host_name": host},
 	}, nil
 }
 
 func (m *fakeModule) Stop(_ context.Context, in device.Instance, name string, _ device.Config, _ map[string]string) (map[string]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.up, in.ID+"/"+name)
-	delete(m.plugged, in.ID+"/"+name)
+	delete(m.up, slotKey(in, name))
+	delete(m.plugged, slotKey(in, name))
 	return map[string]string{"host_name": ""}, nil
 }
 
@@ -379,20 +413,72 @@ func (m *fakeModule) Defaults(_ device.Instance, _ string, _ device.Config, v ma
 	return map[string]string{"hwaddr": "00:16:3e:00:00:01"}, nil
 }
 
+func (m *fakeModule) Add(_ context.Context, in device.Instance, name string, cfg device.Config, _ map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[in.ID+"/"+name] = cfg["net"]
+	return nil
+}
+
+func (m *fakeModule) Remove(_ context.Context, in device.Instance, name string, _ device.Config, _ map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, in.ID+"/"+name)
+	return nil
+}
+
 func (m *fakeModule) Plug(_ context.Context, _ device.Running, in device.Instance, name string, cfg device.Config, _ device.Contribution) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if cfg["stuck"] != "" {
 		return errors.New("cannot be plugged")
 	}
-	m.plugged[in.ID+"/"+name] = true
+	other := in
+	other.Slot = 1 - in.Slot
+	if m.plugged[slotKey(other, name)] {
+		return errors.New("there is one already")
+	}
+	m.plugged[slotKey(in, name)] = true
 	return nil
+}
+
+func (m *fakeModule) Look(_ context.Context, _ device.Running, in device.Instance, name string, _ device.Config, _ map[string]string) (json.RawMessage, error) {
+	return json.Marshal("as " + slotKey(in, name))
 }
 
 func (m *fakeModule) Unplug(_ context.Context, _ device.Running, in device.Instance, name string, _ device.Config, _ map[string]string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.plugged, in.ID+"/"+name)
+	delete(m.plugged, slotKey(in, name))
+	return nil
+}
+
+func (m *fakeModule) Replug(_ context.Context, _ device.Running, in device.Instance, name string, _ device.Config, _ map[string]string, seen json.RawMessage) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if want := `"as ` + slotKey(in, name) + `"`; string(seen) != want {
+		return fmt.Errorf("it saw %s, not %s", seen, want)
+	}
+	m.plugged[slotKey(in, name)] = true
+	return nil
+}
+
+func (m *fakeModule) LiveKeys() []string { return []string{"live"} }
+
+func (m *fakeModule) Update(_ context.Context, _ device.Running, in device.Instance, name string, _, cfg device.Config, _ map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.updated[slotKey(in, name)] = cfg
+	if cfg["live"] == "bad" {
+		return errors.New("cannot be updated")
+	}
+	return nil
+}
+
+func (m *fakeModule) Adopt(_ context.Context, in device.Instance, name string, _ device.Config, _ map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.adopted = append(m.adopted, slotKey(in, name))
 	return nil
 }
 
@@ -427,6 +513,8 @@ type house struct {
 	images  *fakeImages
 	events  *recorder
 	engine  *counter
+
+	profiles *profile.Service
 }
 
 // counter counts commits.
@@ -436,6 +524,8 @@ type counter struct {
 	commits int
 	left    int  // how many more succeed before one fails; negative: all do
 	dead    bool // and so do all that come after it
+	// refuse, if set, can make a commit fail.
+	refuse func(ops []store.Op) error
 }
 
 func (c *counter) Commit(ctx context.Context, ops []store.Op) (store.Revision, error) {
@@ -445,9 +535,15 @@ func (c *counter) Commit(ctx context.Context, ops []store.Op) (store.Revision, e
 	if c.left > 0 || c.left == 0 && !c.dead {
 		c.left--
 	}
+	refuse := c.refuse
 	c.mu.Unlock()
 	if fails {
 		return 0, errDead
+	}
+	if refuse != nil {
+		if err := refuse(ops); err != nil {
+			return 0, err
+		}
 	}
 	return c.Memory.Commit(ctx, ops)
 }
@@ -459,11 +555,6 @@ func (c *counter) failAt(n int, dead bool) {
 	c.left, c.dead = n, dead
 }
 
-var profiles = fakeProfiles{
-	"default": {devices: map[string]device.Config{"root": {"type": "disk", "path": "/", "pool": "p1"}}},
-	"empty":   {},
-}
-
 // newHouse builds a service; with the state of another one given, it is what a daemon finds after a restart.
 func newHouse(t *testing.T, before *house) *house {
 	t.Helper()
@@ -472,7 +563,7 @@ func newHouse(t *testing.T, before *house) *house {
 		h.root = t.TempDir()
 		h.engine = &counter{Memory: store.NewBoundedMemory(), left: -1}
 		h.rt = &fakeRuntime{state: map[string]api.StatusCode{}, exits: map[string]func(){}, specs: map[string]*spec.Spec{}, limits: map[string]spec.Cgroup{}}
-		h.nic = &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
+		h.nic = newFakeModule()
 	} else {
 		h.root, h.engine, h.rt, h.nic = before.root, before.engine, before.rt, before.nic
 		h.rt.exits = map[string]func(){}
@@ -480,15 +571,22 @@ func newHouse(t *testing.T, before *house) *house {
 	st := store.New(h.engine)
 	t.Cleanup(func() { _ = st.Close() })
 	h.volumes = &fakeVolumes{root: h.root, mounts: map[storage.VolumeID]int{}, table: store.NewTable[struct{}](st, "volumes")}
-	root := &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}}
+	root := newFakeModule()
+	locks := &lock.Manager{}
+	h.profiles = profile.New(st, nil, locks)
 	h.Service = New(Deps{
-		Root: h.root, Store: st, Journal: journal.New(st), Volumes: h.volumes, Images: h.images, Profiles: profiles, Runtime: h.rt,
+		Root: h.root, Store: st, Journal: journal.New(st), Volumes: h.volumes, Images: h.images, Profiles: h.profiles, Runtime: h.rt, Locks: locks,
 		Events: h.events, Modules: map[string]device.Module{"disk": root, "nic": h.nic},
 		Host: Host{IDs: idmap.Host{UID: idmap.Default, GID: idmap.Default}, CPUs: []int{0, 1, 2, 3}, MemoryTotal: 1 << 30, Arch: "x86_64"},
 		Log:  slog.New(slog.DiscardHandler),
 	})
 	h.do(st.Load(t.Context()))
+	h.profiles.SetInstances(h.Service)
 	t.Cleanup(h.Close)
+	if before == nil {
+		h.profile("default", nil, map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p1"}})
+		h.profile("empty", nil, nil)
+	}
 	return h
 }
 
@@ -497,6 +595,14 @@ func (h *house) do(err error) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// profile makes a profile.
+func (h *house) profile(name string, config map[string]string, devices map[string]map[string]string) {
+	h.t.Helper()
+	req := api.ProfilesPost{Name: name}
+	req.Config, req.Devices = config, devices
+	h.do(h.profiles.Create(h.t.Context(), "default", req))
 }
 
 // run runs the task that a call gave.

@@ -21,20 +21,19 @@ const (
 	kindSnapshotRename = "instance.snapshot.rename"
 	kindRestore        = "instance.restore"
 	kindRefresh        = "instance.refresh"
-	kindPlug           = "instance.plug"
+	kindUpdate         = "instance.update"
 	kindStill          = "instance.still"
 )
 
 // change is what the handlers of all kinds need to know.
 type change struct {
-	Project  string   `json:"project"`
-	Name     string   `json:"name"`
-	Pool     string   `json:"pool"`
-	NewName  string   `json:"new_name,omitempty"`
-	NewPool  string   `json:"new_pool,omitempty"`
-	Snapshot string   `json:"snapshot,omitempty"`
-	NewSnap  string   `json:"new_snapshot,omitempty"`
-	Devices  []string `json:"devices,omitempty"`
+	Project  string `json:"project"`
+	Name     string `json:"name"`
+	Pool     string `json:"pool"`
+	NewName  string `json:"new_name,omitempty"`
+	NewPool  string `json:"new_pool,omitempty"`
+	Snapshot string `json:"snapshot,omitempty"`
+	NewSnap  string `json:"new_snapshot,omitempty"`
 	// UUID is the identity of the instance, Volumes what is made for it, or taken away: no name of either is trusted.
 	UUID    string             `json:"uuid,omitempty"`
 	Volumes []storage.VolumeID `json:"volumes,omitempty"`
@@ -69,9 +68,6 @@ func (s *Service) handleJournal() {
 		kindSnapshot:       s.undoSnapshot,
 		kindSnapshotDelete: s.finishSnapshotDelete,
 		kindSnapshotRename: s.undoSnapshotRename,
-		kindRestore:        s.finishRestore,
-		kindRefresh:        s.undoRefresh,
-		kindPlug:           s.undoPlug,
 		kindStill:          s.undoStill,
 	}
 	for kind, h := range handlers {
@@ -83,6 +79,9 @@ func (s *Service) handleJournal() {
 			return h(ctx, c)
 		}))
 	}
+	s.Journal.Handle(kindUpdate, s.recoverUpdate)
+	s.Journal.Handle(kindRestore, s.recoverSwap)
+	s.Journal.Handle(kindRefresh, s.recoverSwap)
 }
 
 // takeBack undoes a change that failed with err, also when its caller has gone, and ends its entry. An entry whose undo

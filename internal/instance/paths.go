@@ -16,17 +16,28 @@ import (
 
 // linkInstance makes containers/<id> point at the volume, as people and scripts expect. Idempotent.
 func (s *Service) linkInstance(i *Instance) error {
-	return link(s.Volumes.Path(i.volume()), filepath.Join(s.Root, "containers", i.id()))
+	return link(s.Volumes.Path(i.volume()), s.containerLink(i))
+}
+
+func (s *Service) containerLink(i *Instance) string {
+	return filepath.Join(s.Root, "containers", i.id())
+}
+
+func (s *Service) snapshotsLink(i *Instance) string {
+	return filepath.Join(s.Root, "snapshots", i.id())
+}
+
+func (s *Service) snapshotsFolder(i *Instance) string {
+	return filepath.Dir(s.Volumes.Path(i.snapshotVolume("x")))
 }
 
 // linkSnapshots makes snapshots/<id> point at the folder of the instance's snapshots, or removes it when there are
 // none.
 func (s *Service) linkSnapshots(i *Instance, any bool) error {
-	at := filepath.Join(s.Root, "snapshots", i.id())
 	if !any {
-		return unlink(at)
+		return unlink(s.snapshotsLink(i))
 	}
-	return link(filepath.Dir(s.Volumes.Path(i.snapshotVolume("x"))), at)
+	return link(s.snapshotsFolder(i), s.snapshotsLink(i))
 }
 
 func (s *Service) unlinkAll(id string) error {
@@ -113,4 +124,33 @@ func (s *Service) unlinkNames(id string) error {
 		unlink(filepath.Join(s.Root, "containers", id)),
 		unlink(filepath.Join(s.Root, "snapshots", id)),
 	)
+}
+
+// unlinkLost removes those links of an instance that lead to where its volume and snapshots would be, but are not. Links to
+// anything that is there, or elsewhere, and folders are not the instance's.
+func (s *Service) unlinkLost(i *Instance) error {
+	var all error
+	for at, target := range map[string]string{
+		s.containerLink(i): s.Volumes.Path(i.volume()), s.snapshotsLink(i): s.snapshotsFolder(i),
+	} {
+		if lost(at, target) {
+			all = errors.Join(all, unlink(at))
+		}
+	}
+	return all
+}
+
+// leadsNowhere tells whether the link to an instance's volume is there and the volume is not.
+func (s *Service) leadsNowhere(i *Instance) bool {
+	return lost(s.containerLink(i), s.Volumes.Path(i.volume()))
+}
+
+// lost tells whether a link leads to target, and target is not there.
+func lost(at, target string) bool {
+	to, err := os.Readlink(at)
+	if err != nil || to != target {
+		return false
+	}
+	_, err = os.Lstat(target)
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -31,8 +31,8 @@ type Volumes interface {
 	Copy(ctx context.Context, dst, src storage.VolumeID) error
 	// Snapshot makes a snapshot volume of its instance's volume.
 	Snapshot(ctx context.Context, snap storage.VolumeID) error
-	// Restore puts the snapshot's content in the place of its instance's volume, atomically.
-	Restore(ctx context.Context, snap storage.VolumeID) error
+	// Exchange has two volumes of one pool change places, in one step.
+	Exchange(ctx context.Context, a, b storage.VolumeID) error
 	// Rename renames a volume and all its snapshots, or one snapshot. Idempotent: done already is no error. RenameBack undoes
 	// it, as far as it was done to the volume of that identity.
 	Rename(ctx context.Context, old, new storage.VolumeID) error
@@ -114,13 +114,15 @@ type Runtime interface {
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)
 	// Console connects to the instance's console; it is a terminal.
 	Console(ctx context.Context, id string) (io.ReadWriteCloser, error)
-	// Limits changes the cgroup of a running instance.
+	// Limits changes the cgroup of a running instance; CPUs changes of it what CPUs there are ("0-1,3"), and nothing else.
 	Limits(ctx context.Context, id string, c spec.Cgroup) error
+	CPUs(ctx context.Context, id, set string) error
 	// Cleanup removes what a stopped or half-started instance left on the host: cgroups, config, processes. Idempotent.
 	Cleanup(ctx context.Context, id string) error
-	// Mount, Unmount and AllowDevice act on a running instance (see device.Running).
+	// Mount, Unmount, Mounted and AllowDevice act on a running instance (see device.Running).
 	Mount(ctx context.Context, id string, m spec.Mount) error
 	Unmount(ctx context.Context, id string, target string) error
+	Mounted(ctx context.Context, id string, target string) (bool, error)
 	AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error
 	// Log is the path of the runtime's log of an instance.
 	Log(id string) string

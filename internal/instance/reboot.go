@@ -34,20 +34,22 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 	if err := s.loadModules(ctx, eff.Config); err != nil {
 		return err
 	}
-	for name, changes := range s.stopDevices(ctx, i, r.devices) {
+	for name, changes := range s.stopDevices(ctx, i, r.live()) {
 		setDeviceVolatile(i.Config, name, changes)
 	}
-	r.devices = eff.Devices
+	r.has.Store(liveOf(i, eff))
 	next, sp, err := s.compile(ctx, i, eff)
 	if err != nil {
 		return err
 	}
-	if err := s.keepStarted(ctx, next); err != nil {
+	r.has.Store(liveOf(next, eff))
+	if err := s.keepStarted(ctx, next, r.live()); err != nil {
 		return err
 	}
 	if err := launch(sp); err != nil {
 		return err
 	}
+	s.rebalanceAfter(ctx, r)
 	s.publish(ctx, i.Project, "instance-restarted", url(i.Name), nil)
 	return nil
 }

@@ -141,14 +141,18 @@ func (s *Service) relink(old, next *Instance, snapshots bool) error {
 	if err := s.linkSnapshots(next, snapshots); err != nil {
 		return err
 	}
-	err := os.Rename(s.logPath(old.id()), s.logPath(next.id()))
+	return s.moveLogs(old, next)
+}
+
+func (s *Service) moveLogs(from, to *Instance) error {
+	err := os.Rename(s.logPath(from.id()), s.logPath(to.id()))
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
 }
 
-// undoRename gives everything its old name back.
+// undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
 	old, ok := s.concerned(c)
 	if !ok { // the last commit went through
@@ -162,5 +166,10 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
 		return err
 	}
-	return s.relink(next, old, len(s.snapshots.List(c.Project, c.Name)) > 0)
+	if s.leadsNowhere(next) { // it is the rename's: whatever had the name before is still there
+		if err := s.moveLogs(next, old); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.unlinkLost(next), s.linkInstance(old), s.linkSnapshots(old, len(s.snapshots.List(c.Project, c.Name)) > 0))
 }

@@ -2,21 +2,16 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
-	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/storage"
 )
 
-var (
-	restoreBegun  = fault.New("instance.restore.begun")
-	restoreVolume = fault.New("instance.restore.volume")
-)
+var restorePoints = newSwapPoints("instance.restore")
 
 // Restore returns the work that puts an instance back to a snapshot.
 func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*operation.Task, error) {
@@ -44,53 +39,38 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if !ok {
 		return api.NotFound("Snapshot %s/%s does not exist", name, snapshot)
 	}
-	next := restored(i, snap.Value)
-	eff, err := s.check(ctx, next, i)
+	eff, err := s.check(ctx, restored(i, snap.Value), i)
 	if err != nil {
 		return err
 	}
-	setIDMap(next.Config, eff)
+	content, err := s.holdContent(ctx, "restore", lock.Exclusive(i.volume().Object()), lock.Shared(lock.ForPool(i.Pool)))
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	wasRunning := s.running(i)
-	if wasRunning {
-		if i.Ephemeral {
-			// A stop would take it away.
-			next.Ephemeral = i.Ephemeral
-		}
-		if err := s.halt(ctx, i, true, 0, false); err != nil {
-			return err
-		}
-		if row, err = s.get(project, name); err != nil {
-			return err
-		}
-		next = restored(row.Value, snap.Value)
-		setIDMap(next.Config, eff)
-	}
-	c := change{Project: project, Name: name, Pool: i.Pool, Snapshot: snapshot}
-	entry, err := s.Journal.Begin(ctx, kindRestore, c)
+	err = (&swap{
+		service: s, i: i, kind: kindRestore, points: restorePoints, like: i.snapshotVolume(snapshot),
+		fill: func(ctx context.Context, stage storage.VolumeID) error {
+			if err := s.Volumes.Copy(ctx, stage, i.snapshotVolume(snapshot)); err != nil {
+				return fmt.Errorf("Restore snapshot: %w", err)
+			}
+			return nil
+		},
+		next: func(now *Instance) *Instance {
+			next := restored(now, snap.Value)
+			setIDMap(next.Config, eff)
+			if wasRunning && now.Ephemeral {
+				next.Ephemeral = true // a stop would have taken it away
+			}
+			return next
+		},
+	}).do(ctx)
 	if err != nil {
 		return err
-	}
-	if err := restoreBegun.Hit(); err != nil {
-		return errors.Join(err, entry.Close(ctx))
-	}
-	if err := s.Volumes.Restore(ctx, i.snapshotVolume(snapshot)); err != nil {
-		return errors.Join(fmt.Errorf("Restore snapshot: %w", err), entry.Close(ctx))
-	}
-	if err := restoreVolume.Hit(); err != nil {
-		return errors.Join(err, s.keepRestored(ctx, next, snapshot, entry.Done()))
-	}
-	if err := s.keepRestored(ctx, next, snapshot, entry.Done()); err != nil {
-		// To do it again at the next start would take what has been written by then.
-		return errors.Join(err, entry.Close(context.WithoutCancel(ctx)))
 	}
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
-	if !wasRunning {
-		return nil
-	}
-	if row, err = s.get(project, name); err != nil {
-		return err
-	}
-	return s.start(ctx, row.Value)
+	return nil
 }
 
 // restored is an instance as a snapshot remembers it. What says who and where it is stays.
@@ -111,26 +91,4 @@ func restored(i *Instance, snap *Snapshot) *Instance {
 	body.CreatedAt, body.LastUsedAt, body.Type = i.CreatedAt, i.LastUsedAt, i.Type
 	next.Body = body
 	return next
-}
-
-// keepRestored keeps what the snapshot said of the instance and of its volume.
-func (s *Service) keepRestored(ctx context.Context, next *Instance, snapshot string, with ...store.Op) error {
-	with = append(with, s.Volumes.Record(next.volume(), next.snapshotVolume(snapshot)))
-	return s.modify(ctx, next.Project, next.Name, func(i *Instance) error {
-		i.Body = next.Body
-		return nil
-	}, with...)
-}
-
-// finishRestore does a cut-off restore again: the content may be the snapshot's already.
-func (s *Service) finishRestore(ctx context.Context, c change) error {
-	row, ok := s.instances.Get(c.Project, c.Name)
-	snap, whole := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
-	if !ok || !whole {
-		return nil
-	}
-	if err := s.Volumes.Restore(ctx, row.Value.snapshotVolume(c.Snapshot)); err != nil {
-		return err
-	}
-	return s.keepRestored(ctx, restored(row.Value, snap.Value), c.Snapshot)
 }

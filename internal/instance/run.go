@@ -3,19 +3,21 @@ package instance
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/store"
 )
 
 // run is one run of an instance, from its start to its end.
 type run struct {
 	project, name, id string
 	release           func() error // of the root volume
-	devices           map[string]device.Config
+	has               atomic.Pointer[live]
 	// atShutdown says that it ends because the host does: it is to be started with it again.
 	atShutdown atomic.Bool
 
@@ -23,10 +25,42 @@ type run struct {
 	done chan struct{} // closed when everything is cleaned up
 }
 
+func newRun(i *Instance, has *live) *run {
+	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{})}
+	r.has.Store(has)
+	return r
+}
+
+// live is what the instance has now.
+func (r *run) live() *live { return r.has.Load() }
+
 // runs are the instances that run, by ID.
 type runs struct {
-	mu   sync.Mutex
-	list map[string]*run
+	table *store.Table[live]
+	mu    sync.Mutex
+	list  map[string]*run
+	cpus  sync.Mutex // see rebalance
+	// revived are those that a change had stopped when the daemon ended, and that are to run whatever their boot.* keys say.
+	revived []string
+}
+
+// revive has Autostart start an instance.
+func (r *runs) revive(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revived = append(r.revived, id)
+}
+
+func (r *runs) isRevived(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.revived, id)
+}
+
+func (r *runs) all() []*run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.list))
 }
 
 func (r *runs) set(one *run) {
@@ -110,7 +144,7 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 	if hitErr := stopGone.Hit(); hitErr != nil {
 		err = errors.Join(err, hitErr)
 	}
-	volatile := s.stopDevices(ctx, i, r.devices)
+	volatile := s.stopDevices(ctx, i, r.live())
 	if r.release != nil {
 		err = errors.Join(err, r.release())
 	}
@@ -126,12 +160,13 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 			setDeviceVolatile(i.Config, name, changes)
 		}
 		return nil
-	}))
+	}, s.dropLive(r.project, r.name)))
 	if hitErr := stopKept.Hit(); hitErr != nil {
 		err = errors.Join(err, hitErr)
 	}
 	err = errors.Join(err, s.dropDevicesPath(r.id))
-	s.rebalance(ctx, i)
+	s.runs.drop(r)
+	s.rebalanceAfter(ctx, r)
 	return i, err
 }
 

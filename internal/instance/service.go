@@ -82,6 +82,7 @@ func New(d Deps) *Service {
 		idClaims:  store.NewTable[idClaim](d.Store, "id-claims"),
 		expiries:  make(chan struct{}, 1),
 	}
+	s.runs.table = store.NewTable[live](d.Store, "instance-runs")
 	s.background, s.end = context.WithCancel(context.Background())
 	s.handleJournal()
 	return s

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -43,7 +44,7 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	if err := s.loadModules(ctx, eff.Config); err != nil {
 		return err
 	}
-	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{}), devices: eff.Devices}
+	r := newRun(i, liveOf(i, eff))
 	if err := s.mark(i); err != nil {
 		return err
 	}
@@ -65,7 +66,8 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 		return err
 	}
 	kept = true
-	if err := s.keepStarted(ctx, next); err != nil {
+	r.has.Store(liveOf(next, eff))
+	if err := s.keepStarted(ctx, next, r.live()); err != nil {
 		return err
 	}
 	if err := startKept.Hit(); err != nil {
@@ -78,7 +80,7 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 		return err
 	}
 	s.watch(r)
-	s.rebalance(ctx, i)
+	s.rebalanceAfter(ctx, r)
 	return nil
 }
 
@@ -114,7 +116,7 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 		Idmapped:      s.unshifted(i),
 		IDMap:         eff.IDMap,
 		Contributions: contributions,
-		CPUs:          s.cpus(i, eff.Config),
+		CPUs:          s.cpus(i.id(), eff.Config),
 		Host:          s.Host,
 	})
 	if err != nil {
@@ -127,11 +129,12 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 	return next, sp, nil
 }
 
-func (s *Service) keepStarted(ctx context.Context, next *Instance) error {
+// keepStarted keeps that an instance runs, and what it has.
+func (s *Service) keepStarted(ctx context.Context, next *Instance, has *live) error {
 	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
 		stored.Config, stored.LastUsedAt, stored.Shifting, stored.Stopping = next.Config, next.LastUsedAt, next.Shifting, ""
 		return nil
-	})
+	}, s.putLive(next, has))
 }
 
 // loadModules brings linux.kernel_modules into the kernel. They stay when the instance ends: others may use them.
@@ -167,7 +170,7 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	err := s.Runtime.Cleanup(ctx, i.id())
-	volatile := s.stopDevices(ctx, i, r.devices)
+	volatile := s.stopDevices(ctx, i, r.live())
 	if r.release != nil {
 		err = errors.Join(err, r.release())
 	}
@@ -185,7 +188,7 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 				setDeviceVolatile(stored.Config, name, changes)
 			}
 			return nil
-		}))
+		}, s.dropLive(i.Project, i.Name)))
 	}
 	return errors.Join(err, s.dropDevicesPath(i.id()))
 }
@@ -215,23 +218,18 @@ func (s *Service) startDevices(ctx context.Context, i *Instance, e *effective) (
 	return all, nil
 }
 
-// stopDevices undoes the host's side of devices, the last first, whether they were started or not. It goes on after
-// errors: nothing may stay behind because something else did. It returns the volatile keys to change.
-func (s *Service) stopDevices(ctx context.Context, i *Instance, devices map[string]device.Config) map[string]map[string]string {
-	c, all := expand(s.Profiles, i.Project, &i.Body)
-	in := s.deviceInstance(i, &effective{Config: c, Devices: all})
-	if m, err := idmap.Decode(i.Config["volatile.idmap.current"]); err == nil {
-		in.IDMap = m
-	}
+// stopDevices undoes the host's side of the devices that an instance has, the last first, whether they were started or
+// not. It goes on after errors: nothing may stay behind because something else did. It returns the volatile keys to
+// change.
+func (s *Service) stopDevices(ctx context.Context, i *Instance, has *live) map[string]map[string]string {
 	volatile := map[string]map[string]string{}
-	names := sortedNames(devices)
-	for n := len(names) - 1; n >= 0; n-- {
-		name, cfg := names[n], devices[names[n]]
+	for _, name := range slices.Backward(sortedNames(has.configs())) {
+		cfg := has.Devices[name].Config
 		m, ok := s.Modules[cfg["type"]]
 		if !ok || isRoot(cfg) {
 			continue
 		}
-		changes, err := m.Stop(ctx, in, name, cfg, deviceVolatile(i.Config, name))
+		changes, err := m.Stop(ctx, has.of(s, i, name), name, cfg, has.volatile(i, name))
 		if err != nil {
 			s.Log.Error("Failed to stop device", "instance", i.Name, "device", name, "err", err)
 		}

@@ -2,13 +2,9 @@ package instance
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -173,50 +169,16 @@ func (s *Service) effectiveOf(i *Instance) *effective {
 }
 
 // transition carries an instance over from one effective configuration to another: volatile keys, quota, limits and
-// devices. keep writes the new record; it is called once, when all that can fail before it has succeeded.
+// devices. keep writes the new record; it is called once, when all that can fail before it has succeeded. After an error
+// all is as before.
 func (s *Service) transition(ctx context.Context, old, next *Instance, before, after *effective,
 	keep func(context.Context, ...store.Op) error,
 ) error {
-	if err := s.checkAdded(ctx, next, before.Devices, after); err != nil {
-		return fmt.Errorf("Invalid devices: %w", err)
-	}
-	commit := keep
-	keep = func(ctx context.Context, with ...store.Op) error {
-		if err := commit(ctx, with...); err != nil {
-			return err
-		}
-		s.deviceAdded(ctx, next, before.Devices, after)
-		return nil
-	}
-	setIDMap(next.Config, after)
-	if cloudInitChanged(before, after) {
-		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
-	}
-	d := diffDevices(before.Devices, after.Devices)
-	if err := s.deviceDefaults(next, after); err != nil {
+	st, err := s.plan(ctx, old, next, before, after)
+	if err != nil {
 		return err
 	}
-	if size := after.Devices[after.Root]["size"]; size != before.Devices[before.Root]["size"] {
-		if err := s.applyQuota(ctx, next, size); err != nil {
-			return err
-		}
-	}
-	if !s.running(old) {
-		in := s.deviceInstance(old, before)
-		for _, name := range d.gone {
-			s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(old.Config, name))
-			if _, replaced := after.Devices[name]; !replaced {
-				dropDeviceVolatile(next.Config, name)
-			} else {
-				resetDeviceVolatile(next.Config, name, before.Devices[name], after.Devices[name])
-			}
-		}
-		if err := s.deviceDefaults(next, after); err != nil {
-			return err
-		}
-		return keep(ctx)
-	}
-	return s.transitionLive(ctx, old, next, before, after, d, keep)
+	return s.carryOut(ctx, []*step{st}, func(ctx context.Context) error { return keep(ctx, s.ops(st)...) })
 }
 
 // cloudInitChanged tells whether cloud-init has to look again: at its own keys, or at other network interfaces.
@@ -276,25 +238,4 @@ func diffDevices(before, after map[string]device.Config) difference {
 	}
 	slices.Reverse(d.gone)
 	return d
-}
-
-// undoPlug is the recovery of a change of devices that was cut off: what is not in the record has to go from the host.
-func (s *Service) undoPlug(ctx context.Context, c change) error {
-	row, ok := s.instances.Get(c.Project, c.Name)
-	if !ok {
-		return nil
-	}
-	e := s.effectiveOf(row.Value)
-	in := s.deviceInstance(row.Value, e)
-	var all error
-	for _, name := range c.Devices {
-		if _, kept := e.Devices[name]; kept {
-			continue
-		}
-		for _, m := range s.Modules {
-			_, err := m.Stop(ctx, in, name, device.Config{}, deviceVolatile(row.Value.Config, name))
-			all = errors.Join(all, err)
-		}
-	}
-	return all
 }

@@ -53,6 +53,8 @@ func (j *Journal) Handle(kind string, h Handler) { j.handlers[kind] = h }
 type Entry struct {
 	journal *Journal
 	id      string
+	kind    string
+	started time.Time
 }
 
 // Begin writes down that a change of this kind starts; data is all that its handler needs. The extra ops are
@@ -65,8 +67,8 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
-	e := &Entry{journal: j, id: uuid.NewString()}
-	ops := append(with, j.table.Create(&Record{Kind: kind, Started: time.Now().UTC(), Data: raw}, e.id))
+	e := &Entry{journal: j, id: uuid.NewString(), kind: kind, started: time.Now().UTC()}
+	ops := append(with, j.table.Create(&Record{Kind: kind, Started: e.started, Data: raw}, e.id))
 	over := j.takeOver()
 	gone := slices.Clone(over)
 	for _, row := range j.table.List() {
@@ -136,3 +138,13 @@ func (j *Journal) Recover(ctx context.Context) error {
 
 // Pending counts entries: of changes under way, or left over.
 func (j *Journal) Pending() int { return j.table.Len() }
+
+// Amend is the op that has the entry say something else from a commit on, such as that the change is to be finished
+// now, where it would have been undone before.
+func (e *Entry) Amend(data any) store.Op {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		panic(fmt.Sprintf("journal: encode %T: %v", data, err)) // the store's rule: a mistake of the program
+	}
+	return e.journal.table.Put(&Record{Kind: e.kind, Started: e.started, Data: raw}, e.id)
+}

@@ -25,9 +25,9 @@ type Profile struct {
 type Instances interface {
 	// CheckProfile checks a profile's content by itself.
 	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
-	// ChangeProfile carries the instances that use a profile over to a new content; keep writes the profile.
-	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config,
-		keep func(context.Context) error) error
+	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
+	// writes the profile.
+	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config, write store.Op) error
 	// ProfileUsers lists the URLs of the instances that use a profile.
 	ProfileUsers(project, name string) []string
 	// HoldUsed keeps what devices name (pools, networks, volumes) until the release.
@@ -247,10 +247,7 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
 		return err
 	}
-	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, func(ctx context.Context) error {
-		_, err := s.store.Commit(ctx, s.table.Replace(row, next))
-		return err
-	}); err != nil {
+	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {
 		return err
 	}
 	s.events.Lifecycle(ctx, project, "profile-updated", "/1.0/profiles/"+name, nil)

@@ -21,6 +21,7 @@ type fakeInstances struct {
 	users   map[string][]string
 	changed []string
 	refuse  error // of a change
+	store   *store.Store
 }
 
 func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]string, _ map[string]device.Config) error {
@@ -30,14 +31,13 @@ func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]s
 	return nil
 }
 
-func (f *fakeInstances) ChangeProfile(ctx context.Context, _, name string, _ map[string]string, _ map[string]device.Config,
-	keep func(context.Context) error,
-) error {
+func (f *fakeInstances) ChangeProfile(ctx context.Context, _, name string, _ map[string]string, _ map[string]device.Config, write store.Op) error {
 	if f.refuse != nil {
 		return f.refuse
 	}
 	f.changed = append(f.changed, name)
-	return keep(ctx)
+	_, err := f.store.Commit(ctx, write)
+	return err
 }
 
 func (f *fakeInstances) HoldUsed(context.Context, string, string, map[string]device.Config) (func(), error) {
@@ -68,7 +68,7 @@ func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	st := store.New(store.NewMemory())
 	seen := &events{}
 	s := New(st, seen, &lock.Manager{})
-	f := &fakeInstances{users: map[string][]string{}}
+	f := &fakeInstances{users: map[string][]string{}, store: st}
 	s.SetInstances(f)
 	if err := st.Load(t.Context()); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -37,7 +38,9 @@ func checkName(name string) error {
 		return api.BadRequest("No name provided")
 	case strings.Contains(name, "/"):
 		return api.BadRequest("Storage volume names may not contain slashes")
-	case strings.HasPrefix(name, ".") || len(name) > 180 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case strings.ContainsFunc(name, unicode.IsSpace):
+		return api.BadRequest("Storage name cannot contain white space")
+	case name == "." || name == ".." || len(name) > 180 || strings.ContainsFunc(name, unicode.IsControl):
 		return api.BadRequest("Invalid storage volume name %q", name)
 	}
 	return nil

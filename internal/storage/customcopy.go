@@ -277,6 +277,12 @@ func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot strin
 	if _, ok := s.volumes.Get(snap.path()...); !ok {
 		return errors.New("Snapshot not found") // a 500 in LXD too
 	}
+	// No instance that starts meanwhile may be given the folder that is about to go.
+	release, err := s.hold(ctx, "restore", lock.Exclusive(lock.Of(lock.Mount, id.path()...)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if len(s.volumeUsers(id)) > 0 {
 		s.mu.Lock()
 		busy := s.mounts[id] > 0

@@ -141,7 +141,7 @@ func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, 
 	defer func() { err = errors.Join(err, release()) }()
 	target := dst.onDisk()
 	if dst.Snapshot != "" {
-		target.Name, target.Snapshot = ".tmp-"+dst.diskName()+" "+dst.Snapshot, ""
+		target.Name, target.Snapshot = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, ""
 	}
 	if err := to.CreateVolume(ctx, target, func(ctx context.Context, dir string) error {
 		return treecopy.Copy(ctx, dir, s.Path(src), treecopy.Options{})
@@ -173,6 +173,18 @@ func (s *Service) Restore(ctx context.Context, snap VolumeID) error {
 	return statusOf(d.RestoreSnapshot(ctx, snap.onDisk()))
 }
 
+// Exchange has two volumes of one pool change places, in one step.
+func (s *Service) Exchange(ctx context.Context, a, b VolumeID) error {
+	if a.Pool != b.Pool {
+		return fmt.Errorf("exchange volumes %s and %s of two pools: %w", a.Name, b.Name, errors.ErrUnsupported)
+	}
+	d, err := s.driver(ctx, a.Pool)
+	if err != nil {
+		return err
+	}
+	return statusOf(d.ExchangeVolumes(ctx, a.onDisk(), b.onDisk()))
+}
+
 // Rename renames a volume and all its snapshots, or one snapshot. That it was done already is no error.
 func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	if old.Pool != new.Pool {
@@ -184,7 +196,9 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	}
 	err = d.RenameVolume(ctx, old.onDisk(), new.onDisk())
 	if errors.Is(err, storagedriver.ErrUnmarked) {
-		err = errors.Join(d.ClaimVolume(ctx, old.onDisk()), d.RenameVolume(ctx, old.onDisk(), new.onDisk()))
+		if err = claimThere(ctx, d, old); err == nil {
+			err = d.RenameVolume(ctx, old.named().onDisk(), new.named().onDisk())
+		}
 	}
 	if err != nil {
 		return statusOf(err)
@@ -192,7 +206,20 @@ func (s *Service) Rename(ctx context.Context, old, new VolumeID) error {
 	return faultVolumeRenamed.Hit()
 }
 
-// RenameBack undoes Rename(old, new). What does not carry the volume's UUID was not renamed, and stays where it is.
+// claimThere claims a volume that is ErrUnmarked. From then on it goes by its name: not every file system keeps marks.
+func claimThere(ctx context.Context, d storagedriver.Driver, v VolumeID) error {
+	there, err := d.Exists(v.onDisk())
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("%s: %w", v.onDisk(), storagedriver.ErrUnmarked) // what is elsewhere may be anybody's
+	}
+	return d.ClaimVolume(ctx, v.onDisk())
+}
+
+// RenameBack undoes Rename(old, new). What does not carry the volume's UUID was not renamed, and stays where it is; where no
+// UUIDs are kept, it was if there is nothing left under the old name.
 func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 	d, err := s.driver(ctx, old.Pool)
 	if err != nil {
@@ -201,7 +228,13 @@ func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 	from := new.onDisk()
 	from.UUID = old.UUID
 	err = d.RenameVolume(ctx, from, old.onDisk())
-	if errors.Is(err, storagedriver.ErrUnmarked) || errors.Is(err, storagedriver.ErrForeign) {
+	if errors.Is(err, storagedriver.ErrUnmarked) {
+		if there, err := d.Exists(old.onDisk()); there || err != nil {
+			return err
+		}
+		err = d.RenameVolume(ctx, new.named().onDisk(), old.named().onDisk())
+	}
+	if errors.Is(err, storagedriver.ErrForeign) {
 		return nil
 	}
 	return statusOf(err)
@@ -212,7 +245,9 @@ func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
 	return s.deleteEach(ctx, vols, func(d storagedriver.Driver, v VolumeID, err error) error {
 		if errors.Is(err, storagedriver.ErrUnmarked) {
-			return errors.Join(d.ClaimVolume(ctx, v.onDisk()), d.DeleteVolume(ctx, v.onDisk()))
+			if err = claimThere(ctx, d, v); err == nil {
+				err = d.DeleteVolume(ctx, v.named().onDisk())
+			}
 		}
 		return err
 	})

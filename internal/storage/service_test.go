@@ -382,7 +382,7 @@ func TestRecoveryOfVolumes(t *testing.T) {
 		w.ok(err)
 	}
 	w.ok(d.CreateVolume(w.ctx, half.onDisk(), nil))
-	w.ok(os.Mkdir(filepath.Join(w.root, "storage-pools/p/custom/.tmp-x"), 0o700))
+	w.ok(os.Mkdir(filepath.Join(w.root, "storage-pools/p/custom/.tmp x"), 0o700))
 	w.restart()
 	entries, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/custom"))
 	if len(entries) != 1 || entries[0].Name() != "default_new" {

@@ -69,8 +69,10 @@ func status(d *harness.Daemon, name string) string {
 }
 
 type instance struct {
-	Name, Status string
-	Config       map[string]string
+	Name, Status    string
+	Config          map[string]string
+	ExpandedConfig  map[string]string            `json:"expanded_config"`
+	ExpandedDevices map[string]map[string]string `json:"expanded_devices"`
 }
 
 func instances(d *harness.Daemon) []instance {

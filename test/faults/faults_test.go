@@ -97,8 +97,9 @@ func newBench(t *testing.T) *bench {
 		}
 	}
 	b := &bench{d: d, words: strings.NewReplacer("$TINY", tiny(t, top), "$SRC", top+"/src", "$POOL", top+"/pool")}
-	// One life of an instance makes what stays from then on, such as the pool's copy of the image.
-	b.must(calls("launch bb c0", "delete -f c0"))
+	// One life of an instance makes what stays from then on, such as the pool's copy of the image and the runtime's place for
+	// new mounts.
+	b.must(calls("launch bb c0", "config device add c0 data disk source=$SRC path=/mnt", "delete -f c0"))
 	b.before = state(d)
 	return b
 }
@@ -241,6 +242,9 @@ func (b *bench) settle(s *scenario, point string) {
 		d.T.Errorf("%s: the change has happened by half: there %v, gone %v\n%s", point, s.there, s.gone, d.Log())
 	}
 	b.whole(point)
+	if s.holds != nil && !s.holds(d) {
+		d.T.Errorf("%s: what has to hold does not\n%s", point, d.Log())
+	}
 	if !s.done(d) {
 		if err := b.act(s); err != nil {
 			d.T.Fatalf("%s: afterwards, %v\n%s", point, err, d.Log())
@@ -266,6 +270,7 @@ func (b *bench) whole(point string) {
 		if !get(d, "instances/"+i.Name+"/state", nil) {
 			d.T.Errorf("%s: instance %s has no state", point, i.Name)
 		}
+		b.agrees(point, i)
 		var snapshots []struct{ Name string }
 		get(d, "instances/"+i.Name+"/snapshots?recursion=1", &snapshots)
 		for _, snap := range snapshots {

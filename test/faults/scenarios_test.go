@@ -21,6 +21,8 @@ type scenario struct {
 	gone, there []string
 	// happened tells whether the change has happened, where gone and there cannot.
 	happened func(d *harness.Daemon) bool
+	// holds has to be so at all times: a change that stops an instance on its way, say, leaves it running.
+	holds func(d *harness.Daemon) bool
 	// again: the change can be made any number of times, so it is made again in any case.
 	again bool
 	// mayFinish: a full disk at some of the points is no reason to fail the call.
@@ -34,6 +36,10 @@ const (
 	snaps1 = "instances/c1/snapshots/s1"
 	bridge = "network create nb0 ipv4.address=10.77.1.1/24 ipv4.nat=true ipv6.address=none"
 )
+
+// plugPoints are those of a change of what runs that takes nothing away: after its record nothing is left to do.
+var plugPoints = list("instance.update.begun", "instance.update.started", "instance.update.limited", "instance.update.changed",
+	"instance.update.unplugged", "instance.update.plugged")
 
 var scenarios = []*scenario{
 	{name: "create", points: list("instance.create"), act: calls("init bb c1"), there: list(onec1), teardown: calls("delete -f c1")},
@@ -67,11 +73,32 @@ var scenarios = []*scenario{
 		act: calls("delete c1/s1"), gone: list(snaps1), teardown: calls("delete c1"), late: true},
 	{name: "rename a snapshot", points: list("instance.snapshot.rename", "storage.volume.renamed"), setup: calls("init bb c1", "snapshot c1 s1"),
 		act: calls("move c1/s1 c1/s2"), gone: list(snaps1), there: list("instances/c1/snapshots/s2"), teardown: calls("delete c1")},
-	{name: "restore", points: list("instance.restore", "storage.dir.restore"), setup: calls("init bb c1", "snapshot c1 s1"),
+	{name: "restore a custom volume", points: list("storage.dir.restore"),
+		setup: calls("storage volume create default v1", "storage volume snapshot default v1 s1"), act: calls("storage volume restore default v1 s1"),
+		again: true, teardown: calls("storage volume delete default v1"), mayFinish: true},
+	{name: "restore", points: list("instance.restore"), setup: calls("init bb c1", "snapshot c1 s1"),
 		act: calls("restore c1 s1"), again: true, teardown: calls("delete c1"), mayFinish: true},
-	{name: "plug a disk", points: list("instance.plug"), setup: calls("launch bb c1"),
+	{name: "restore what runs", points: list("instance.restore"), setup: calls("launch bb c1", "snapshot c1 s1"), act: calls("restore c1 s1"),
+		holds: running, again: true, teardown: calls("delete -f c1"), mayFinish: true},
+	{name: "change limits of what runs, and plug a disk", points: plugPoints, setup: calls("launch bb c1"),
+		act:      calls(`query -X PATCH -d {"config":{"limits.memory":"128MiB"},"devices":{"data":{"type":"disk","source":"$SRC","path":"/mnt"}}} /1.0/instances/c1`),
+		happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
+	{name: "replace a NIC of what runs", points: list("instance.update", "nic.start"),
+		setup: calls(bridge, "launch bb c1", "config device add c1 eth0 nic network=nb0 name=eth0 hwaddr=00:16:3e:00:00:01"),
+		act:   calls("config device set c1 eth0 hwaddr 00:16:3e:00:00:02"), happened: hwaddr("00:16:3e:00:00:02"),
+		teardown: calls("delete -f c1", "network delete nb0"), mayFinish: true},
+	{name: "unplug a NIC", points: list("instance.update"), setup: calls("launch bb c1", "config device add c1 eth0 nic nictype=p2p name=eth0"),
+		act: calls("config device remove c1 eth0"), happened: not(plugged("eth0")), teardown: calls("delete -f c1"), mayFinish: true},
+	{name: "change a profile of what runs", points: append(list("nic.start"), plugPoints...),
+		setup: calls("profile create p", "launch bb c1 -p default -p p", "launch bb c2 -p default -p p"),
+		act:   calls(`query -X PUT -d {"config":{"limits.memory":"128MiB"},"devices":{"eth0":{"type":"nic","nictype":"p2p","name":"eth0"}}} /1.0/profiles/p`),
+		happened: func(d *harness.Daemon) bool {
+			var p struct{ Devices map[string]any }
+			return get(d, "profiles/p", &p) && p.Devices["eth0"] != nil
+		}, teardown: calls("delete -f c1", "delete -f c2", "profile delete p"), mayFinish: true},
+	{name: "plug a disk", points: plugPoints, setup: calls("launch bb c1"),
 		act: calls("config device add c1 data disk source=$SRC path=/mnt"), happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
-	{name: "plug a NIC", points: list("instance.plug", "nic.start"), setup: calls("launch bb c1"),
+	{name: "plug a NIC", points: append(list("nic.start"), plugPoints...), setup: calls("launch bb c1"),
 		act: calls("config device add c1 eth0 nic nictype=p2p name=eth0"), happened: plugged("eth0"), teardown: calls("delete -f c1"), mayFinish: true},
 
 	{name: "import an image", points: list("image.import"), act: calls("image import $TINY"), there: list("images/" + tinyPrint),
@@ -134,6 +161,18 @@ func plugged(device string) func(d *harness.Daemon) bool {
 	return func(d *harness.Daemon) bool {
 		var i struct{ Devices map[string]any }
 		return get(d, onec1, &i) && i.Devices[device] != nil
+	}
+}
+
+func not(f func(d *harness.Daemon) bool) func(d *harness.Daemon) bool {
+	return func(d *harness.Daemon) bool { return !f(d) }
+}
+
+// hwaddr tells whether eth0 of c1 is to have an address.
+func hwaddr(want string) func(d *harness.Daemon) bool {
+	return func(d *harness.Daemon) bool {
+		var i struct{ Devices map[string]map[string]string }
+		return get(d, onec1, &i) && i.Devices["eth0"]["hwaddr"] == want
 	}
 }
 

@@ -168,7 +168,7 @@ func TestAProfileChangesWhileItsContainerRuns(t *testing.T) {
 	needAppArmor(t, d)
 	s := h.spec("c1")
 	h.start(d, s)
-	const write = "touch /tmp/x 2>/dev/null && echo done || echo refused"
+	const write = "(echo y > /tmp/x) 2>/dev/null && echo done || echo refused"
 	if got := h.sh(d, "c1", write); got != "done" {
 		t.Fatal(got)
 	}

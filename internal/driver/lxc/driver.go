@@ -217,3 +217,11 @@ func (d *Driver) Limits(_ context.Context, id string, c spec.Cgroup) error {
 	}
 	return d.payload(id).Set(c)
 }
+
+// CPUs implements instance.Runtime.
+func (d *Driver) CPUs(_ context.Context, id, set string) error {
+	if d.get(id) == nil {
+		return errNotRunning
+	}
+	return d.payload(id).SetCPUs(set)
+}

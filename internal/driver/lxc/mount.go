@@ -94,6 +94,32 @@ func (d *Driver) Unmount(_ context.Context, id string, target string) error {
 	})
 }
 
+// Mounted implements instance.Runtime.
+func (d *Driver) Mounted(_ context.Context, id string, target string) (mounted bool, err error) {
+	i, err := d.initOf(id)
+	if err != nil {
+		return false, err
+	}
+	if !fs.ValidPath(target) || target == "." {
+		return false, api.BadRequest("mount target %q is not a path beneath the root", target)
+	}
+	err = inside(i, func() error {
+		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(parent) }()
+		var st unix.Statx_t
+		err = unix.Statx(parent, path.Base(target), unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
+		mounted = err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+		return err
+	})
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		err = nil
+	}
+	return mounted, err
+}
+
 func how(flags int) *unix.OpenHow {
 	return &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 }

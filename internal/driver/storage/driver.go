@@ -8,7 +8,7 @@
 // belongs to its volume and goes with it. A driver keeps pools of one technology: dir, btrfs, and so on.
 //
 // A driver knows neither the database nor HTTP, nor what is in a volume. Names it gets are checked already: they
-// are single path elements and do not start with a dot. It holds no state that a restart would lose.
+// are single path elements without white space, and neither "." nor "..". It holds no state that a restart would lose.
 //
 // # Life of a pool
 //
@@ -24,7 +24,7 @@
 //
 //	Create ─→ Snapshot, Restore, Copy, Rename … ─→ Delete
 //
-// Whatever makes a volume makes it out of sight, under a name that starts with ".tmp-" (or another mark of the
+// Whatever makes a volume makes it out of sight, under a name that starts with Unfinished (or another mark of the
 // driver's), and puts it in its place in one step. So a volume that can be seen at its path is whole, and a
 // kill at any instant leaves only marked remains, which Mount removes. Restore replaces the volume in one step too.
 // Delete takes the volume out of sight first.
@@ -69,6 +69,9 @@ var (
 	ErrUnmarked = errors.New("is a volume of unknown origin")
 	ErrNotEmpty = errors.New("holds what no volume accounts for")
 )
+
+// Unfinished begins the names of what is not, or no longer, a volume. As it has a space in it, no name of a user's is one.
+const Unfinished = ".tmp "
 
 // Kind is what a volume holds. Its text names the volume's folder in LXD's layout.
 type Kind string
@@ -134,6 +137,8 @@ type Volumes interface {
 	RenameVolume(ctx context.Context, from, to Volume) error
 	// ClaimVolume gives a volume or snapshot that is ErrUnmarked its UUID, for one that is known to be what is meant.
 	ClaimVolume(ctx context.Context, v Volume) error
+	// ExchangeVolumes has two volumes change places, in one step, with all that stands on them; their snapshots stay.
+	ExchangeVolumes(ctx context.Context, a, b Volume) error
 	// DeleteVolume removes a volume, or one snapshot. Snapshots of a volume that has gone are there until they are deleted.
 	DeleteVolume(ctx context.Context, v Volume) error
 }

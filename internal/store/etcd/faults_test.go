@@ -3,12 +3,8 @@ package etcd
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/store"
 	"github.com/berthd/berth/internal/store/storetest"
@@ -121,70 +117,4 @@ func TestSlowFollower(t *testing.T) {
 	quick.Stop()
 	quick.Check(t, engines[(slow+1)%3])
 	follower.Check(t)
-}
-
-// TestDiskFull fills the disk of a member that is alone. The process goes on: what is under way ends in an error, and so
-// does, at once, what comes later. With room again, another start has all that was said to be made.
-func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	// Two segments of etcd's log take 128 MiB from the start, and the second one is not written to for long.
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=192m"); err != nil {
-		t.Skip("needs root, to mount a tmpfs: ", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil { // what has failed may still have files open
-			t.Error(err)
-		}
-	})
-	c := startCluster(t, 1, func(int) string { return filepath.Join(dir, "etcd") })
-	engines := c.engines(t, Options{})
-	load := storetest.StartLoad(t.Context(), "", engines, writers)
-	load.Await(t, 50)
-	ballast := filepath.Join(dir, "ballast")
-	fill(t, ballast)
-	for n := 0; c.members[0].alive.Err() == nil; n++ {
-		_, err := engines[0].Commit(t.Context(), []store.Op{{Key: "/large", Value: make([]byte, 1<<20)}})
-		if err != nil {
-			if !errors.Is(err, store.ErrUnknownOutcome) && !errors.Is(err, store.ErrUnavailable) {
-				t.Errorf("on a full disk: %v", err)
-			}
-			break
-		}
-		if n > 300 {
-			t.Fatal("the disk does not get full")
-		}
-	}
-	load.AwaitFailure(t)
-	load.Stop()
-	<-c.members[0].Failed()
-	begun := time.Now()
-	_, err := engines[0].Commit(t.Context(), []store.Op{storetest.Put("/late", "x")})
-	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknownOutcome) || time.Since(begun) > time.Second {
-		t.Errorf("after the failure, in %s: %v", time.Since(begun), err)
-	}
-	t.Logf("%s; then: %v", load, err)
-	c.members[0].Close()
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	c.start(t, 0)
-	again := c.members[0].Engine(Options{})
-	defer again.Close()
-	load.Check(t, again)
-}
-
-// fill writes to a file until the disk is full.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for err == nil {
-		_, err = f.Write(make([]byte, 64<<10))
-	}
-	if !errors.Is(err, unix.ENOSPC) {
-		t.Fatal(err)
-	}
 }

@@ -95,9 +95,18 @@ func (c *cluster) leader(t *testing.T) int {
 
 // kill ends a member without a word to the others.
 func (c *cluster) kill(i int) {
-	c.members[i].end(fmt.Errorf("%w: killed", store.ErrUnavailable))
-	c.members[i].etcd.Server.HardStop()
-	c.members[i].etcd.Close()
+	m := c.members[i]
+	m.end(fmt.Errorf("%w: killed", store.ErrUnavailable))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.etcd.Server.HardStop()
+		m.etcd.Close()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeTime): // one that has failed need not end before its process
+	}
 }
 
 // engines makes an engine on each member.

@@ -167,6 +167,9 @@ func Attach(c Config, name string) (*Machine, error) {
 	return m, nil
 }
 
+// CPU is the host's time of processors that the machine has taken: on a busy host it says more than the clock.
+func (m *Machine) CPU() time.Duration { return m.qemu.cpu() }
+
 // Stop ends the machine and removes its folder.
 func (m *Machine) Stop() error {
 	var err error

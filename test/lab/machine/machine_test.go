@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // stand is a process that stands for a machine's QEMU: it has the machine's folder in its command line and its number in the pidfile.
@@ -39,7 +40,7 @@ func claimed(t *testing.T, c Config, name string, kept bool) *Machine {
 func TestASweepEndsWhatAKilledRunLeft(t *testing.T) {
 	c := Config{Dir: t.TempDir()}
 	left, used, kept, ended := claimed(t, c, "left", false), claimed(t, c, "used", false), claimed(t, c, "kept", true), claimed(t, c, "ended", true)
-	process := stand(t, left)
+	qemu := stand(t, left)
 	stand(t, used)
 	stand(t, kept)
 	// A lock goes with the process that held it.
@@ -50,7 +51,7 @@ func TestASweepEndsWhatAKilledRunLeft(t *testing.T) {
 	if got := strings.Join(names, " "); err != nil || got != "ended left" {
 		t.Errorf("swept %q: %v", got, err)
 	}
-	if err := process.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+	if err := qemu.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
 		t.Errorf("the process that was left: %v", err)
 	}
 	for m, want := range map[*Machine]bool{left: false, used: true, kept: true, ended: false} {
@@ -104,5 +105,18 @@ func TestWithoutAnImageTheWayToItIsNamed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(c.Dir, "run")); err == nil {
 		t.Error("a folder was made for nothing")
+	}
+}
+
+func TestTheProcessorsTimeIsCounted(t *testing.T) {
+	self := &process{pid: os.Getpid()}
+	before := self.cpu()
+	for end := time.Now().Add(10 * time.Second); self.cpu() <= before; { // this loop is what uses it
+		if time.Now().After(end) {
+			t.Fatalf("%s at first, and no more 10 s later", before)
+		}
+	}
+	if used := self.cpu(); used > time.Hour {
+		t.Errorf("this test has used %s", used)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 // process is a QEMU that is held by a pidfd, so that a signal cannot reach another process that got its number.
 type process struct {
+	pid  int
 	fd   int
 	done chan struct{} // closed when it has ended
 }
@@ -44,7 +45,7 @@ func findProcess(pidfile, word string) (*process, error) {
 		_ = unix.Close(fd)
 		return nil, errNoProcess
 	}
-	p := &process{fd: fd, done: make(chan struct{})}
+	p := &process{pid: pid, fd: fd, done: make(chan struct{})}
 	go p.watch()
 	return p, nil
 }
@@ -73,4 +74,16 @@ func (p *process) end() error {
 		}
 	}
 	return errors.New("QEMU does not end")
+}
+
+// cpu is the time of processors that it has used so far. proc(5) counts it in hundredths of a second, in the fields after the name in brackets.
+func (p *process) cpu() time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }

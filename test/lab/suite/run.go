@@ -21,7 +21,7 @@ func Run(ctx context.Context, m *machine.Machine, programs []Program, results *R
 	ok = true
 	for _, p := range programs {
 		start := time.Now()
-		status, err := m.Run(ctx, script(p, m.ZFS()), machine.Streams{Stdout: results, Stderr: results})
+		status, err := m.Run(ctx, script(p, m.Config), machine.Streams{Stdout: results, Stderr: results})
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", p.Package, err)
 		}
@@ -36,15 +36,15 @@ func Run(ctx context.Context, m *machine.Machine, programs []Program, results *R
 	return ok, nil
 }
 
-// script runs one program where `go test` would.
-func script(p Program, zfs string) string {
-	env := []string{"BERTH_LAB=1", "BERTH_LAB_ZFS=" + zfs, fmt.Sprintf("BERTH_TEST_SLOW=%d", Slowness)}
+// script runs one program where `go test` would. There is no compiler: the tests take the built programs.
+func script(p Program, c machine.Config) string {
+	env := []string{"BERTH_LAB=1", "BERTH_LAB_ZFS=" + c.ZFS(), fmt.Sprintf("BERTH_TEST_SLOW=%d", Slowness), "BERTH_BIN=" + c.Tree + "/bin"}
 	for _, v := range os.Environ() {
 		if strings.HasPrefix(v, "BERTH_TEST_") || strings.HasPrefix(v, "BERTH_BIN=") {
 			env = append(env, v)
 		}
 	}
-	args := append([]string{p.Path, "-test.v=true", "-test.timeout=30m"}, p.Flags...)
+	args := append([]string{p.Path, "-test.v=true", "-test.timeout=2h"}, p.Flags...)
 	return fmt.Sprintf("cd %s && exec env %s %s 2>&1", words(p.Dir), words(env...), words(args...))
 }
 
@@ -57,7 +57,7 @@ func words(list ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Summary writes what a run came to; the line begins with "lab:".
-func Summary(w io.Writer, r *Results, took time.Duration) {
-	fmt.Fprintf(w, "lab: %d passed, %d failed, %d skipped in %.0f s\n", r.Count(Pass), r.Count(Fail), r.Count(Skip), took.Seconds())
+// Summary writes what a run came to, how long it took and how much of the host's processors; the line begins with "lab:".
+func Summary(w io.Writer, r *Results, took, cpu time.Duration) {
+	fmt.Fprintf(w, "lab: %d passed, %d failed, %d skipped in %.0f s, %.0f s of CPU\n", r.Count(Pass), r.Count(Fail), r.Count(Skip), took.Seconds(), cpu.Seconds())
 }

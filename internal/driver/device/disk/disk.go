@@ -45,6 +45,7 @@ var (
 	_ device.HotPlugger = (*Module)(nil)
 	_ device.Updater    = (*Module)(nil)
 	_ device.Checker    = (*Module)(nil)
+	_ device.Adopter    = (*Module)(nil)
 )
 
 func isRoot(cfg device.Config) bool { return cfg["path"] == "/" }
@@ -96,39 +97,48 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 	if err := m.Check(ctx, inst, name, cfg); err != nil {
 		return device.Contribution{}, err
 	}
-	mount := spec.Mount{Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"])}
-	source := cfg["source"]
+	mount, block, ok, err := m.mountOf(ctx, inst, name, cfg)
+	if err != nil || !ok {
+		return device.Contribution{}, err
+	}
+	if block != "" {
+		if _, err := mountOnHost(inst, name, cfg, block); err != nil {
+			return device.Contribution{}, err
+		}
+	}
+	return device.Contribution{Mounts: []spec.Mount{mount}}, nil
+}
+
+// mountOf is how a disk appears inside, and for one on a block device, which is mounted on the host first, that device. ok
+// is false for an optional disk without its source. A volume is held from then on.
+func (m *Module) mountOf(ctx context.Context, inst device.Instance, name string, cfg device.Config) (mount spec.Mount, block string, ok bool, err error) {
+	mount = spec.Mount{
+		Source: cfg["source"], Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"]),
+		Options: options(inst, cfg), Optional: !required(cfg),
+	}
 	if cfg["pool"] != "" {
 		volume, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"])
 		if err != nil {
-			return device.Contribution{}, err
+			return mount, "", false, err
 		}
-		if source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
-			return device.Contribution{}, err
+		if mount.Source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
+			return mount, "", false, err
 		}
 		// The files of a volume have plain IDs; every instance sees them through its own map.
 		mount.Idmapped = !inst.Privileged && !config.IsTrue(volume["security.unmapped"])
 	}
-	st, err := os.Stat(source)
-	if errors.Is(err, os.ErrNotExist) && !required(cfg) {
-		return device.Contribution{}, nil
-	}
-	if err != nil {
-		return device.Contribution{}, fmt.Errorf("source of disk %q: %w", name, err)
-	}
-	isBlock := st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0
-	if !st.IsDir() && !isBlock {
+	st, err := os.Stat(mount.Source)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && !required(cfg):
+		return mount, "", false, nil
+	case err != nil:
+		return mount, "", false, fmt.Errorf("source of disk %q: %w", name, err)
+	case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
+		block, mount.Source = mount.Source, hostPath(inst, name)
+	case !st.IsDir():
 		mount.Create = "file"
 	}
-	mount.Source = source
-	if isBlock {
-		if mount.Source, err = mountOnHost(inst, name, cfg, source); err != nil {
-			return device.Contribution{}, err
-		}
-	}
-	mount.Options = options(inst, cfg)
-	mount.Optional = !required(cfg)
-	return device.Contribution{Mounts: []spec.Mount{mount}}, nil
+	return mount, block, true, nil
 }
 
 // options are the options of the mount inside.
@@ -157,7 +167,12 @@ func options(inst device.Instance, cfg device.Config) []string {
 }
 
 // user is what a device's hold on a volume is called.
-func user(inst device.Instance, name string) string { return inst.ID + "/" + name }
+func user(inst device.Instance, name string) string {
+	if inst.Slot > 0 {
+		return fmt.Sprintf("%s/%s#%d", inst.ID, name, inst.Slot)
+	}
+	return inst.ID + "/" + name
+}
 
 // Stop implements device.Module.
 func (m *Module) Stop(ctx context.Context, inst device.Instance, name string, cfg device.Config, _ map[string]string) (map[string]string, error) {
@@ -171,25 +186,6 @@ func (m *Module) Stop(ctx context.Context, inst device.Instance, name string, cf
 	return nil, err
 }
 
-// Plug implements device.HotPlugger.
-func (m *Module) Plug(ctx context.Context, run device.Running, _ device.Instance, _ string, _ device.Config, c device.Contribution) error {
-	for _, mount := range c.Mounts {
-		if err := run.Mount(ctx, mount); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Unplug implements device.HotPlugger.
-func (m *Module) Unplug(ctx context.Context, run device.Running, _ device.Instance, _ string, cfg device.Config, _ map[string]string) error {
-	at := target(cfg)
-	if at == "" || isSpecial(cfg["source"]) {
-		return nil
-	}
-	return run.Unmount(ctx, at)
-}
-
 // LiveKeys implements device.Updater: the size of the root disk is its volume's, which the instance sees to.
 func (m *Module) LiveKeys() []string { return []string{"size", "size.state", "boot.priority"} }
 
@@ -201,7 +197,11 @@ func (m *Module) Update(context.Context, device.Running, device.Instance, string
 // hostPath is where the file system of a block device is mounted on the host while the instance runs. Names of devices may
 // hold slashes, but no percent signs.
 func hostPath(inst device.Instance, name string) string {
-	return filepath.Join(inst.DevicesPath, "disk."+url.PathEscape(name))
+	prefix := "disk."
+	if inst.Slot > 0 {
+		prefix = fmt.Sprintf("disk%d.", inst.Slot)
+	}
+	return filepath.Join(inst.DevicesPath, prefix+url.PathEscape(name))
 }
 
 // mountOnHost mounts the file system on a block device among the instance's devices.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -281,35 +282,88 @@ func TestBlockDevice(t *testing.T) {
 	}
 }
 
+// running is an instance in which mounts are a matter of a list.
 type running struct {
 	device.Running
-	calls []string
-	fail  error
+	mounts []string
+	fail   error
 }
 
 func (r *running) Mount(_ context.Context, m spec.Mount) error {
-	r.calls = append(r.calls, "mount "+m.Target)
-	return r.fail
-}
-func (r *running) Unmount(_ context.Context, target string) error {
-	r.calls = append(r.calls, "unmount "+target)
+	if r.fail == nil {
+		r.mounts = append(r.mounts, m.Target+" from "+m.Source)
+	}
 	return r.fail
 }
 
-func TestHotPlug(t *testing.T) {
-	m, run, ctx := &Module{}, &running{}, context.Background()
-	c := device.Contribution{Mounts: []spec.Mount{{Target: "a"}}}
-	if err := m.Plug(ctx, run, device.Instance{}, "d", nil, c); err != nil {
-		t.Error(err)
+func (r *running) find(target string) int {
+	return slices.IndexFunc(r.mounts, func(m string) bool { return strings.HasPrefix(m, target+" ") })
+}
+
+func (r *running) Mounted(_ context.Context, target string) (bool, error) {
+	return r.find(target) >= 0, nil
+}
+
+func (r *running) Unmount(_ context.Context, target string) error {
+	if n := r.find(target); n >= 0 {
+		r.mounts = slices.Delete(r.mounts, n, n+1)
 	}
-	if err := m.Unplug(ctx, run, device.Instance{}, "d", parse("source=/tmp path=/proc"), nil); err != nil {
-		t.Error(err)
+	return r.fail
+}
+
+// TestADiskIsReplacedAndThereIsAWayBack: the new one is prepared while the old one is there; either can go.
+func TestADiskIsReplacedAndThereIsAWayBack(t *testing.T) {
+	m, run, ctx := &Module{Pools: pools{}}, &running{}, t.Context()
+	one, two := t.TempDir(), t.TempDir()
+	first, second := device.Instance{ID: "c1", DevicesPath: t.TempDir()}, device.Instance{ID: "c1", Slot: 1}
+	second.DevicesPath = first.DevicesPath
+	old, next := parse("path=/mnt source="+one), parse("path=/mnt source="+two)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if diff := cmp.Diff([]string{"mount a", "unmount proc"}, run.calls); diff != "" {
-		t.Error(diff)
+	has := func(want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, run.mounts); diff != "" {
+			t.Error(diff)
+		}
+	}
+	c, err := m.Start(ctx, first, "d", old, nil)
+	must(err)
+	must(m.Plug(ctx, run, first, "d", old, c))
+	seen, err := m.Look(ctx, run, first, "d", old, nil)
+	must(err)
+	started, err := m.Start(ctx, second, "d", next, nil)
+	must(err)
+	has("mnt from " + one)
+	for range 2 {
+		must(m.Unplug(ctx, run, first, "d", old, nil))
+	}
+	must(m.Plug(ctx, run, second, "d", next, started))
+	has("mnt from " + two)
+	must(m.Unplug(ctx, run, second, "d", next, nil))
+	_, err = m.Stop(ctx, second, "d", next, nil)
+	must(err)
+	for range 2 { // the second time after a kill
+		must(m.Replug(ctx, run, first, "d", old, nil, seen))
+	}
+	has("mnt from " + one)
+
+	// What was not inside does not come back.
+	must(run.Unmount(ctx, "mnt"))
+	seen, err = m.Look(ctx, run, first, "d", old, nil)
+	must(err)
+	must(m.Replug(ctx, run, first, "d", old, nil, seen))
+	if len(run.mounts) > 0 {
+		t.Errorf("inside is %q", run.mounts)
 	}
 	run.fail = errors.New("failure")
-	if err := m.Plug(ctx, run, device.Instance{}, "d", nil, c); !errors.Is(err, run.fail) {
+	if err := m.Plug(ctx, run, first, "d", old, c); !errors.Is(err, run.fail) {
 		t.Errorf("got %v", err)
+	}
+	if user(first, "d") == user(second, "d") || hostPath(first, "d") == hostPath(second, "d") {
+		t.Error("two of a device at once are told apart by nothing")
 	}
 }

@@ -148,13 +148,17 @@ func first(key string, cfg device.Config, volatile map[string]string) string {
 	return volatile[key]
 }
 
-// Add makes the NIC known to its managed network before it is first started.
+// Add makes the NIC known to its managed network before it is first started. One that is there already also gets its
+// routes again, which may have gone with another that it replaced.
 func (m *Module) Add(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
 		return err
 	}
-	return m.reserve(ctx, inst, name, cfg, volatile, t)
+	if err := m.reserve(ctx, inst, name, cfg, volatile, t); err != nil || !hasRoutes(cfg) {
+		return err
+	}
+	return m.routesOf(m.spec(inst, name, cfg, volatile), volatile)
 }
 
 // Remove makes the managed network forget the NIC.

@@ -59,6 +59,7 @@ func (r running) NetworkNamespace() (*os.File, error) {
 }
 func (running) Mount(context.Context, spec.Mount) error            { return errors.ErrUnsupported }
 func (running) Unmount(context.Context, string) error              { return errors.ErrUnsupported }
+func (running) Mounted(context.Context, string) (bool, error)      { return false, errors.ErrUnsupported }
 func (running) AllowDevice(context.Context, spec.DeviceRule) error { return errors.ErrUnsupported }
 
 func instance(devices map[string]device.Config) device.Instance {
@@ -136,11 +137,13 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 		t.Error("routes are not updated")
 	}
 
-	must(t, m.Unplug(ctx, running{g}, inst, "eth0", changed, volatile))
+	for range 2 {
+		must(t, m.Unplug(ctx, running{g}, inst, "eth0", changed, volatile))
+	}
 	state, err = netstate.State(g.Namespace())
 	must(t, err)
-	if _, ok := state["eth0"]; ok || countLinks(t) != before || hasRoute(t, "br0t", "10.5.5.0/24") {
-		t.Error("the NIC is left")
+	if _, ok := state["eth0"]; ok || countLinks(t) != before+2 {
+		t.Errorf("the NIC is not back on the host: %v", state)
 	}
 	for range 2 {
 		gone, err := m.Stop(ctx, inst, "eth0", changed, volatile)
@@ -148,6 +151,9 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 		if v, ok := gone["host_name"]; !ok || v != "" {
 			t.Errorf("stop keeps %v", gone)
 		}
+	}
+	if countLinks(t) != before || hasRoute(t, "br0t", "10.5.5.0/24") {
+		t.Error("the NIC is left")
 	}
 	must(t, m.Remove(ctx, inst, "eth0", changed, volatile))
 	if len(known) != 0 {
@@ -289,6 +295,11 @@ func TestMacvlan(t *testing.T) {
 		t.Errorf("state is %+v", state)
 	}
 	must(t, m.Unplug(t.Context(), running{g}, inst, "eth0", cfg, c.Volatile))
+	if state, err = netstate.State(g.Namespace()); err != nil || state["mv0"].State != "" {
+		t.Errorf("inside are %+v (%v)", state, err)
+	}
+	_, err = m.Stop(t.Context(), inst, "eth0", cfg, c.Volatile)
+	must(t, err)
 	if n := countLinks(t); n != before {
 		t.Errorf("%d interfaces are left", n-before)
 	}

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -9,67 +10,160 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 )
 
+// spec is a device that is there already, as it was started.
+func (m *Module) spec(inst device.Instance, name string, cfg device.Config, volatile map[string]string) *nicSpec {
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil {
+		t = target{kind: cfg["nictype"], parent: cfg["parent"]} // the network is gone; the interface may not be
+	}
+	return &nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, volatile)}
+}
+
 // Plug moves the interface that Start made into the running instance.
-func (m *Module) Plug(_ context.Context, run device.Running, _ device.Instance, _ string, _ device.Config, c device.Contribution) error {
+func (m *Module) Plug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, c device.Contribution) error {
+	if err := m.spec(inst, name, cfg, c.Volatile).takeHostName(); err != nil {
+		return err
+	}
 	for _, n := range c.NICs {
-		if err := move(run, n.HostName, n.Name); err != nil {
+		if err := networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error { return moveIn(ns, h, n.HostName, n.Name) }); err != nil {
 			return fmt.Errorf("plug %s: %w", n.Name, err)
 		}
 	}
 	return nil
 }
 
-// move gives an interface to the instance and brings it up there under its name.
-func move(run device.Running, name, inside string) error {
-	return networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
-		if _, err := h.LinkByName(inside); err == nil {
-			return fmt.Errorf("the instance has an interface %q already", inside)
-		}
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
-			return err
-		}
-		if link, err = h.LinkByName(name); err != nil {
-			return err
-		}
-		if err := h.LinkSetName(link, inside); err != nil {
-			return err
-		}
-		return h.LinkSetUp(link)
-	})
-}
-
-// Unplug takes the interface out of the running instance. A veth pair goes with its host's end.
-func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
-	if cfg["nictype"] == macvlan {
-		return removeInside(run, first("name", cfg, volatile))
+// moveIn gives an interface to a network namespace and brings it up there under its name.
+func moveIn(ns netns.NsHandle, h *netlink.Handle, name, inside string) error {
+	if _, err := h.LinkByName(inside); err == nil {
+		return fmt.Errorf("the instance has an interface %q already", inside)
 	}
-	t, err := m.resolve(inst.Project, cfg)
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		t = target{kind: cfg["nictype"], parent: cfg["parent"]}
+		return err
 	}
-	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg}
-	return n.destroy(volatile["host_name"])
+	if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
+		return err
+	}
+	if link, err = h.LinkByName(name); err != nil {
+		return err
+	}
+	if err := h.LinkSetName(link, inside); err != nil {
+		return err
+	}
+	return h.LinkSetUp(link)
 }
 
-func removeInside(run device.Running, name string) error {
-	return networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
-		link, err := h.LinkByName(name)
-		if errors.As(err, new(netlink.LinkNotFoundError)) {
-			return nil
+// Look implements device.HotPlugger: an interface loses its addresses and routes when it leaves a namespace.
+func (m *Module) Look(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config,
+	volatile map[string]string,
+) (json.RawMessage, error) {
+	n := m.spec(inst, name, cfg, volatile)
+	var is *seen
+	err := networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
+		link, err := n.inside(h, volatile)
+		if err != nil || link == nil {
+			return err
 		}
+		is, err = look(h, link)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("interface of device %q: %w", name, err)
+	}
+	return json.Marshal(is)
+}
+
+// Unplug moves the interface out of the running instance, to the name under which Start made it.
+func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+	n := m.spec(inst, name, cfg, volatile)
+	err := networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
+		link, err := n.inside(h, volatile)
+		if err != nil || link == nil {
+			return err
+		}
+		return moveOut(h, link, n.guestName())
+	})
+	if err != nil {
+		return fmt.Errorf("unplug %s: %w", n.ifname, err)
+	}
+	if n.target.kind == macvlan {
+		return n.markAgain()
+	}
+	return n.leaveHostName(volatile)
+}
+
+// markAgain puts the mark on a macvlan that is back on the host: inside it was the guest's to change.
+func (n *nicSpec) markAgain() error {
+	link, err := netlink.LinkByName(n.guestName())
+	if errors.As(err, new(netlink.LinkNotFoundError)) || err == nil && link.Type() != macvlan {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkSetAlias(link, n.alias())
+	}
+	return err
+}
+
+// moveOut gives an interface back to the daemon's own network namespace.
+func moveOut(h *netlink.Handle, link netlink.Link, name string) error {
+	own, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	if err := h.LinkSetDown(link); err != nil {
+		return err
+	}
+	if err := h.LinkSetName(link, name); err != nil {
+		return err
+	}
+	return h.LinkSetNsFd(link, int(own))
+}
+
+// Replug implements device.HotPlugger.
+func (m *Module) Replug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config,
+	volatile map[string]string, before json.RawMessage,
+) error {
+	var was *seen
+	if err := json.Unmarshal(before, &was); err != nil || was == nil {
+		return err
+	}
+	n := m.spec(inst, name, cfg, volatile)
+	if err := n.takeHostName(); err != nil {
+		return err
+	}
+	err := networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
+		link, err := n.inside(h, volatile)
 		if err != nil {
 			return err
 		}
-		return h.LinkDel(link)
+		if link == nil {
+			if err := moveIn(ns, h, n.guestName(), was.Name); err != nil {
+				return err
+			}
+		} else if link.Attrs().Name != was.Name { // on its way out when the daemon ended
+			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil {
+				return err
+			}
+		}
+		return was.bringBack(h)
 	})
+	if err != nil {
+		return fmt.Errorf("replug %s: %w", was.Name, err)
+	}
+	return m.routesOf(n, volatile)
+}
+
+// routesOf gives the host the routes to a device again: another one that had the same has taken them along.
+func (m *Module) routesOf(n *nicSpec, volatile map[string]string) error {
+	host, err := n.hostEnd(volatile)
+	if err != nil || host == nil {
+		return err
+	}
+	return n.syncRoutes(host, nil)
 }
 
 // networkOf gives the network namespace of an instance, and a socket in it.
@@ -86,49 +180,4 @@ func networkOf(run device.Running, do func(netns.NsHandle, *netlink.Handle) erro
 	}
 	defer h.Close()
 	return do(ns, h)
-}
-
-// LiveKeys implements device.Updater.
-func (m *Module) LiveKeys() []string {
-	return []string{"limits.ingress", "limits.egress", "limits.max", "ipv4.routes", "ipv6.routes", "ipv4.address", "ipv6.address",
-		"security.port_isolation"}
-}
-
-// Update implements device.Updater.
-func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Instance, name string, old, new device.Config, volatile map[string]string) error {
-	t, err := m.resolve(inst.Project, new)
-	if err != nil {
-		return err
-	}
-	if err := m.reserve(ctx, inst, name, new, volatile, t); err != nil {
-		return err
-	}
-	if t.kind == macvlan {
-		return nil
-	}
-	host, err := netlink.LinkByName(volatile["host_name"])
-	if err != nil {
-		return fmt.Errorf("host's end of device %q: %w", name, err)
-	}
-	if changed(old, new, "limits.ingress", "limits.egress", "limits.max") {
-		if err := setLimits(host, new); err != nil {
-			return err
-		}
-	}
-	if t.kind == bridged && changed(old, new, "security.port_isolation") {
-		if err := netlink.LinkSetIsolated(host, config.IsTrue(new["security.port_isolation"])); err != nil {
-			return fmt.Errorf("isolate port: %w", err)
-		}
-	}
-	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: new}
-	return n.syncRoutes(host, old)
-}
-
-func changed(old, new device.Config, keys ...string) bool {
-	for _, key := range keys {
-		if old[key] != new[key] {
-			return true
-		}
-	}
-	return false
 }

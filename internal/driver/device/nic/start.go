@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -63,6 +64,9 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 	if host != "" {
 		keep["host_name"] = host
 	}
+	if cfg["host_name"] != "" && host != "" {
+		keep["host_name"] = cfg["host_name"] // from Plug on, where the other slot has it now
+	}
 	return device.Contribution{
 		NICs:     []spec.NIC{{Device: name, HostName: guest, Name: n.ifname, HWAddr: n.hwaddr.String(), MTU: n.mtu}},
 		Volatile: keep,
@@ -93,13 +97,25 @@ type nicSpec struct {
 	mtu    int
 }
 
-// ownerOf is whose an interface is: "<instance's UUID>/<device>". A later instance of the same name is another owner.
+// ownerOf is whose an interface is: "<instance's UUID>/<device>", with the slot behind it if it is not the first. A later
+// instance of the same name is another owner.
 func ownerOf(inst device.Instance, name string) string {
 	id := inst.Config["volatile.uuid"]
 	if id == "" {
 		id = inst.ID // older than UUIDs
 	}
+	if inst.Slot > 0 {
+		return fmt.Sprintf("%s/%s#%d", id, name, inst.Slot)
+	}
 	return id + "/" + name
+}
+
+// sibling is whose an interface of the same device in the other slot is. Names of devices hold no "#".
+func sibling(owner string) string {
+	if first, ok := strings.CutSuffix(owner, "#1"); ok {
+		return first
+	}
+	return owner + "#1"
 }
 
 // alias marks the interfaces of a device on the host.
@@ -145,9 +161,10 @@ func (n *nicSpec) create() (host, guest string, err error) {
 	return host, guest, err
 }
 
-// hostName picks the name of the host's end and clears what an earlier start left under it.
+// hostName picks the name of the host's end and clears what an earlier start left under it. A name that the device in
+// the other slot has still is left to it: Plug takes it over.
 func (n *nicSpec) hostName() (string, error) {
-	if name := n.cfg["host_name"]; name != "" {
+	if name := n.cfg["host_name"]; name != "" && !n.siblingHas(name) {
 		mine, err := n.removeMine(name, false)
 		if err == nil && !mine {
 			err = api.BadRequest("Network interface %q already exists", name)
@@ -271,10 +288,18 @@ func (n *nicSpec) createMacvlan(parent netlink.Link) (string, error) {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.ParentIndex, attrs.HardwareAddr = guest, n.mtu, parent.Attrs().Index, n.hwaddr
-	if err := netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
+	link := &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}
+	if err := netlink.LinkAdd(link); err != nil {
 		return "", fmt.Errorf("create macvlan on %s: %w", n.target.parent, err)
 	}
-	return guest, startCreated.Hit()
+	if err := startCreated.Hit(); err != nil {
+		return "", err
+	}
+	// Inside, where it has another name, it is known by this.
+	if err := netlink.LinkSetAlias(link, n.alias()); err != nil {
+		return "", fmt.Errorf("mark %s: %w", guest, err)
+	}
+	return guest, nil
 }
 
 // destroy removes what the device has on the host; what is gone already is no error.

@@ -3,6 +3,7 @@ package none
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
@@ -41,5 +42,15 @@ func (Module) Plug(context.Context, device.Running, device.Instance, string, dev
 
 // Unplug implements device.HotPlugger.
 func (Module) Unplug(context.Context, device.Running, device.Instance, string, device.Config, map[string]string) error {
+	return nil
+}
+
+// Look implements device.HotPlugger.
+func (Module) Look(context.Context, device.Running, device.Instance, string, device.Config, map[string]string) (json.RawMessage, error) {
+	return nil, nil
+}
+
+// Replug implements device.HotPlugger.
+func (Module) Replug(context.Context, device.Running, device.Instance, string, device.Config, map[string]string, json.RawMessage) error {
 	return nil
 }

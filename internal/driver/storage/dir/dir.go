@@ -21,7 +21,7 @@ import (
 )
 
 // tmpPrefix marks what is not, or no longer, a volume.
-const tmpPrefix = ".tmp-"
+const tmpPrefix = storagedriver.Unfinished
 
 // Dir is one pool.
 type Dir struct {

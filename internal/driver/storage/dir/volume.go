@@ -180,6 +180,18 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// ExchangeVolumes implements storagedriver.Volumes.
+func (d *Dir) ExchangeVolumes(_ context.Context, a, b storagedriver.Volume) error {
+	err := unix.Renameat2(unix.AT_FDCWD, d.Path(a), unix.AT_FDCWD, d.Path(b), unix.RENAME_EXCHANGE)
+	if err == unix.ENOENT {
+		err = storagedriver.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("exchange %s and %s: %w", a, b, err)
+	}
+	return nil
+}
+
 // DeleteVolume implements storagedriver.Volumes.
 func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
 	path := d.Path(v)

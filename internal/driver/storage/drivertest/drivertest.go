@@ -37,6 +37,7 @@ func Run(t *testing.T, folder string, make Factory) {
 		{"pool can be made, mounted twice and deleted twice", (*suite).pool},
 		{"volume appears whole or not at all", (*suite).create},
 		{"volume and its snapshots are renamed together", (*suite).rename},
+		{"two volumes change places", (*suite).exchange},
 		{"volume and snapshots are deleted one by one", (*suite).delete},
 		{"what another made is left alone", (*suite).identity},
 		{"pool that holds what no volume accounts for stays", (*suite).foreign},
@@ -224,6 +225,22 @@ func (s *suite) rename() {
 	s.ok(s.driver.RenameVolume(s.ctx, snap(container("b"), "s0"), snap(container("b"), "s1")))
 	s.exists(snap(container("b"), "s0"), false)
 	s.holds(snap(container("b"), "s1"), "x")
+}
+
+// exchange has two volumes change places, with their identities; snapshots stay where they are.
+func (s *suite) exchange() {
+	a, b := container("a"), container("b")
+	s.ok(s.driver.CreateVolume(s.ctx, with(a, "one"), fill("x")))
+	s.ok(s.driver.CreateSnapshot(s.ctx, snap(a, "s0")))
+	s.is(s.driver.ExchangeVolumes(s.ctx, a, b), storagedriver.ErrNotFound)
+	s.ok(s.driver.CreateVolume(s.ctx, with(b, "two"), fill("y")))
+	s.ok(s.driver.ExchangeVolumes(s.ctx, a, b))
+	s.holds(a, "y")
+	s.holds(b, "x")
+	s.holds(snap(a, "s0"), "x")
+	s.is(s.driver.DeleteVolume(s.ctx, with(a, "one")), storagedriver.ErrForeign)
+	s.ok(s.driver.DeleteVolume(s.ctx, with(b, "one")))
+	s.holds(a, "y")
 }
 
 func (s *suite) delete() {

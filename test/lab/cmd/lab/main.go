@@ -196,10 +196,10 @@ func run(ctx context.Context, c machine.Config, args []string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	begin := time.Now()
+	begin, before := time.Now(), m.CPU()
 	results := &suite.Results{To: os.Stdout}
 	ok, err := suite.Run(ctx, m, programs, results)
-	suite.Summary(os.Stdout, results, time.Since(begin))
+	suite.Summary(os.Stdout, results, time.Since(begin), m.CPU()-before)
 	if !*keep {
 		err = errors.Join(err, m.Stop())
 	}

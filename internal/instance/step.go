@@ -1,0 +1,205 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/store"
+)
+
+// step is the change of one instance from one effective configuration to another: what has to happen on the host, and
+// inside if it runs, beyond the record. It is worked out, and all of it checked, before anything happens.
+type step struct {
+	old, next     *Instance
+	before, after *effective
+	running       bool
+	run           *run // nil if it does not run, or nobody watches it
+	way           way
+	entry         *journal.Entry // nil if the record is all that changes
+	done          progress
+	contributions map[string]device.Contribution // of the devices that come
+}
+
+// way is what the journal knows of a step: enough to go on, or back, from any point, and twice.
+type way struct {
+	Project string `json:"project"`
+	Name    string `json:"name"`
+	// Before and After are what the instance has, or, if it does not run, would have.
+	Before *live `json:"before"`
+	After  *live `json:"after"`
+	// Gone, Added and Updated are devices. One that another takes the place of is in both of the first.
+	Gone    []string `json:"gone,omitempty"`
+	Added   []string `json:"added,omitempty"`
+	Updated []string `json:"updated,omitempty"`
+	Limits  bool     `json:"limits,omitempty"`
+	Confine bool     `json:"confine,omitempty"` // by another profile of the security module
+	// Quota is the size of the root disk, if that changes.
+	Quota *[2]string `json:"quota,omitempty"`
+	// Seen is what there was inside of the devices that go.
+	Seen map[string]json.RawMessage `json:"seen,omitempty"`
+	// Record are the keys of the record that change, with Profile. An empty value removes one.
+	Record map[string]string `json:"record,omitempty"`
+	// Kept is set by the commit that writes the record: from there on the way leads forward.
+	Kept bool `json:"kept,omitempty"`
+	// Profile, if set, decides in the place of Kept: too many instances follow it for one commit.
+	Profile *profileMark `json:"profile,omitempty"`
+}
+
+// progress is how far a step has got: what is to be undone if it goes back.
+type progress struct {
+	limits, quota, confined              bool
+	started, updated, unplugged, plugged []string
+}
+
+// everything is the progress of a step of which nothing is known.
+func (w *way) everything() progress {
+	return progress{limits: w.Limits, confined: w.Confine, quota: w.Quota != nil, started: w.Added, updated: w.Updated, unplugged: w.Gone, plugged: w.Added}
+}
+
+// plan works a step out: volatile keys are set in next, and everything that can be known beforehand is checked.
+func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *effective) (*step, error) {
+	if err := s.checkAdded(ctx, next, before.Devices, after); err != nil {
+		return nil, fmt.Errorf("Invalid devices: %w", err)
+	}
+	st := &step{old: old, next: next, before: before, after: after, running: s.running(old)}
+	st.way = way{Project: old.Project, Name: old.Name, Before: liveOf(old, before)}
+	if st.running {
+		st.run = s.runs.get(old.id())
+		st.way.Before = s.liveNow(old)
+	}
+	setIDMap(next.Config, after)
+	if cloudInitChanged(before, after) {
+		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
+	}
+	if is, was := after.Devices[after.Root]["size"], before.Devices[before.Root]["size"]; is != was {
+		st.way.Quota = &[2]string{was, is}
+	}
+	if err := s.planDevices(st); err != nil {
+		return nil, err
+	}
+	if !st.running {
+		return st, nil
+	}
+	return st, s.planLive(ctx, st)
+}
+
+// planDevices says which devices go, come and change in place, and in which slot those that come are to be.
+func (s *Service) planDevices(st *step) error {
+	w := &st.way
+	had := w.Before.configs()
+	d := diffDevices(had, st.after.Devices)
+	if st.running {
+		d, w.Updated = s.splitUpdates(d, had, st.after.Devices)
+		if err := s.checkHotPlug(d, had, st.after.Devices); err != nil {
+			return err
+		}
+	}
+	w.Gone, w.Added = d.gone, d.added
+	for _, name := range d.gone {
+		// What comes in its place may be of another type, or on another network; it is made known anew.
+		if now, replaced := st.after.Devices[name]; replaced {
+			resetDeviceVolatile(st.next.Config, name, had[name], now)
+		} else {
+			dropDeviceVolatile(st.next.Config, name)
+		}
+		if st.running {
+			dropHostVolatile(st.next.Config, name)
+		}
+	}
+	if err := s.deviceDefaults(st.next, st.after); err != nil {
+		return err
+	}
+	w.Record = changedKeys(st.old.Config, st.next.Config)
+	w.After = liveOf(st.next, st.after)
+	w.After.UUID = w.Before.UUID
+	for name, now := range w.After.Devices {
+		was, there := w.Before.Devices[name]
+		switch {
+		case there && !slices.Contains(w.Added, name):
+			now.Slot, now.Volatile = was.Slot, was.Volatile
+		case there:
+			now.Slot = 1 - was.Slot
+		}
+		w.After.Devices[name] = now
+	}
+	return nil
+}
+
+// dropHostVolatile removes what the record says of the host's side of a device.
+func dropHostVolatile(c map[string]string, name string) {
+	for key := range c {
+		rest, ok := strings.CutPrefix(key, "volatile."+name+".")
+		if ok && (rest == "host_name" || strings.HasPrefix(rest, "last_state.")) {
+			delete(c, key)
+		}
+	}
+}
+
+// planLive looks at what is inside, and checks the limits.
+func (s *Service) planLive(ctx context.Context, st *step) error {
+	w := &st.way
+	w.Limits = !maps.Equal(w.Before.Limits, w.After.Limits)
+	if w.Limits {
+		if _, err := cgroup(w.After.Limits, "", s.Host.MemoryTotal); err != nil {
+			return err
+		}
+	}
+	w.Confine = s.confinementChanges(st.before, st.after)
+	w.Seen = map[string]json.RawMessage{}
+	for _, name := range w.Gone {
+		d := w.Before.Devices[name]
+		seen, err := s.plugger(d).Look(ctx, s.reach(st.old), w.Before.of(s, st.old, name), name, d.Config, w.Before.volatile(st.old, name))
+		if err != nil {
+			return fmt.Errorf("Failed to remove device %q: %w", name, err)
+		}
+		w.Seen[name] = seen
+	}
+	return nil
+}
+
+func (s *Service) plugger(d liveDevice) device.HotPlugger {
+	return s.Modules[d.Config["type"]].(device.HotPlugger) //nolint:forcetypeassert // checkHotPlug looked
+}
+
+// effects tells whether a step is more than its record, and so needs an entry in the journal.
+func (s *Service) effects(st *step) bool {
+	w := &st.way
+	if w.Quota != nil || w.Limits || w.Confine || len(w.Updated) > 0 {
+		return true
+	}
+	if st.running {
+		return len(w.Gone)+len(w.Added) > 0
+	}
+	for _, name := range w.Gone {
+		if _, ok := s.Modules[w.Before.Devices[name].Config["type"]].(device.Remover); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// ops are what has to be committed with the record of a step: what the instance has from then on, and that there is no way
+// back.
+func (s *Service) ops(st *step) []store.Op {
+	var ops []store.Op
+	if st.running {
+		ops = append(ops, s.putLive(st.old, st.way.After))
+	}
+	if st.entry == nil {
+		return ops
+	}
+	if len(st.way.Gone) == 0 { // nothing is left to do
+		return append(ops, st.entry.Done())
+	}
+	kept := st.way
+	kept.Kept = true
+	return append(ops, st.entry.Amend(kept))
+}

@@ -1,0 +1,281 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/google/uuid"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/store"
+)
+
+// swapPoints are the instants between the steps of a swap.
+type swapPoints struct{ begun, staged, stopped, exchanged, kept *fault.Point }
+
+func newSwapPoints(name string) *swapPoints {
+	return &swapPoints{
+		begun: fault.New(name + ".begun"), staged: fault.New(name + ".staged"), stopped: fault.New(name + ".stopped"),
+		exchanged: fault.New(name + ".exchanged"), kept: fault.New(name + ".kept"),
+	}
+}
+
+// swap gives an instance another content, and the configuration that goes with it. The new content is made beside the
+// old one while the instance still runs; then the two change places in one step, and the old one is kept until all has
+// gone well. So there is always a way back, with the instance running as it did.
+type swap struct {
+	i       *Instance
+	kind    string // of the journal's entry
+	points  *swapPoints
+	fill    func(ctx context.Context, stage storage.VolumeID) error
+	like    storage.VolumeID          // what the volume is listed as from then on
+	next    func(*Instance) *Instance // the new record, from the one there is when it is written
+	w       swapWay
+	entry   *journal.Entry
+	listed  store.Op // how the volume is listed before
+	service *Service
+}
+
+// swapWay is what the journal knows of a swap.
+type swapWay struct {
+	Project string           `json:"project"`
+	Name    string           `json:"name"`
+	UUID    string           `json:"uuid"`
+	Stage   storage.VolumeID `json:"stage"`
+	// Mark stands in the new content, so that it is known wherever it is.
+	Mark    string `json:"mark"`
+	Running bool   `json:"running,omitempty"` // before, and to run afterwards
+	Kept    bool   `json:"kept,omitempty"`    // the record is the new one
+}
+
+// markFile is where a mark stands: beside the root file system, where no guest reaches.
+const markFile = ".berth-staged"
+
+// do carries the swap out; the instance's lock is held.
+func (c *swap) do(ctx context.Context) (err error) {
+	s := c.service
+	c.w = swapWay{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: s.running(c.i), Mark: uuid.NewString()}
+	c.w.Stage = c.i.volume()
+	c.w.Stage.Name += ".stage-" + c.w.Mark // no instance has such a name
+	c.listed = s.Volumes.Record(c.i.volume(), c.i.volume())
+	if c.entry, err = s.Journal.Begin(ctx, c.kind, c.w); err != nil {
+		return err
+	}
+	if err = c.prepare(ctx); err == nil {
+		err = c.replace(ctx)
+	}
+	finishing, cancel := detached(ctx)
+	defer cancel()
+	if err == nil {
+		err = c.start(finishing)
+	}
+	if err != nil {
+		return c.back(finishing, err)
+	}
+	hit := c.points.kept.Hit()
+	if undone := s.endSwap(finishing, &c.w); undone != nil || hit != nil {
+		s.Log.Error("What is left of a change waits for the next start", "instance", c.i.Name, "err", errors.Join(undone, hit))
+		if undone != nil {
+			return nil
+		}
+	}
+	return c.entry.Close(finishing)
+}
+
+// prepare makes the new content beside the old one.
+func (c *swap) prepare(ctx context.Context) error {
+	if err := c.points.begun.Hit(); err != nil {
+		return err
+	}
+	if err := c.fill(ctx, c.w.Stage); err != nil {
+		return err
+	}
+	if err := c.service.putMark(ctx, c.w.Stage, c.w.Mark); err != nil {
+		return err
+	}
+	return c.points.staged.Hit()
+}
+
+// replace stops the instance, has the contents change places, and writes the record.
+func (c *swap) replace(ctx context.Context) error {
+	s := c.service
+	if c.w.Running {
+		if err := s.halt(ctx, c.i, true, 0, false); err != nil {
+			return err
+		}
+		if s.running(c.i) {
+			return fmt.Errorf("Failed to stop instance %q", c.i.Name)
+		}
+	}
+	if err := c.points.stopped.Hit(); err != nil {
+		return err
+	}
+	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.w.Stage); err != nil {
+		return err
+	}
+	if err := c.points.exchanged.Hit(); err != nil {
+		return err
+	}
+	kept := c.w
+	kept.Kept = true
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := s.keepSwapped(ctx, c, s.Volumes.Record(c.i.volume(), c.like), c.entry.Amend(kept)); err != nil {
+		return err
+	}
+	c.w.Kept = true
+	return nil
+}
+
+func (s *Service) keepSwapped(ctx context.Context, c *swap, with ...store.Op) error {
+	return s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
+		i.Body = c.next(i).Body
+		return nil
+	}, with...)
+}
+
+// start runs the instance again if it ran before.
+func (c *swap) start(ctx context.Context) error {
+	if !c.w.Running {
+		return nil
+	}
+	row, err := c.service.get(c.i.Project, c.i.Name)
+	if err != nil {
+		return err
+	}
+	return c.service.start(ctx, row.Value)
+}
+
+// back undoes a swap that failed with cause, from wherever it has got to.
+func (c *swap) back(ctx context.Context, cause error) error {
+	s := c.service
+	if c.w.Kept {
+		undone := c.w
+		undone.Kept = false
+		err := s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
+			i.Body = c.i.Body.clone()
+			i.Config["volatile.last_state.power"] = powerStopped
+			for name := range s.effectiveOf(c.i).Devices {
+				dropHostVolatile(i.Config, name)
+			}
+			return nil
+		}, c.listed, c.entry.Amend(undone))
+		if err != nil {
+			// All of the new is there, and it does not run.
+			return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
+		}
+		c.w.Kept = false
+	}
+	if err := s.endSwap(ctx, &c.w); err != nil {
+		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err)) // the next start tries again
+	}
+	if c.w.Running && !s.running(c.i) {
+		cause = errors.Join(cause, c.start(ctx))
+	}
+	return errors.Join(cause, c.entry.Close(ctx))
+}
+
+// endSwap leaves of the two contents the one that the record goes with, in its place. It can be cut off and done again.
+func (s *Service) endSwap(ctx context.Context, w *swapWay) error {
+	volume := w.Stage
+	volume.Name = w.Name
+	there, err := s.hasMark(ctx, volume, w.Mark)
+	if err != nil {
+		return err
+	}
+	if there != w.Kept {
+		staged, err := s.hasMark(ctx, w.Stage, w.Mark)
+		if err != nil {
+			return err
+		}
+		if there || staged { // else the stage has been ended already
+			if err := s.Volumes.Exchange(ctx, volume, w.Stage); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.Volumes.Delete(ctx, w.Stage); err != nil {
+		return err
+	}
+	return s.dropMark(ctx, volume, w.Mark)
+}
+
+// recoverSwap settles a swap that was cut off, one way or the other.
+func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
+	var w swapWay
+	if err := json.Unmarshal(data, &w); err != nil {
+		return fmt.Errorf("swap: %w", err)
+	}
+	row, ok := s.instances.Get(w.Project, w.Name)
+	if !ok || row.Value.UUID != w.UUID {
+		return s.Volumes.Delete(ctx, w.Stage) // the instance has gone meanwhile
+	}
+	if err := s.endSwap(ctx, &w); err != nil || !w.Running {
+		return err
+	}
+	s.runs.revive(row.Value.id())
+	return s.modify(ctx, w.Project, w.Name, func(i *Instance) error {
+		i.Config["volatile.last_state.power"] = powerRunning
+		return nil
+	})
+}
+
+// inVolume opens the folder of a volume.
+func (s *Service) inVolume(ctx context.Context, v storage.VolumeID, do func(*os.Root) error) error {
+	release, err := s.Volumes.Mount(ctx, v)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(s.Volumes.Path(v))
+	if err != nil {
+		return errors.Join(err, release())
+	}
+	return errors.Join(do(root), root.Close(), release())
+}
+
+func (s *Service) putMark(ctx context.Context, v storage.VolumeID, mark string) error {
+	return s.inVolume(ctx, v, func(root *os.Root) error {
+		if err := root.Remove(markFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		f, err := root.OpenFile(markFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(f, mark)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// hasMark tells whether a volume is there and has a mark.
+func (s *Service) hasMark(ctx context.Context, v storage.VolumeID, mark string) (bool, error) {
+	found := false
+	err := s.inVolume(ctx, v, func(root *os.Root) error {
+		f, err := root.Open(markFile)
+		if err != nil {
+			return err
+		}
+		data, err := io.ReadAll(io.LimitReader(f, 64))
+		found = string(data) == mark
+		return errors.Join(err, f.Close())
+	})
+	if errors.Is(err, os.ErrNotExist) || api.IsNotFound(err) {
+		err = nil
+	}
+	return found, err
+}
+
+func (s *Service) dropMark(ctx context.Context, v storage.VolumeID, mark string) error {
+	has, err := s.hasMark(ctx, v, mark)
+	if err != nil || !has {
+		return err
+	}
+	return s.inVolume(ctx, v, func(root *os.Root) error { return root.Remove(markFile) })
+}
