@@ -48,7 +48,7 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		o.like = volume
 		if !alone {
 			for _, row := range s.snapshots.List(from, name) {
-				o.snaps = append(o.snaps, snapshotCopy{name: row.Path[2], record: row.Value, like: src.snapshotVolume(row.Path[2])})
+				o.snaps = append(o.snaps, snapshotCopy{name: row.Path[2], record: row.Value.ofCopy(), like: src.snapshotVolume(row.Path[2])})
 			}
 		}
 		o.fill = func(ctx context.Context, _ operation.Progress) error {

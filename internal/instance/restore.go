@@ -83,6 +83,11 @@ func restored(i *Instance, snap *Snapshot) *Instance {
 			body.Config[key] = v
 		}
 	}
+	for key, v := range i.Config {
+		if name, ok := addressOf(key); ok && body.Config[key] == "" && (body.Devices[name] != nil || i.Devices[name] == nil) {
+			body.Config[key] = v // the snapshot came with a copy, or is older than the NIC that a profile gives
+		}
+	}
 	body.CreatedAt, body.LastUsedAt, body.Type = i.CreatedAt, i.LastUsedAt, i.Type
 	next.Body = body
 	return next

@@ -107,6 +107,9 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 		return api.Conflict("Failed creating instance snapshot record %q: Add snapshot info to the database: "+
 			`This "instances_snapshots" entry already exists`, name)
 	}
+	if from.Object() != i.volume().Object() {
+		snap = snap.ofCopy()
+	}
 	c := changeOf(i)
 	c.Snapshot, c.Volumes = name, []storage.VolumeID{i.snapshotOf(name, snap)}
 	entry, err := s.Journal.Begin(ctx, kindSnapshot, c)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/berthd/berth/internal/store"
@@ -116,4 +117,25 @@ func (s *Snapshot) Intern(like *Snapshot) {
 	} else {
 		a.body.share(&b.body)
 	}
+}
+
+// ofCopy is a snapshot as it comes with a copy of its instance: without the addresses of the original's NICs, lest a restored copy
+// takes them from the original.
+func (s *Snapshot) ofCopy() *Snapshot {
+	b := s.body()
+	for key := range b.Config {
+		if _, address := addressOf(key); address {
+			delete(b.Config, key)
+		}
+	}
+	return newSnapshot(b, s.ExpiresAt)
+}
+
+// addressOf tells whether a key of an instance keeps the generated address of a NIC, and of which.
+func addressOf(key string) (device string, ok bool) {
+	device, ok = strings.CutSuffix(key, ".hwaddr")
+	if !ok {
+		return "", false
+	}
+	return strings.CutPrefix(device, "volatile.")
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	stormKills   = 20        // of a run that names no other number
+	stormKills   = 50        // of a run that names no other number
 	stormEnv     = "KILLS"   // `make storm KILLS=500`
 	stormSeedEnv = "SEED"    // that of a run that failed
 	stormWorkers = 4         // half of them with each of two clients

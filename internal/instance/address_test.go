@@ -1,0 +1,38 @@
+package instance
+
+import (
+	"testing"
+
+	"github.com/berthd/berth/api"
+)
+
+// TestARestoredCopyKeepsItsAddress: the snapshots that come with a copy do not bring the addresses of the original.
+func TestARestoredCopyKeepsItsAddress(t *testing.T) {
+	const address, of1, of2 = "volatile.eth0.hwaddr", "00:16:3e:00:00:0a", "00:16:3e:00:00:0b"
+	h := newHouse(t, nil)
+	h.create("c1", func(req *api.InstancesPost) {
+		req.Devices = map[string]map[string]string{"eth0": {"type": "nic"}}
+		req.Config = map[string]string{address: of1}
+	})
+	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
+	copied := api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}}
+	h.do(h.run(h.Create(t.Context(), "default", copied)))
+	if got := h.show("c2").Config[address]; got == of1 {
+		t.Fatalf("the copy has address %q", got)
+	}
+	set := api.InstancePut{Config: map[string]string{address: of2}}
+	h.do(h.Patch(t.Context(), "default", "c2", set, func(string) bool { return false }, anyRevision))
+	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s1"})))
+	copied.Source.Refresh = true
+	h.do(h.run(h.Create(t.Context(), "default", copied)))
+	for _, snap := range []string{"s0", "s1"} {
+		h.do(h.run(h.Restore(t.Context(), "default", "c2", snap)))
+		if got := h.show("c2").Config[address]; got != of2 {
+			t.Errorf("restored from %s, the copy has address %q", snap, got)
+		}
+	}
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s0")))
+	if got := h.show("c1").Config[address]; got != of1 {
+		t.Errorf("restored, the original has address %q", got)
+	}
+}
