@@ -75,6 +75,9 @@ func (h *Host) Loaded() ([]string, error) {
 // Sweep removes the profiles of a kind that a daemon which was killed has left: those in the kernel whose ID does not run, and the files
 // of those that are not known.
 func (h *Host) Sweep(kind string, runs, known func(id string) bool) error {
+	if h == nil {
+		return nil
+	}
 	names, err := h.Loaded()
 	errs := []error{err}
 	for _, name := range names {

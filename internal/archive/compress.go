@@ -101,7 +101,7 @@ func (nopCloser) Close() error { return nil }
 // filter is a program that wraps what is written to it.
 type filter struct {
 	io.WriteCloser
-	cmd  *exec.Cmd
+	cmd  *sandbox.Cmd
 	said sandbox.Complaint
 	back func() error // gives the file back to its owner
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/sandbox"
 )
 
 const (
@@ -72,7 +74,7 @@ func (r *Reader) openIgzip(ctx context.Context, f *os.File, source io.Reader) er
 type igzip struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	cmd    *exec.Cmd
+	cmd    *sandbox.Cmd
 	file   *os.File
 	size   int64
 	out    io.Reader

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 
 	"github.com/berthd/berth/internal/sandbox"
 )
 
 // filterCommand is a tool that reads its standard input and writes its standard output. It is a parser in C and gets what
 // strangers made, so it runs in a sandbox: as nobody, and bounded in memory and time.
-func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...string) (*exec.Cmd, error) {
+func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...string) (*sandbox.Cmd, error) {
 	cmd, err := sandbox.Tool(ctx, sandbox.Limits{}, path, args...)
 	if err != nil {
 		return nil, err
@@ -23,7 +22,7 @@ func filterCommand(ctx context.Context, stdin io.Reader, path string, args ...st
 }
 
 // fileCommand is a tool that opens the file f by itself, to seek in it, by the name fileName. It runs as filterCommand does.
-func fileCommand(ctx context.Context, f *os.File, output int64, path string, args ...string) (*exec.Cmd, error) {
+func fileCommand(ctx context.Context, f *os.File, output int64, path string, args ...string) (*sandbox.Cmd, error) {
 	cmd, err := sandbox.Tool(ctx, sandbox.Limits{Output: output}, path, args...)
 	if err != nil {
 		return nil, err
@@ -36,7 +35,7 @@ func fileCommand(ctx context.Context, f *os.File, output int64, path string, arg
 const fileName = "/proc/self/fd/3"
 
 // tool runs a program that writes the tar stream to its standard output.
-func (r *Reader) tool(cmd *exec.Cmd) error {
+func (r *Reader) tool(cmd *sandbox.Cmd) error {
 	said := &sandbox.Complaint{}
 	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()

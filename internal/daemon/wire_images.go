@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"sync"
 
@@ -9,12 +10,15 @@ import (
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/image/remote"
+	"github.com/berthd/berth/internal/sandbox"
 )
 
 func (d *Daemon) wireImages() {
 	r := &d.resources
+	images := filepath.Join(d.Root, "images")
+	sandbox.UseAppArmor(d.apparmor, images) // all that tools are handed lies there
 	r.images = image.New(image.Deps{
-		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Dir: filepath.Join(d.Root, "images"),
+		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Dir: images,
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{Proxy: d.proxy},
 		Setting:  d.config.Get,
@@ -35,6 +39,12 @@ func (d *Daemon) wireImages() {
 	d.parts = append(d.parts, part{
 		name:  "images",
 		start: func(context.Context) error { upkeep.Go(func() { r.images.Upkeep(ctx) }); return nil },
-		close: func() { cancel(); upkeep.Wait() },
+		close: func() {
+			cancel()
+			upkeep.Wait()
+			if err := sandbox.Unload(); err != nil {
+				slog.Warn("AppArmor profiles of tools are left", "err", err)
+			}
+		},
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/netstate"
 )
@@ -97,6 +98,9 @@ func (s *Service) remove(ctx context.Context, name, id string) error {
 		dir = ""
 	}
 	if err := bridge.Down(ctx, name, id, dir); err != nil {
+		return err
+	}
+	if err := s.AppArmor.Remove(apparmor.Dnsmasq, id); err != nil {
 		return err
 	}
 	if err := deleteDown.Hit(); err != nil || !mine {

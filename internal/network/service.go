@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -33,6 +34,8 @@ type Deps struct {
 	Locks *lock.Manager
 	// Dir is the folder of the networks' own folders: <root>/networks.
 	Dir string
+	// AppArmor confines the networks' dnsmasq; nil: nothing does.
+	AppArmor *apparmor.Host
 	// UsedBy lists the URLs of the instances and profiles whose NICs use a network of a project; nil: none.
 	UsedBy func(project, name string) []string
 	// Started is told the outcome of each attempt to bring a network up, for a warning to be made or resolved; may be nil.
@@ -76,6 +79,7 @@ const upWait = 2 * time.Minute
 
 // Start brings every network up. One that fails is Unavailable and does not keep the others, or the daemon, down.
 func (s *Service) Start(ctx context.Context) {
+	s.sweepProfiles()
 	_ = s.each(ctx, "start", func(ctx context.Context, row store.Row[record]) error {
 		r, err := s.identify(ctx, row)
 		if err == nil {
@@ -103,7 +107,10 @@ func (s *Service) identify(ctx context.Context, row store.Row[record]) (record, 
 // of the daemon alone leaves them up.
 func (s *Service) Shutdown(ctx context.Context) error {
 	return s.each(ctx, "stop", func(ctx context.Context, row store.Row[record]) error {
-		return bridge.Down(ctx, row.Value.Name, row.Value.UUID, s.dir(row.Value.Name))
+		if err := bridge.Down(ctx, row.Value.Name, row.Value.UUID, s.dir(row.Value.Name)); err != nil {
+			return err // what runs stays confined
+		}
+		return s.AppArmor.Unload(apparmor.Dnsmasq, row.Value.UUID)
 	})
 }
 
@@ -136,7 +143,7 @@ func (s *Service) Close() { s.reloads.close() }
 
 // up brings the network to its record and notes how that went.
 func (s *Service) up(ctx context.Context, r record) error {
-	c, err := compile(r, s.dir(r.Name))
+	c, err := s.compile(r)
 	if err == nil {
 		err = adoptFolder(c.Dir, r.UUID)
 	}
@@ -148,6 +155,25 @@ func (s *Service) up(ctx context.Context, r record) error {
 	}
 	s.note(ctx, r, err)
 	return err
+}
+
+// compile is compile for the service's own host.
+func (s *Service) compile(r record) (bridge.Config, error) {
+	c, err := compile(r, s.dir(r.Name))
+	c.AppArmor = s.AppArmor
+	return c, err
+}
+
+// sweepProfiles takes away the profiles of networks that are no more, which a daemon that was killed has left.
+func (s *Service) sweepProfiles() {
+	known := map[string]bool{}
+	for _, row := range s.table.List() {
+		known[row.Value.UUID] = true
+	}
+	is := func(id string) bool { return known[id] }
+	if err := s.AppArmor.Sweep(apparmor.Dnsmasq, is, is); err != nil {
+		slog.Error("AppArmor profiles of networks are left", "err", err)
+	}
 }
 
 // inForce is the configuration that a network was last brought to, or is about to be.
@@ -162,7 +188,7 @@ func (s *Service) inForce(network string) (bridge.Config, error) {
 	if !ok {
 		return c, api.NotFound("Network not found")
 	}
-	return compile(*r, s.dir(network))
+	return s.compile(*r)
 }
 
 func (s *Service) note(ctx context.Context, r record, err error) {

@@ -1,6 +1,6 @@
 // Package sandbox runs what reads the files of strangers (decompressors, squashfs, templates) in a process of its own that can do
 // nothing but that: as nobody, with bounds on memory, CPU time and output, without network, without new privileges, and without
-// the system calls that a parser has no use for.
+// the system calls that a parser has no use for; and, where the kernel has AppArmor, under a profile (UseAppArmor).
 //
 // The daemon starts the small program berth-sandbox, which confines itself before it reads a byte of what came from outside, and
 // then becomes the tool (Tool) or renders templates (Builtin). A process that the kernel limits is the only bound that holds for
@@ -52,16 +52,28 @@ var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 
 // Tool is a command that runs the program at path, as exec.CommandContext would, within the limits. It inherits no environment; descriptors
 // in ExtraFiles are passed on. The path must be absolute.
-func Tool(ctx context.Context, l Limits, path string, args ...string) (*exec.Cmd, error) {
+func Tool(ctx context.Context, l Limits, path string, args ...string) (*Cmd, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("sandbox: %q is not an absolute path", path)
 	}
-	return command(ctx, l, append([]string{"run", path}, args...)...)
+	cmd, err := command(ctx, l, append([]string{"run", path}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	id, writes := filepath.Base(path), l.Output > 0
+	if writes {
+		id += "-writes"
+	}
+	return newCmd(cmd, id, path, writes)
 }
 
 // Builtin is a command that runs one of berth-sandbox's own verbs within the limits: "template".
-func Builtin(ctx context.Context, l Limits, verb string) (*exec.Cmd, error) {
-	return command(ctx, l, verb)
+func Builtin(ctx context.Context, l Limits, verb string) (*Cmd, error) {
+	cmd, err := command(ctx, l, verb)
+	if err != nil {
+		return nil, err
+	}
+	return newCmd(cmd, "berth-"+verb, "", false)
 }
 
 func command(ctx context.Context, l Limits, args ...string) (*exec.Cmd, error) {

@@ -25,8 +25,13 @@ func shell(t *testing.T, l sandbox.Limits, script string) (said string, err erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	return out.String(), err
 }
 
 func TestAConfinedProgramHasNoNetwork(t *testing.T) {

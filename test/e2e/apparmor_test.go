@@ -65,12 +65,12 @@ func TestEveryContainerHasAProfileOfItsOwn(t *testing.T) {
 		t.Errorf("after a restart of the daemon p1 is %q", got)
 	}
 	d.Berth("stop", "--force", "c1", "p1")
-	if names, err := h.Loaded(); err != nil || len(names) != 0 {
+	if names, err := h.Loaded(); err != nil || strings.Contains(strings.Join(names, " "), h.Name(apparmor.Instance, "")) {
 		t.Errorf("profiles of stopped instances: %q %v", names, err)
 	}
 	d.Berth("rename", "c1", "c2")
 	d.Berth("delete", "p1", "c2")
-	if left, _ := filepath.Glob(filepath.Join(d.Dir, "security/apparmor/*/*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(d.Dir, "security/apparmor/*", h.Name(apparmor.Instance, "*"))); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/fault"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Search  []string
 	// RawDnsmasq is put into dnsmasq's configuration file as it is; whoever may set it rules dnsmasq.
 	RawDnsmasq string
+	// AppArmor confines dnsmasq; nil: nothing does.
+	AppArmor *apparmor.Host
 }
 
 // Family is the configuration of IPv4 or of IPv6; a nil one is off.

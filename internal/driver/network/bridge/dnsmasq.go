@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/apparmor"
 )
 
 // Names inside a network's folder.
@@ -45,6 +47,9 @@ func syncDnsmasq(ctx context.Context, c Config) error {
 	}
 	if !wantsDnsmasq(c) {
 		err := stopDnsmasq(ctx, c.Dir)
+		if err == nil {
+			err = c.AppArmor.Unload(apparmor.Dnsmasq, c.ID)
+		}
 		return errors.Join(err, remove(c.Dir, leasesFile), os.WriteFile(filepath.Join(c.Dir, rawFile), raw(c), 0o644))
 	}
 	args, err := dnsmasqArgs(c)

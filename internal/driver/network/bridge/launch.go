@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/fault"
 )
 
@@ -50,7 +51,7 @@ func startDnsmasq(ctx context.Context, c Config, args []string) error {
 		return err
 	}
 	defer func() { _ = remove(c.Dir, word) }()
-	l, err := launch(path, c.Dir, args)
+	l, err := launch(ctx, path, c, args)
 	if err != nil {
 		return fmt.Errorf("start dnsmasq: %w", err)
 	}
@@ -104,7 +105,11 @@ type launched struct {
 	stderr  *os.File // what it says; it closes its end once its sockets are open
 }
 
-func launch(path, dir string, args []string) (*launched, error) {
+func launch(ctx context.Context, path string, c Config, args []string) (*launched, error) {
+	label, err := confine(ctx, path, c)
+	if err != nil {
+		return nil, err
+	}
 	in, input, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -117,10 +122,10 @@ func launch(path, dir string, args []string) (*launched, error) {
 	defer errOut.Close()
 	l := &launched{input: input, stderr: stderr}
 	cmd := exec.Command(path)
-	cmd.Args, cmd.Dir, cmd.Env = args, dir, []string{"LC_ALL=C"}
+	cmd.Args, cmd.Dir, cmd.Env = args, c.Dir, []string{"LC_ALL=C"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, errOut, errOut
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends the daemon's terminal is not for it
-	if err := cmd.Start(); err != nil {
+	if err := apparmor.Start(cmd, label); err != nil {
 		l.close()
 		return nil, err
 	}
