@@ -100,15 +100,16 @@ func (d *Driver) Unmount(ctx context.Context, id string, target string) error {
 }
 
 // Mounted implements instance.Runtime.
-func (d *Driver) Mounted(_ context.Context, id string, target string) (mounted bool, err error) {
+func (d *Driver) Mounted(ctx context.Context, id string, target string) (mounted bool, err error) {
 	i, err := d.initOf(id)
 	if err != nil {
 		return false, err
 	}
+	defer i.release()
 	if !fs.ValidPath(target) || target == "." {
 		return false, api.BadRequest("mount target %q is not a path beneath the root", target)
 	}
-	err = inside(i, func() error {
+	err = inside(ctx, i, func(wanted func() bool) error {
 		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
 		if err != nil {
 			return err
@@ -116,6 +117,9 @@ func (d *Driver) Mounted(_ context.Context, id string, target string) (mounted b
 		defer func() { _ = unix.Close(parent) }()
 		var st unix.Statx_t
 		err = unix.Statx(parent, path.Base(target), unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
+		if !wanted() {
+			return errLate
+		}
 		mounted = err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 		return err
 	})
