@@ -266,7 +266,7 @@ func (s *Service) beginCreate(ctx context.Context, i *Instance, from origin) (*e
 		return fail(fmt.Errorf("Failed initialising instance: Invalid devices: %w", err))
 	}
 	i.Pool = eff.Pool
-	ids, release, err := s.claimIDs(ctx, i, eff)
+	ids, release, err := s.claimIDs(ctx, nil, i, eff)
 	if err != nil {
 		return fail(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -38,6 +40,16 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		return err
 	}
 	defer release()
+	named, err := s.HoldUsed(ctx, "update", project, devices)
+	if err != nil {
+		return err
+	}
+	defer named()
+	ids, err := s.Locks.Acquire(ctx, claim("update", lock.Long), lock.Exclusive(lock.ForIDs()))
+	if err != nil {
+		return err
+	}
+	defer ids.Release()
 	users := s.profileUsers(project, name)
 	future := &Service{Deps: s.Deps, instances: s.instances, snapshots: s.snapshots, background: s.background} // to check with
 	future.Profiles = overlay{Profiles: s.Profiles, project: project, name: name, config: c, devices: devices}
@@ -50,6 +62,9 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 				return api.BadRequest("At least one instance relies on this profile's root disk device")
 			}
 			return err
+		}
+		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
+			future.promised = append(future.promised, r) // the next one must not be given it too
 		}
 		st, err := s.plan(ctx, i, i.clone(), s.effectiveOf(i), after)
 		if err != nil {

@@ -56,13 +56,10 @@ type idClaim struct {
 }
 
 // claimIDs makes an isolated instance's block of IDs its own: it chooses anew what e has been given, while nobody else does,
-// and returns what is to be committed with the record before release. For others, and for one that keeps its block, there is
-// nothing to claim.
-func (s *Service) claimIDs(ctx context.Context, i *Instance, e *effective) (ops []store.Op, release func(), err error) {
-	if !config.IsTrue(e.Config["security.idmap.isolated"]) || config.IsTrue(e.Config["security.privileged"]) {
-		return nil, func() {}, nil
-	}
-	if kept, ok := keptBlock(i, Keys.GetInt(e.Config, "security.idmap.size")); ok && kept.Base == e.IDBase && !i.Creating {
+// and returns what is to be committed with the record before release. For others, and for one that keeps the block which the
+// record, nil for a new instance, has, there is nothing to claim.
+func (s *Service) claimIDs(ctx context.Context, record, i *Instance, e *effective) (ops []store.Op, release func(), err error) {
+	if !e.isolated() || record != nil && sameBlock(record, e) {
 		return nil, func() {}, nil
 	}
 	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "claim", Brief: true, Patience: lock.Long}, lock.Exclusive(lock.ForIDs()))
@@ -81,10 +78,22 @@ func (s *Service) claimIDs(ctx context.Context, i *Instance, e *effective) (ops 
 	return []store.Op{s.idClaims.Replace(row, &idClaim{Serial: row.Value.Serial + 1})}, held.Release, nil
 }
 
+// isolated tells whether an instance has a block of IDs of its own.
+func (e *effective) isolated() bool {
+	return config.IsTrue(e.Config["security.idmap.isolated"]) && !config.IsTrue(e.Config["security.privileged"])
+}
+
+// sameBlock tells whether the block that e was given is the one that an instance has.
+func sameBlock(i *Instance, e *effective) bool {
+	has, ok := blockOf(i.Config["volatile.idmap.next"])
+	given, _ := blockOf(idmap.Encode(e.IDMap))
+	return ok && has == given && strconv.FormatInt(has.Base, 10) == i.Config["volatile.idmap.base"]
+}
+
 // isolatedBlocks lists the blocks that the other isolated instances have: those they are to start with, those they run with,
 // and those that their files are owned by.
 func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
-	var taken []idmap.Range
+	taken := slices.Clone(s.promised)
 	for _, row := range s.instances.List() {
 		i := row.Value
 		if i.Project == but.Project && i.Name == but.Name {

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -253,4 +255,38 @@ func TestSnapshotsWithoutNamesAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestAProfileGivesEachItsOwnIDs: a change of a profile that isolates several instances at once.
+func TestAProfileGivesEachItsOwnIDs(t *testing.T) {
+	h := newHouse(t, nil)
+	for n := range 3 {
+		h.create(fmt.Sprint("c", n), nil)
+	}
+	_, devices, _ := h.Profiles.Definition("default", "default")
+	h.do(h.ChangeProfile(t.Context(), "default", "default", map[string]string{"security.idmap.isolated": "true"}, devices, h.idClaims.Put(&idClaim{}, "test")))
+	if got := blocks(t, h); len(got) != 3 {
+		t.Errorf("%d instances", len(got))
+	}
+}
+
+// TestAProfileHoldsWhatItsDevicesName: what is being deleted is not named meanwhile.
+func TestAProfileHoldsWhatItsDevicesName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Service{Deps: Deps{Locks: &lock.Manager{}}}
+		held, err := h.Locks.Acquire(t.Context(), lock.Claim{Action: "delete"}, lock.Exclusive(lock.ForPool("p2")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		devices := map[string]device.Config{"root": {"type": "disk", "path": "/", "pool": "p2"}}
+		if _, err := h.HoldUsed(t.Context(), "update", "default", devices); !api.IsConflict(err) {
+			t.Errorf("named a pool that is being deleted: %v", err)
+		}
+		held.Release()
+		release, err := h.HoldUsed(t.Context(), "update", "default", devices)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+	})
 }

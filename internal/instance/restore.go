@@ -43,6 +43,11 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if err != nil {
 		return err
 	}
+	_, claimed, err := s.claimIDs(ctx, i, restored(i, snap.Value), eff)
+	if err != nil {
+		return err
+	}
+	defer claimed()
 	content, err := s.holdContent(ctx, "restore", lock.Exclusive(i.volume().Object()), lock.Shared(lock.ForPool(i.Pool)))
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/kmod"
 	"github.com/berthd/berth/internal/lock"
@@ -46,6 +47,7 @@ type Service struct {
 	instances *store.Table[Instance]
 	snapshots *store.Table[Snapshot]
 	idClaims  *store.Table[idClaim]
+	promised  []idmap.Range // blocks given to others in the same change, which the store does not have yet
 	runs      runs
 	stills    stills
 	expiries  chan struct{} // see prune

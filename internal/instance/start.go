@@ -16,6 +16,7 @@ import (
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/kmod"
 	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/store"
 )
 
 var (
@@ -41,6 +42,11 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	if err != nil {
 		return err
 	}
+	claimed, unclaim, err := s.claimIDs(ctx, i, i, eff)
+	if err != nil {
+		return err
+	}
+	defer unclaim()
 	if err := s.loadModules(ctx, eff.Config); err != nil {
 		return err
 	}
@@ -67,9 +73,10 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 	}
 	kept = true
 	r.has.Store(liveOf(next, eff))
-	if err := s.keepStarted(ctx, next, r.live()); err != nil {
+	if err := s.keepStarted(ctx, next, r.live(), claimed...); err != nil {
 		return err
 	}
+	unclaim()
 	if err := startKept.Hit(); err != nil {
 		return err
 	}
@@ -130,11 +137,11 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 }
 
 // keepStarted keeps that an instance runs, and what it has.
-func (s *Service) keepStarted(ctx context.Context, next *Instance, has *live) error {
+func (s *Service) keepStarted(ctx context.Context, next *Instance, has *live, with ...store.Op) error {
 	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
 		stored.Config, stored.LastUsedAt, stored.Shifting, stored.Stopping = next.Config, next.LastUsedAt, next.Shifting, ""
 		return nil
-	}, s.putLive(next, has))
+	}, append(with, s.putLive(next, has))...)
 }
 
 // loadModules brings linux.kernel_modules into the kernel. They stay when the instance ends: others may use them.

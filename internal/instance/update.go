@@ -146,7 +146,7 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 	if err != nil {
 		return err
 	}
-	ids, release, err := s.claimIDs(ctx, next, after)
+	ids, release, err := s.claimIDs(ctx, old, next, after)
 	if err != nil {
 		return err
 	}
