@@ -39,6 +39,12 @@ func (l *lost) set(all error, one map[string]error) {
 	l.all, l.one = all, one
 }
 
+func (l *lost) forget(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.one, id)
+}
+
 func errLost(cause error) error {
 	return api.Unavailable("The instance may run but could not be taken over: %w", cause)
 }

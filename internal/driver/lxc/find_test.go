@@ -60,3 +60,26 @@ func TestWhatIsBeingStartedForTooLongIsLeftAlone(t *testing.T) {
 		t.Errorf("once the lock is free: %+v, %v", found["c1"], second.Status("c1"))
 	}
 }
+
+// TestWhatIsCleanedUpIsNotLost: an instance whose stop was cut off, and which could not be taken over, is ended by its clean-up.
+func TestWhatIsCleanedUpIsNotLost(t *testing.T) {
+	h := newHost(t)
+	first := h.driver()
+	h.start(first, h.spec("c1"))
+	lock, err := first.lock(h.context(), "c1", unix.LOCK_EX)
+	h.do(err)
+	second := h.driver()
+	short, cancel := context.WithTimeout(h.context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = second.Find(short)
+	h.do(err)
+	h.do(lock.Close())
+	if got := second.Status("c1"); got != api.StatusError {
+		t.Fatalf("the status is %v", got)
+	}
+	h.do(second.Cleanup(h.context(), "c1"))
+	if got := second.Status("c1"); got != api.Stopped {
+		t.Errorf("after the clean-up the status is %v", got)
+	}
+	h.start(second, h.spec("c1"))
+}

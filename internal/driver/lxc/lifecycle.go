@@ -432,6 +432,7 @@ func (d *Driver) Cleanup(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	d.lost.forget(id) // whatever it was that could not be taken over, nothing of it runs any more
 	l := d.layoutOf(id)
 	errs := []error{
 		unstage(l.Stage), d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove(),
