@@ -22,6 +22,7 @@ table() {
 
 Written by \`test/lab/all.sh\`, $(date -u +%F), commit $(git rev-parse --short HEAD). The host is the machine that builds: kernel $(uname -r), cgroup v1. The lab is the guest:
 kernel $(ls "${LAB_DIR:-/var/cache/berth/lab}/root/usr/lib/modules"), cgroup v2 alone, AppArmor, emulated. What differs is a finding or a property of one of the two; "why not" says which.
+"–": not run there.
 EOS
     bin/berth-lab table bin/lab/host.log bin/lab/lab.log
 }

@@ -62,7 +62,7 @@ func TestResultsAreReadFromTheOutput(t *testing.T) {
 }
 
 func TestATableShowsBothAndWhy(t *testing.T) {
-	lab := results(t, output)
+	lab := results(t, output+"=== RUN   TestCutOff\n--- PASS: TestCutOff (0.00s)\n")
 	host := results(t, strings.ReplaceAll(strings.ReplaceAll(output, "--- FAIL: TestB/one", "--- PASS: TestB/one"), "--- FAIL: TestB ", "--- PASS: TestB "))
 	var got strings.Builder
 	if err := Table(&got, host.All, lab.All); err != nil {
