@@ -24,9 +24,13 @@ import (
 // Record is an entry as it is kept.
 type Record struct {
 	Kind    string          `json:"kind"`
+	Member  string          `json:"member,omitempty"` // of the cluster, whose daemon makes the change; Alone without one
 	Started time.Time       `json:"started"`
 	Data    json.RawMessage `json:"data"`
 }
+
+// Alone is the member that a daemon without a cluster is.
+const Alone = "none"
 
 // Handler finishes or undoes a change that was cut off.
 type Handler func(ctx context.Context, data json.RawMessage) error
@@ -68,7 +72,7 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
 	e := &Entry{journal: j, id: uuid.NewString(), kind: kind, started: time.Now().UTC()}
-	ops := append(with, j.table.Create(&Record{Kind: kind, Started: e.started, Data: raw}, e.id))
+	ops := append(with, j.table.Create(&Record{Kind: kind, Member: Alone, Started: e.started, Data: raw}, e.id))
 	over := j.takeOver()
 	gone := slices.Clone(over)
 	for _, row := range j.table.List() {
@@ -119,6 +123,9 @@ func (j *Journal) Recover(ctx context.Context) error {
 	sortByStart(rows)
 	for _, row := range rows {
 		log := slog.With("kind", row.Value.Kind, "id", row.Path[0])
+		if m := row.Value.Member; m != "" && m != Alone {
+			continue // another member's: it may be at it
+		}
 		h, ok := j.handlers[row.Value.Kind]
 		if !ok {
 			log.Error("no handler for an unfinished change")
@@ -146,5 +153,5 @@ func (e *Entry) Amend(data any) store.Op {
 	if err != nil {
 		panic(fmt.Sprintf("journal: encode %T: %v", data, err)) // the store's rule: a mistake of the program
 	}
-	return e.journal.table.Put(&Record{Kind: e.kind, Started: e.started, Data: raw}, e.id)
+	return e.journal.table.Put(&Record{Kind: e.kind, Member: Alone, Started: e.started, Data: raw}, e.id)
 }

@@ -150,3 +150,27 @@ func testUnclosed(t *testing.T, again string) {
 		t.Fatal(err)
 	}
 }
+
+// TestEntriesOfOthersAreLeftAlone: what another member has begun is its own to end.
+func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
+	engine := store.NewMemory()
+	s, before, _ := daemon(t, engine)
+	if _, err := before.Begin(t.Context(), "mine", thing{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	theirs := `{"kind":"theirs","member":"other","started":"2026-11-30T00:00:00Z","data":{}}`
+	if _, err := s.Commit(t.Context(), store.Op{Key: "/journal/x", Value: []byte(theirs)}); err != nil {
+		t.Fatal(err)
+	}
+	_, j, _ := daemon(t, engine)
+	var ran []string
+	for _, kind := range []string{"mine", "theirs"} {
+		j.Handle(kind, func(context.Context, json.RawMessage) error { ran = append(ran, kind); return nil })
+	}
+	if err := j.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(ran, " ") != "mine" || j.Pending() != 1 {
+		t.Errorf("ran %v, %d left", ran, j.Pending())
+	}
+}
