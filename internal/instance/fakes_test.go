@@ -573,9 +573,10 @@ func newHouse(t *testing.T, before *house) *house {
 	h.volumes = &fakeVolumes{root: h.root, mounts: map[storage.VolumeID]int{}, table: store.NewTable[struct{}](st, "volumes")}
 	root := newFakeModule()
 	locks := &lock.Manager{}
-	h.profiles = profile.New(st, nil, locks)
+	entries := journal.New(st)
+	h.profiles = profile.New(st, nil, locks, entries)
 	h.Service = New(Deps{
-		Root: h.root, Store: st, Journal: journal.New(st), Volumes: h.volumes, Images: h.images, Profiles: h.profiles, Runtime: h.rt, Locks: locks,
+		Root: h.root, Store: st, Journal: entries, Volumes: h.volumes, Images: h.images, Profiles: h.profiles, Runtime: h.rt, Locks: locks,
 		Events: h.events, Modules: map[string]device.Module{"disk": root, "nic": h.nic},
 		Host: Host{IDs: idmap.Host{UID: idmap.Default, GID: idmap.Default}, CPUs: []int{0, 1, 2, 3}, MemoryTotal: 1 << 30, Arch: "x86_64"},
 		Log:  slog.New(slog.DiscardHandler),
