@@ -116,7 +116,7 @@ func New(o Options) (*Daemon, error) {
 }
 
 func (d *Daemon) open() error {
-	engine, err := store.OpenBolt(Path(d.Root), store.Options{Unbounded: true})
+	engine, err := store.OpenBolt(Path(d.Root), store.Options{})
 	if errors.Is(err, store.ErrLocked) {
 		return fmt.Errorf("a daemon is already running on %s: %w", d.Root, err)
 	}

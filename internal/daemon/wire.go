@@ -30,7 +30,7 @@ type resources struct {
 // are filled: constructors must not read.
 func (d *Daemon) wire() error {
 	r := &d.resources
-	r.profiles = profile.New(d.store, d.Hub, &d.locks)
+	r.profiles = profile.New(d.store, d.Hub, &d.locks, d.journal)
 	d.services.Profiles = r.profiles
 	d.wireStorage()
 	d.wireImages()

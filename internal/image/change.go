@@ -83,12 +83,19 @@ func (s *Service) delete(ctx context.Context, project, fingerprint string) error
 	if _, ok := s.images.Get(project, fingerprint); !ok {
 		return api.NotFound("%s", errNotFound)
 	}
-	ops := []store.Op{s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint)}
+	var aliases []store.Op
 	for _, row := range s.aliases.List(project) {
 		if row.Value.Target == fingerprint {
-			ops = append(ops, s.aliases.Remove(row.Path...))
+			aliases = append(aliases, s.aliases.Remove(row.Path...))
 		}
 	}
+	if len(aliases) > fewAliases { // a kill behind these leaves the image, to be deleted again
+		if _, err := s.Store.CommitAll(ctx, aliases); err != nil {
+			return err
+		}
+		aliases = nil
+	}
+	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
 	entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
 	if err != nil {
 		return err

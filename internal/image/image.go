@@ -119,6 +119,7 @@ func New(d Deps) *Service {
 	}
 	d.Journal.Handle(kindUpload, s.undoUpload)
 	d.Journal.Handle(kindFiles, s.settleFiles)
+	d.Journal.Handle(kindAliases, s.finishAliases)
 	return s
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
-	"github.com/berthd/berth/internal/store"
 )
 
 // Request says what a new image is to be like, beside what its files say.
@@ -112,11 +111,9 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		err = faultPlaced.Hit()
 	}
 	if err == nil {
-		ops := []store.Op{s.images.Create(rec, project, r.Fingerprint), entry.Done(), r.entry.Done()}
-		ops = append(ops, s.aliasOps(q, r.Fingerprint)...)
-		_, err = s.Store.Commit(ctx, ops...)
+		err = s.createRecord(ctx, q, r.Fingerprint, s.images.Create(rec, project, r.Fingerprint), entry.Done(), r.entry.Done())
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errAliases) {
 		ctx = context.WithoutCancel(ctx)
 		return errors.Join(err, s.settle(ctx, about), entry.Close(ctx))
 	}
@@ -124,7 +121,7 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it
 		slog.WarnContext(ctx, "After an image was made", "image", r.Fingerprint, "err", err)
 	}
-	return nil
+	return err
 }
 
 // present lists which files of an image there are, by their names. Without a record of it they are what an earlier store knew, and

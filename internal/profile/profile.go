@@ -10,6 +10,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
@@ -19,6 +20,8 @@ type Profile struct {
 	Description string                   `json:"description"`
 	Config      map[string]string        `json:"config"`
 	Devices     map[string]device.Config `json:"devices"`
+	// Renaming is the rename that has made it, until that is over; see renaming.
+	Renaming string `json:"renaming,omitempty"`
 }
 
 // Instances is what profiles need of instances; *instance.Service implements it.
@@ -34,7 +37,8 @@ type Instances interface {
 	HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error)
 	// HoldUsers keeps the instances that use a profile as they are until the release.
 	HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error)
-	// RenameProfile returns the ops that make instances use a profile under its new name. The caller holds them.
+	// RenameProfile returns the ops that make instances use a profile under its new name: any number, for store.CommitAll. The caller
+	// holds the instances.
 	RenameProfile(project, old, name string) []store.Op
 }
 
@@ -45,14 +49,17 @@ type Service struct {
 	events    event.Publisher
 	instances Instances
 	locks     *lock.Manager
+	journal   *journal.Journal
 }
 
 // New makes the service. Call it before the store is loaded, and SetInstances before the first use.
-func New(s *store.Store, events event.Publisher, locks *lock.Manager) *Service {
+func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal.Journal) *Service {
 	if events == nil {
 		events = event.Nobody{}
 	}
-	return &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks}
+	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j}
+	j.Handle(kindRename, profiles.finishRename)
+	return profiles
 }
 
 // SetInstances closes the circle: instances are made of profiles, and a change of a profile goes through its instances.
@@ -251,40 +258,6 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	s.events.Lifecycle(ctx, project, "profile-updated", "/1.0/profiles/"+name, nil)
-	return nil
-}
-
-// Rename renames a profile; the instances that use it follow.
-func (s *Service) Rename(ctx context.Context, project, name, newName string) error {
-	if name == "default" {
-		return api.Forbidden(`The "default" profile cannot be renamed`)
-	}
-	if err := checkName(newName); err != nil {
-		return err
-	}
-	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
-	if err != nil {
-		return err
-	}
-	defer held.Release()
-	row, ok := s.table.Get(project, name)
-	if !ok {
-		return api.NotFound("Profile not found")
-	}
-	if _, taken := s.table.Get(project, newName); taken {
-		return api.Conflict("Name %q already in use", newName)
-	}
-	release, err := s.instances.HoldUsers(held.Context(ctx), "rename", project, name)
-	if err != nil {
-		return err
-	}
-	defer release()
-	ops := append(s.instances.RenameProfile(project, name, newName),
-		s.table.Remove(project, name), s.table.Create(row.Value, project, newName))
-	if _, err := s.store.Commit(ctx, ops...); err != nil {
-		return err
-	}
-	s.events.Lifecycle(ctx, project, "profile-renamed", "/1.0/profiles/"+newName, map[string]any{"old_name": name})
 	return nil
 }
 

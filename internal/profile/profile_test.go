@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
@@ -22,6 +24,9 @@ type fakeInstances struct {
 	changed []string
 	refuse  error // of a change
 	store   *store.Store
+	many    int // ops that a rename takes
+	// conflicts are how many renames have an op at the end that is refused.
+	conflicts int
 }
 
 func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]string, _ map[string]device.Config) error {
@@ -53,7 +58,15 @@ func (f *fakeInstances) ProfileUsers(_, name string) []string { return slices.Cl
 func (f *fakeInstances) RenameProfile(_, old, name string) []store.Op {
 	f.users[name] = f.users[old]
 	delete(f.users, old)
-	return nil
+	ops := make([]store.Op, f.many)
+	for n := range ops {
+		ops[n] = store.Op{Key: fmt.Sprintf("/users/%d", n), Value: []byte(`"` + name + `"`)}
+	}
+	if f.conflicts > 0 {
+		f.conflicts--
+		ops = append(ops, store.Op{Key: "/users/other", Value: []byte("1")}.At(1))
+	}
+	return ops
 }
 
 // events notes the lifecycle events.
@@ -65,9 +78,9 @@ func (e *events) Lifecycle(_ context.Context, project, action, source string, _ 
 
 func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	t.Helper()
-	st := store.New(store.NewMemory())
+	st := store.New(store.NewBoundedMemory())
 	seen := &events{}
-	s := New(st, seen, &lock.Manager{})
+	s := New(st, seen, &lock.Manager{}, journal.New(st))
 	f := &fakeInstances{users: map[string][]string{}, store: st}
 	s.SetInstances(f)
 	if err := st.Load(t.Context()); err != nil {

@@ -150,6 +150,9 @@ func (f failure) respond(w http.ResponseWriter, r *Request) error {
 	if errors.Is(f.err, store.ErrConflict) && status == http.StatusInternalServerError {
 		status = http.StatusPreconditionFailed // somebody else was quicker
 	}
+	if errors.Is(f.err, store.ErrTooLarge) && status == http.StatusInternalServerError {
+		status = http.StatusBadRequest // what was sent is more than a record may hold
+	}
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		slog.Warn("A request failed", "method", r.Method, "url", r.URL.Path, "err", f.err)
 	}

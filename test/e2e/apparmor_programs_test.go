@@ -92,6 +92,8 @@ func TestToolsHaveProfiles(t *testing.T) {
 		}
 	}
 	d.Berth("delete", "c1")
-	d.Berth("admin", "shutdown", "--timeout", "60")
+	if out, err := d.Try(harness.Program("berthd"), "shutdown", "--timeout", "60"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	harness.Eventually(t, 30*time.Second, "no profile of a tool is left", func() bool { return len(profilesOf(d, h, apparmor.Unpack)) == 0 })
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // manyFiles is how many files make a copy last long enough to be met by another change.
-const manyFiles = 24_000
+const manyFiles = 8000
 
 // fill puts many files, each with its number in it, into an instance that is stopped.
 func fill(c *clients, name string) {
@@ -43,7 +43,7 @@ func filled(dir string) (count int) {
 
 // unfinished counts the files of copies that are being made in the pool.
 func unfinished(c *clients, copies int) (count []int) {
-	dirs, _ := filepath.Glob(filepath.Join(c.Dir, "storage-pools/default/containers/.tmp-*"))
+	dirs, _ := filepath.Glob(filepath.Join(c.Dir, "storage-pools/default/containers/.tmp *"))
 	for _, dir := range dirs {
 		n := 0
 		parts, _ := os.ReadDir(filepath.Join(dir, "rootfs/many"))

@@ -96,6 +96,8 @@ var scenarios = []*scenario{
 			var p struct{ Devices map[string]any }
 			return get(d, "profiles/p", &p) && p.Devices["eth0"] != nil
 		}, teardown: calls("delete -f c1", "delete -f c2", "profile delete p"), mayFinish: true},
+	{name: "rename a profile", points: list("profile.rename"), setup: calls("profile create p", "init bb c1 -p default -p p", "snapshot c1 s1"),
+		act: calls("profile rename p q"), gone: list("profiles/p"), there: list("profiles/q"), teardown: calls("delete c1", "profile delete q")},
 	{name: "plug a disk", points: plugPoints, setup: calls("launch bb c1"),
 		act: calls("config device add c1 data disk source=$SRC path=/mnt"), happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
 	{name: "plug a NIC", points: append(list("nic.start"), plugPoints...), setup: calls("launch bb c1"),

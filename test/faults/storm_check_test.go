@@ -202,10 +202,10 @@ func (s *storm) strangers() (left []string) {
 	folders("snapshots/*", listed)
 	folders("devices/*", listed)
 	folders("storage-pools/*/containers/*", listed)
-	folders("storage-pools/*/containers/.tmp-*", listed)
+	folders("storage-pools/*/containers/.tmp *", listed)
 	folders("storage-pools/*/containers-snapshots/*", listed)
 	folders("storage-pools/*/containers-snapshots/*/.*", listed)
-	folders("storage-pools/*/custom*/.tmp-*", listed)
+	folders("storage-pools/*/custom*/.tmp *", listed)
 	folders("networks/"+stormNet+"/dnsmasq.hosts/*", func(name string) bool { return names[strings.TrimSuffix(name, ".eth0")] })
 	for _, l := range d.HostLeftovers() {
 		if group, ok := strings.CutPrefix(l, "cgroup "); ok && !slices.ContainsFunc(stormNames, func(n string) bool {

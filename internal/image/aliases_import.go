@@ -1,0 +1,55 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/store"
+)
+
+// kindAliases is an image that is there, and still has to get most of its aliases.
+const kindAliases = "image.aliases"
+
+// fewAliases are as many as fit beside a new image in one commit.
+const fewAliases = store.MaxOps / 2
+
+type aliasesEntry struct {
+	Project     string           `json:"project"` // as the request names it
+	Fingerprint string           `json:"fingerprint"`
+	Aliases     []api.ImageAlias `json:"aliases"`
+}
+
+// createRecord commits a new image, with its aliases: in one commit, or where there are very many in several, under a journal entry. A
+// failure after the first of these leaves the image as it is, and of its aliases those that it has got: errAliases.
+func (s *Service) createRecord(ctx context.Context, q Request, fingerprint string, image ...store.Op) error {
+	aliases := s.aliasOps(q, fingerprint)
+	if len(aliases) <= fewAliases {
+		_, err := s.Store.Commit(ctx, append(image, aliases...)...)
+		return err
+	}
+	entry, err := s.Journal.Begin(ctx, kindAliases, aliasesEntry{Project: q.Project, Fingerprint: fingerprint, Aliases: q.Aliases}, image...)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Store.CommitAll(ctx, aliases, entry.Done()); err != nil {
+		return errors.Join(errAliases, err, entry.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+var errAliases = errors.New("the image is there, and not all of its aliases")
+
+// finishAliases gives an image the aliases that a kill has kept it from. Nobody has changed them since.
+func (s *Service) finishAliases(ctx context.Context, data json.RawMessage) error {
+	var e aliasesEntry
+	if err := json.Unmarshal(data, &e); err != nil {
+		return err
+	}
+	if _, ok := s.images.Get(s.project(e.Project), e.Fingerprint); !ok {
+		return nil
+	}
+	_, err := s.Store.CommitAll(ctx, s.aliasOps(Request{Project: e.Project, Aliases: e.Aliases}, e.Fingerprint))
+	return err
+}
