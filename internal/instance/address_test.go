@@ -36,3 +36,25 @@ func TestARestoredCopyKeepsItsAddress(t *testing.T) {
 		t.Errorf("restored, the original has address %q", got)
 	}
 }
+
+// TestARestoreForgetsTheDevicesThatGo restores to before a NIC, and to after it.
+func TestARestoreForgetsTheDevicesThatGo(t *testing.T) {
+	h := newHouse(t, nil)
+	snapshot := func(name string) {
+		h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: name})))
+	}
+	h.create("c1", nil)
+	snapshot("before")
+	nic := api.InstancePut{Devices: map[string]map[string]string{"eth0": {"type": "nic"}}}
+	h.do(h.Patch(t.Context(), "default", "c1", nic, func(string) bool { return false }, anyRevision))
+	snapshot("after")
+	for _, test := range []struct {
+		snapshot string
+		known    bool
+	}{{"before", false}, {"after", true}} {
+		h.do(h.run(h.Restore(t.Context(), "default", "c1", test.snapshot)))
+		if _, got := h.nic.known["c1/eth0"]; got != test.known {
+			t.Errorf("restored to %q, the NIC is known: %t", test.snapshot, got)
+		}
+	}
+}

@@ -53,7 +53,8 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return err
 	}
 	defer content.Release()
-	wasRunning := s.running(i)
+	wasRunning, before := s.running(i), s.effectiveOf(i)
+	changed := diffDevices(before.Devices, eff.Devices)
 	err = (&swap{
 		service: s, i: i, kind: kindRestore, points: restorePoints, like: i.snapshotVolume(snapshot),
 		fill: func(ctx context.Context, stage storage.VolumeID) error {
@@ -61,6 +62,13 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 				return fmt.Errorf("Restore snapshot: %w", err)
 			}
 			return nil
+		},
+		// A daemon that is killed after this leaves at worst a device that is not known: its start makes it so again.
+		leave: func(ctx context.Context) {
+			in := s.deviceInstance(i, before)
+			for _, name := range changed.gone {
+				s.forgetDevice(ctx, in, name, before.Devices[name], deviceVolatile(i.Config, name))
+			}
 		},
 		next: func(now *Instance) *Instance {
 			next := restored(now, snap.Value)
@@ -71,6 +79,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 			return next
 		},
 	}).do(ctx)
+	if now, ok := s.instances.Get(project, name); ok && len(changed.gone)+len(changed.added) > 0 {
+		s.deviceAdded(context.WithoutCancel(ctx), now.Value, nil, s.effectiveOf(now.Value))
+	}
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type swap struct {
 	fill    func(ctx context.Context, stage storage.VolumeID) error
 	like    storage.VolumeID          // what the volume is listed as from then on
 	next    func(*Instance) *Instance // the new record, from the one there is when it is written
+	leave   func(context.Context)     // when nothing runs any more and the old record is still there; may be nil
 	w       swapWay
 	entry   *journal.Entry
 	listed  store.Op // how the volume is listed before
@@ -116,6 +117,9 @@ func (c *swap) replace(ctx context.Context) error {
 	}
 	if err := c.points.stopped.Hit(); err != nil {
 		return err
+	}
+	if c.leave != nil {
+		c.leave(ctx)
 	}
 	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.w.Stage); err != nil {
 		return err
