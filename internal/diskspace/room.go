@@ -36,12 +36,12 @@ type Full struct {
 // Error implements error.
 func (f *Full) Error() string {
 	if f.Quota > 0 {
-		return fmt.Sprintf("no space: it takes more than its limit of %s", size(f.Quota))
+		return fmt.Sprintf("no space left on device: it takes more than its limit of %s", size(f.Quota))
 	}
 	if f.What == "files" {
-		return fmt.Sprintf("no space: %s has room for %d more files, of which %d are kept in reserve", f.Of, f.Free, f.Reserve)
+		return fmt.Sprintf("no space left on device: %s has room for %d more files, of which %d are kept in reserve", f.Of, f.Free, f.Reserve)
 	}
-	return fmt.Sprintf("no space: %s has %s free, of which %s are kept in reserve, and %s more are needed", f.Of, size(f.Free), size(f.Reserve), size(f.Needed))
+	return fmt.Sprintf("no space left on device: %s has %s free, of which %s are kept in reserve, and %s more are needed", f.Of, size(f.Free), size(f.Reserve), size(f.Needed))
 }
 
 // Unwrap makes it an ENOSPC.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berthd/berth/test/harness"
 )
@@ -16,6 +17,10 @@ func withNIC(t *testing.T) *harness.Daemon {
 	d.Berth("init", "bb", "c1", "-c", "limits.memory=64MiB")
 	d.Berth("config", "device", "add", "c1", "eth0", "nic", "network=lv0", "name=eth0", "hwaddr=00:16:3e:00:00:01")
 	d.Berth("start", "c1")
+	// Until its DHCP client has an address, it takes away any other.
+	harness.Eventually(t, 30*time.Second, "c1 has an address", func() bool {
+		return strings.Contains(d.Berth("exec", "c1", "--", "ip", "-o", "-4", "address", "show", "dev", "eth0"), "10.98.7.")
+	})
 	d.Berth("exec", "c1", "--", "ip", "address", "add", "10.98.7.77/24", "dev", "eth0")
 	d.Berth("exec", "c1", "--", "ip", "route", "add", "10.9.0.0/16", "via", "10.98.7.1")
 	return d

@@ -123,8 +123,8 @@ func (d *Driver) Mounted(ctx context.Context, id string, target string) (mounted
 		mounted = err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 		return err
 	})
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		err = nil
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		err = nil // there is no such place
 	}
 	return mounted, err
 }
