@@ -85,10 +85,14 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if err != nil {
 		return err
 	}
+	forgotten := false // the old volumes' records, by the commit of the move
 	settle := func(cause error) error {
 		ctx, cancel := detached(ctx)
 		defer cancel()
-		err := s.settleMove(ctx, c)
+		err := s.settleVolumes(ctx, c)
+		if err == nil && !forgotten {
+			err = s.forgetStale(ctx, c)
+		}
 		if err == nil {
 			err = entry.Close(ctx)
 		}
@@ -112,42 +116,73 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 		return settle(err)
 	}
 	ops = append(ops, s.Volumes.Record(next.volume(), old.volume()))
-	if _, err := s.Store.CommitAll(ctx, ops, s.instances.Replace(row, next)); err != nil {
+	last := []store.Op{s.instances.Replace(row, next)}
+	if len(snapshots) < maxTogether { // else they go when it has settled
+		for _, vol := range s.volumesOf(old) {
+			last = append(last, s.Volumes.Forget(vol))
+		}
+	}
+	if _, err := s.Store.CommitAll(ctx, ops, last...); err != nil {
 		return settle(err)
 	}
+	forgotten = len(last) > 1
 	if err := moveKept.Hit(); err != nil {
 		return settle(err)
 	}
 	return settle(nil)
 }
 
-// settleMove removes the volumes of whichever pool the record does not name, with their records, and sets the links right.
+// settleMove ends a move that was cut off: it removes the volumes of whichever pool the record does not name, and their
+// records.
 func (s *Service) settleMove(ctx context.Context, c change) error {
+	if err := s.settleVolumes(ctx, c); err != nil {
+		return err
+	}
+	return s.forgetStale(ctx, c)
+}
+
+// stale is the instance of a move where it is not, or no longer.
+func stale(i *Instance, c change) *Instance {
+	stale := i.clone()
+	stale.Pool = c.NewPool
+	if i.Pool == c.NewPool {
+		stale.Pool = c.Pool
+	}
+	return stale
+}
+
+// settleVolumes sets the links right, and removes the volumes of the other pool.
+func (s *Service) settleVolumes(ctx context.Context, c change) error {
 	i, ok := s.concerned(c)
 	if !ok {
 		return nil
 	}
-	stale := i.clone()
-	if i.Pool == c.NewPool {
-		stale.Pool = c.Pool
-		if err := s.Volumes.Delete(ctx, s.volumesOf(stale)...); err != nil && !api.IsNotFound(err) {
-			return err
-		}
-	} else {
-		stale.Pool = c.NewPool
-		if err := s.Volumes.Undo(ctx, s.volumesOf(stale)...); err != nil {
-			return err
-		}
-	}
-	var ops []store.Op
-	for _, vol := range s.volumesOf(stale) {
-		ops = append(ops, s.Volumes.Forget(vol))
-	}
-	if _, err := s.Store.CommitAll(ctx, ops); err != nil {
-		return err
-	}
 	if err := s.linkInstance(i); err != nil {
 		return err
 	}
-	return s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0)
+	if err := s.linkSnapshots(i, len(s.snapshots.List(c.Project, c.Name)) > 0); err != nil {
+		return err
+	}
+	remove := s.Volumes.Delete
+	if i.Pool != c.NewPool {
+		remove = s.Volumes.Undo
+	}
+	if err := remove(ctx, s.volumesOf(stale(i, c))...); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// forgetStale removes the records of the volumes of the other pool.
+func (s *Service) forgetStale(ctx context.Context, c change) error {
+	i, ok := s.concerned(c)
+	if !ok {
+		return nil
+	}
+	var ops []store.Op
+	for _, vol := range s.volumesOf(stale(i, c)) {
+		ops = append(ops, s.Volumes.Forget(vol))
+	}
+	_, err := s.Store.CommitAll(ctx, ops)
+	return err
 }

@@ -211,4 +211,12 @@ func TestWhatLiesInAPoolStaysThere(t *testing.T) {
 			}
 		})
 	}
+	for _, name := range []string{"pre", "pre2", "pre3", "c1"} {
+		c.Berth("delete", name)
+	}
+	for _, volume := range []string{"default/pre", "default/pre2", "default/v", "p2/vc1"} {
+		pool, name, _ := strings.Cut(volume, "/")
+		c.Berth("storage", "volume", "delete", pool, name)
+	}
+	c.Berth("storage", "delete", "p2")
 }
