@@ -170,7 +170,7 @@ func (s *storm) alone(point string) {
 	d := s.d
 	d.T.Helper()
 	var left []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if left = append(s.strangers(), s.pending()...); len(left) == 0 {
 			break
 		}
@@ -186,7 +186,9 @@ func (s *storm) strangers() (left []string) {
 	d := s.d
 	names := map[string]bool{}
 	for _, i := range instances(d) {
-		names[i.Name] = true
+		if names[i.Name] = true; i.Status == "Error" {
+			left = append(left, i.Name+" runs and could not be taken over")
+		}
 	}
 	folders := func(pattern string, known func(string) bool) {
 		found, _ := filepath.Glob(filepath.Join(d.Dir, pattern))
