@@ -32,7 +32,7 @@ func TestOneETagOneWinner(t *testing.T) {
 		}
 		results := make(chan error, 2)
 		for _, value := range []string{"1", "2"} {
-			put := api.InstancePut{Config: h.show("c1").Config}
+			put := api.InstancePut{Config: h.show("c1").Config, Profiles: []string{"default"}}
 			put.Devices, put.Config["user.a"] = h.show("c1").Devices, value
 			go func() { results <- h.run(h.Put(t.Context(), "default", "c1", put, match)) }()
 		}

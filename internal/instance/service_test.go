@@ -434,3 +434,14 @@ func TestKernelModulesAreLoadedBeforeTheStart(t *testing.T) {
 	}
 	h.nothingLeft()
 }
+
+// TestNoProfiles: Debian's lxc says with null that an instance is to have none.
+func TestNoProfiles(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	put := api.InstancePut{Config: h.show("c1").Config, Devices: map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p1"}}}
+	h.do(h.run(h.Put(t.Context(), "default", "c1", put, anyRevision)))
+	if got := h.show("c1").Profiles; len(got) != 0 {
+		t.Errorf("it has %v", got)
+	}
+}

@@ -24,8 +24,8 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 	if err := match(row.Revision); err != nil {
 		return nil, err
 	}
-	if req.Profiles == nil {
-		req.Profiles = []string{"default"}
+	if req.Profiles == nil { // how Debian's lxc says that there are to be none
+		req.Profiles = []string{}
 	}
 	if req.Restore != "" {
 		return s.Restore(ctx, project, name, req.Restore)
