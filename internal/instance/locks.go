@@ -91,11 +91,7 @@ func used(project string, devices map[string]device.Config) []lock.Want {
 
 // HoldUsed implements profile.Instances.
 func (s *Service) HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error) {
-	held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), used(project, devices)...)
-	if err != nil {
-		return nil, err
-	}
-	return held.Release, nil
+	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), used(project, devices)...))
 }
 
 // HoldUsers implements profile.Instances. The caller holds the profile, so that no others come.
@@ -106,7 +102,10 @@ func (s *Service) HoldUsers(ctx context.Context, action, project, profile string
 			wants = append(wants, lock.Exclusive(lock.ForInstance(project, i.Name)))
 		}
 	}
-	held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
+	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), wants...))
+}
+
+func releaseOf(held *lock.Held, err error) (release func(), _ error) {
 	if err != nil {
 		return nil, err
 	}

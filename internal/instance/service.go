@@ -17,7 +17,6 @@ import (
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/kmod"
 	"github.com/berthd/berth/internal/lock"
-	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -196,5 +195,3 @@ func defaultProject(p string) string {
 	}
 	return p
 }
-
-var _ = spec.Spec{}
