@@ -41,6 +41,7 @@ const (
 	Instance
 	Pool
 	Network
+	Interface // a network interface of the host, whichever project's network it is made for
 	Image
 	Volume     // the content of a volume, an instance's root among them
 	Attachment // what a device holds
@@ -50,7 +51,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Network: "Network", Image: "Image",
+	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Network: "Network", Interface: "Network interface", Image: "Image",
 	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Stillness: "Stillness", IDs: "ID range",
 }
 

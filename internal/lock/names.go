@@ -14,6 +14,9 @@ func ForPool(name string) Object { return Of(Pool, name) }
 // ForNetwork is a network, held like a pool.
 func ForNetwork(project, name string) Object { return Of(Network, project, name) }
 
+// ForInterface is what bears a name on the host: an interface and its folder. Networks of two projects may want one.
+func ForInterface(name string) Object { return Of(Interface, name) }
+
 // ForImage is an image by its fingerprint, in whatever projects: its files and records.
 func ForImage(fingerprint string) Object { return Of(Image, fingerprint) }
 
