@@ -133,6 +133,10 @@ func linker(t *testing.T, program string) string {
 func TestProcessesOfTheHelper(t *testing.T) {
 	eachKind(t, nil, func(g *guest) {
 		t := g.t
+		by := "the process is of a user namespace above, and not dumpable"
+		if g.privileged {
+			by = "the process has the guest's AppArmor label from the command's first instruction on, and not before"
+		}
 		looking := exec.Command(harness.Program("berth"), "exec", g.name, "--", program, "attack", "catch", "6")
 		looking.Env = g.Environ()
 		var out bytes.Buffer
@@ -167,7 +171,7 @@ func TestProcessesOfTheHelper(t *testing.T) {
 				t.Errorf("attempt: %s guest: %s: NOT STOPPED", g.kind(), what)
 			default:
 				caught++
-				g.stopped(what, outcome+", the process is not dumpable, and its program in use")
+				g.stopped(what, outcome+", "+by)
 			}
 		}
 		if caught == 0 {

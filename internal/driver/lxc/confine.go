@@ -2,6 +2,12 @@ package lxc
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/spec"
@@ -161,6 +167,48 @@ func (d *Driver) confine(ctx context.Context, id string, c spec.Confinement) (st
 		label = "unchanged"
 	}
 	return label, err
+}
+
+// maxLabel bounds what is read of a label: the kernel gives a page.
+const maxLabel = 4096
+
+// commandLabel is the AppArmor label that a command is to get as it is executed, or nothing where liblxc gives it one before. That is
+// too early in a privileged container, whose root may trace what has its label: so the label comes when nothing of the helper is
+// left in the process. Others cannot trace into a user namespace above theirs; their label spans a policy namespace, in which
+// the kernel finds the program's own profile only if the command has the label already.
+func (d *Driver) commandLabel(id string) (string, error) {
+	if state, _ := d.apparmor.State(); state != apparmor.On {
+		return "", nil
+	}
+	i, err := d.initOf(id)
+	if err != nil {
+		return "", err
+	}
+	defer i.release()
+	label, err := i.label()
+	if err != nil || label == "unconfined" || strings.Contains(label, "//&") {
+		return "", err
+	}
+	return label, nil
+}
+
+// label is what the process is confined as by AppArmor, without the mode.
+func (i *initProcess) label() (string, error) {
+	f, err := i.open("attr/apparmor/current", unix.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) { // before Linux 4.20
+		f, err = i.open("attr/current", unix.O_RDONLY)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	text := make([]byte, maxLabel)
+	n, err := f.Read(text)
+	if err != nil {
+		return "", fmt.Errorf("AppArmor label of the instance: %w", err)
+	}
+	label, _, _ := strings.Cut(strings.TrimRight(string(text[:n]), "\n\x00"), " (")
+	return label, nil
 }
 
 // Confine implements instance.Confiner: the profile of a running container is replaced, for all of its processes at once.

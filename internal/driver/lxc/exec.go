@@ -33,8 +33,12 @@ func (d *Driver) Exec(ctx context.Context, id string, r runtime.ExecRequest) (ru
 	if len(r.Command) == 0 || r.Command[0] == "" {
 		return nil, api.BadRequest("No command given")
 	}
+	label, err := d.commandLabel(id)
+	if err != nil {
+		return nil, err
+	}
 	p, err := d.helper.Call(ctx, helper.Call{
-		Args: append(d.call("exec", id), execArgs(r)...), Terminal: r.Terminal,
+		Args: append(d.call("exec", id), execArgs(r, label)...), Terminal: r.Terminal,
 		Stdio: [3]*os.File{r.Stdin, r.Stdout, r.Stderr},
 	})
 	if errors.Is(err, helper.ErrNUL) {
@@ -55,14 +59,15 @@ func (d *Driver) Exec(ctx context.Context, id string, r runtime.ExecRequest) (ru
 }
 
 // execArgs are what the verb takes, in the order of cmd/berth-lxc/exec.c.
-func execArgs(r runtime.ExecRequest) []string {
-	args := make([]string, 4, 4+len(r.Environment)+len(r.Command))
+func execArgs(r runtime.ExecRequest, label string) []string {
+	const before = 5
+	args := make([]string, before, before+len(r.Environment)+len(r.Command))
 	args[0], args[1] = strconv.FormatUint(uint64(r.User), 10), strconv.FormatUint(uint64(r.Group), 10)
-	args[2], args[3] = r.Cwd, strconv.Itoa(len(r.Environment))
+	args[2], args[3], args[4] = r.Cwd, label, strconv.Itoa(len(r.Environment))
 	for name, value := range r.Environment {
 		args = append(args, name+"="+value)
 	}
-	slices.Sort(args[4:])
+	slices.Sort(args[before:])
 	return append(args, r.Command...)
 }
 
