@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -51,11 +53,10 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	if _, err := s.check(ctx, next(dst), dst); err != nil {
 		return err
 	}
-	var surplus []string
-	added := []string{}
+	var snaps refreshedSnapshots
 	if !alone {
-		if surplus, added, err = s.addSnapshots(ctx, dst, src); err != nil {
-			return errors.Join(err, s.dropSnapshots(context.WithoutCancel(ctx), dst, added))
+		if snaps, err = s.addSnapshots(ctx, dst, src); err != nil {
+			return errors.Join(err, s.dropSnapshots(context.WithoutCancel(ctx), dst, snaps.added))
 		}
 	}
 	err = (&swap{
@@ -70,9 +71,9 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 		},
 	}).do(ctx)
 	if err != nil {
-		return errors.Join(err, s.dropSnapshots(context.WithoutCancel(ctx), dst, added))
+		return errors.Join(err, s.dropSnapshots(context.WithoutCancel(ctx), dst, snaps.added))
 	}
-	return s.dropSnapshots(ctx, dst, surplus)
+	return errors.Join(s.replaceSnapshots(ctx, dst, snaps.replaced), s.dropSnapshots(ctx, dst, snaps.surplus))
 }
 
 // refreshed is a copy with the configuration that it would be made with now.
@@ -92,38 +93,60 @@ func refreshed(dst, like, src *Instance) *Instance {
 	return next
 }
 
-// addSnapshots copies the snapshots that the copy lacks, in the place of others of the same name too. It returns which it has
-// that the source has not, and which are new.
-func (s *Service) addSnapshots(ctx context.Context, dst, src *Instance) (surplus, added []string, err error) {
+// refreshedSnapshots are the snapshots of a copy that is being refreshed.
+type refreshedSnapshots struct {
+	added    []string          // those that it lacked, under whatever names
+	replaced map[string]string // of these, those that another one of the copy must make way for, by its name
+	surplus  []string          // those that the source has not
+}
+
+// addSnapshots copies the snapshots that the copy lacks. Where it has another one of the same name that one stays until the content
+// is refreshed too, and the new one waits under a name that no client would choose.
+func (s *Service) addSnapshots(ctx context.Context, dst, src *Instance) (refreshedSnapshots, error) {
+	snaps := refreshedSnapshots{replaced: map[string]string{}}
 	missing := map[string]*Snapshot{}
 	for _, row := range s.snapshots.List(src.Project, src.Name) {
 		missing[row.Path[2]] = row.Value
 	}
-	var replaced []string
 	for _, row := range s.snapshots.List(dst.Project, dst.Name) {
 		name := row.Path[2]
 		switch snap, ok := missing[name]; {
 		case !ok:
-			surplus = append(surplus, name)
+			snaps.surplus = append(snaps.surplus, name)
 		case snap.CreatedAt.Equal(row.Value.CreatedAt):
 			delete(missing, name)
 		default:
-			replaced = append(replaced, name)
+			snaps.replaced[name] = "refresh-" + uuid.NewString()
 		}
 	}
-	if err := s.dropSnapshots(ctx, dst, replaced); err != nil {
-		return surplus, nil, err
-	}
 	for name, snap := range missing {
-		err := s.addSnapshot(ctx, dst, name, snap, func(ctx context.Context, made storage.VolumeID) error {
+		as := name
+		if waiting, ok := snaps.replaced[name]; ok {
+			as = waiting
+		}
+		err := s.addSnapshot(ctx, dst, as, snap, func(ctx context.Context, made storage.VolumeID) error {
 			return s.Volumes.Copy(ctx, made, src.snapshotVolume(name))
 		}, src.snapshotVolume(name))
 		if err != nil {
-			return surplus, added, err
+			return snaps, err
 		}
-		added = append(added, name)
+		snaps.added = append(snaps.added, as)
 	}
-	return surplus, added, nil
+	return snaps, nil
+}
+
+// replaceSnapshots puts snapshots that wait into the places of older ones. One that a kill leaves waiting is whole, and surplus to
+// the next refresh.
+func (s *Service) replaceSnapshots(ctx context.Context, dst *Instance, waiting map[string]string) error {
+	var all error
+	for name, as := range waiting {
+		err := s.deleteSnapshot(ctx, dst, name)
+		if err == nil {
+			err = s.moveSnapshot(ctx, dst, as, name)
+		}
+		all = errors.Join(all, err)
+	}
+	return all
 }
 
 func (s *Service) dropSnapshots(ctx context.Context, i *Instance, names []string) error {

@@ -260,7 +260,7 @@ func (s *Service) RenameSnapshot(_ context.Context, project, name, snapshot stri
 	}, nil
 }
 
-func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, newName string) (err error) {
+func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, newName string) error {
 	row, err := s.get(project, name)
 	if err != nil {
 		return err
@@ -271,7 +271,16 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 		return err
 	}
 	defer content.Release()
-	snap, err := s.getSnapshot(project, name, snapshot)
+	if err := s.moveSnapshot(ctx, i, snapshot, newName); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(name, newName), map[string]any{"old_name": snapshot})
+	return nil
+}
+
+// moveSnapshot gives a snapshot another name; the instance and its volume are held.
+func (s *Service) moveSnapshot(ctx context.Context, i *Instance, snapshot, newName string) (err error) {
+	snap, err := s.getSnapshot(i.Project, i.Name, snapshot)
 	if err != nil {
 		return err
 	}
@@ -292,12 +301,9 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 	if err := snapRenVolume.Hit(); err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, entry.Done(), s.snapshots.Remove(snap.Path...), s.snapshots.Create(snap.Value, project, name, newName),
-		s.Volumes.Forget(i.snapshotVolume(snapshot)), s.Volumes.Record(i.snapshotVolume(newName), i.snapshotVolume(snapshot))); err != nil {
-		return err
-	}
-	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(name, newName), map[string]any{"old_name": snapshot})
-	return nil
+	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Remove(snap.Path...), s.snapshots.Create(snap.Value, i.Project, i.Name, newName),
+		s.Volumes.Forget(i.snapshotVolume(snapshot)), s.Volumes.Record(i.snapshotVolume(newName), i.snapshotVolume(snapshot)))
+	return err
 }
 
 func (s *Service) undoSnapshotRename(ctx context.Context, c change) error {
