@@ -34,7 +34,9 @@ type Instance struct {
 	Project string
 	Name    string
 	ID      string // as in spec.Spec
-	Type    string // container or virtual-machine
+	// UUID is the instance's identity, which no other has and nobody can set; empty where it is older than identities.
+	UUID string
+	Type string // container or virtual-machine
 	// Privileged tells that the instance has no ID map.
 	Privileged bool
 	IDMap      []spec.IDMapEntry

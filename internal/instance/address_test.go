@@ -58,3 +58,19 @@ func TestARestoreForgetsTheDevicesThatGo(t *testing.T) {
 		}
 	}
 }
+
+// TestDevicesGoByAnIdentityThatNobodyCanSet: what is on the host for one instance is not another's because both were given one
+// volatile.uuid.
+func TestDevicesGoByAnIdentityThatNobodyCanSet(t *testing.T) {
+	h := newHouse(t, nil)
+	for _, name := range []string{"c1", "c2"} {
+		h.create(name, func(req *api.InstancesPost) {
+			req.Devices = map[string]map[string]string{"eth0": {"type": "nic"}}
+			req.Config = map[string]string{"volatile.uuid": "3f0b1c6e-0000-4000-8000-000000000001"}
+		})
+		h.do(h.action(name, "start"))
+	}
+	if one, other := h.nic.owners["c1/eth0"], h.nic.owners["c2/eth0"]; one == "" || one == other {
+		t.Errorf("the NICs of c1 and c2 belong to %q and %q", one, other)
+	}
+}

@@ -354,6 +354,7 @@ type fakeModule struct {
 	up       map[string]bool
 	plugged  map[string]bool
 	known    map[string]string // instance/device: the configuration that a network knows
+	owners   map[string]string // the identity of the instance
 	updated  map[string]device.Config
 	adopted  []string
 	fail     error        // of the next starts
@@ -362,7 +363,7 @@ type fakeModule struct {
 }
 
 func newFakeModule() *fakeModule {
-	return &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}, known: map[string]string{}, updated: map[string]device.Config{}}
+	return &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}, known: map[string]string{}, owners: map[string]string{}, updated: map[string]device.Config{}}
 }
 
 func slotKey(in device.Instance, name string) string {
@@ -383,6 +384,7 @@ func (m *fakeModule) Start(_ context.Context, in device.Instance, name string, c
 		m.onStart(in.ID)
 	}
 	m.up[slotKey(in, name)] = true
+	m.owners[slotKey(in, name)] = in.UUID
 	m.known[in.ID+"/"+name] = cfg["net"]
 	if m.fail != nil {
 		return device.Contribution{}, m.fail

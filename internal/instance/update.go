@@ -131,7 +131,7 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 		}
 	}
 	if id := old.Config["volatile.uuid"]; id != "" && next.Config["volatile.uuid"] == "" {
-		next.Config["volatile.uuid"] = id // what was made for the instance on the host bears it
+		next.Config["volatile.uuid"] = id // older than its UUID, what was made for it on the host bears this one
 	}
 	next.owned(&old.Body) // it says how the files are, whatever a client had read earlier
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {

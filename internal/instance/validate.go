@@ -245,6 +245,7 @@ func (s *Service) deviceInstance(i *Instance, e *effective) device.Instance {
 		Project:     i.Project,
 		Name:        i.Name,
 		ID:          i.id(),
+		UUID:        i.UUID,
 		Type:        string(i.Type),
 		Privileged:  config.IsTrue(e.Config["security.privileged"]),
 		IDMap:       e.IDMap,

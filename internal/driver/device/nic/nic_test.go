@@ -249,7 +249,8 @@ func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
 	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethearly"}
 	inst := func(uuid string) device.Instance {
 		in := instance(map[string]device.Config{"eth0": cfg})
-		in.Config["volatile.uuid"] = uuid
+		in.UUID = uuid
+		in.Config["volatile.uuid"] = "33333333-0000-4000-8000-000000000000" // which two users have set
 		return in
 	}
 	early, late := inst("11111111-0000-4000-8000-000000000000"), inst("22222222-0000-4000-8000-000000000000")
@@ -257,7 +258,7 @@ func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
 	must(t, err)
 	link, err := netlink.LinkByName("vethearly")
 	must(t, err)
-	if want := "berth:" + early.Config["volatile.uuid"] + "/eth0"; link.Attrs().Alias != want {
+	if want := "berth:" + early.UUID + "/eth0"; link.Attrs().Alias != want {
 		t.Errorf("alias is %q, not %q", link.Attrs().Alias, want)
 	}
 	_, err = m.Stop(ctx, late, "eth0", cfg, c.Volatile) // as a recovery of a cut-off start of the name does

@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,12 +99,10 @@ type nicSpec struct {
 }
 
 // ownerOf is whose an interface is: "<instance's UUID>/<device>", with the slot behind it if it is not the first. A later
-// instance of the same name is another owner.
+// instance of the same name is another owner. The key volatile.uuid is the user's to set, and two instances may have one: it
+// stands in for the identity of instances that are older than identities alone.
 func ownerOf(inst device.Instance, name string) string {
-	id := inst.Config["volatile.uuid"]
-	if id == "" {
-		id = inst.ID // older than UUIDs
-	}
+	id := cmp.Or(inst.UUID, inst.Config["volatile.uuid"], inst.ID)
 	if inst.Slot > 0 {
 		return fmt.Sprintf("%s/%s#%d", id, name, inst.Slot)
 	}
