@@ -35,22 +35,20 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 		Description: "Migrating instance",
 		Resources:   map[string][]string{"instances": {url(i.Name)}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			if req.Pool == i.Pool {
-				if req.Name == i.Name {
-					return api.BadRequest("Instance is on storage pool %q already", req.Pool)
-				}
-				return s.rename(ctx, i.Project, i.Name, req.Name)
-			}
-			if err := s.movePool(ctx, i.Project, i.Name, req.Pool); err != nil {
+			err := s.movePool(ctx, i.Project, i.Name, req.Pool)
+			if req.Name == i.Name {
 				return err
 			}
-			if req.Name == i.Name {
-				return nil
+			if err != nil && !errors.Is(err, errThere) {
+				return err
 			}
 			return s.rename(ctx, i.Project, i.Name, req.Name)
 		},
 	}, nil
 }
+
+// errThere is in the error of a move to the pool that an instance is on.
+var errThere = errors.New("already")
 
 // movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
 func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
@@ -60,6 +58,9 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	}
 	defer release()
 	old := row.Value
+	if old.Pool == pool { // by another move, maybe, that this one has waited for: what would go as the old volume is all there is
+		return api.BadRequest("Instance is on storage pool %q %w", pool, errThere)
+	}
 	if s.running(old) {
 		return api.BadRequest("Instance must be stopped to be moved between storage pools")
 	}
