@@ -1,6 +1,8 @@
 // The verbs of a call:
 //
-//	start    LXCPATH NAME CONFIG                 done INIT-PID, when init runs
+//	start    LXCPATH NAME CONFIG [MARK VALUE FOLDER…]
+//	                                             done INIT-PID, when init runs; the attribute MARK of the folders, which are its
+//	                                             control groups, says whose it is
 //	exec     LXCPATH NAME CONFIG …               see exec.c
 //	console  LXCPATH NAME CONFIG                 relays between the terminal on descriptor 0 and the console until either ends
 //	device   LXCPATH NAME CONFIG allow|deny RULE changes the device rules of a running container
@@ -10,7 +12,9 @@
 //	                                             where they are put meanwhile, out of sight
 #include "berth-lxc.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 static int done(const struct call *c)
 {
@@ -24,6 +28,16 @@ static int failed(const struct call *c, const char *why)
 	return 1;
 }
 
+// mark writes a start's identity on its control groups. One that has gone needs none; a host may let them have none.
+static bool mark(const struct call *c)
+{
+	for (size_t i = 6; i < c->count; i++)
+		if (setxattr(c->args[i], c->args[4], c->args[5], strlen(c->args[5]), 0) < 0 && errno != ENOENT && errno != ENOTSUP &&
+		    errno != EPERM)
+			return false;
+	return true;
+}
+
 // Descriptors above 2 are closed in the monitor, and 0 to 2 are its /dev/null, so that nothing of the daemon stays
 // open in what outlives this process.
 static int verb_start(const struct call *c, struct lxc_container *lxc)
@@ -32,6 +46,8 @@ static int verb_start(const struct call *c, struct lxc_container *lxc)
 		return failed(c, "liblxc does not daemonize");
 	if (!lxc->start(lxc, 0, NULL))
 		return failed(c, "liblxc cannot start the container");
+	if (!mark(c))
+		return failed(c, "the control groups do not take an identity");
 	report_number(c, "done", lxc->init_pid(lxc), -1);
 	return 0;
 }

@@ -183,6 +183,17 @@ func (h *Host) Has(controller string) bool {
 // roots are the folders of all hierarchies, each once.
 func (h *Host) roots() []string { return h.all }
 
+// principal is the folder of the one hierarchy that is asked where any would do: always the same. Empty: the host has none of these.
+func (h *Host) principal() string {
+	root := h.unified
+	for _, c := range []string{"pids", "freezer", "devices", "memory"} {
+		if root == "" {
+			root = h.v1[c]
+		}
+	}
+	return root
+}
+
 func (h *Host) collect() []string {
 	seen := map[string]bool{}
 	var out []string
@@ -270,16 +281,11 @@ func (g Group) Procs() ([]int, error) {
 
 // TopProcs are the processes of the group itself in one hierarchy: cheap, and enough where a group has no others below.
 func (g Group) TopProcs() ([]int, error) {
-	root := g.host.unified
-	for _, c := range []string{"pids", "freezer", "devices", "memory"} {
-		if root == "" {
-			root = g.host.v1[c]
-		}
-	}
-	if root == "" {
+	folder := g.Folder()
+	if folder == "" {
 		return g.Procs()
 	}
-	return readPids(filepath.Join(root, g.name, "cgroup.procs"))
+	return readPids(filepath.Join(folder, "cgroup.procs"))
 }
 
 func readPids(path string) ([]int, error) {

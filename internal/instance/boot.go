@@ -25,7 +25,7 @@ const retryPause = 10 * time.Second
 //
 // What runs and cannot be taken over is left alone, shows the status Error, and is tried again in the background.
 func (s *Service) Adopt(ctx context.Context) error {
-	found, err := s.Runtime.Find(ctx)
+	found, err := s.Runtime.Find(ctx, s.owner)
 	if err != nil { // what runs is not known: nothing is started, stopped or removed
 		for _, i := range s.rows("") {
 			s.keepHold(ctx, i)
@@ -51,12 +51,25 @@ func (s *Service) Adopt(ctx context.Context) error {
 	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 
+// owner implements runtime.Owner.
+func (s *Service) owner(id string) (uuid string, ok bool) {
+	row, err := s.get(ofID(id))
+	if err != nil {
+		return "", false
+	}
+	return row.Value.UUID, true
+}
+
 // adoptOne takes over an instance if it runs, ends it if a stop had begun, and cleans up after it if it has ended. It tells
 // whether that could be done.
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
 	r := newRun(i, s.liveNow(i))
 	switch {
+	case runs && process.Others(i.UUID):
+		s.Log.Error("What runs under the name of an instance is another's", "instance", i.Name, "project", i.Project, "uuid", process.UUID)
+		s.keepHold(ctx, i)
+		return false
 	case runs && i.Stopping == stopForce:
 		return s.endAdopted(ctx, i, r, process)
 	case runs && process.Err != nil:
@@ -128,7 +141,7 @@ func (s *Service) adoptLater(list []*Instance) {
 	}
 	s.tasks.Go(func() {
 		for len(list) > 0 && s.pause(retryPause) {
-			found, err := s.Runtime.Find(s.background)
+			found, err := s.Runtime.Find(s.background, s.owner)
 			if err != nil {
 				continue
 			}

@@ -157,6 +157,7 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 	for name, fails := range map[string]func(h *house, err error) error{
 		"one of them": func(h *house, err error) error { h.rt.lost = map[string]error{"c1": err}; return nil },
 		"all":         func(h *house, err error) error { h.rt.blind = err; return err },
+		"another's":   func(h *house, _ error) error { h.rt.bears = map[string]string{"c1": "of another"}; return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -178,7 +179,7 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 				h.leftAlone("c1")
 
 				h.rt.mu.Lock()
-				h.rt.lost, h.rt.blind = nil, nil
+				h.rt.lost, h.rt.blind, h.rt.bears = nil, nil, nil
 				h.rt.mu.Unlock()
 				time.Sleep(3 * retryPause)
 				synctest.Wait()
@@ -193,6 +194,33 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 				h.Close()
 			})
 		})
+	}
+}
+
+// TestAForcedStopIsNotFinishedOnAnother: the store says of an instance that it is to be stopped by force, and what runs is another.
+func TestAForcedStopIsNotFinishedOnAnother(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.do(h.action("c1", "start"))
+	h.do(h.modify(t.Context(), "default", "c1", func(i *Instance) error {
+		i.Stopping = stopForce
+		return nil
+	}))
+	h.Close()
+	h = newHouse(t, h)
+	h.rt.bears = map[string]string{"c1": "of another"}
+	h.do(h.Adopt(t.Context()))
+	h.leftAlone("c1")
+	if i := h.stored("c1"); i.Stopping != stopForce {
+		t.Errorf("the wish is %q", i.Stopping)
+	}
+}
+
+func TestIDs(t *testing.T) {
+	for _, want := range [][2]string{{"default", "c1"}, {"p", "c1"}, {"a_b", "c-1"}} {
+		if project, name := ofID(id(want[0], want[1])); project != want[0] || name != want[1] {
+			t.Errorf("%v becomes %s, %s", want, project, name)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/profile"
+	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -173,9 +174,10 @@ type fakeRuntime struct {
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
 	deaf    map[string]bool          // Shutdown of these has no effect
 
-	lost  map[string]error // what runs and cannot be taken over
-	blind error            // of Find
-	kills []string         // the IDs that were killed or cleaned up while they ran
+	lost  map[string]error  // what runs and cannot be taken over
+	bears map[string]string // identities of what runs, where they are known
+	blind error             // of Find
+	kills []string          // the IDs that were killed or cleaned up while they ran
 }
 
 func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
@@ -188,13 +190,16 @@ func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
 	return Process{ID: s.ID, InitPID: 1234}, nil
 }
 
-func (r *fakeRuntime) Find(context.Context) (map[string]Process, error) {
+func (r *fakeRuntime) Find(_ context.Context, owner runtime.Owner) (map[string]Process, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	found := map[string]Process{}
 	for id, st := range r.state {
 		if st != api.Stopped {
-			found[id] = Process{ID: id, InitPID: 1234, Err: r.lost[id]}
+			found[id] = Process{ID: id, UUID: r.bears[id], InitPID: 1234, Err: r.lost[id]}
+			if uuid, _ := owner(id); found[id].Others(uuid) {
+				r.lost = map[string]error{id: errors.New("another's")}
+			}
 		}
 	}
 	return found, r.blind
@@ -334,9 +339,12 @@ func (r *fakeRuntime) CPUs(_ context.Context, id, set string) error {
 	return nil
 }
 
-func (r *fakeRuntime) Cleanup(_ context.Context, id string) error {
+func (r *fakeRuntime) Cleanup(_ context.Context, id, uuid string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if (Process{UUID: r.bears[id]}).Others(uuid) {
+		return errors.New("another's")
+	}
 	if _, runs := r.state[id]; runs {
 		r.kills = append(r.kills, id)
 	}

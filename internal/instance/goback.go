@@ -137,7 +137,7 @@ func (s *Service) recoverUpdate(ctx context.Context, data json.RawMessage) error
 	if !ok || w.Before == nil || w.After == nil || row.Value.UUID != w.Before.UUID {
 		return nil // it has gone, and with it all that it had
 	}
-	if _, err := s.Runtime.Find(ctx); err != nil { // recovery comes before running instances are adopted
+	if _, err := s.Runtime.Find(ctx, s.owner); err != nil { // recovery comes before running instances are adopted
 		return err
 	}
 	if !w.Kept && w.Profile != nil && s.follows(w.Profile) {

@@ -47,6 +47,7 @@ func Plan(in PlanInput) (*spec.Spec, error) {
 	}
 	s := &spec.Spec{
 		ID:      in.Instance.id(),
+		UUID:    in.Instance.UUID,
 		Name:    in.Instance.Name,
 		Arch:    in.Instance.Architecture,
 		Project: in.Instance.Project,

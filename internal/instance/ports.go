@@ -93,8 +93,9 @@ type Runtime interface {
 	// Start runs the instance and returns once its init runs.
 	Start(ctx context.Context, s *spec.Spec) (Process, error)
 	// Find returns the running instances, by ID: what a daemon that has just started picks up again. One that runs but
-	// cannot be taken over has an Err; Find may be called again. When Find fails altogether any instance may run.
-	Find(ctx context.Context) (map[string]Process, error)
+	// cannot be taken over has an Err, as has what bears the identity of another instance than the owner of its ID; that is
+	// left alone. Find may be called again. When Find fails altogether any instance may run.
+	Find(ctx context.Context, owner runtime.Owner) (map[string]Process, error)
 	// Watch calls exited once when the instance has gone entirely (its monitor too); after a restart of the daemon it
 	// is called again for each instance that Find returned.
 	Watch(id string, exited func())
@@ -117,8 +118,9 @@ type Runtime interface {
 	// Limits changes the cgroup of a running instance; CPUs changes of it what CPUs there are ("0-1,3"), and nothing else.
 	Limits(ctx context.Context, id string, c spec.Cgroup) error
 	CPUs(ctx context.Context, id, set string) error
-	// Cleanup removes what a stopped or half-started instance left on the host: cgroups, config, processes. Idempotent.
-	Cleanup(ctx context.Context, id string) error
+	// Cleanup removes what a stopped or half-started instance of that UUID left on the host: cgroups, config, processes. What
+	// runs under its ID and bears another identity is left alone, and an error. Idempotent.
+	Cleanup(ctx context.Context, id, uuid string) error
 	// Mount, Unmount, Mounted and AllowDevice act on a running instance (see device.Running).
 	Mount(ctx context.Context, id string, m spec.Mount) error
 	Unmount(ctx context.Context, id string, target string) error

@@ -3,6 +3,7 @@ package instance
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -103,3 +104,11 @@ func id(project, name string) string {
 }
 
 func (i *Instance) id() string { return id(i.Project, i.Name) }
+
+// ofID takes an ID apart: no name of an instance has an underscore.
+func ofID(id string) (project, name string) {
+	if at := strings.LastIndexByte(id, '_'); at >= 0 {
+		return id[:at], id[at+1:]
+	}
+	return api.ProjectDefault, id
+}

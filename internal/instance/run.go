@@ -15,9 +15,10 @@ import (
 
 // run is one run of an instance, from its start to its end.
 type run struct {
-	project, name, id string
-	release           func() error // of the root volume
-	has               atomic.Pointer[live]
+	project, name, id, uuid string
+
+	release func() error // of the root volume
+	has     atomic.Pointer[live]
 	// atShutdown says that it ends because the host does: it is to be started with it again.
 	atShutdown atomic.Bool
 
@@ -26,7 +27,7 @@ type run struct {
 }
 
 func newRun(i *Instance, has *live) *run {
-	r := &run{project: i.Project, name: i.Name, id: i.id(), done: make(chan struct{})}
+	r := &run{project: i.Project, name: i.Name, id: i.id(), uuid: i.UUID, done: make(chan struct{})}
 	r.has.Store(has)
 	return r
 }
@@ -135,7 +136,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 // settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
 // that it is to run again if it ended with the host and nobody had asked for its stop.
 func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
-	err := s.Runtime.Cleanup(ctx, r.id)
+	err := s.Runtime.Cleanup(ctx, r.id, r.uuid)
 	row, gone := s.get(r.project, r.name)
 	if gone != nil {
 		return nil, errors.Join(err, s.dropDevicesPath(r.id))

@@ -176,7 +176,7 @@ func (s *Service) mark(i *Instance) error {
 func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool, power string) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	err := s.Runtime.Cleanup(ctx, i.id())
+	err := s.Runtime.Cleanup(ctx, i.id(), i.UUID)
 	volatile := s.stopDevices(ctx, i, r.live())
 	if r.release != nil {
 		err = errors.Join(err, r.release())

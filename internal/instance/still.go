@@ -130,7 +130,7 @@ func (s *Service) undoStill(ctx context.Context, c change) error {
 	if !ok {
 		return nil
 	}
-	if _, err := s.Runtime.Find(ctx); err != nil { // recovery comes before running instances are adopted
+	if _, err := s.Runtime.Find(ctx, s.owner); err != nil { // recovery comes before running instances are adopted
 		return err
 	}
 	return s.resume(ctx, i.id())

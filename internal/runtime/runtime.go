@@ -11,9 +11,18 @@ type Process struct {
 	ID        string
 	InitPID   int // on the host
 	StartedAt time.Time
+	// UUID is the identity that it bears: of the instance that it was started for. Empty: none, as what older daemons have
+	// started, and where the host lets control groups have none.
+	UUID string
 	// Err is why something that runs under this ID could not be taken over, where it could not; nothing else is known of it.
 	Err error
 }
+
+// Owner tells who an ID belongs to now: the UUID of that instance, which may be empty, and whether there is one.
+type Owner func(id string) (uuid string, ok bool)
+
+// Others tells that a process was certainly not started for the instance of that UUID.
+func (p Process) Others(uuid string) bool { return p.UUID != "" && p.UUID != uuid }
 
 // ExecRequest is a command to run in an instance.
 type ExecRequest struct {

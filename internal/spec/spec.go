@@ -7,6 +7,7 @@ import "time"
 // Spec is one instance, ready to be started by a runtime.
 type Spec struct {
 	ID      string // unique on the host and safe as a file name: "web", or "project_web" outside the default project
+	UUID    string // the instance's identity, which stands on what is made for it; empty: it has none
 	Name    string // host name inside
 	Arch    string // "x86_64", "i686", …; empty for the host's
 	Project string

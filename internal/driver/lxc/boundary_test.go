@@ -203,18 +203,18 @@ func TestStagesOfAKilledDaemonAreTakenAway(t *testing.T) {
 	s.Mounts = []spec.Mount{{Source: h.source(), Target: "mnt", Options: []string{"rbind"}}, {Source: h.root + "/nothing", Target: "tmp", Optional: true}}
 	l := d.layoutOf("c1")
 	h.do(d.prepare(t.Context(), s, l))
-	h.do(d.stage(h.context(), "c1", l))
+	h.do(d.stage(h.context(), "c1", l, planOf(s)))
 	next := h.driver()
-	if _, err := next.Find(h.context()); err != nil {
+	if _, err := next.Find(h.context(), anyone); err != nil {
 		t.Fatal(err)
 	}
 	h.noMounts()
 	if left, _ := os.ReadDir(filepath.Dir(l.Stage)); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
-	h.do(d.stage(h.context(), "c1", l))
-	h.do(d.stage(h.context(), "c1", l)) // over what is left
-	h.do(d.Cleanup(h.context(), "c1"))
+	h.do(d.stage(h.context(), "c1", l, planOf(s)))
+	h.do(d.stage(h.context(), "c1", l, planOf(s))) // over what is left
+	h.do(d.Cleanup(h.context(), "c1", ""))
 	h.noMounts()
 	s.Mounts[1].Optional = false
 	if _, err := d.Start(h.context(), s); err == nil || !strings.Contains(err.Error(), "/nothing: no such file") {
@@ -289,7 +289,7 @@ func TestAHeldInitStaysItself(t *testing.T) {
 	h.do(err)
 	h.do(ns.Close())
 	h.do(d.Kill(h.context(), "c1"))
-	h.do(d.Cleanup(context.Background(), "c1"))
+	h.do(d.Cleanup(context.Background(), "c1", ""))
 	// Whoever opens something now gets the numbers that are free.
 	var others []*os.File
 	for range 64 {
@@ -331,10 +331,10 @@ func BenchmarkStage(b *testing.B) {
 	l := d.layoutOf("b3")
 	h.do(d.prepare(b.Context(), h.spec("b3"), l))
 	for b.Loop() {
-		if err := d.stage(b.Context(), "b3", l); err != nil {
+		if err := d.stage(b.Context(), "b3", l, planOf(h.spec("b3"))); err != nil {
 			b.Fatal(err)
 		}
 		h.do(unstage(l.Stage))
 	}
-	h.do(d.Cleanup(b.Context(), "b3"))
+	h.do(d.Cleanup(b.Context(), "b3", ""))
 }

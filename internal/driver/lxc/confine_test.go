@@ -107,8 +107,8 @@ func TestContainersAreConfined(t *testing.T) {
 	if got := h.sh(d, "c1", "cat /proc/self/attr/current"); got != "unconfined" {
 		t.Errorf("a command sees %q", got)
 	}
-	h.do(d.Cleanup(h.context(), "c1"))
-	h.do(d.Cleanup(h.context(), "p1"))
+	h.do(d.Cleanup(h.context(), "c1", ""))
+	h.do(d.Cleanup(h.context(), "p1", ""))
 	if names, err := d.apparmor.Loaded(); err != nil || len(names) != 0 {
 		t.Error("left:", names, err)
 	}
@@ -155,7 +155,7 @@ func TestAPrivilegedContainerCannotReachTheHost(t *testing.T) {
 				t.Errorf("nesting %v: %s: %s", nesting, usual, got)
 			}
 		}
-		h.do(d.Cleanup(h.context(), id))
+		h.do(d.Cleanup(h.context(), id, ""))
 	}
 	if entries, err := os.ReadDir(shared); err != nil || len(entries) != 0 {
 		t.Error(entries, err)

@@ -152,7 +152,7 @@ func (d *Driver) initOf(id string) (*initProcess, error) {
 func (d *Driver) Status(id string) api.StatusCode {
 	c := d.get(id)
 	switch {
-	case c == nil && d.lost.get(id) != nil:
+	case c == nil && d.missing(id) != nil:
 		return api.StatusError
 	case c == nil || c.ended():
 		return api.Stopped

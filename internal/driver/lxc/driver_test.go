@@ -99,7 +99,7 @@ func (h *host) context() context.Context {
 func (h *host) start(d *Driver, s *spec.Spec) runtime.Process {
 	h.Helper()
 	h.Cleanup(func() {
-		h.do(h.driver().Cleanup(context.Background(), s.ID))
+		h.do(h.driver().Cleanup(context.Background(), s.ID, s.UUID))
 		if d.payload(s.ID).Exists() || d.monitor(s.ID).Exists() {
 			h.Error("control groups are left")
 		}
@@ -111,6 +111,9 @@ func (h *host) start(d *Driver, s *spec.Spec) runtime.Process {
 	}
 	return p
 }
+
+// anyone owns every ID, and has no identity.
+func anyone(string) (uuid string, ok bool) { return "", true }
 
 // run executes a command and returns its output and status.
 func (h *host) run(d *Driver, id string, r runtime.ExecRequest) (string, int) {
@@ -245,7 +248,7 @@ func TestAnotherDaemonFindsIt(t *testing.T) {
 	p := h.start(first, h.spec("proj_c1"))
 	h.do(first.Freeze(h.context(), "proj_c1"))
 	second := h.driver()
-	found, err := second.Find(h.context())
+	found, err := second.Find(h.context(), anyone)
 	h.do(err)
 	if got := found["proj_c1"]; len(found) != 1 || got.InitPID != p.InitPID || got.StartedAt.Sub(p.StartedAt).Abs() > time.Second {
 		t.Fatalf("found %+v, want %+v", found, p)
@@ -254,7 +257,7 @@ func TestAnotherDaemonFindsIt(t *testing.T) {
 		t.Error(got)
 	}
 	other := newHost(t).driver()
-	if found, err := other.Find(h.context()); err != nil || len(found) != 0 {
+	if found, err := other.Find(h.context(), anyone); err != nil || len(found) != 0 {
 		t.Errorf("a daemon of another folder found %+v, %v", found, err)
 	}
 	exited := make(chan struct{})
@@ -319,29 +322,41 @@ func TestRestartFromInside(t *testing.T) {
 	h.do(d.Kill(h.context(), "c1"))
 }
 
+// endsForRestart has a container, whose daemon ends, end as if it restarted from inside.
+func (h *host) endsForRestart(d *Driver, id string) {
+	h.Helper()
+	c := d.get(id)
+	monitor, err := unix.PidfdOpen(c.monitor.Load().pid, 0)
+	h.do(err)
+	defer func() { _ = unix.Close(monitor) }()
+	init, err := unix.PidfdOpen(c.process().InitPID, 0)
+	h.do(err)
+	defer func() { _ = unix.Close(init) }()
+	h.do(d.Close())
+	// What reboot(2) inside amounts to: process 1 ends by SIGHUP. Only the kernel can have it so; so the hook's mark is left by hand.
+	h.do(os.WriteFile(d.layoutOf(id).Restart, nil, 0o600))
+	h.do(unix.PidfdSendSignal(init, unix.SIGKILL, nil, 0))
+	h.ends(monitor)
+}
+
+// ends waits for the end of a pidfd's process.
+func (h *host) ends(pidfd int) {
+	h.Helper()
+	for alive(pidfd) {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 5000)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			h.Fatal(err)
+		}
+	}
+}
+
 func TestRestartFromInsideWithoutADaemon(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
 	p := h.start(d, h.spec("c1"))
-	c := d.get("c1")
-	monitor, err := unix.PidfdOpen(c.monitor.Load().pid, 0)
-	h.do(err)
-	defer func() { _ = unix.Close(monitor) }()
-	h.do(d.Close())
-	init, err := unix.PidfdOpen(p.InitPID, 0)
-	h.do(err)
-	defer func() { _ = unix.Close(init) }()
-	// What reboot(2) inside amounts to: process 1 ends by SIGHUP. Only the kernel can have it so; so the hook's mark is left by hand.
-	h.do(os.WriteFile(d.layoutOf("c1").Restart, nil, 0o600))
-	h.do(unix.PidfdSendSignal(init, unix.SIGKILL, nil, 0))
-	for alive(monitor) {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(monitor), Events: unix.POLLIN}}, 5000)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			t.Fatal(err)
-		}
-	}
+	h.endsForRestart(d, "c1")
 	next := h.driver()
-	found, err := next.Find(h.context())
+	found, err := next.Find(h.context(), anyone)
 	h.do(err)
 	if got := found["c1"]; got.InitPID == 0 || got.InitPID == p.InitPID {
 		t.Errorf("%+v", found)
@@ -519,7 +534,7 @@ func BenchmarkStartKill(b *testing.B) {
 		kill += time.Since(at)
 	}
 	b.ReportMetric(float64(kill.Microseconds())/float64(b.N)/1000, "ms-kill/op")
-	_ = d.Cleanup(context.Background(), "b1")
+	_ = d.Cleanup(context.Background(), "b1", "")
 }
 
 func BenchmarkExec(b *testing.B) {
@@ -544,5 +559,5 @@ func BenchmarkExec(b *testing.B) {
 			b.Fatal(status, err)
 		}
 	}
-	_ = d.Cleanup(context.Background(), "b2")
+	_ = d.Cleanup(context.Background(), "b2", "")
 }

@@ -45,13 +45,59 @@ func (l *lost) forget(id string) {
 	delete(l.one, id)
 }
 
+// errStranger is of what runs under an ID and was not started for the instance that has it now: of another state of the store.
+var errStranger = errors.New("it was started for another instance")
+
+// missing is why a container that is not in the driver's keeping may run; nil if it does not. Nobody tells of the end of what
+// is another's, so that is looked for each time.
+func (d *Driver) missing(id string) error {
+	err := d.lost.get(id)
+	if errors.Is(err, errStranger) && d.empty(id) {
+		d.lost.forget(id)
+		return nil
+	}
+	return err
+}
+
+// empty tells whether nothing runs under an ID, as far as control groups tell.
+func (d *Driver) empty(id string) bool {
+	inside, err1 := d.payload(id).Procs()
+	outside, err2 := d.monitor(id).Procs()
+	return errors.Join(err1, err2) == nil && len(inside)+len(outside) == 0
+}
+
+// bears is the identity of what has, or had, an ID.
+func (d *Driver) bears(id string) (string, error) {
+	uuid, err := d.payload(id).Owner()
+	if uuid != "" || err != nil {
+		return uuid, err
+	}
+	return d.monitor(id).Owner()
+}
+
+// whoseIs fails for what was not started for the instance that has the ID. What bears no identity is that instance's: daemons
+// before this one gave none, and a start that was cut off may not have come to it.
+func (d *Driver) whoseIs(id string, owner runtime.Owner) (bears string, err error) {
+	bears, err = d.bears(id)
+	if err != nil {
+		return "", err
+	}
+	switch uuid, ok := owner(id); {
+	case !ok:
+		return bears, fmt.Errorf("%w, which is not known", errStranger)
+	case runtime.Process{UUID: bears}.Others(uuid):
+		return bears, fmt.Errorf("%w, whose UUID is %s", errStranger, bears)
+	}
+	return bears, nil
+}
+
 func errLost(cause error) error {
 	return api.Unavailable("The instance may run but could not be taken over: %w", cause)
 }
 
 // whetherLost fails for a container that may run though the driver does not have it.
 func (d *Driver) whetherLost(id string) error {
-	if err := d.lost.get(id); err != nil {
+	if err := d.missing(id); err != nil {
 		return errLost(err)
 	}
 	return nil
@@ -66,8 +112,8 @@ func (d *Driver) absent(id string) error {
 }
 
 // Find implements instance.Runtime.
-func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
-	d.restartLate(ctx)
+func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runtime.Process, error) {
+	d.restartLate(ctx, owner)
 	names, err := d.cgroups.List(d.monitorPrefix())
 	if err != nil {
 		d.lost.set(err, nil)
@@ -79,9 +125,9 @@ func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
 	found, failed := map[string]runtime.Process{}, map[string]error{}
 	for _, name := range names {
 		id := strings.TrimPrefix(name, d.monitorPrefix())
-		c := d.get(id)
+		c, bears := d.get(id), ""
 		if c == nil {
-			c, err = d.take(ctx, id)
+			c, bears, err = d.take(ctx, id, owner)
 		}
 		switch {
 		case c != nil:
@@ -90,7 +136,7 @@ func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
 			}
 		case err != nil:
 			failed[id] = err
-			found[id] = runtime.Process{ID: id, Err: err}
+			found[id] = runtime.Process{ID: id, UUID: bears, Err: err}
 		}
 	}
 	d.lost.set(nil, failed)
@@ -98,32 +144,38 @@ func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
 	return found, nil
 }
 
-// take adopts a container that this daemon did not start; nil without an error if none runs under this ID.
-func (d *Driver) take(ctx context.Context, id string) (*container, error) {
+// take adopts a container that this daemon did not start; nil without an error if none runs under this ID. bears is its identity,
+// whether or not it could be adopted.
+func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *container, bears string, err error) {
 	// A start that a daemon before us began may still be on its way: it is over when its lock is free.
 	lock, err := d.lock(ctx, id, unix.LOCK_SH)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = lock.Close() }()
 	if c := d.get(id); c != nil {
-		return c, nil
+		return c, c.uuid, nil
 	}
-	c, err := d.open(id)
+	bears, stranger := d.whoseIs(id, owner)
+	c, err = d.open(id)
 	if errors.Is(err, unix.ESRCH) {
 		if err := d.payload(id).Empty(context.WithoutCancel(ctx), endTime); err != nil {
-			return nil, fmt.Errorf("%w, and their init is not to be found", err)
+			return nil, bears, errors.Join(stranger, fmt.Errorf("%w, and their init is not to be found", err))
 		}
 		d.log.Info("control groups without a running instance", "instance", id, "err", err)
-		return nil, nil
+		return nil, bears, nil
 	}
-	if err != nil {
-		return nil, err
+	if err == nil && stranger != nil {
+		c.close()
 	}
+	if err = errors.Join(stranger, err); err != nil {
+		return nil, bears, err
+	}
+	c.uuid = bears
 	if err := d.keep(c); err != nil {
-		return nil, err
+		return nil, bears, err
 	}
-	return d.get(id), nil
+	return d.get(id), bears, nil
 }
 
 const (

@@ -41,7 +41,7 @@ func TestWhatIsBeingStartedForTooLongIsLeftAlone(t *testing.T) {
 	second := h.driver()
 	short, cancel := context.WithTimeout(h.context(), 100*time.Millisecond)
 	defer cancel()
-	found, err := second.Find(short)
+	found, err := second.Find(short, anyone)
 	h.do(err)
 	if found["c1"].Err == nil || found["c2"].Err != nil || found["c2"].InitPID == 0 {
 		t.Errorf("found %+v", found)
@@ -54,7 +54,7 @@ func TestWhatIsBeingStartedForTooLongIsLeftAlone(t *testing.T) {
 	}
 
 	h.do(lock.Close())
-	found, err = second.Find(h.context())
+	found, err = second.Find(h.context(), anyone)
 	h.do(err)
 	if found["c1"].Err != nil || second.Status("c1") != api.Running {
 		t.Errorf("once the lock is free: %+v, %v", found["c1"], second.Status("c1"))
@@ -71,13 +71,13 @@ func TestWhatIsCleanedUpIsNotLost(t *testing.T) {
 	second := h.driver()
 	short, cancel := context.WithTimeout(h.context(), 100*time.Millisecond)
 	defer cancel()
-	_, err = second.Find(short)
+	_, err = second.Find(short, anyone)
 	h.do(err)
 	h.do(lock.Close())
 	if got := second.Status("c1"); got != api.StatusError {
 		t.Fatalf("the status is %v", got)
 	}
-	h.do(second.Cleanup(h.context(), "c1"))
+	h.do(second.Cleanup(h.context(), "c1", ""))
 	if got := second.Status("c1"); got != api.Stopped {
 		t.Errorf("after the clean-up the status is %v", got)
 	}

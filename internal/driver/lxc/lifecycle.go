@@ -33,12 +33,12 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 	if d.get(s.ID) != nil {
 		return runtime.Process{}, api.BadRequest("The instance is already running")
 	}
-	if err := d.lost.get(s.ID); err != nil { // what may run is not started over
+	if err := d.missing(s.ID); err != nil { // what may run is not started over
 		return runtime.Process{}, errLost(err)
 	}
 	l := d.layoutOf(s.ID)
 	if d.payload(s.ID).Exists() || d.monitor(s.ID).Exists() {
-		if err := d.Cleanup(ctx, s.ID); err != nil {
+		if err := d.Cleanup(ctx, s.ID, s.UUID); err != nil {
 			return runtime.Process{}, fmt.Errorf("clearing what an earlier run left: %w", err)
 		}
 	}
@@ -46,14 +46,14 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 		return runtime.Process{}, err
 	}
 	if err := afterConfig.Hit(); err != nil {
-		return runtime.Process{}, errors.Join(err, d.undo(s.ID))
+		return runtime.Process{}, errors.Join(err, d.undo(s))
 	}
 	c, err := d.launch(ctx, s.ID, l)
 	if err == nil {
 		err = errors.Join(d.keep(c), afterStart.Hit())
 	}
 	if err != nil {
-		return runtime.Process{}, errors.Join(err, d.undo(s.ID))
+		return runtime.Process{}, errors.Join(err, d.undo(s))
 	}
 	return c.process(), nil
 }
@@ -61,10 +61,10 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 // undoTime bounds the clearing away of a start that failed.
 const undoTime = 30 * time.Second
 
-func (d *Driver) undo(id string) error {
+func (d *Driver) undo(s *spec.Spec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	return d.Cleanup(ctx, id)
+	return d.Cleanup(ctx, s.ID, s.UUID)
 }
 
 // prepare writes the files that liblxc reads.
@@ -142,7 +142,11 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
-	if err := d.stage(ctx, id, l); err != nil {
+	p, err := readPlan(l)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.stage(ctx, id, l, p); err != nil {
 		return nil, fmt.Errorf("Failed to start instance: %w", err) //nolint:staticcheck // as LXD's texts
 	}
 	defer func() {
@@ -150,8 +154,9 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 			d.log.Error("mounts for the start are left", "instance", id, "err", err)
 		}
 	}()
-	// The lock is held by the process of the call too, for as long as it runs.
-	if _, err := d.helper.Do(ctx, helper.Call{Args: d.call("start", id), Lock: lock}); err != nil {
+	// The lock is held by the process of the call too, for as long as it runs. So that process is who writes the identity down: the
+	// end of this daemon does not keep it from that, and the next daemon waits for it.
+	if _, err := d.helper.Do(ctx, helper.Call{Args: append(d.call("start", id), d.identity(id, p.UUID)...), Lock: lock}); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -161,7 +166,17 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 	if err != nil {
 		return nil, d.startError(l, fmt.Errorf("the instance ended at once: %w", err))
 	}
+	c.uuid = p.UUID
 	return c, nil
+}
+
+// identity is what the helper needs to know to mark the control groups of a start.
+func (d *Driver) identity(id, uuid string) []string {
+	payload, monitor := d.payload(id).Folder(), d.monitor(id).Folder()
+	if uuid == "" || payload == "" {
+		return nil
+	}
+	return []string{cgroup.Identity, uuid, payload, monitor}
 }
 
 // startError says why liblxc gave up: the errors in its log, the last of which is the least telling.
@@ -406,12 +421,16 @@ func (d *Driver) end(pidfd int) (<-chan struct{}, error) {
 }
 
 // Cleanup implements instance.Runtime.
-func (d *Driver) Cleanup(ctx context.Context, id string) error {
+func (d *Driver) Cleanup(ctx context.Context, id, uuid string) error {
 	lock, err := d.lock(ctx, id, unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	// Groups of another's in which nothing runs are in the way of this one, and nobody misses them.
+	if _, err := d.whoseIs(id, func(string) (string, bool) { return uuid, true }); err != nil && !d.empty(id) {
+		return errLost(err)
+	}
 	if c := d.get(id); c != nil {
 		c.ending.Add(1)
 		defer c.ending.Add(-1)

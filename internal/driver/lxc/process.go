@@ -21,6 +21,7 @@ import (
 // other process can take their place.
 type container struct {
 	id      string
+	uuid    string        // see runtime.Process
 	gone    chan struct{} // closed when the container has ended for good
 	after   []func()      // called then; not a goroutine each that waits, as there may be thousands
 	frozen  atomic.Bool
@@ -160,10 +161,10 @@ func (c *container) ended() bool {
 func (c *container) process() runtime.Process {
 	i := c.hold()
 	if i == nil {
-		return runtime.Process{ID: c.id}
+		return runtime.Process{ID: c.id, UUID: c.uuid}
 	}
 	defer i.release()
-	return runtime.Process{ID: c.id, InitPID: i.pid, StartedAt: i.started}
+	return runtime.Process{ID: c.id, UUID: c.uuid, InitPID: i.pid, StartedAt: i.started}
 }
 
 // open makes a container of a monitor whose control group says that it is id's.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/internal/apparmor"
+	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -79,7 +80,7 @@ func (d *Driver) restart(c *container) error {
 }
 
 // restartLate brings back what wanted to restart while no daemon ran.
-func (d *Driver) restartLate(ctx context.Context) {
+func (d *Driver) restartLate(ctx context.Context, owner runtime.Owner) {
 	entries, err := os.ReadDir(filepath.Join(d.root, "run", "restart"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.Error("what wanted to restart from inside is not known", "err", err)
@@ -90,8 +91,15 @@ func (d *Driver) restartLate(ctx context.Context) {
 		if d.get(id) != nil || d.monitor(id).Exists() || !d.wantsRestart(id) {
 			continue
 		}
+		p, err := readPlan(d.layoutOf(id))
+		if uuid, ok := owner(id); err == nil && (!ok || runtime.Process{UUID: p.UUID}.Others(uuid)) {
+			d.log.Warn("what wanted to restart from inside was another instance's", "instance", id, "uuid", p.UUID)
+			continue
+		}
 		var c *container
-		err := d.apparmor.Reload(ctx, apparmor.Instance, id)
+		if err == nil {
+			err = d.apparmor.Reload(ctx, apparmor.Instance, id)
+		}
 		if err == nil {
 			c, err = d.launch(ctx, id, d.layoutOf(id))
 		}

@@ -33,6 +33,7 @@ type staged struct {
 
 // plan is what a stage holds. It is kept in a file, for a start without the Spec: a restart from inside while no daemon ran.
 type plan struct {
+	UUID   string // see spec.Spec
 	IDMap  []spec.IDMapEntry
 	Staged []staged
 }
@@ -48,7 +49,7 @@ func stagesRoot(s *spec.Spec) bool { return s.RootFS.ReadOnly || len(s.IDMap) > 
 
 // planOf is what must stand ready for s.
 func planOf(s *spec.Spec) plan {
-	p := plan{IDMap: s.IDMap}
+	p := plan{UUID: s.UUID, IDMap: s.IDMap}
 	if stagesRoot(s) {
 		options := append([]string{"bind"}, s.RootFS.Options...)
 		if s.RootFS.ReadOnly {
@@ -82,16 +83,19 @@ func (p plan) mapped() bool {
 
 func (d *Driver) stageRoot() string { return filepath.Join(d.root, "run", "stage") }
 
-// stage makes ready what the plan of a container says.
-func (d *Driver) stage(ctx context.Context, id string, l layout) (err error) {
+func readPlan(l layout) (p plan, err error) {
 	raw, err := os.ReadFile(l.Plan)
 	if err != nil {
-		return err
+		return p, err
 	}
-	var p plan
 	if err := json.Unmarshal(raw, &p); err != nil {
-		return fmt.Errorf("%s: %w", l.Plan, err)
+		return p, fmt.Errorf("%s: %w", l.Plan, err)
 	}
+	return p, nil
+}
+
+// stage makes ready what the plan of a container says.
+func (d *Driver) stage(ctx context.Context, id string, l layout, p plan) (err error) {
 	if len(p.Staged) == 0 {
 		return nil
 	}
