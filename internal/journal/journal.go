@@ -32,6 +32,9 @@ type Record struct {
 // Alone is the member that a daemon without a cluster is.
 const Alone = "none"
 
+// ours tells whether this daemon made the entry. Another member's is its own to settle: it may be at it.
+func (r *Record) ours() bool { return r.Member == "" || r.Member == Alone }
+
 // Handler finishes or undoes a change that was cut off.
 type Handler func(ctx context.Context, data json.RawMessage) error
 
@@ -76,7 +79,7 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 	over := j.takeOver()
 	gone := slices.Clone(over)
 	for _, row := range j.table.List() {
-		if row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) && !slices.Contains(over, row.Path[0]) {
+		if row.Value.ours() && row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) && !slices.Contains(over, row.Path[0]) {
 			gone = append(gone, row.Path[0])
 		}
 	}
@@ -123,8 +126,8 @@ func (j *Journal) Recover(ctx context.Context) error {
 	sortByStart(rows)
 	for _, row := range rows {
 		log := slog.With("kind", row.Value.Kind, "id", row.Path[0])
-		if m := row.Value.Member; m != "" && m != Alone {
-			continue // another member's: it may be at it
+		if !row.Value.ours() {
+			continue
 		}
 		h, ok := j.handlers[row.Value.Kind]
 		if !ok {

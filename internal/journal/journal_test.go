@@ -173,4 +173,15 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 	if strings.Join(ran, " ") != "mine" || j.Pending() != 1 {
 		t.Errorf("ran %v, %d left", ran, j.Pending())
 	}
+	// Nor is it an earlier attempt at the same change here, such as an import of the same image.
+	e, err := j.Begin(t.Context(), "theirs", struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Pending() != 2 {
+		t.Errorf("%d pending, not that of the other member and our own", j.Pending())
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

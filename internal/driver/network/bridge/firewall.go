@@ -19,7 +19,7 @@ import (
 // tableName is the table of all of Berth's rules; each network has its own base chains in it.
 const tableName = "berth"
 
-// firewalls keeps the removal of an empty table from racing with a new chain in it.
+// firewalls keeps changes of this daemon's rules apart.
 var firewalls keyed
 
 // firewallWait bounds each wait for the kernel's answer.
@@ -75,12 +75,10 @@ func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
 		return err
 	}
 	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
-	others, exists := false, false
 	for _, ch := range have {
 		if ch.Table.Name != tableName {
 			continue
 		}
-		exists = true
 		mine := slices.Contains([]string{"pstrt." + name, "fwd." + name, "in." + name, "out." + name}, ch.Name)
 		// Whoever sets rules has the interface. Whoever removes them may come late, after another has taken its name.
 		if mine && len(chains) == 0 {
@@ -88,23 +86,21 @@ func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
 				return err
 			}
 		}
-		if !mine {
-			others = true
-			continue
+		if mine {
+			conn.FlushChain(ch)
+			conn.DelChain(ch)
 		}
-		conn.FlushChain(ch)
-		conn.DelChain(ch)
 	}
-	switch {
-	case len(chains) > 0:
+	if len(chains) > 0 {
 		conn.AddTable(table)
-		for _, ch := range chains {
-			ch.add(conn, table, name, id)
-		}
-	case !others && exists:
-		conn.DelTable(table)
 	}
-	return conn.Flush()
+	for _, ch := range chains {
+		ch.add(conn, table, name, id)
+	}
+	if err := conn.Flush(); err != nil || len(chains) > 0 {
+		return err
+	}
+	return removeTable(tableName)
 }
 
 // madeFor tells whether a chain was made for the network with an identity. One whose rules bear none is older than identities.

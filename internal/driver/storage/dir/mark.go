@@ -31,14 +31,14 @@ func mark(path string, v storagedriver.Volume) error {
 	if v.UUID == "" {
 		// What a copy brought along is not its own.
 		err := unix.Removexattr(path, markOf(v))
-		if err == nil || errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		if err == nil || errors.Is(err, unix.ENODATA) || unkept(err) {
 			return nil
 		}
 		return fmt.Errorf("identity of %s: %w", v, err)
 	}
 	err := unix.Setxattr(path, markOf(v), []byte(v.UUID), 0)
-	if errors.Is(err, unix.ENOTSUP) {
-		slog.Warn("The pool's file system keeps no identities; what a failed call leaves must be removed by hand", "volume", v.String())
+	if unkept(err) {
+		slog.Warn("The pool keeps no identities; what a failed call leaves must be removed by hand", "volume", v.String(), "err", err)
 		return nil
 	}
 	if err != nil {
@@ -46,6 +46,10 @@ func mark(path string, v storagedriver.Volume) error {
 	}
 	return nil
 }
+
+// unkept tells whether an attribute cannot be kept here at all: the file system has none, or this daemon is in a container, where root
+// has no say in the class "trusted".
+func unkept(err error) bool { return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) }
 
 // readMark returns the UUID on a folder; "" if there is none.
 func readMark(path string, v storagedriver.Volume) (string, error) {
