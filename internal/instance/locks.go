@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/storage"
@@ -37,6 +38,25 @@ func (s *Service) hold(ctx context.Context, project, name, action string, patien
 		return row, nil, err
 	}
 	if row, err = s.get(project, name); err != nil {
+		held.Release()
+		return row, nil, err
+	}
+	return row, held.Release, nil
+}
+
+// holdStopped is hold for what only concerns an instance that does not run; refusal is what is said of one that does.
+func (s *Service) holdStopped(ctx context.Context, project, name, action, refusal string, more ...lock.Want) (
+	row store.Row[Instance], release func(), err error,
+) {
+	held, err := s.acquire(ctx, project, name, action, lock.Short, more...)
+	if err != nil {
+		return row, nil, err
+	}
+	row, runs, err := s.look(ctx, project, name)
+	if err == nil && runs {
+		err = api.BadRequest("%s", refusal)
+	}
+	if err != nil {
 		held.Release()
 		return row, nil, err
 	}
