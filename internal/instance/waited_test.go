@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/store"
 )
 
 // The tests of this file have calls wait for somebody who has the instance: what they saw before is not so any more when their turn comes.
@@ -134,5 +136,38 @@ func TestAnEphemeralOneIsGoneForThoseWhoWaited(t *testing.T) {
 			t.Error("it is still there")
 		}
 		h.nothingLeft()
+	})
+}
+
+// TestAProfileHoldsItsUsersByTheirNewNames: one of them is renamed while a change of their profile waits for it.
+func TestAProfileHoldsItsUsersByTheirNewNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", nil)
+		h.create("c3", nil)
+		release := h.others("c1")
+		renamed := waiting(func() error { return h.rename(t.Context(), "default", "c1", "c2") })
+		changed := waiting(func() error {
+			put := api.ProfilePut{Config: map[string]string{"limits.cpu": "1"}, Devices: map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p1"}}}
+			return h.profiles.Put(t.Context(), "default", "default", put, anyRevision)
+		})
+		h.engine.refuse = func(ops []store.Op) error {
+			for _, op := range ops {
+				if op.Key != "/profiles/default/default" {
+					continue
+				}
+				for _, i := range h.rows("default") {
+					if h.holder(i) == nil {
+						t.Errorf("the profile changes under %s", i.Name)
+					}
+				}
+			}
+			return nil
+		}
+		release()
+		h.do(errors.Join(renamed(), changed()))
+		if got := h.show("c2").ExpandedConfig["limits.cpu"]; got != "1" {
+			t.Errorf("c2 has limits.cpu=%q", got)
+		}
 	})
 }
