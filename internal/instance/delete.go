@@ -40,15 +40,12 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 }
 
 func (s *Service) delete(ctx context.Context, project, name string) error {
-	row, release, err := s.hold(ctx, project, name, "delete", lock.Short)
+	row, release, err := s.holdStopped(ctx, project, name, "delete", "Instance is running")
 	if err != nil {
 		return err
 	}
 	defer release()
 	i := row.Value
-	if s.running(i) {
-		return api.BadRequest("Instance is running")
-	}
 	c, _ := expand(s.Profiles, project, &i.Body)
 	if config.IsTrue(c["security.protection.delete"]) {
 		return api.BadRequest("Container is protected")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/storage"
@@ -37,6 +38,25 @@ func (s *Service) hold(ctx context.Context, project, name, action string, patien
 		return row, nil, err
 	}
 	if row, err = s.get(project, name); err != nil {
+		held.Release()
+		return row, nil, err
+	}
+	return row, held.Release, nil
+}
+
+// holdStopped is hold for what only concerns an instance that does not run; refusal is what is said of one that does.
+func (s *Service) holdStopped(ctx context.Context, project, name, action, refusal string, more ...lock.Want) (
+	row store.Row[Instance], release func(), err error,
+) {
+	held, err := s.acquire(ctx, project, name, action, lock.Short, more...)
+	if err != nil {
+		return row, nil, err
+	}
+	row, runs, err := s.look(ctx, project, name)
+	if err == nil && runs {
+		err = api.BadRequest("%s", refusal)
+	}
+	if err != nil {
 		held.Release()
 		return row, nil, err
 	}
@@ -94,15 +114,30 @@ func (s *Service) HoldUsed(ctx context.Context, action, project string, devices 
 	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), used(project, devices)...))
 }
 
-// HoldUsers implements profile.Instances. The caller holds the profile, so that no others come.
+// HoldUsers implements profile.Instances. The caller holds the profile, so that no others come: but one that is renamed while it is
+// waited for has to be held by its new name.
 func (s *Service) HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error) {
-	var wants []lock.Want
+	for {
+		wants := s.usersOf(project, profile)
+		held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(s.usersOf(project, profile), func(now lock.Want) bool { return !slices.Contains(wants, now) }) {
+			return held.Release, nil
+		}
+		held.Release()
+	}
+}
+
+// usersOf wants the instances that use a profile.
+func (s *Service) usersOf(project, profile string) (wants []lock.Want) {
 	for _, i := range s.rows(project) {
 		if slices.Contains(i.Profiles, profile) {
 			wants = append(wants, lock.Exclusive(lock.ForInstance(project, i.Name)))
 		}
 	}
-	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), wants...))
+	return wants
 }
 
 func releaseOf(held *lock.Held, err error) (release func(), _ error) {

@@ -52,16 +52,20 @@ var errThere = errors.New("already")
 
 // movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
 func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
-	row, release, err := s.hold(ctx, project, name, "move", lock.Short)
+	held, err := s.acquire(ctx, project, name, "move", lock.Short)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer held.Release()
+	row, runs, err := s.look(ctx, project, name)
+	if err != nil {
+		return err
+	}
 	old := row.Value
 	if old.Pool == pool { // by another move, maybe, that this one has waited for: what would go as the old volume is all there is
 		return api.BadRequest("Instance is on storage pool %q %w", pool, errThere)
 	}
-	if s.running(old) {
+	if runs {
 		return api.BadRequest("Instance must be stopped to be moved between storage pools")
 	}
 	e := s.effectiveOf(old)

@@ -28,7 +28,8 @@ func (s *Service) refreshTask(project string, req api.InstancesPost, src *Instan
 
 // refresh checks the outcome before anything is touched. What the copy has too much goes last.
 func (s *Service) refresh(ctx context.Context, project string, req api.InstancesPost, src *Instance, alone bool) error {
-	row, release, err := s.hold(ctx, project, req.Name, "refresh", lock.Short, lock.Shared(lock.ForInstance(src.Project, src.Name)))
+	row, release, err := s.holdStopped(ctx, project, req.Name, "refresh", "Cannot refresh a running instance",
+		lock.Shared(lock.ForInstance(src.Project, src.Name)))
 	if err != nil {
 		return err
 	}
@@ -39,9 +40,6 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 		return api.NotFound("Failed to fetch instance %q in project %q: Instance not found", src.Name, src.Project)
 	}
 	src = source.Value
-	if s.running(dst) {
-		return api.BadRequest("Cannot refresh a running instance")
-	}
 	content, err := s.holdContent(ctx, "refresh", lock.Exclusive(dst.volume().Object()), lock.Shared(src.volume().Object()),
 		lock.Shared(lock.ForPool(dst.Pool)), lock.Shared(lock.ForPool(src.Pool)))
 	if err != nil {

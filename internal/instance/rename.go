@@ -59,15 +59,13 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if name == newName {
 		return s.checkNewName(project, newName)
 	}
-	row, release, err := s.hold(ctx, project, name, "rename", lock.Short, lock.Exclusive(lock.ForInstance(project, newName)))
+	row, release, err := s.holdStopped(ctx, project, name, "rename", "Renaming of running container not allowed",
+		lock.Exclusive(lock.ForInstance(project, newName)))
 	if err != nil {
 		return err
 	}
 	defer release()
 	old := row.Value
-	if s.running(old) {
-		return api.BadRequest("Renaming of running container not allowed")
-	}
 	content, err := s.holdContent(ctx, "rename", lock.Exclusive(old.volume().Object()))
 	if err != nil {
 		return err

@@ -133,6 +133,19 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 	})
 }
 
+// look gives the record of an instance whose lock is held, and tells whether it runs. One that has ended by itself may still have to
+// be cleaned up after, as whoever noticed that waits for the lock: what the caller is about to do must not come before it.
+func (s *Service) look(ctx context.Context, project, name string) (row store.Row[Instance], runs bool, err error) {
+	if row, err = s.get(project, name); err != nil || s.running(row.Value) {
+		return row, err == nil, err
+	}
+	if r := s.runs.get(row.Value.id()); r != nil {
+		s.finish(ctx, r, "instance-shutdown", true)
+		row, err = s.get(project, name)
+	}
+	return row, false, err
+}
+
 // settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
 // that it is to run again if it ended with the host and nobody had asked for its stop.
 func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {

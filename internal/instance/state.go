@@ -82,8 +82,12 @@ func (s *Service) startWith(ctx context.Context, project, name, event string) er
 		return err
 	}
 	defer l.Release()
-	if row, err = s.get(project, name); err != nil { // it may have changed while we waited
+	row, runs, err := s.look(ctx, project, name) // it may have changed while we waited
+	if err != nil {
 		return err
+	}
+	if runs {
+		return api.BadRequest("The instance is already running")
 	}
 	if err := s.start(ctx, row.Value); err != nil {
 		return err

@@ -62,7 +62,11 @@ const markFile = ".berth-staged"
 // do carries the swap out; the instance's lock is held.
 func (c *swap) do(ctx context.Context) (err error) {
 	s := c.service
-	c.w = swapWay{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: s.running(c.i), Mark: uuid.NewString()}
+	_, runs, err := s.look(ctx, c.i.Project, c.i.Name)
+	if err != nil {
+		return err
+	}
+	c.w = swapWay{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
 	c.w.Stage = c.i.volume()
 	c.w.Stage.Name += ".stage-" + c.w.Mark // no instance has such a name
 	c.listed = s.Volumes.Record(c.i.volume(), c.i.volume())

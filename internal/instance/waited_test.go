@@ -1,12 +1,15 @@
 package instance
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/store"
 )
 
 // The tests of this file have calls wait for somebody who has the instance: what they saw before is not so any more when their turn comes.
@@ -60,5 +63,111 @@ func TestTwoMovesToOnePool(t *testing.T) {
 			}
 		}
 		h.nothingLeft()
+	})
+}
+
+// TestAnEndIsCleanedUpAfterFirst: an instance ends by itself while others have it. Whoever had been waiting by then finds it
+// cleaned up, and what they do is not undone by the clean-up.
+func TestAnEndIsCleanedUpAfterFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		call func(h *house) error
+		left string // the instance's name afterwards
+		runs bool
+	}{
+		"start":  {func(h *house) error { return h.action("c1", "start") }, "c1", true},
+		"rename": {func(h *house) error { return h.rename(h.t.Context(), "default", "c1", "c2") }, "c2", false},
+		"move":   {func(h *house) error { return h.movePool(h.t.Context(), "default", "c1", "p2") }, "c1", false},
+		"delete": {func(h *house) error { return h.delete(h.t.Context(), "default", "c1") }, "", false},
+		"restore": {func(h *house) error {
+			return h.restore(h.t.Context(), "default", "c1", "s0")
+		}, "c1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, nil)
+				h.create("c1", withNIC)
+				h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
+				h.do(h.action("c1", "start"))
+				ended := h.runs.get("c1")
+				release := h.others("c1")
+				result := waiting(func() error { return c.call(h) })
+				h.rt.exit("c1")
+				synctest.Wait()
+				release()
+				h.do(result())
+				<-ended.done
+				synctest.Wait() // for the end to have had its turn too
+				if h.rt.Status("c1") == api.Running != c.runs || len(h.rt.kills) > 0 {
+					t.Errorf("it runs: %v; killed: %v", !c.runs, h.rt.kills)
+				}
+				if c.left != "" {
+					want := map[bool]string{true: powerRunning, false: powerStopped}[c.runs]
+					if got := h.show(c.left).Config["volatile.last_state.power"]; got != want {
+						t.Errorf("the record says %q", got)
+					}
+				}
+				if c.runs {
+					h.do(h.action("c1", "stop"))
+				}
+				h.nothingLeft()
+				if got := slices.Index(h.events.take(), "instance-shutdown /1.0/instances/c1"); got < 0 {
+					t.Error("nobody was told of its end")
+				}
+			})
+		})
+	}
+}
+
+// TestAnEphemeralOneIsGoneForThoseWhoWaited: what has ended by itself meanwhile is removed, not started again.
+func TestAnEphemeralOneIsGoneForThoseWhoWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", func(r *api.InstancesPost) { r.Ephemeral = true })
+		h.do(h.action("c1", "start"))
+		release := h.others("c1")
+		start := waiting(func() error { return h.action("c1", "start") })
+		h.rt.exit("c1")
+		synctest.Wait()
+		release()
+		if err := start(); !api.IsNotFound(err) {
+			t.Errorf("the start: %v", err)
+		}
+		if h.Exists("default", "c1") {
+			t.Error("it is still there")
+		}
+		h.nothingLeft()
+	})
+}
+
+// TestAProfileHoldsItsUsersByTheirNewNames: one of them is renamed while a change of their profile waits for it.
+func TestAProfileHoldsItsUsersByTheirNewNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", nil)
+		h.create("c3", nil)
+		release := h.others("c1")
+		renamed := waiting(func() error { return h.rename(t.Context(), "default", "c1", "c2") })
+		changed := waiting(func() error {
+			put := api.ProfilePut{Config: map[string]string{"limits.cpu": "1"}, Devices: map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p1"}}}
+			return h.profiles.Put(t.Context(), "default", "default", put, anyRevision)
+		})
+		h.engine.refuse = func(ops []store.Op) error {
+			for _, op := range ops {
+				if op.Key != "/profiles/default/default" {
+					continue
+				}
+				for _, i := range h.rows("default") {
+					if h.holder(i) == nil {
+						t.Errorf("the profile changes under %s", i.Name)
+					}
+				}
+			}
+			return nil
+		}
+		release()
+		h.do(errors.Join(renamed(), changed()))
+		if got := h.show("c2").ExpandedConfig["limits.cpu"]; got != "1" {
+			t.Errorf("c2 has limits.cpu=%q", got)
+		}
 	})
 }
