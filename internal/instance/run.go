@@ -133,7 +133,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 }
 
 // settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
-// that it is to run again if it ended with the host and nobody had asked for its stop. The record of an ephemeral one that
+// that it is to run again: if it ended with the host and nobody had asked for its stop, or ended for that very reason. The record of an ephemeral one that
 // has ended for good (last) goes on saying that it is being stopped: so it is removed, if not now by the next daemon.
 func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, error) {
 	err := s.Runtime.Cleanup(ctx, r.id)
@@ -153,7 +153,7 @@ func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, err
 		err = errors.Join(err, hitErr)
 	}
 	err = errors.Join(err, s.modify(ctx, r.project, r.name, func(i *Instance) error {
-		if !r.atShutdown.Load() || i.Stopping != "" {
+		if last && !r.atShutdown.Load() || i.Stopping != "" {
 			i.Config["volatile.last_state.power"] = powerStopped
 		}
 		if i.Stopping = ""; i.Ephemeral && last {
