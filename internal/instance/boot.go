@@ -77,10 +77,10 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 		s.keepHold(ctx, i)
 		return false
 	case !runs:
-		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil {
+		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil && i.Stopping == "" {
 			return true
 		}
-		s.settleDead(ctx, r, i.Config["volatile.last_state.power"] == powerRunning)
+		s.settleDead(ctx, i, r, i.Config["volatile.last_state.power"] == powerRunning)
 		return true
 	}
 	s.adopt(ctx, i, r)
@@ -99,7 +99,7 @@ func (s *Service) endAdopted(ctx context.Context, i *Instance, r *run, process P
 			return false
 		}
 	}
-	s.settleDead(ctx, r, false)
+	s.settleDead(ctx, i, r, false)
 	return true
 }
 
@@ -173,11 +173,17 @@ func (s *Service) pause(d time.Duration) bool {
 }
 
 // settleDead cleans up after a run that nobody watched the end of. restart keeps the power state, from which Autostart
-// sees that the instance ought to run, unless a stop was under way.
-func (s *Service) settleDead(ctx context.Context, r *run, restart bool) {
+// sees that the instance ought to run, unless a stop was under way: then one that is ephemeral goes.
+func (s *Service) settleDead(ctx context.Context, i *Instance, r *run, restart bool) {
+	last := i.Stopping != ""
 	r.atShutdown.Store(restart)
-	if _, err := s.settle(ctx, r); err != nil {
+	if _, err := s.settle(ctx, r, last); err != nil {
 		s.Log.Error("clean-up after an instance", "instance", r.name, "err", err)
+	}
+	if i.Ephemeral && last {
+		if err := s.removeEphemeral(ctx, i); err != nil {
+			s.Log.Error("removal of an ephemeral instance", "instance", r.name, "project", r.project, "err", err)
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 		defer s.runs.drop(r)
 		work, cancel := detached(ctx)
 		defer cancel()
-		i, err := s.settle(work, r)
+		i, err := s.settle(work, r, last)
 		if err != nil {
 			s.Log.Error("clean-up after an instance", "instance", r.name, "project", r.project, "err", err)
 		}
@@ -147,8 +147,10 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 }
 
 // settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
-// that it is to run again if it ended with the host and nobody had asked for its stop.
-func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
+// that it is to run again: if it ended with the host and nobody had asked for its stop, or ended for that very reason. The
+// record of an ephemeral one that has ended for good (last) goes on saying that it is being stopped: so it is removed, if not
+// now by the next daemon.
+func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, error) {
 	err := s.Runtime.Cleanup(ctx, r.id, r.uuid)
 	row, gone := s.get(r.project, r.name)
 	if gone != nil {
@@ -166,10 +168,12 @@ func (s *Service) settle(ctx context.Context, r *run) (*Instance, error) {
 		err = errors.Join(err, hitErr)
 	}
 	err = errors.Join(err, s.modify(ctx, r.project, r.name, func(i *Instance) error {
-		if !r.atShutdown.Load() || i.Stopping != "" {
+		if last && !r.atShutdown.Load() || i.Stopping != "" {
 			i.Config["volatile.last_state.power"] = powerStopped
 		}
-		i.Stopping = ""
+		if i.Stopping = ""; i.Ephemeral && last {
+			i.Stopping = stopClean
+		}
 		for name, changes := range volatile {
 			setDeviceVolatile(i.Config, name, changes)
 		}

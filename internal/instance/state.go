@@ -116,10 +116,24 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 		return err
 	}
 	if err := s.start(ctx, row.Value); err != nil {
-		return err
+		return errors.Join(err, s.staysStopped(ctx, project, name))
 	}
 	s.publish(ctx, project, "instance-restarted", url(name), nil)
 	return nil
+}
+
+// staysStopped records that an instance does not run that was stopped only to be started again. The next daemon starts it where
+// the end of this one was the reason.
+func (s *Service) staysStopped(ctx context.Context, project, name string) error {
+	if s.daemonEnds(ctx) {
+		return nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return s.modify(ctx, project, name, func(i *Instance) error {
+		i.Config["volatile.last_state.power"] = powerStopped
+		return nil
+	})
 }
 
 func (s *Service) freeze(ctx context.Context, project, name string) error {

@@ -185,7 +185,9 @@ func (c *swap) back(ctx context.Context, cause error) error {
 		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err)) // the next start tries again
 	}
 	if c.w.Running && !s.running(c.i) {
-		cause = errors.Join(cause, c.start(ctx))
+		if err := c.start(ctx); err != nil {
+			cause = errors.Join(cause, err, s.staysStopped(ctx, c.i.Project, c.i.Name))
+		}
 	}
 	return errors.Join(cause, c.entry.Close(ctx))
 }

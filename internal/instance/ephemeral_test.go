@@ -1,0 +1,79 @@
+package instance
+
+import (
+	"testing"
+
+	"github.com/berthd/berth/api"
+)
+
+// ephemeral makes an ephemeral instance that runs.
+func ephemeral(t *testing.T) *house {
+	h := newHouse(t, nil)
+	h.create("eph", func(r *api.InstancesPost) { r.Ephemeral = true })
+	h.do(h.action("eph", "start"))
+	return h
+}
+
+// gone tells whether nothing of the ephemeral instance is left.
+func (h *house) gone(n int) bool {
+	h.t.Helper()
+	if row, ok := h.instances.Get("default", "eph"); ok {
+		h.t.Errorf("after %d commits it is there: stopping %q, power %q", n, row.Value.Stopping, row.Value.Config["volatile.last_state.power"])
+		return false
+	}
+	h.onlyVolumes()
+	h.nothingLeft()
+	return true
+}
+
+// TestAnEphemeralInstanceWhoseStopIsCutOffGoes ends the daemon after any number of commits of a stop.
+func TestAnEphemeralInstanceWhoseStopIsCutOffGoes(t *testing.T) {
+	for _, force := range []bool{true, false} {
+		for n := 1; ; n++ {
+			h := ephemeral(t)
+			before := h.engine.commits
+			h.engine.failAt(n, true)
+			_ = h.run(h.SetState(t.Context(), "default", "eph", api.InstanceStatePut{Action: "stop", Force: force}))
+			through := h.engine.commits == before+n
+			h.engine.failAt(-1, false)
+			next := newHouse(t, h)
+			next.boot()
+			if !next.gone(n) || through {
+				break
+			}
+		}
+	}
+}
+
+// TestAnEphemeralInstanceThatEndsByItselfGoes although the daemon is killed once its end is known.
+func TestAnEphemeralInstanceThatEndsByItselfGoes(t *testing.T) {
+	h := ephemeral(t)
+	r := h.runs.get("eph")
+	h.engine.failAt(1, true)
+	h.rt.exit("eph")
+	<-r.done
+	h.engine.failAt(-1, false)
+	next := newHouse(t, h)
+	next.boot()
+	next.gone(1)
+}
+
+// TestAnEphemeralInstanceThatWasNeverStoppedStays, whatever else is known of it.
+func TestAnEphemeralInstanceThatWasNeverStoppedStays(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("eph", func(r *api.InstancesPost) { r.Ephemeral = true })
+	h = newHouse(t, h)
+	h.boot()
+	h.do(h.action("eph", "start"))
+	h = newHouse(t, h)
+	h.boot()
+	if i := h.show("eph"); i.Status != "Running" {
+		t.Errorf("it is %s", i.Status)
+	}
+	delete(h.rt.state, "eph") // while no daemon runs
+	h = newHouse(t, h)
+	h.boot()
+	if i := h.show("eph"); i.Status != "Running" {
+		t.Errorf("after a crash it is %s", i.Status)
+	}
+}
