@@ -24,7 +24,7 @@ func (s *Service) refreshTask(project string, req api.InstancesPost, src *Instan
 	}
 }
 
-// refresh checks the outcome before anything is touched. What the copy has too much goes last.
+// refresh checks the final configuration before anything is touched. Snapshots that the source does not have are deleted last.
 func (s *Service) refresh(ctx context.Context, project string, req api.InstancesPost, src *Instance, alone bool) error {
 	row, release, err := s.hold(ctx, project, req.Name, "refresh", lock.Short, lock.Shared(lock.ForInstance(src.Project, src.Name)))
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	err = (&swap{
 		service: s, i: dst, kind: kindRefresh, points: refreshPoints, like: dst.volume(), next: next,
 		fill: func(ctx context.Context, stage storage.VolumeID) error {
-			thaw, err := s.holdStill(ctx, src, src.volume())
+			thaw, err := s.holdFrozen(ctx, src, src.volume())
 			if err != nil {
 				return err
 			}
@@ -92,8 +92,8 @@ func refreshed(dst, like, src *Instance) *Instance {
 	return next
 }
 
-// addSnapshots copies the snapshots that the copy lacks, in the place of others of the same name too. It returns which it has
-// that the source has not, and which are new.
+// addSnapshots copies the snapshots that dst lacks, and replaces those that differ. It returns surplus, the snapshots that only
+// dst has, and added, those that were copied.
 func (s *Service) addSnapshots(ctx context.Context, dst, src *Instance) (surplus, added []string, err error) {
 	missing := map[string]*Snapshot{}
 	for _, row := range s.snapshots.List(src.Project, src.Name) {
