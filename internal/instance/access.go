@@ -21,7 +21,7 @@ func (s *Service) FilesRoot(ctx context.Context, project, name string) (files.Ro
 		if err != nil {
 			return files.Root{}, err
 		}
-		// One that ends just now is met as one that has.
+		// Root fails for one that ends at this moment: its files are then read from its volume, as those of a stopped one.
 		if root, err := s.Runtime.Root(i.id()); err == nil {
 			return files.Root{Path: fmt.Sprintf("/proc/self/fd/%d", root.Fd()), IDMap: m, Release: func() { _ = root.Close() }}, nil
 		}

@@ -42,7 +42,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	for id := range found {
-		if !known[id] { // of a newer state of the store, maybe
+		if !known[id] { // the store may have been restored from a backup that is older than the instance
 			s.Log.Warn("An instance runs that is not known; it is left alone", "id", id)
 			known[id] = true
 		}
@@ -114,7 +114,7 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	if i.Config["volatile.last_state.power"] == powerRunning {
 		return
 	}
-	// The store is older than what runs, as one that was restored.
+	// The store says that it is stopped: it was restored from a backup made before the start.
 	if err := s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
 		stored.Config["volatile.last_state.power"] = powerRunning
 		return nil
@@ -123,7 +123,7 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	}
 }
 
-// goOnStopping takes up a clean stop that was cut off by the end of a daemon. Should the instance not end in time it goes on
+// goOnStopping resumes a clean stop that the end of a daemon cut off. If the instance does not end in time it goes on
 // running, as after any stop that failed.
 func (s *Service) goOnStopping(i *Instance) {
 	c, _ := expand(s.Profiles, i.Project, &i.Body)

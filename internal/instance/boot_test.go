@@ -37,7 +37,7 @@ func TestTheWishToStopIsRecordedBeforeAnythingIsDone(t *testing.T) {
 		h.rt.onEnd = func(string) { seen = h.stored("c1").Stopping }
 		before := h.engine.commits
 		h.do(h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "stop", Force: force})))
-		if seen != wayOf(force) {
+		if seen != stoppingBy(force) {
 			t.Errorf("force %v: the record said %q when the instance was ended", force, seen)
 		}
 		if n := h.engine.commits - before; n != 2 {
@@ -97,7 +97,7 @@ func TestAStopThatWasCutOffGoesOn(t *testing.T) {
 		h := newHouse(t, nil)
 		cutOff(h)
 		h = newHouse(t, h)
-		h.wish(t.Context(), h.stored("c1"), how)
+		h.recordStopping(t.Context(), h.stored("c1"), how)
 		h.rt.stuck = nil
 		h.boot()
 		h.tasks.Wait()
@@ -117,7 +117,7 @@ func TestAUsersStopHoldsWhenTheHostShutsDown(t *testing.T) {
 		h.create(name, nil)
 		h.do(h.action(name, "start"))
 	}
-	h.wish(t.Context(), h.stored("c2"), stopClean)
+	h.recordStopping(t.Context(), h.stored("c2"), stopClean)
 	h.StopAll(t.Context())
 	for name, want := range map[string]string{"c1": "RUNNING", "c2": "STOPPED"} {
 		if i := h.stored(name); i.Config["volatile.last_state.power"] != want || i.Stopping != "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/berthd/berth/internal/lock"
 )
 
-// Content holds an instance, or a snapshot of one ("instance/snapshot"), still for an image to be made from it.
+// Content locks an instance, or a snapshot of one ("instance/snapshot"), so that nothing changes it while an image is made from it.
 func (s *Service) Content(ctx context.Context, project, name string) (*image.Content, error) {
 	name, snapshot, isSnapshot := strings.Cut(name, "/")
 	l, err := s.acquire(ctx, project, name, "publish", lock.Short)

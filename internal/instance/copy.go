@@ -59,8 +59,8 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 	return s.createTask(ctx, i, o)
 }
 
-// lookAtSource reads what is to be copied, an instance or a snapshot of one: whose it is, the new instance that it gives, and
-// the volume.
+// lookAtSource reads what is to be copied, an instance or a snapshot of one. It returns the source instance, the record of the
+// new instance, and the volume to copy.
 func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name, snapshot string) (src, i *Instance, volume storage.VolumeID, err error) {
 	row, ok := s.instances.Get(from, name)
 	if !ok {
@@ -109,9 +109,9 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	return i
 }
 
-// copyVolumes copies a root volume and snapshots, the source holding still meanwhile.
+// copyVolumes copies a root volume and snapshots. The source is frozen while its root volume is copied.
 func (s *Service) copyVolumes(ctx context.Context, dst, src *Instance, from storage.VolumeID, snaps []snapshotCopy) error {
-	release, err := s.holdStill(ctx, src, from)
+	release, err := s.holdFrozen(ctx, src, from)
 	if err != nil {
 		return err
 	}

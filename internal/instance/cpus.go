@@ -25,7 +25,7 @@ func (s *Service) demands() map[string]string {
 	return demands
 }
 
-// force puts limits into force in a running instance: all at once, as what is not named is taken off.
+// force applies limits to a running instance: all of them, since a limit that is not named is lifted.
 func (s *Service) force(ctx context.Context, id string, limits map[string]string) error {
 	g, err := cgroup(limits, s.cpus(id, limits), s.Host.MemoryTotal)
 	if err != nil {
@@ -34,9 +34,9 @@ func (s *Service) force(ctx context.Context, id string, limits map[string]string
 	return s.Runtime.Limits(ctx, id, g)
 }
 
-// rebalance spreads the instances that ask for a number of CPUs anew, after one has come, gone or changed its mind. It
-// holds no instance still: it writes CPUs and nothing else, and of two that run at once the later one sees, and writes
-// for, all.
+// rebalance spreads the instances that ask for a number of CPUs anew, after one of them has started, ended or changed its
+// limits. It takes no instance's lock, since it writes nothing but CPUs; s.runs.cpus makes the later of two calls see, and write
+// for, all instances.
 func (s *Service) rebalance(ctx context.Context) {
 	s.runs.cpus.Lock()
 	defer s.runs.cpus.Unlock()

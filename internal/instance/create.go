@@ -184,8 +184,7 @@ type origin struct {
 	snaps []snapshotCopy
 	used  func() []store.Op // what is committed with it, if anything
 
-	// sources are what must stay as it is meanwhile, and look completes instance and origin from them, once they are held;
-	// for a copy.
+	// For a copy: sources are locked shared until it is done, and look completes the instance and the origin once they are.
 	sources []lock.Want
 	look    func(i *Instance, o *origin) error
 }
@@ -322,7 +321,7 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 	if err := s.applyQuota(ctx, i, root["size"]); err != nil {
 		return err
 	}
-	if err := guard(s.Volumes.Path(i.volume()), nil); err != nil {
+	if err := restrictFolder(s.Volumes.Path(i.volume()), nil); err != nil {
 		return err
 	}
 	if err := s.linkInstance(i); err != nil {
@@ -334,7 +333,7 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 	return s.linkSnapshots(i, true)
 }
 
-// undoCreate takes away what a create that failed, or was cut off, has made so far; nothing if its last commit went through.
+// undoCreate removes what a create that failed, or was cut off, has made so far; nothing if its last commit went through.
 func (s *Service) undoCreate(ctx context.Context, c change) error {
 	i, ok := s.concerned(c)
 	if ok && !i.Creating {

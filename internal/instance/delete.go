@@ -97,7 +97,7 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 	return s.remove(ctx, i)
 }
 
-// removeWith is the steps of a removal, each of which may have been done before.
+// removeWith does the steps of a removal. Each is idempotent, as recovery repeats them from the start. with is committed with the last.
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
 	s.forgetConfinement(i)
@@ -116,8 +116,8 @@ func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op)
 	return s.forget(ctx, i, with...)
 }
 
-// forget removes the records of an instance, of its snapshots and of their volumes: its own last, for it says that there
-// is something to forget.
+// forget removes the records of an instance, of its snapshots and of their volumes. Its own goes last: as long as it is there,
+// recovery knows that records are left to remove.
 func (s *Service) forget(ctx context.Context, i *Instance, with ...store.Op) error {
 	var ops []store.Op
 	for _, row := range s.snapshots.List(i.Project, i.Name) {

@@ -90,8 +90,8 @@ func sameBlock(i *Instance, e *effective) bool {
 	return ok && has == given && strconv.FormatInt(has.Base, 10) == i.Config["volatile.idmap.base"]
 }
 
-// isolatedBlocks lists the blocks that the other isolated instances have: those they are to start with, those they run with,
-// and those that their files are owned by.
+// isolatedBlocks lists the blocks of the other isolated instances: those of their next start, those they run with,
+// and those that own their files.
 func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
 	taken := slices.Clone(s.promised)
 	for _, row := range s.instances.List() {
@@ -109,8 +109,8 @@ func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
 	return taken
 }
 
-// blockOf is the block of IDs that a map, as the volatile keys hold it, is of. raw.idmap may have cut holes into it, and have
-// added entries of other IDs: the largest entry tells.
+// blockOf finds the block of IDs behind a map, as the volatile keys hold it. raw.idmap may have cut holes into the block and
+// added entries of other IDs, so it goes by the largest entry.
 func blockOf(text string) (idmap.Range, bool) {
 	m, err := idmap.Decode(text)
 	if err != nil || len(m) == 0 {

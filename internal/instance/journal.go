@@ -22,7 +22,7 @@ const (
 	kindRestore        = "instance.restore"
 	kindRefresh        = "instance.refresh"
 	kindUpdate         = "instance.update"
-	kindStill          = "instance.still"
+	kindCopyFreeze     = "instance.still" // as stores have it
 )
 
 // change is what the handlers of all kinds need to know.
@@ -57,8 +57,8 @@ func (s *Service) concerned(c change) (*Instance, bool) {
 	return row.Value, true
 }
 
-// handleJournal says, kind by kind, whether a change that was cut off is finished or undone. Undone is what only
-// makes something new; finished is what has begun to take something away.
+// handleJournal registers, for each kind of change, how one that was cut off is recovered. A change that only makes something new
+// is undone; one that removes something is finished.
 func (s *Service) handleJournal() {
 	handlers := map[string]func(context.Context, change) error{
 		kindCreate:         s.undoCreate,
@@ -68,7 +68,7 @@ func (s *Service) handleJournal() {
 		kindSnapshot:       s.undoSnapshot,
 		kindSnapshotDelete: s.finishSnapshotDelete,
 		kindSnapshotRename: s.undoSnapshotRename,
-		kindStill:          s.undoStill,
+		kindCopyFreeze:     s.undoCopyFreeze,
 	}
 	for kind, h := range handlers {
 		s.Journal.Handle(kind, journal.Handler(func(ctx context.Context, data json.RawMessage) error {

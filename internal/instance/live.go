@@ -12,7 +12,7 @@ import (
 	"github.com/berthd/berth/internal/spec"
 )
 
-// running is how device modules reach a running instance.
+// runningInstance is how device modules reach a running instance.
 type runningInstance struct {
 	rt Runtime
 	id string

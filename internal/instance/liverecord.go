@@ -10,10 +10,10 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// live is what a running instance has, as its record with its profiles is what it is to have. The store keeps it at
+// live is what a running instance really has: its record and profiles only say what it should have. The store keeps it at
 // /instance-runs/<project>/<name>, from the commit that says that the instance runs to the one that says that it does
-// not, so that a daemon that takes over running instances knows what they have. It is not changed: each change makes
-// another.
+// not, so that a daemon that takes over running instances knows what they have. It is immutable: each change makes
+// a new one.
 type live struct {
 	UUID    string                `json:"uuid"`             // of the instance
 	Limits  map[string]string     `json:"limits,omitempty"` // the keys that changeLimits is for
@@ -46,7 +46,7 @@ func liveLimits(c map[string]string) map[string]string {
 	return limits
 }
 
-// configs are the devices without what is only so now.
+// configs are the configurations of the devices.
 func (l *live) configs() map[string]device.Config {
 	all := make(map[string]device.Config, len(l.Devices))
 	for name, d := range l.Devices {
@@ -87,7 +87,7 @@ func (s *Service) putLive(i *Instance, l *live) store.Op {
 
 func (s *Service) dropLive(project, name string) store.Op { return s.runs.table.Remove(project, name) }
 
-// liveNow is what a running instance has: as its run knows, else as the store does, else what it is to have.
+// liveNow is what a running instance has: from its run, else from the store, else what its configuration says it should have.
 func (s *Service) liveNow(i *Instance) *live {
 	if r := s.runs.get(i.id()); r != nil && r.live() != nil {
 		return r.live()
@@ -109,7 +109,7 @@ func (s *Service) adoptLive(ctx context.Context, i *Instance, r *run) {
 	s.adoptDevices(ctx, i, l)
 }
 
-// keepHold has modules go on holding what an instance has that may run, as nobody can tell.
+// keepHold lets device modules keep what an instance holds (volumes, say) when it is not known whether the instance runs.
 func (s *Service) keepHold(ctx context.Context, i *Instance) {
 	if _, ok := s.runs.table.Get(i.Project, i.Name); ok {
 		s.adoptDevices(ctx, i, s.liveNow(i))

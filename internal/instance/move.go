@@ -146,7 +146,7 @@ func (s *Service) settleMove(ctx context.Context, c change) error {
 	return s.forgetStale(ctx, c)
 }
 
-// stale is the instance of a move where it is not, or no longer.
+// stale is the instance in whichever of the two pools of a move its record does not name.
 func stale(i *Instance, c change) *Instance {
 	stale := i.clone()
 	stale.Pool = c.NewPool

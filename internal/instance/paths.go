@@ -49,9 +49,9 @@ func (s *Service) unlinkAll(id string) error {
 	)
 }
 
-// guard lets nobody but the host's root and the instance's own pass through the folder of an instance's volume: programs
+// restrictFolder lets nobody but the host's root and the instance's own pass through the folder of an instance's volume: programs
 // inside that change user on execution must be out of reach of the host's users.
-func guard(dir string, m []spec.IDMapEntry) error {
+func restrictFolder(dir string, m []spec.IDMapEntry) error {
 	owner, group := 0, 0
 	for _, e := range m {
 		if e.NSID == 0 && e.UID {

@@ -21,7 +21,7 @@ type Host struct {
 	// Unshifted tells whether a pool's root volumes can be seen through an ID map while their files stay owned by
 	// plain IDs; nil: all of them.
 	Unshifted func(pool string) bool
-	// UnprivilegedOnly refuses privileged instances, and what would make one of another. Those there are go on.
+	// UnprivilegedOnly refuses new privileged instances, and changes that would make an instance privileged. Existing ones stay usable.
 	UnprivilegedOnly bool
 }
 
@@ -97,13 +97,13 @@ func rlimits(c map[string]string) map[string]string {
 	return limits
 }
 
-// denied is what no container needs and a root outside could be harmed with: loading code into the kernel, and opening
-// files by handle around every path check.
+// denied are system calls that no container needs and that could harm the host: they load code into the kernel, or open
+// files by handle, past every check of paths.
 var denied = []string{"kexec_load", "open_by_handle_at", "init_module", "finit_module", "delete_module"}
 
-// deniedPrivileged are the calls of the newer mount interface. Up to Linux 6.7 AppArmor does not look at them, and to change a mount's
-// options by mount_setattr no security module is asked to this day: a root that is the host's could undo what its profile keeps. Programs
-// fall back to mount(2) where they are missing.
+// deniedPrivileged are the calls of the newer mount interface. Up to Linux 6.7 AppArmor does not mediate them, and no security
+// module is asked about mount_setattr to this day: with them, the root of a privileged container could undo the restrictions of its
+// profile. Programs fall back to mount(2) where they are missing.
 var deniedPrivileged = []string{"fsopen", "fspick", "fsconfig", "fsmount", "move_mount", "open_tree", "mount_setattr"}
 
 // seccomp writes the profile in liblxc's syntax; empty means none.

@@ -39,8 +39,8 @@ type Volumes interface {
 	RenameBack(ctx context.Context, old, new storage.VolumeID) error
 	// Undo removes what carries the identities given, and nothing else.
 	Undo(ctx context.Context, vols ...storage.VolumeID) error
-	// Delete removes volumes and snapshots, those given first first. That one does not exist is no error; one that is
-	// another's is left alone.
+	// Delete removes volumes and snapshots, in the order given. A missing one is no error; one with another identity is
+	// left alone.
 	Delete(ctx context.Context, vols ...storage.VolumeID) error
 	// Path is the volume's folder on the host. It is valid between Mount and its release.
 	Path(vol storage.VolumeID) string
@@ -115,7 +115,7 @@ type Runtime interface {
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)
 	// Console connects to the instance's console; it is a terminal.
 	Console(ctx context.Context, id string) (io.ReadWriteCloser, error)
-	// Limits changes the cgroup of a running instance; CPUs changes of it what CPUs there are ("0-1,3"), and nothing else.
+	// Limits sets all limits of a running instance; CPUs sets its CPUs alone ("0-1,3").
 	Limits(ctx context.Context, id string, c spec.Cgroup) error
 	CPUs(ctx context.Context, id, set string) error
 	// Cleanup removes what a stopped or half-started instance of that UUID left on the host: cgroups, config, processes. What

@@ -30,7 +30,7 @@ func (s *Service) PruneSnapshots() {
 func (s *Service) expiryChanged() {
 	select {
 	case s.expiries <- struct{}{}:
-	default: // it has not got round to the last one yet
+	default: // it has yet to handle the last wake-up, and will see this change then
 	}
 }
 

@@ -15,7 +15,7 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 	if r == nil { // this daemon has just begun and not got to it
 		return launch(nil)
 	}
-	// Not to wait is what keeps a stop, which waits for the runtime, and this from waiting for each other.
+	// Try instead of a wait: a stop holds the lock while it waits for the runtime, which waits for this call.
 	l, other := s.Locks.Try(claim("restart", lock.Short), lock.Exclusive(lock.ForInstance(r.project, r.name)))
 	if other != nil {
 		return launch(nil)

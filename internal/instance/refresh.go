@@ -26,7 +26,7 @@ func (s *Service) refreshTask(project string, req api.InstancesPost, src *Instan
 	}
 }
 
-// refresh checks the outcome before anything is touched. What the copy has too much goes last.
+// refresh checks the final configuration before anything is touched. Snapshots that the source does not have are deleted last.
 func (s *Service) refresh(ctx context.Context, project string, req api.InstancesPost, src *Instance, alone bool) error {
 	row, release, err := s.holdStopped(ctx, project, req.Name, "refresh", "Cannot refresh a running instance",
 		lock.Shared(lock.ForInstance(src.Project, src.Name)))
@@ -60,7 +60,7 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	err = (&swap{
 		service: s, i: dst, kind: kindRefresh, points: refreshPoints, like: dst.volume(), next: next,
 		fill: func(ctx context.Context, stage storage.VolumeID) error {
-			thaw, err := s.holdStill(ctx, src, src.volume())
+			thaw, err := s.holdFrozen(ctx, src, src.volume())
 			if err != nil {
 				return err
 			}
@@ -98,8 +98,8 @@ type refreshedSnapshots struct {
 	surplus  []string          // those that the source has not
 }
 
-// addSnapshots copies the snapshots that the copy lacks. Where it has another one of the same name that one stays until the content
-// is refreshed too, and the new one waits under a name that no client would choose.
+// addSnapshots copies the snapshots that the copy lacks. Where it has another one of the same name the old one stays until the content
+// is refreshed too; the new one waits under a name that no client would choose.
 func (s *Service) addSnapshots(ctx context.Context, dst, src *Instance) (refreshedSnapshots, error) {
 	snaps := refreshedSnapshots{replaced: map[string]string{}}
 	missing := map[string]*Snapshot{}

@@ -79,7 +79,7 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
 	next.Config["volatile.apply_template"] = "rename"
 	if old.Config["volatile.apply_template"] == "create" {
-		// A first start is still to come, and that says more.
+		// The instance has never been started: its first start must still run the templates for "create".
 		next.Config["volatile.apply_template"] = "create"
 	}
 
@@ -164,7 +164,7 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
 		return err
 	}
-	if s.leadsNowhere(next) { // it is the rename's: whatever had the name before is still there
+	if s.leadsNowhere(next) { // this rename made the link: one of another instance leads to a volume
 		if err := s.moveLogs(next, old); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 			}
 			return nil
 		},
-		// A daemon that is killed after this leaves at worst a device that is not known: its start makes it so again.
+		// If the daemon is killed after this, a network may not know a device; the instance's start registers it again.
 		leave: func(ctx context.Context) {
 			in := s.deviceInstance(i, before)
 			for _, name := range changed.gone {
@@ -89,7 +89,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	return nil
 }
 
-// restored is an instance as a snapshot remembers it. What says who and where it is stays.
+// restored is an instance with the configuration of a snapshot. It keeps its identity and what describes its present run.
 func restored(i *Instance, snap *Snapshot) *Instance {
 	next := i.clone()
 	body := snap.body().clone()

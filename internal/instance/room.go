@@ -13,8 +13,8 @@ import (
 	"github.com/berthd/berth/internal/operation"
 )
 
-// fillFromImage makes the volume of i from an image. Whether the image is unpacked for i or was unpacked before, it may not take more than
-// i's root disk may.
+// fillFromImage makes the volume of i from an image. The image must fit into the size of i's root disk, whether it is unpacked now or
+// was before.
 func (s *Service) fillFromImage(ctx context.Context, i *Instance, fingerprint string, p operation.Progress) error {
 	e := s.effectiveOf(i)
 	quota, _ := config.ParseSize(e.Devices[e.Root]["size"]) // checked with the rest of the configuration
@@ -42,7 +42,7 @@ func (s *Service) fillFromImage(ctx context.Context, i *Instance, fingerprint st
 	return nil
 }
 
-// imageSize is what the image takes of which i's new volume is a copy.
+// imageSize is how many bytes the image of i takes, counted in i's new volume unless it is known already.
 func (s *Service) imageSize(ctx context.Context, i *Instance, key string) (int64, error) {
 	if known, ok := s.imageSizes.Load(key); ok {
 		if size, ok := known.(int64); ok {
@@ -56,7 +56,7 @@ func (s *Service) imageSize(ctx context.Context, i *Instance, key string) (int64
 	return size, err
 }
 
-// volumeSize counts what the files of a new volume take. Nobody uses it yet, and no link in it is followed.
+// volumeSize counts the bytes that the files of a new volume take. Nobody uses the volume yet, so paths are safe: no link is followed.
 func (s *Service) volumeSize(ctx context.Context, i *Instance) (size int64, err error) {
 	release, err := s.Volumes.Mount(ctx, i.volume())
 	if err != nil {

@@ -19,7 +19,7 @@ type run struct {
 
 	release func() error // of the root volume
 	has     atomic.Pointer[live]
-	// atShutdown says that it ends because the host does: it is to be started with it again.
+	// atShutdown is set when the instance is stopped because the host shuts down: the next daemon starts it again.
 	atShutdown atomic.Bool
 
 	once sync.Once
@@ -41,7 +41,7 @@ type runs struct {
 	mu    sync.Mutex
 	list  map[string]*run
 	cpus  sync.Mutex // see rebalance
-	// revived are those that a change had stopped when the daemon ended, and that are to run whatever their boot.* keys say.
+	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say.
 	revived []string
 }
 
@@ -87,7 +87,7 @@ func (r *runs) drop(one *run) {
 	}
 }
 
-// watch enters a run and has its end noticed, whoever brings it about.
+// watch registers a run and has exited called when it ends, for whatever reason.
 func (s *Service) watch(r *run) {
 	s.runs.set(r)
 	s.Runtime.Watch(r.id, func() {
@@ -99,8 +99,8 @@ func (s *Service) watch(r *run) {
 	})
 }
 
-// exited cleans up after an instance that ended by itself. A stop that we asked for cleans up in its own course, with
-// the lock held: then there is nothing left to do here.
+// exited cleans up after an instance that ended by itself. A stop through the API does its own clean-up while it holds the
+// lock; then nothing is left to do here.
 func (s *Service) exited(r *run) {
 	l, err := s.acquire(s.background, r.project, r.name, "exit", lock.Unbounded)
 	if err != nil {
@@ -146,10 +146,10 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 	return row, false, err
 }
 
-// settle brings host and record in line after a run: no processes, no devices, no mount, and the record says stopped, or
-// that it is to run again: if it ended with the host and nobody had asked for its stop, or ended for that very reason. The
-// record of an ephemeral one that has ended for good (last) goes on saying that it is being stopped: so it is removed, if not
-// now by the next daemon.
+// settle cleans up the host after a run (processes, devices, mounts) and updates the record: it says stopped, or still running
+// if the instance ended with the host, or is to be started again (not last), and nobody had asked for its stop: so the next daemon
+// starts it. The record of an ephemeral instance that has ended for good goes on saying that it is being stopped: so it is
+// removed, if not now by the next daemon.
 func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, error) {
 	err := s.Runtime.Cleanup(ctx, r.id, r.uuid)
 	row, gone := s.get(r.project, r.name)

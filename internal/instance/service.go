@@ -43,13 +43,13 @@ type Deps struct {
 // Service is the use-cases of instances.
 type Service struct {
 	Deps
-	instances *store.Table[Instance]
-	snapshots *store.Table[Snapshot]
-	idClaims  *store.Table[idClaim]
-	promised  []idmap.Range // blocks given to others in the same change, which the store does not have yet
-	runs      runs
-	stills    stills
-	expiries  chan struct{} // see prune
+	instances   *store.Table[Instance]
+	snapshots   *store.Table[Snapshot]
+	idClaims    *store.Table[idClaim]
+	promised    []idmap.Range // blocks given to others in the same change, which the store does not have yet
+	runs        runs
+	copyFreezes copyFreezes
+	expiries    chan struct{} // see prune
 	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
 	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.

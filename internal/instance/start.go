@@ -94,7 +94,7 @@ func (s *Service) start(ctx context.Context, i *Instance) (err error) {
 // compile prepares the host's side of a run: the owners of the files, devices, templates. It returns the instance with its
 // volatile keys as they are from then on, and what the runtime is to run. The volume must be mounted.
 func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*Instance, *spec.Spec, error) {
-	if err := guard(s.Volumes.Path(i.volume()), eff.IDMap); err != nil {
+	if err := restrictFolder(s.Volumes.Path(i.volume()), eff.IDMap); err != nil {
 		return nil, nil, err
 	}
 	if err := s.applyPendingQuota(ctx, i); err != nil {

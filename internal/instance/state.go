@@ -31,7 +31,7 @@ func (s *Service) SetState(_ context.Context, project, name string, req api.Inst
 	}, nil
 }
 
-// stateBound is longer than any stop that somebody may sensibly wait for.
+// stateBound bounds the operation, beyond any time that a client may sensibly wait for a stop.
 func stateBound(req api.InstanceStatePut) time.Duration {
 	return time.Duration(max(req.Timeout, 0))*time.Second + 24*time.Hour
 }
@@ -137,15 +137,15 @@ func (s *Service) staysStopped(ctx context.Context, project, name string) error 
 }
 
 func (s *Service) freeze(ctx context.Context, project, name string) error {
-	return s.thaw(ctx, project, name, "freeze", api.Running, "The container is already frozen", s.Runtime.Freeze, "instance-paused")
+	return s.setFrozen(ctx, project, name, "freeze", api.Running, "The container is already frozen", s.Runtime.Freeze, "instance-paused")
 }
 
 func (s *Service) unfreeze(ctx context.Context, project, name string) error {
-	return s.thaw(ctx, project, name, "unfreeze", api.Frozen, "The container is already running", s.Runtime.Thaw, "instance-resumed")
+	return s.setFrozen(ctx, project, name, "unfreeze", api.Frozen, "The container is already running", s.Runtime.Thaw, "instance-resumed")
 }
 
-// thaw freezes or thaws an instance that must be in state from.
-func (s *Service) thaw(ctx context.Context, project, name, action string, from api.StatusCode, already string,
+// setFrozen freezes or thaws an instance that must be in state from.
+func (s *Service) setFrozen(ctx context.Context, project, name, action string, from api.StatusCode, already string,
 	do func(context.Context, string) error, event string,
 ) error {
 	row, err := s.get(project, name)
@@ -161,7 +161,7 @@ func (s *Service) thaw(ctx context.Context, project, name, action string, from a
 		return err
 	}
 	defer l.Release()
-	if s.stills.get(id) != nil {
+	if s.copyFreezes.get(id) != nil {
 		return api.BadRequest("Instance is busy running a %q operation", "copy")
 	}
 	switch s.Runtime.Status(id) {

@@ -15,8 +15,8 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// step is the change of one instance from one effective configuration to another: what has to happen on the host, and
-// inside if it runs, beyond the record. It is worked out, and all of it checked, before anything happens.
+// step is the change of one instance from one effective configuration to another: what has to be done on the host and, if
+// the instance runs, inside it. All of it is planned and checked before anything is changed.
 type step struct {
 	old, next     *Instance
 	before, after *effective
@@ -28,14 +28,14 @@ type step struct {
 	contributions map[string]device.Contribution // of the devices that come
 }
 
-// way is what the journal knows of a step: enough to go on, or back, from any point, and twice.
+// way is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
 type way struct {
 	Project string `json:"project"`
 	Name    string `json:"name"`
 	// Before and After are what the instance has, or, if it does not run, would have.
 	Before *live `json:"before"`
 	After  *live `json:"after"`
-	// Gone, Added and Updated are devices. One that another takes the place of is in both of the first.
+	// Gone, Added and Updated name devices. One that is replaced is in both Gone and Added.
 	Gone    []string `json:"gone,omitempty"`
 	Added   []string `json:"added,omitempty"`
 	Updated []string `json:"updated,omitempty"`
@@ -43,11 +43,11 @@ type way struct {
 	Confine bool     `json:"confine,omitempty"` // by another profile of the security module
 	// Quota is the size of the root disk, if that changes.
 	Quota *[2]string `json:"quota,omitempty"`
-	// Seen is what there was inside of the devices that go.
+	// Seen is what HotPlugger.Look returned for each device in Gone, for Replug.
 	Seen map[string]json.RawMessage `json:"seen,omitempty"`
 	// Record are the keys of the record that change, with Profile. An empty value removes one.
 	Record map[string]string `json:"record,omitempty"`
-	// Kept is set by the commit that writes the record: from there on the way leads forward.
+	// Kept is set by the commit that writes the record: from then on recovery finishes the step instead of undoing it.
 	Kept bool `json:"kept,omitempty"`
 	// Profile, if set, decides in the place of Kept: too many instances follow it for one commit.
 	Profile *profileMark `json:"profile,omitempty"`
@@ -59,7 +59,7 @@ type progress struct {
 	started, updated, unplugged, plugged []string
 }
 
-// everything is the progress of a step of which nothing is known.
+// everything is the progress to assume when it is not known how far a step has got.
 func (w *way) everything() progress {
 	return progress{limits: w.Limits, confined: w.Confine, quota: w.Quota != nil, started: w.Added, updated: w.Updated, unplugged: w.Gone, plugged: w.Added}
 }
@@ -91,7 +91,7 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 	return st, s.planLive(ctx, st)
 }
 
-// planDevices says which devices go, come and change in place, and in which slot those that come are to be.
+// planDevices works out which devices are removed, added or changed in place, and the slot of each that is added.
 func (s *Service) planDevices(st *step) error {
 	w := &st.way
 	had := w.Before.configs()

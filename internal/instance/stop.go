@@ -29,7 +29,7 @@ const (
 	stopForce Stopping = "force"
 )
 
-func wayOf(force bool) Stopping {
+func stoppingBy(force bool) Stopping {
 	if force {
 		return stopForce
 	}
@@ -64,7 +64,7 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, force bool) error {
 	if force {
 		if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
-			s.wish(ctx, i, stopForce)
+			s.recordStopping(ctx, i, stopForce)
 		}
 		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
 			return err
@@ -87,14 +87,14 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	if r == nil { // its end has been noticed already
 		return s.reachable(i)
 	}
-	wished := last && !r.atShutdown.Load()
-	if wished {
-		s.wish(ctx, i, wayOf(force))
+	recorded := last && !r.atShutdown.Load()
+	if recorded {
+		s.recordStopping(ctx, i, stoppingBy(force))
 	}
 	action, err := s.bringDown(ctx, i, force, timeout)
 	if err != nil {
-		if wished && !s.daemonEnds(ctx) { // else the next daemon goes on with it
-			s.wish(ctx, i, "")
+		if recorded && !s.daemonEnds(ctx) { // else the next daemon goes on with it
+			s.recordStopping(ctx, i, "")
 		}
 		return err
 	}
@@ -105,7 +105,7 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	return nil
 }
 
-// bringDown brings about the end of what runs and returns the event that tells of it.
+// bringDown stops the processes of an instance and returns the lifecycle event to publish for it.
 func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeout time.Duration) (action string, err error) {
 	if err := stopBegun.Hit(); err != nil {
 		return "", err
@@ -122,9 +122,9 @@ func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeou
 	return "instance-shutdown", s.shutdown(ctx, i, timeout)
 }
 
-// wish writes down that, and how, an instance is being stopped, or with "" that it goes on running. It is no reason not to
-// stop one that the disk is full: that costs no more than the memory of it.
-func (s *Service) wish(ctx context.Context, i *Instance, how Stopping) {
+// recordStopping writes to the record that, and how, an instance is being stopped, or with "" that it goes on running. It only
+// logs a failure: a full disk must not keep an instance from being stopped, and without the record it may at worst be started again.
+func (s *Service) recordStopping(ctx context.Context, i *Instance, how Stopping) {
 	work, cancel := detached(ctx)
 	defer cancel()
 	err := s.modify(work, i.Project, i.Name, func(stored *Instance) error {
@@ -136,7 +136,7 @@ func (s *Service) wish(ctx context.Context, i *Instance, how Stopping) {
 	}
 }
 
-// daemonEnds tells that a change is cut short because the daemon ends, not because it failed.
+// daemonEnds tells whether a change was cut short by the end of the daemon rather than by a failure.
 func (s *Service) daemonEnds(ctx context.Context) bool {
 	return s.background.Err() != nil || errors.Is(context.Cause(ctx), operation.ErrShutdown)
 }

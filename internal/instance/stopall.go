@@ -63,7 +63,7 @@ func (s *Service) stopForShutdown(ctx, killing context.Context, i *Instance) {
 	}
 }
 
-// shutdownTime is how long an instance may take to end when nobody says otherwise.
+// shutdownTime is how long an instance may take to end unless the request gives a time.
 func shutdownTime(c map[string]string) time.Duration {
 	return max(time.Duration(Keys.GetInt(c, "boot.host_shutdown_timeout"))*time.Second, time.Second)
 }

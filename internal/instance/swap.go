@@ -37,7 +37,7 @@ type swap struct {
 	fill    func(ctx context.Context, stage storage.VolumeID) error
 	like    storage.VolumeID          // what the volume is listed as from then on
 	next    func(*Instance) *Instance // the new record, from the one there is when it is written
-	leave   func(context.Context)     // when nothing runs any more and the old record is still there; may be nil
+	leave   func(context.Context)     // called once the instance is stopped, before its record changes; may be nil
 	w       swapWay
 	entry   *journal.Entry
 	listed  store.Op // how the volume is listed before
@@ -161,7 +161,7 @@ func (c *swap) start(ctx context.Context) error {
 	return c.service.start(ctx, row.Value)
 }
 
-// back undoes a swap that failed with cause, from wherever it has got to.
+// back undoes a swap that failed with cause, however far it has got.
 func (c *swap) back(ctx context.Context, cause error) error {
 	s := c.service
 	if c.w.Kept {
@@ -192,7 +192,7 @@ func (c *swap) back(ctx context.Context, cause error) error {
 	return errors.Join(cause, c.entry.Close(ctx))
 }
 
-// endSwap leaves of the two contents the one that the record goes with, in its place. It can be cut off and done again.
+// endSwap puts the content that belongs to the record in place and deletes the other one. It is idempotent.
 func (s *Service) endSwap(ctx context.Context, w *swapWay) error {
 	volume := w.Stage
 	volume.Name = w.Name

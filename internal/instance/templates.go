@@ -179,7 +179,7 @@ func (f templateFile) write(rootfs *os.Root, printed []byte, ids []spec.IDMapEnt
 	return giveRoot(rootfs, f.name, ids)
 }
 
-// mkdirBeneath makes the folders of a path that are missing, the root's of the instance.
+// mkdirBeneath makes the missing folders of a path, owned by the instance's root user.
 func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
 	if dir == "." {
 		return nil
@@ -199,7 +199,7 @@ func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
 	return giveRoot(root, dir, ids)
 }
 
-// giveRoot makes something new the instance's root's, where the files on disk are shifted.
+// giveRoot gives a new file to the instance's root user, where the files on disk are shifted.
 func giveRoot(root *os.Root, name string, ids []spec.IDMapEntry) error {
 	if len(ids) == 0 {
 		return nil

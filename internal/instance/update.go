@@ -95,8 +95,8 @@ func (s *Service) setArchitecture(i *Instance, arch string) error {
 	return nil
 }
 
-// update carries an instance from what it is to what edit makes of it, in the store and, if it runs, live. profiles are those
-// that edit may give it.
+// update changes an instance as edit says, in the store and, if it runs, live. profiles are those that edit may give it; they are
+// locked meanwhile.
 func (s *Service) update(ctx context.Context, project, name string, profiles []string, match func(store.Revision) error, edit func(*Instance) error) error {
 	given, err := s.holdProfiles(ctx, "update", project, profiles)
 	if err != nil {
@@ -131,9 +131,9 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 		}
 	}
 	if id := old.Config["volatile.uuid"]; id != "" && next.Config["volatile.uuid"] == "" {
-		next.Config["volatile.uuid"] = id // older than its UUID, what was made for it on the host bears this one
+		next.Config["volatile.uuid"] = id // what was made on the host for an instance older than UUIDs is marked with it
 	}
-	next.owned(&old.Body) // it says how the files are, whatever a client had read earlier
+	next.owned(&old.Body) // these keys say how the files on disk are owned: not the client's to change
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
 		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
 	}

@@ -43,7 +43,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 		return nil, wrapIf(old != nil, "Invalid config", err)
 	}
 	own := s.deviceInstance(i, &effective{Config: i.Config, Devices: i.Devices})
-	own.Profile = true // an instance's own devices alone need not make a whole
+	own.Profile = true // without its profiles, an instance's devices may be incomplete
 	if err := s.checkDevices(ctx, own, i.Devices); err != nil {
 		return nil, fmt.Errorf("%sInvalid devices: %w", initialising(old), err)
 	}

@@ -47,13 +47,13 @@ const (
 	Volume     // the content of a volume, an instance's root among them
 	Attachment // what a device holds
 	Mount      // the mounting of one volume
-	Stillness  // whether an instance is frozen for copies of it
+	Freeze     // the freezing of an instance while it is copied
 	IDs        // ranges of user and group IDs
 )
 
 var kindNames = map[Kind]string{
 	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Source: "Source", Network: "Network", Interface: "Network interface", Image: "Image",
-	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Stillness: "Stillness", IDs: "ID range",
+	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Freeze: "Freeze", IDs: "ID range",
 }
 
 // String is the kind at the beginning of a sentence: "Storage pool".
@@ -81,7 +81,7 @@ type Want struct {
 	Shared bool
 }
 
-// Exclusive wants an object for oneself.
+// Exclusive wants an object that is about to change.
 func Exclusive(o Object) Want { return Want{Object: o} }
 
 // Shared wants an object to stay as it is.
@@ -90,9 +90,9 @@ func Shared(o Object) Want { return Want{Object: o, Shared: true} }
 // Patience says how long a claim waits for what others hold.
 type Patience int
 
-// The longest waits; the context can end each sooner.
+// How long a claim waits; the context can end each wait sooner.
 const (
-	// Short waits up to Bound for holders that are brief, and fails at once if another one holds the object.
+	// Short waits up to Bound for holders whose claim is Brief, and fails at once for any other holder.
 	Short Patience = iota
 	// Long waits up to Bound for any holder.
 	Long
@@ -106,11 +106,11 @@ const Bound = 30 * time.Second
 // Claim says what objects are wanted for.
 type Claim struct {
 	Action   string // "delete": what others are told the object is busy with
-	Brief    bool   // whoever comes next had better wait than fail
+	Brief    bool   // it ends soon: a Short claim waits for it instead of failing at once
 	Patience Patience
 }
 
-// busy is the error of a claim that came too late.
+// busy is the error of a claim for an object that another action holds.
 func busy(o Object, action string) error {
 	if o.Kind == Instance {
 		return api.BadRequest("Instance is busy running a %q operation", action)
@@ -118,7 +118,7 @@ func busy(o Object, action string) error {
 	return api.Conflict("%s %q is busy running a %q operation", o.Kind, o.Name(), action)
 }
 
-// inOrder sorts wants and drops doubles; of an object wanted both ways, the exclusive want stays.
+// inOrder sorts wants and drops duplicates; of an object wanted both ways, the exclusive want stays.
 func inOrder(wants []Want) []Want {
 	sorted := slices.Clone(wants)
 	slices.SortFunc(sorted, func(a, b Want) int {
@@ -136,7 +136,7 @@ func inOrder(wants []Want) []Want {
 	return slices.CompactFunc(sorted, func(a, b Want) bool { return a.Object == b.Object })
 }
 
-// errOrder is that of a program which claims what it might wait for forever.
+// errOrder is the error of a claim out of order, which could wait forever: a mistake of the program.
 func errOrder(o, held Object) error {
 	return fmt.Errorf("lock: %s %q is claimed after %s %q: out of order", o.Kind, o.Name(), held.Kind, held.Name())
 }

@@ -60,7 +60,7 @@ var scenarios = []*scenario{
 		there: list("instances/c2", "instances/c2/snapshots/s1"), teardown: calls("delete -f c2")},
 	{name: "copy", points: list("instance.copy.snapshot", "instance.create"), setup: calls("init bb c1", "snapshot c1 s1"), act: calls("copy c1 c2"),
 		there: list("instances/c2", "instances/c2/snapshots/s1"), teardown: calls("delete c2", "delete c1")},
-	{name: "copy what runs", points: list("instance.copy.still"), setup: calls("launch bb c1"), act: calls("copy c1 c2"),
+	{name: "copy what runs", points: list("instance.copy.frozen"), setup: calls("launch bb c1"), act: calls("copy c1 c2"),
 		there: list("instances/c2"), teardown: calls("delete c2", "delete -f c1")},
 	{name: "refresh", points: list("instance.refresh"), setup: calls("init bb c1", "copy c1 c2", "snapshot c1 s1"), act: calls("copy c1 c2 --refresh"),
 		mayFinish: true, again: true, teardown: calls("delete c2", "delete c1")},

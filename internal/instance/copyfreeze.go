@@ -12,52 +12,52 @@ import (
 	"github.com/berthd/berth/internal/storage"
 )
 
-var copyStill = fault.New("instance.copy.still")
+var copyFrozen = fault.New("instance.copy.frozen")
 
-// stills are the instances that are frozen because their volume is being copied.
-type stills struct {
+// copyFreezes are the instances that are frozen because their volume is being copied.
+type copyFreezes struct {
 	mu   sync.Mutex
-	list map[string]*still
+	list map[string]*copyFreeze
 }
 
-// still is one of them; its fields are changed by whoever holds its lock.Stillness.
-type still struct {
+// copyFreeze is one of them; its fields are changed by whoever holds its lock.Freeze.
+type copyFreeze struct {
 	copies int
 	entry  *journal.Entry
 }
 
-func (s *stills) get(id string) *still {
+func (s *copyFreezes) get(id string) *copyFreeze {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.list[id]
 }
 
-func (s *stills) set(id string, one *still) {
+func (s *copyFreezes) set(id string, one *copyFreeze) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case one == nil:
 		delete(s.list, id)
 	case s.list == nil:
-		s.list = map[string]*still{id: one}
+		s.list = map[string]*copyFreeze{id: one}
 	default:
 		s.list[id] = one
 	}
 }
 
-// holdStill freezes a running instance while its volume is copied, so that the copy is of one instant. Of several copies
-// at once the first freezes it, and the last lets it go on. The journal knows of it: a daemon that ends meanwhile must not
+// holdFrozen freezes a running instance while its volume is copied, so that the copy is of one instant. Of several copies
+// at once the first freezes it and the last thaws it. A journal entry records the freeze, so that the end of the daemon does not
 // leave an instance frozen that nobody has paused.
-func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
+func (s *Service) holdFrozen(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
 	if from.Snapshot != "" {
 		return func() {}, nil
 	}
-	held, err := s.holdStillness(ctx, src)
+	held, err := s.lockFreeze(ctx, src)
 	if err != nil {
 		return nil, err
 	}
 	defer held.Release()
-	one := s.stills.get(src.id())
+	one := s.copyFreezes.get(src.id())
 	if one == nil {
 		if s.Runtime.Status(src.id()) != api.Running {
 			return func() {}, nil
@@ -67,54 +67,54 @@ func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.Vol
 		}
 	}
 	one.copies++
-	return sync.OnceFunc(func() { s.releaseStill(ctx, src, one) }), nil
+	return sync.OnceFunc(func() { s.releaseFrozen(ctx, src, one) }), nil
 }
 
-func (s *Service) holdStillness(ctx context.Context, i *Instance) (*lock.Held, error) {
+func (s *Service) lockFreeze(ctx context.Context, i *Instance) (*lock.Held, error) {
 	return s.Locks.Acquire(ctx, lock.Claim{Action: "copy", Brief: true, Patience: lock.Long},
-		lock.Exclusive(lock.Of(lock.Stillness, i.Project, i.Name)))
+		lock.Exclusive(lock.Of(lock.Freeze, i.Project, i.Name)))
 }
 
-func (s *Service) freezeForCopy(ctx context.Context, src *Instance) (*still, error) {
-	entry, err := s.Journal.Begin(ctx, kindStill, changeOf(src))
+func (s *Service) freezeForCopy(ctx context.Context, src *Instance) (*copyFreeze, error) {
+	entry, err := s.Journal.Begin(ctx, kindCopyFreeze, changeOf(src))
 	if err != nil {
 		return nil, err
 	}
-	one := &still{entry: entry}
-	s.stills.set(src.id(), one)
+	one := &copyFreeze{entry: entry}
+	s.copyFreezes.set(src.id(), one)
 	err = s.Runtime.Freeze(ctx, src.id())
 	if err == nil {
-		err = copyStill.Hit()
+		err = copyFrozen.Hit()
 	}
 	if err != nil {
-		s.goOn(ctx, src, one)
+		s.thawAfterCopies(ctx, src, one)
 		return nil, err
 	}
 	return one, nil
 }
 
-func (s *Service) releaseStill(ctx context.Context, src *Instance, one *still) {
+func (s *Service) releaseFrozen(ctx context.Context, src *Instance, one *copyFreeze) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	held, err := s.holdStillness(ctx, src)
+	held, err := s.lockFreeze(ctx, src)
 	if err != nil {
 		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
 		return
 	}
 	defer held.Release()
 	if one.copies--; one.copies == 0 {
-		s.goOn(ctx, src, one)
+		s.thawAfterCopies(ctx, src, one)
 	}
 }
 
-// goOn lets an instance run again that was frozen for copies.
-func (s *Service) goOn(ctx context.Context, src *Instance, one *still) {
+// thawAfterCopies lets an instance run again that was frozen for copies.
+func (s *Service) thawAfterCopies(ctx context.Context, src *Instance, one *copyFreeze) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := errors.Join(s.resume(ctx, src.id()), one.entry.Close(ctx)); err != nil {
 		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
 	}
-	s.stills.set(src.id(), nil)
+	s.copyFreezes.set(src.id(), nil)
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {
@@ -124,8 +124,8 @@ func (s *Service) resume(ctx context.Context, id string) error {
 	return s.Runtime.Thaw(ctx, id)
 }
 
-// undoStill resumes an instance that was frozen for a copy which was cut off.
-func (s *Service) undoStill(ctx context.Context, c change) error {
+// undoCopyFreeze resumes an instance that was frozen for a copy which was cut off.
+func (s *Service) undoCopyFreeze(ctx context.Context, c change) error {
 	i, ok := s.concerned(c)
 	if !ok {
 		return nil
