@@ -217,11 +217,30 @@ func hostOf(inst device.Instance, name string, cfg device.Config, volatile map[s
 
 // hostFile is the name of the NIC's file in the network's folder: "[project_]instance.device".
 func hostFile(inst device.Instance, name string) string {
-	name = strings.NewReplacer("-", "--", "/", "-").Replace(name)
+	name = fileOf(name)
 	if inst.Project != "" && inst.Project != api.ProjectDefault {
 		return inst.Project + "_" + inst.Name + "." + name
 	}
 	return inst.Name + "." + name
+}
+
+// fileOf makes a device's name part of a file's: a hyphen is two and a slash is one, as LXD has it. Where that could be read in two
+// ways, as of "a-b" and "a//b", a slash is escaped instead: what has two names has two files.
+func fileOf(name string) string {
+	var b strings.Builder
+	for n := range len(name) {
+		switch {
+		case name[n] == '-':
+			b.WriteString("--")
+		case name[n] != '/':
+			b.WriteByte(name[n])
+		case n > 0 && strings.IndexByte("-/", name[n-1]) >= 0, n+1 < len(name) && strings.IndexByte("-/", name[n+1]) >= 0:
+			b.WriteString("%2F")
+		default:
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
 }
 
 // prefixes reads a validated comma-separated list of subnets.

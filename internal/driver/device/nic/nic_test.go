@@ -279,6 +279,31 @@ func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
 	}
 }
 
+// TestEachDeviceHasAFileOfItsOwn: two of one file would take each other's reservations.
+func TestEachDeviceHasAFileOfItsOwn(t *testing.T) {
+	inst := instance(nil)
+	for name, want := range map[string]string{"eth0": "c1.eth0", "a-b": "c1.a--b", "a/b": "c1.a-b"} {
+		if got := hostFile(inst, name); got != want {
+			t.Errorf("the file of %q is %q, not %q", name, got, want)
+		}
+	}
+	names, of := []string{""}, map[string]string{}
+	for range 6 {
+		var longer []string
+		for _, name := range names {
+			longer = append(longer, name+"a", name+"-", name+"/")
+		}
+		for _, name := range longer {
+			file := hostFile(inst, name)
+			if other, taken := of[file]; taken {
+				t.Fatalf("%q and %q both have the file %q", other, name, file)
+			}
+			of[file] = name
+		}
+		names = longer
+	}
+}
+
 func TestMacvlan(t *testing.T) {
 	nettest.Need(t, "nsenter")
 	newBridge(t, "brmac")
