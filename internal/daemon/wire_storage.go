@@ -15,6 +15,7 @@ func (d *Daemon) wireStorage() {
 		Drivers: map[string]storage.Open{
 			"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) },
 		},
+		CheckProject: d.projects.Check,
 		UsersOfPool: func(pool string) []string {
 			return r.profiles.Users(func(devices map[string]device.Config) bool {
 				return anyDevice(devices, func(c device.Config) bool { return c["type"] == "disk" && c["pool"] == pool })

@@ -86,6 +86,11 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	if _, _, err := s.Volume(id); err != nil {
 		return nil, err
 	}
+	if s.CheckProject != nil { // a volume of a project that there is not is out of everybody's reach
+		if err := s.CheckProject(to.Project); err != nil {
+			return nil, api.NotFound("Failed loading project %q: %w", to.Project, err)
+		}
+	}
 	if _, _, err := s.Volume(to); err == nil {
 		return nil, api.Conflict("Volume by that name already exists")
 	} else if _, ok := s.pools.Get(to.Pool); !ok {

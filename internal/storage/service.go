@@ -31,6 +31,8 @@ type Deps struct {
 	Root string
 	// Drivers are the drivers there are, by the name the API knows them by.
 	Drivers map[string]Open
+	// CheckProject tells whether there is a project (api.NotFound); nil: there is any.
+	CheckProject func(name string) error
 	// UsersOfPool lists the URLs of what names a pool beyond its volumes: profiles. May be nil.
 	UsersOfPool func(pool string) []string
 	// UsersOfVolume lists the URLs of what a custom volume is attached to: instances and profiles. May be nil.

@@ -61,6 +61,12 @@ func (w *world) build() {
 		Store: s, Journal: w.journal, Events: event.Nobody{}, Root: w.root,
 		Drivers:       map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) }},
 		UsersOfVolume: func(v VolumeID) []string { return w.used[v] },
+		CheckProject: func(name string) error {
+			if name != "default" {
+				return api.NotFound("Project not found")
+			}
+			return nil
+		},
 	})
 }
 

@@ -47,3 +47,17 @@ func TestOfTwoPoolsOnOneFolderOneIsMade(t *testing.T) {
 		one.ok(os.Remove(source)) // which it cannot unless it is empty
 	}
 }
+
+// TestNoVolumeGoesToAProjectThatThereIsNot: nobody could reach it there.
+func TestNoVolumeGoesToAProjectThatThereIsNot(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.ok(w.create("v", api.StorageVolumeSource{}))
+	nowhere := custom("v")
+	nowhere.Project = "nowhere"
+	task, err := w.service.MoveVolume(custom("v"), nowhere)
+	w.fails(err, 404, `Failed loading project "nowhere": Project not found`)
+	if _, _, err := w.service.Volume(custom("v")); task != nil || err != nil {
+		t.Errorf("the volume: %v", err)
+	}
+}
