@@ -48,6 +48,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	s.adoptLater(later)
+	s.tellAgain(ctx)
 	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 

@@ -35,6 +35,8 @@ type fakeVolumes struct {
 	table  *store.Table[struct{}]
 	// copying, if set, is called before each copy, and can make it fail.
 	copying func(dst storage.VolumeID) error
+	// deleting, if set, is called before each removal, and can make it fail.
+	deleting func(storage.VolumeID) error
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -105,6 +107,11 @@ func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
 
 func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 	for _, id := range ids {
+		if v.deleting != nil {
+			if err := v.deleting(id); err != nil {
+				return err
+			}
+		}
 		if err := os.RemoveAll(v.Path(id)); err != nil {
 			return err
 		}
