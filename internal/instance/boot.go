@@ -57,6 +57,12 @@ func (s *Service) Adopt(ctx context.Context) error {
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
 	r := newRun(i, s.liveNow(i))
+	if process.Restart {
+		runs = false
+		if i.Stopping == "" {
+			s.runs.revive(i.id())
+		}
+	}
 	switch {
 	case runs && i.Stopping == stopForce:
 		return s.endAdopted(ctx, i, r, process)

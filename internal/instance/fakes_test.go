@@ -180,6 +180,8 @@ type fakeRuntime struct {
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
 	deaf    map[string]bool          // Shutdown of these has no effect
 
+	restarts []string // what has ended to restart from inside
+
 	lost  map[string]error // what runs and cannot be taken over
 	blind error            // of Find
 	kills []string         // the IDs that were killed or cleaned up while they ran
@@ -203,6 +205,9 @@ func (r *fakeRuntime) Find(context.Context) (map[string]Process, error) {
 		if st != api.Stopped {
 			found[id] = Process{ID: id, InitPID: 1234, Err: r.lost[id]}
 		}
+	}
+	for _, id := range r.restarts {
+		found[id] = Process{ID: id, Restart: true}
 	}
 	return found, r.blind
 }

@@ -11,6 +11,8 @@ type Process struct {
 	ID        string
 	InitPID   int // on the host
 	StartedAt time.Time
+	// Restart tells that it has ended, to be started again at once: it restarted from inside while no daemon ran.
+	Restart bool
 	// Err is why something that runs under this ID could not be taken over, where it could not; nothing else is known of it.
 	Err error
 }

@@ -67,7 +67,6 @@ func (d *Driver) absent(id string) error {
 
 // Find implements instance.Runtime.
 func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
-	d.restartLate(ctx)
 	names, err := d.cgroups.List(d.monitorPrefix())
 	if err != nil {
 		d.lost.set(err, nil)
@@ -93,6 +92,7 @@ func (d *Driver) Find(ctx context.Context) (map[string]runtime.Process, error) {
 			found[id] = runtime.Process{ID: id, Err: err}
 		}
 	}
+	d.wantRestart(found)
 	d.lost.set(nil, failed)
 	d.clearStages(ctx)
 	return found, nil
