@@ -48,6 +48,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	s.adoptLater(later)
+	s.tellAgain(ctx)
 	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 
@@ -65,6 +66,12 @@ func (s *Service) owner(id string) (uuid string, ok bool) {
 func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
 	process, runs := found[i.id()]
 	r := newRun(i, s.liveNow(i))
+	if process.Restart {
+		runs = false
+		if i.Stopping == "" {
+			s.runs.revive(i.id())
+		}
+	}
 	switch {
 	case runs && process.Others(i.UUID):
 		s.Log.Error("What runs under the name of an instance is another's", "instance", i.Name, "project", i.Project, "uuid", process.UUID)

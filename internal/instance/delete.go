@@ -76,6 +76,7 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 		err = fmt.Errorf("Failed deleting instance: %w", err)
 		if _, there := os.Lstat(s.Volumes.Path(i.volume())); there == nil {
 			// Nothing is gone yet, and by the next start it may be wanted, or run.
+			s.deviceAdded(ctx, i, nil, s.effectiveOf(i))
 			err = errors.Join(err, entry.Close(ctx))
 		}
 		return err

@@ -36,6 +36,8 @@ type fakeVolumes struct {
 	table  *store.Table[struct{}]
 	// copying, if set, is called before each copy, and can make it fail.
 	copying func(dst storage.VolumeID) error
+	// deleting, if set, is called before each removal, and can make it fail.
+	deleting func(storage.VolumeID) error
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -106,6 +108,11 @@ func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
 
 func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 	for _, id := range ids {
+		if v.deleting != nil {
+			if err := v.deleting(id); err != nil {
+				return err
+			}
+		}
 		if err := os.RemoveAll(v.Path(id)); err != nil {
 			return err
 		}
@@ -174,6 +181,8 @@ type fakeRuntime struct {
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
 	deaf    map[string]bool          // Shutdown of these has no effect
 
+	restarts []string // what has ended to restart from inside
+
 	lost  map[string]error  // what runs and cannot be taken over
 	bears map[string]string // identities of what runs, where they are known
 	blind error             // of Find
@@ -201,6 +210,9 @@ func (r *fakeRuntime) Find(_ context.Context, owner runtime.Owner) (map[string]P
 				r.lost = map[string]error{id: errors.New("another's")}
 			}
 		}
+	}
+	for _, id := range r.restarts {
+		found[id] = Process{ID: id, Restart: true}
 	}
 	return found, r.blind
 }

@@ -94,7 +94,8 @@ type Runtime interface {
 	Start(ctx context.Context, s *spec.Spec) (Process, error)
 	// Find returns the running instances, by ID: what a daemon that has just started picks up again. One that runs but
 	// cannot be taken over has an Err, as has what bears the identity of another instance than the owner of its ID; that is
-	// left alone. Find may be called again. When Find fails altogether any instance may run.
+	// left alone. One that has just ended to restart from inside is there too. Find may be called again. When Find fails
+	// altogether any instance may run.
 	Find(ctx context.Context, owner runtime.Owner) (map[string]Process, error)
 	// Watch calls exited once when the instance has gone entirely (its monitor too); after a restart of the daemon it
 	// is called again for each instance that Find returned.

@@ -2,25 +2,34 @@ package instance
 
 import (
 	"context"
+	"time"
 
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/spec"
 )
 
+// rebootTime bounds what is prepared for a restart from inside.
+const rebootTime = time.Minute
+
 // Reboot is how the runtime brings an instance back that restarts from inside: its processes have ended, and for
-// everyone else it has never gone. launch runs it, with a Spec of its own or, given nil, as it ran before: the latter
-// where a change of the instance is under way, which will find it running.
+// everyone else it has never gone. launch runs it, with a Spec of its own or, given nil, as it was started before. A change
+// that is under way comes first: what it ran with may be gone, and what was taken from it must not come back. ctx ends when
+// somebody wants its end, and so waits for it.
 func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec) error) error {
 	r := s.runs.get(id)
 	if r == nil { // this daemon has just begun and not got to it
 		return launch(nil)
 	}
-	// Try instead of a wait: a stop holds the lock while it waits for the runtime, which waits for this call.
-	l, other := s.Locks.Try(claim("restart", lock.Short), lock.Exclusive(lock.ForInstance(r.project, r.name)))
-	if other != nil {
-		return launch(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.background, cancel)()
+	l, err := s.acquire(ctx, r.project, r.name, "restart", lock.Unbounded)
+	if err != nil {
+		return err
 	}
 	defer l.Release()
+	ctx, cancel = context.WithTimeout(ctx, rebootTime)
+	defer cancel()
 	row, err := s.get(r.project, r.name)
 	if err != nil {
 		return err
@@ -38,6 +47,9 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		setDeviceVolatile(i.Config, name, changes)
 	}
 	r.has.Store(liveOf(i, eff))
+	if _, err := s.Store.Commit(ctx, s.putLive(i, r.live())); err != nil { // what a kill from here on leaves is found by it
+		return err
+	}
 	next, sp, err := s.compile(ctx, i, eff)
 	if err != nil {
 		return err

@@ -1,8 +1,10 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
@@ -25,13 +27,16 @@ func TestARestartFromInsideTakesTheCurrentConfiguration(t *testing.T) {
 		t.Errorf("devices on the host: %v", h.nic.up)
 	}
 
-	// While a stop waits for its end it must not wait for the stop.
+	// A stop waits for its end: the runtime says so, and it must not wait for the stop.
 	l, err := h.acquire(t.Context(), "default", "c1", "stop", lock.Short)
 	h.do(err)
-	got = &spec.Spec{}
-	h.do(h.Reboot(t.Context(), "c1", launch))
-	if got != nil {
-		t.Error("a new configuration in the middle of a stop")
+	got = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- h.Reboot(ctx, "c1", launch) }()
+	cancel()
+	if err := <-ended; err == nil || got != nil {
+		t.Errorf("it starts again in the middle of a stop: %v, %v", got, err)
 	}
 	l.Release()
 
@@ -49,4 +54,72 @@ func (h *house) waitStopped(id string) error {
 		<-r.done
 	}
 	return nil
+}
+
+// TestARestartFromInsideWaitsForAChange: it would otherwise run with devices that are gone, or have been taken from it.
+func TestARestartFromInsideWaitsForAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", withNIC)
+		h.do(h.action("c1", "start"))
+		l, err := h.acquire(t.Context(), "default", "c1", "snapshot", lock.Short)
+		h.do(err)
+		got := make(chan *spec.Spec, 1)
+		ended := make(chan error, 1)
+		go func() { ended <- h.Reboot(t.Context(), "c1", func(s *spec.Spec) error { got <- s; return nil }) }()
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Error("it does not wait")
+		}
+		l.Release()
+		h.do(<-ended)
+		if s := <-got; s == nil || len(s.NICs) != 1 {
+			t.Errorf("it runs with %+v", s)
+		}
+		h.do(h.action("c1", "stop"))
+		h.nothingLeft()
+	})
+}
+
+// TestAKillDuringARestartFromInsideLeavesNothing of a device that had been replaced, and so was in the other slot.
+func TestAKillDuringARestartFromInsideLeavesNothing(t *testing.T) {
+	for n := range 3 {
+		h := newHouse(t, nil)
+		h.create("c1", func(r *api.InstancesPost) {
+			withNIC(r)
+			r.Config = map[string]string{"boot.autostart": "false"}
+		})
+		h.do(h.action("c1", "start"))
+		h.do(h.patch("c1", nil, map[string]map[string]string{"eth0": {"type": "nic", "net": "other"}}))
+		h.engine.failAt(n, true)
+		_ = h.Reboot(t.Context(), "c1", func(*spec.Spec) error { return nil })
+		h.engine.failAt(-1, false)
+		delete(h.rt.state, "c1")
+		next := newHouse(t, h)
+		next.boot()
+		if i := next.show("c1"); i.Status != "Stopped" {
+			t.Errorf("after %d commits it is %s", n, i.Status)
+		}
+		next.nothingLeft()
+	}
+}
+
+// TestARestartFromInsideWhileNoDaemonRunsIsFinished, whatever its boot.* keys say, and unless a stop had begun.
+func TestARestartFromInsideWhileNoDaemonRunsIsFinished(t *testing.T) {
+	for stopping, want := range map[Stopping]string{"": "Running", stopClean: "Stopped"} {
+		h := newHouse(t, nil)
+		h.create("c1", func(r *api.InstancesPost) {
+			withNIC(r)
+			r.Config = map[string]string{"boot.autostart": "false"}
+		})
+		h.do(h.action("c1", "start"))
+		h.recordStopping(t.Context(), h.stored("c1"), stopping)
+		delete(h.rt.state, "c1")
+		h.rt.restarts = []string{"c1"}
+		next := newHouse(t, h)
+		next.boot()
+		if i := next.show("c1"); i.Status != want {
+			t.Errorf("stopping %q: it is %s", stopping, i.Status)
+		}
+	}
 }

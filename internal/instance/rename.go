@@ -169,5 +169,6 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 			return err
 		}
 	}
+	s.deviceAdded(ctx, old, nil, s.effectiveOf(old))
 	return errors.Join(s.unlinkLost(next), s.linkInstance(old), s.linkSnapshots(old, len(s.snapshots.List(c.Project, c.Name)) > 0))
 }

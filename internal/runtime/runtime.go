@@ -14,6 +14,8 @@ type Process struct {
 	// UUID is the identity that it bears: of the instance that it was started for. Empty: none, as what older daemons have
 	// started, and where the host lets control groups have none.
 	UUID string
+	// Restart tells that it has ended, to be started again at once: it restarted from inside while no daemon ran.
+	Restart bool
 	// Err is why something that runs under this ID could not be taken over, where it could not; nothing else is known of it.
 	Err error
 }

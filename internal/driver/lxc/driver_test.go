@@ -353,15 +353,50 @@ func (h *host) ends(pidfd int) {
 func TestRestartFromInsideWithoutADaemon(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
-	p := h.start(d, h.spec("c1"))
+	h.start(d, h.spec("c1"))
 	h.endsForRestart(d, "c1")
 	next := h.driver()
 	found, err := next.Find(h.context(), anyone)
 	h.do(err)
-	if got := found["c1"]; got.InitPID == 0 || got.InitPID == p.InitPID {
-		t.Errorf("%+v", found)
+	if got := found["c1"]; !got.Restart || got.InitPID != 0 || next.Status("c1") != api.Stopped {
+		t.Errorf("%+v, %v", found, next.Status("c1"))
 	}
-	h.sh(next, "c1", "true")
+	h.start(next, h.spec("c1"))
+	found, err = next.Find(h.context(), anyone)
+	h.do(err)
+	if got := found["c1"]; got.Restart || got.InitPID == 0 {
+		t.Errorf("once it runs again: %+v", found)
+	}
+}
+
+// TestARestartFromInsideThatWaitsGivesWay to who wants the container's end, which waits for it in turn.
+func TestARestartFromInsideThatWaitsGivesWay(t *testing.T) {
+	h := newHost(t)
+	d := h.driver()
+	waits := make(chan struct{})
+	d.OnRestart(func(ctx context.Context, _ string, _ func(*spec.Spec) error) error {
+		close(waits)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	h.start(d, h.spec("c1"))
+	h.sh(d, "c1", "reboot -f & sleep 0")
+	select {
+	case <-waits:
+	case <-h.context().Done():
+		t.Fatal("it does not restart")
+	}
+	if got := d.Status("c1"); got != api.Running {
+		t.Errorf("while it waits it is %v", got)
+	}
+	h.do(d.Shutdown(h.context(), "c1"))
+	if got := d.Status("c1"); got != api.Stopped {
+		t.Error(got)
+	}
+	h.do(d.Cleanup(h.context(), "c1", ""))
+	if d.wantsRestart("c1") {
+		t.Error("the mark is left")
+	}
 }
 
 // busy is the state of a container once its init has begun to start others.

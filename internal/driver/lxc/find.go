@@ -113,7 +113,6 @@ func (d *Driver) absent(id string) error {
 
 // Find implements instance.Runtime.
 func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runtime.Process, error) {
-	d.restartLate(ctx, owner)
 	names, err := d.cgroups.List(d.monitorPrefix())
 	if err != nil {
 		d.lost.set(err, nil)
@@ -139,6 +138,7 @@ func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runt
 			found[id] = runtime.Process{ID: id, UUID: bears, Err: err}
 		}
 	}
+	d.wantRestart(found, owner)
 	d.lost.set(nil, failed)
 	d.clearStages(ctx)
 	return found, nil

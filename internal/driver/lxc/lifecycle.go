@@ -303,8 +303,7 @@ func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	if c == nil {
 		return d.whetherLost(id)
 	}
-	c.ending.Add(1)
-	defer c.ending.Add(-1)
+	defer c.wantEnd()()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		sure, err := c.halt()
 		if err != nil {
@@ -365,8 +364,7 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 	if c == nil {
 		return d.whetherLost(id)
 	}
-	c.ending.Add(1)
-	defer c.ending.Add(-1)
+	defer c.wantEnd()()
 	monitor, first, err := c.pidfds()
 	if errors.Is(err, unix.ESRCH) {
 		return c.wait(ctx)
@@ -432,8 +430,7 @@ func (d *Driver) Cleanup(ctx context.Context, id, uuid string) error {
 		return errLost(err)
 	}
 	if c := d.get(id); c != nil {
-		c.ending.Add(1)
-		defer c.ending.Add(-1)
+		defer c.wantEnd()()
 	}
 	if err := d.payload(id).Kill(ctx); err != nil {
 		return err

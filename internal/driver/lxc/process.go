@@ -27,6 +27,7 @@ type container struct {
 	frozen  atomic.Bool
 	ending  atomic.Int32 // how many callers want it to end: it is not to be restarted then
 	monitor atomic.Pointer[process]
+	giveUp  atomic.Pointer[context.CancelFunc] // ends a restart from inside that waits
 
 	mu     sync.Mutex // held while gone is closed, a descriptor is closed, or used for what would harm whoever got its number
 	closed bool
@@ -48,6 +49,16 @@ func (c *container) close() {
 	if c.first != nil {
 		c.first.release()
 	}
+}
+
+// wantEnd says that somebody wants the container to end, until done is called: it is not to be restarted then, and a restart that
+// waits for its turn is given up.
+func (c *container) wantEnd() (done func()) {
+	c.ending.Add(1)
+	if giveUp := c.giveUp.Load(); giveUp != nil {
+		(*giveUp)()
+	}
+	return func() { c.ending.Add(-1) }
 }
 
 // leave says that the container has ended for good.

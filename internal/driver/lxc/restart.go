@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 )
@@ -28,13 +27,15 @@ func restartHook(marker string) string {
 	return `>/dev/null; test "$LXC_TARGET" != reboot || { : > '` + strings.ReplaceAll(marker, `'`, `'\''`) + `'; false; }`
 }
 
-// wantsRestart tells, once, whether a container that has ended is to come back.
+// wantsRestart tells whether a container that has ended is to come back. The mark stays until it does, or until Cleanup, for a
+// daemon that comes after one that ended meanwhile.
 func (d *Driver) wantsRestart(id string) bool {
-	return os.Remove(d.layoutOf(id).Restart) == nil
+	_, err := os.Lstat(d.layoutOf(id).Restart)
+	return err == nil
 }
 
 // OnRestart has renew called when a container restarts from inside, with the function that runs it again: given nil,
-// with the configuration it had. Without renew it is always that one.
+// with the configuration it had. Without renew it is always that one. The context ends when somebody wants the container's end.
 func (d *Driver) OnRestart(renew func(ctx context.Context, id string, launch func(*spec.Spec) error) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,15 +44,25 @@ func (d *Driver) OnRestart(renew func(ctx context.Context, id string, launch fun
 
 // restart brings a container back. For everyone else it has never gone.
 func (d *Driver) restart(c *container) error {
-	ctx, cancel := context.WithTimeout(context.Background(), restartTime)
-	defer cancel()
+	wanted, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	c.giveUp.Store(&giveUp)
+	defer c.giveUp.Store(nil)
+	if c.ending.Load() > 0 {
+		giveUp()
+	}
 	l := d.layoutOf(c.id)
 	var next *container
 	launch := func(s *spec.Spec) (err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), restartTime)
+		defer cancel()
 		if s != nil {
 			if err := d.prepare(ctx, s, l); err != nil {
 				return err
 			}
+		}
+		if err := os.Remove(l.Restart); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		next, err = d.launch(ctx, c.id, l)
 		return err
@@ -62,7 +73,7 @@ func (d *Driver) restart(c *container) error {
 	if renew == nil {
 		renew = func(_ context.Context, _ string, launch func(*spec.Spec) error) error { return launch(nil) }
 	}
-	if err := renew(ctx, c.id, launch); next == nil {
+	if err := renew(wanted, c.id, launch); next == nil {
 		return errors.Join(err, d.payload(c.id).Remove(), d.monitor(c.id).Remove())
 	}
 	c.become(next)
@@ -79,8 +90,8 @@ func (d *Driver) restart(c *container) error {
 	return nil
 }
 
-// restartLate brings back what wanted to restart while no daemon ran.
-func (d *Driver) restartLate(ctx context.Context, owner runtime.Owner) {
+// wantRestart adds to found those that ended to restart from inside while no daemon ran.
+func (d *Driver) wantRestart(found map[string]runtime.Process, owner runtime.Owner) {
 	entries, err := os.ReadDir(filepath.Join(d.root, "run", "restart"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.Error("what wanted to restart from inside is not known", "err", err)
@@ -88,26 +99,17 @@ func (d *Driver) restartLate(ctx context.Context, owner runtime.Owner) {
 	}
 	for _, e := range entries {
 		id := e.Name()
-		if d.get(id) != nil || d.monitor(id).Exists() || !d.wantsRestart(id) {
+		if _, there := found[id]; there || d.get(id) != nil || d.monitor(id).Exists() {
 			continue
 		}
 		p, err := readPlan(d.layoutOf(id))
-		if uuid, ok := owner(id); err == nil && (!ok || runtime.Process{UUID: p.UUID}.Others(uuid)) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // daemons before identities wrote none
+			d.log.Error("whose a restart from inside is", "instance", id, "err", err)
+		}
+		if uuid, ok := owner(id); !ok || (runtime.Process{UUID: p.UUID}).Others(uuid) {
 			d.log.Warn("what wanted to restart from inside was another instance's", "instance", id, "uuid", p.UUID)
 			continue
 		}
-		var c *container
-		if err == nil {
-			err = d.apparmor.Reload(ctx, apparmor.Instance, id)
-		}
-		if err == nil {
-			c, err = d.launch(ctx, id, d.layoutOf(id))
-		}
-		if err == nil {
-			err = d.keep(c)
-		}
-		if err != nil {
-			d.log.Error("restart from inside failed", "instance", id, "err", err)
-		}
+		found[id] = runtime.Process{ID: id, UUID: p.UUID, Restart: true}
 	}
 }
