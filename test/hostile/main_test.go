@@ -47,18 +47,19 @@ func (g *guest) kind() string {
 	return "unprivileged"
 }
 
-// newDaemon is a daemon with the image of an attacker, so that each of its guests has one.
+// maker is a container that never runs; the guests are copies of it, attacker included.
+const maker = "maker"
+
+// newDaemon is a daemon with the maker. An image of it would take longer than all else where the processor is emulated.
 func newDaemon(t *testing.T) *harness.Daemon {
 	t.Helper()
 	d := harness.New(t).Pool().Image()
-	d.Berth("init", "bb", "maker")
+	d.Berth("init", "bb", maker)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Berth("file", "push", "--mode", "0755", self, "maker"+program)
-	d.Berth("publish", "maker", "--alias", "attacker")
-	d.Berth("delete", "maker")
+	d.Berth("file", "push", "--mode", "0755", self, maker+program)
 	return d
 }
 
@@ -67,13 +68,13 @@ func eachKind(t *testing.T, prepare, test func(g *guest), config ...string) {
 	t.Helper()
 	d := newDaemon(t)
 	t.Cleanup(func() { // the harness knows nothing of volumes
-		_, _ = d.Try(harness.Program("berth"), "delete", "--force", "u1", "p1")
+		_, _ = d.Try(harness.Program("berth"), "delete", "--force", "u1", "p1", maker)
 		_, _ = d.Try(harness.Program("berth"), "storage", "volume", "delete", "default", "data")
 	})
 	for _, g := range []*guest{{d, t, "u1", false}, {d, t, "p1", true}} {
 		t.Run(g.kind(), func(t *testing.T) {
 			g.t = t
-			args := []string{"init", "attacker", g.name, "-c", fmt.Sprintf("security.privileged=%t", g.privileged)}
+			args := []string{"copy", maker, g.name, "-c", fmt.Sprintf("security.privileged=%t", g.privileged)}
 			for _, c := range config {
 				args = append(args, "-c", c)
 			}
@@ -137,11 +138,16 @@ func (g *guest) stopped(what, by string) {
 // needsAppArmor ends the test of a privileged guest where nothing but AppArmor would stop it: its root is root of the host.
 func (g *guest) needsAppArmor() {
 	g.t.Helper()
-	raw, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	if g.privileged && !strings.HasPrefix(string(raw), "Y") {
+	if g.privileged && !appArmor() {
 		g.Berth("delete", "--force", g.name)
 		g.t.Skip("this host has no AppArmor, and nothing else stops root of a privileged guest here")
 	}
+}
+
+// appArmor tells whether the host has it.
+func appArmor() bool {
+	raw, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	return strings.HasPrefix(string(raw), "Y")
 }
 
 // attacks are what the guest's program can do, by name.

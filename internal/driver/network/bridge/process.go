@@ -49,6 +49,21 @@ func findDnsmasq(dir string) (*process, bool) {
 
 func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.fd, s, nil, 0) }
 
+// catches tells whether the process has a handler for a signal.
+func (p *process) catches(s unix.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.record.PID))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			caught, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && caught&(1<<(s-1)) != 0
+		}
+	}
+	return false
+}
+
 func (p *process) close() { _ = unix.Close(p.fd) }
 
 // ended tells whether the process has ended, and takes it from the kernel's list if it is a child of this daemon.
