@@ -18,7 +18,7 @@ func manyAliases() (list []api.ImageAlias) {
 }
 
 func TestAnImageOfAnyNumberOfAliases(t *testing.T) {
-	ctx, engine, dir := context.Background(), store.NewBoundedMemory(), t.TempDir()
+	ctx, engine, dir := context.Background(), store.NewMemory(), t.TempDir()
 	s, j := newService(t, engine, dir)
 	r, err := importFile(t, s, unified(t), Request{Aliases: manyAliases()})
 	if err != nil {

@@ -583,7 +583,7 @@ func newHouse(t *testing.T, before *house) *house {
 	h := &house{t: t, events: &recorder{}, images: &fakeImages{}}
 	if before == nil {
 		h.root = t.TempDir()
-		h.engine = &counter{Memory: store.NewBoundedMemory(), left: -1}
+		h.engine = &counter{Memory: store.NewMemory(), left: -1}
 		h.rt = &fakeRuntime{state: map[string]api.StatusCode{}, exits: map[string]func(){}, specs: map[string]*spec.Spec{}, limits: map[string]spec.Cgroup{}}
 		h.nic = newFakeModule()
 	} else {

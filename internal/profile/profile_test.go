@@ -78,7 +78,7 @@ func (e *events) Lifecycle(_ context.Context, project, action, source string, _ 
 
 func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	t.Helper()
-	st := store.New(store.NewBoundedMemory())
+	st := store.New(store.NewMemory())
 	seen := &events{}
 	s := New(st, seen, &lock.Manager{}, journal.New(st))
 	f := &fakeInstances{users: map[string][]string{}, store: st}

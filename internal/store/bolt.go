@@ -26,8 +26,6 @@ var (
 type Options struct {
 	// NoBackup skips the copy "<path>.bak" that is otherwise taken of a store that opened and loaded well.
 	NoBackup bool
-	// Unbounded takes commits beyond the limits: for as long as not all callers keep to them.
-	Unbounded bool
 
 	schema     int // 0: SchemaVersion; tests go beyond
 	migrations map[int]Migration
@@ -35,12 +33,11 @@ type Options struct {
 
 // Bolt is the engine of one machine: one bbolt file, one fsync'd transaction for all commits that come at once.
 type Bolt struct {
-	path      string
-	lock      *fileLock
-	db        *bolt.DB
-	backup    bool // a copy is to be kept
-	unbounded bool
-	leases    *localLeases
+	path   string
+	lock   *fileLock
+	db     *bolt.DB
+	backup bool // a copy is to be kept
+	leases *localLeases
 
 	queueMu sync.Mutex
 	queue   []*commit
@@ -93,7 +90,7 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 	if err := verifyPages(path); err != nil {
 		return nil, err
 	}
-	b = &Bolt{path: path, lock: lock, backup: !opts.NoBackup, unbounded: opts.Unbounded}
+	b = &Bolt{path: path, lock: lock, backup: !opts.NoBackup}
 	b.leases = newLocalLeases(b.endLease)
 	err = guarded(func() error {
 		b.db, err = bolt.Open(path, 0o600, &bolt.Options{
@@ -163,10 +160,8 @@ func (b *Bolt) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := Validate(ops); err != nil {
 		return 0, err
 	}
-	if !b.unbounded {
-		if err := CheckLimits(ops); err != nil {
-			return 0, err
-		}
+	if err := CheckLimits(ops); err != nil {
+		return 0, err
 	}
 	return b.enqueue(&commit{ops: ops})
 }

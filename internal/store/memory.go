@@ -12,8 +12,6 @@ import (
 
 // Memory is an engine without a disk, for tests of what stands on a store.
 type Memory struct {
-	bounded bool
-
 	mu       sync.Mutex
 	entries  map[string]Entry
 	revision Revision
@@ -26,17 +24,10 @@ type Memory struct {
 
 var _ Engine = (*Memory)(nil)
 
-// NewMemory makes an empty engine in memory, which takes commits of any size.
+// NewMemory makes an empty engine in memory.
 func NewMemory() *Memory {
 	m := &Memory{entries: map[string]Entry{}, watchers: newWatchers(0), leased: map[string]LeaseID{}}
 	m.leases = newLocalLeases(m.endLease)
-	return m
-}
-
-// NewBoundedMemory makes one that keeps to the limits of a commit.
-func NewBoundedMemory() *Memory {
-	m := NewMemory()
-	m.bounded = true
 	return m
 }
 
@@ -75,10 +66,8 @@ func (m *Memory) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := Validate(ops); err != nil {
 		return 0, err
 	}
-	if m.bounded {
-		if err := CheckLimits(ops); err != nil {
-			return 0, err
-		}
+	if err := CheckLimits(ops); err != nil {
+		return 0, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

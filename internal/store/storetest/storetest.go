@@ -20,8 +20,6 @@ type Engine struct {
 	Forget func(t *testing.T, e store.Engine)
 	// Parallel is that each Open gives a store that has nothing to do with the others.
 	Parallel bool
-	// Unbounded is that commits of any size are taken.
-	Unbounded bool
 }
 
 // in is what a test has: two ways into one empty store.

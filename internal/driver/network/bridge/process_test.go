@@ -227,7 +227,8 @@ func TestAKillWhileDnsmasqStarts(t *testing.T) {
 		t.Run(test.point, func(t *testing.T) {
 			c := config(t, "brkill")
 			cmd := exec.Command("/proc/self/exe", "-test.run=^TestHelperUp$")
-			cmd.Env = append(os.Environ(), helperDir+"="+c.Dir, fault.Env+"="+test.point+"=kill")
+			// It is killed before it can remove a folder of its own.
+			cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), helperDir+"="+c.Dir, fault.Env+"="+test.point+"=kill")
 			out, err := cmd.CombinedOutput()
 			if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 				t.Fatalf("the daemon was not killed: %v\n%s", err, out)
