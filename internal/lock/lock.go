@@ -40,6 +40,7 @@ const (
 	Profile
 	Instance
 	Pool
+	Source // what of the host a pool is kept in, whichever pool asks for it
 	Network
 	Interface // a network interface of the host, whichever project's network it is made for
 	Image
@@ -51,7 +52,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Network: "Network", Interface: "Network interface", Image: "Image",
+	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Source: "Pool source", Network: "Network", Interface: "Network interface", Image: "Image",
 	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Stillness: "Stillness", IDs: "ID range",
 }
 

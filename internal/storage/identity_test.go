@@ -206,3 +206,36 @@ func TestSnapshotsWithoutNamesAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Two pools are made of one folder at once, which each of them spells in its own way: one gets it, with all that belongs to a
+// pool, and the other's undo takes nothing of that away.
+func TestTwoPoolsOfOneSource(t *testing.T) {
+	w := newWorld(t)
+	source, link := filepath.Join(t.TempDir(), "source"), filepath.Join(t.TempDir(), "link")
+	w.ok(os.Symlink(source, link))
+	for range 50 {
+		w.ok(os.Mkdir(source, 0o711))
+		paths := map[string]string{"a": source, "b": link, "c": source + "/."}
+		var all sync.WaitGroup
+		for name, path := range paths {
+			all.Go(func() {
+				if err := w.pool(name, map[string]string{"source": path}); err != nil && api.StatusOf(err) != 400 {
+					t.Errorf("pool %s: %v", name, err)
+				}
+			})
+		}
+		all.Wait()
+		pools := w.service.Pools()
+		if len(pools) != 1 {
+			t.Fatalf("pools of one folder: %v", pools)
+		}
+		id := VolumeID{Pool: pools[0], Project: "default", Type: VolumeContainer, Name: "c1"}
+		w.ok(w.service.CreateEmpty(w.ctx, id))
+		w.ok(w.service.Delete(w.ctx, id))
+		w.ok(w.service.DeletePool(w.ctx, pools[0]))
+		if n := w.journal.Pending(); n != 0 {
+			t.Errorf("%d entries left in the journal", n)
+		}
+		w.ok(os.Remove(source)) // which fails if anything is in it
+	}
+}

@@ -2,6 +2,10 @@ package storage
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/lock"
 )
@@ -20,6 +24,21 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 		return nil, err
 	}
 	return held.Release, nil
+}
+
+// holdSource keeps the place of the host that a pool is kept in, however its path is spelled: pools of two names may be made of one, and
+// what one finds empty the other has begun to fill.
+func (s *Service) holdSource(ctx context.Context, action string, r *poolRecord) (release func(), err error) {
+	source := r.Config["source"]
+	place := lock.Of(lock.Source, source)
+	var st unix.Stat_t
+	if unix.Stat(source, &st) == nil {
+		place = lock.Of(lock.Source, strconv.FormatUint(st.Dev, 10), strconv.FormatUint(st.Ino, 10))
+	}
+	if release, err = s.hold(ctx, action, lock.Exclusive(place)); err != nil {
+		return nil, fmt.Errorf("source path '%s': %w", source, err)
+	}
+	return release, nil
 }
 
 // holdMount keeps the mount and unmount of one volume apart.

@@ -138,6 +138,11 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 	if err != nil {
 		return err
 	}
+	leave, err := s.holdSource(ctx, "create", record)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := s.makePool(ctx, req.Name, record); err != nil {
 		return err
 	}
@@ -308,6 +313,11 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 	if s.mounting(name) { // before the journal says that it goes
 		return errStillMounting(name)
 	}
+	leave, err := s.holdSource(ctx, "delete", row.Value)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	entry, err := s.Journal.Begin(ctx, kindPoolDelete, poolEntry{name, *row.Value})
 	if err != nil {
 		return err
