@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
@@ -83,20 +84,10 @@ func (s *Service) delete(ctx context.Context, project, fingerprint string) error
 	if _, ok := s.images.Get(project, fingerprint); !ok {
 		return api.NotFound("%s", errNotFound)
 	}
-	var aliases []store.Op
-	for _, row := range s.aliases.List(project) {
-		if row.Value.Target == fingerprint {
-			aliases = append(aliases, s.aliases.Remove(row.Path...))
-		}
+	entry, err := s.forget(ctx, project, fingerprint)
+	for errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
+		entry, err = s.forget(ctx, project, fingerprint)
 	}
-	if len(aliases) > fewAliases { // a kill behind these leaves the image, to be deleted again
-		if _, err := s.Store.CommitAll(ctx, aliases); err != nil {
-			return err
-		}
-		aliases = nil
-	}
-	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
-	entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
 	if err != nil {
 		return err
 	}
@@ -108,6 +99,25 @@ func (s *Service) delete(ctx context.Context, project, fingerprint string) error
 		return err
 	}
 	return entry.Close(ctx)
+}
+
+// forget removes an image's records, and its aliases as they are now: whoever has given one another name or another image in the
+// meantime makes it fail with store.ErrConflict.
+func (s *Service) forget(ctx context.Context, project, fingerprint string) (*journal.Entry, error) {
+	var aliases []store.Op
+	for _, row := range s.aliases.List(project) {
+		if row.Value.Target == fingerprint {
+			aliases = append(aliases, s.aliases.RemoveAt(row.Revision, row.Path...))
+		}
+	}
+	if len(aliases) > fewAliases { // a kill behind these leaves the image, to be deleted again
+		if _, err := s.Store.CommitAll(ctx, aliases); err != nil {
+			return nil, err
+		}
+		aliases = nil
+	}
+	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
+	return s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
 }
 
 // Refresh gives the task that asks an image's source for a newer one. Images that came by upload have no source.

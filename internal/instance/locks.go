@@ -123,7 +123,7 @@ func (s *Service) HoldUsers(ctx context.Context, action, project, profile string
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(s.usersOf(project, profile), func(now lock.Want) bool { return !slices.Contains(wants, now) }) {
+		if slices.Equal(wants, s.usersOf(project, profile)) {
 			return held.Release, nil
 		}
 		held.Release()

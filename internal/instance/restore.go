@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
@@ -29,16 +30,30 @@ func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*o
 }
 
 func (s *Service) restore(ctx context.Context, project, name, snapshot string) error {
-	row, release, err := s.hold(ctx, project, name, "restore", lock.Short)
+	profiles := s.profilesOf(project, name, snapshot)
+	given, err := s.holdProfiles(ctx, "restore", project, profiles) // what the snapshot names, nothing else may by now
+	if err != nil {
+		return err
+	}
+	defer given.Release()
+	row, release, err := s.hold(given.Context(ctx), project, name, "restore", lock.Short)
 	if err != nil {
 		return err
 	}
 	defer release()
 	i := row.Value
 	snap, ok := s.snapshots.Get(project, name, snapshot)
-	if !ok {
+	switch {
+	case !ok:
 		return api.NotFound("Snapshot %s/%s does not exist", name, snapshot)
+	case !slices.Equal(profiles, s.profilesOf(project, name, snapshot)):
+		return api.Conflict("Snapshot %s/%s was replaced meanwhile", name, snapshot)
 	}
+	content, err := s.holdUsed(ctx, "restore", restored(i, snap.Value), lock.Exclusive(i.volume().Object()), lock.Shared(lock.ForPool(i.Pool)))
+	if err != nil {
+		return err
+	}
+	defer content.Release()
 	eff, err := s.check(ctx, restored(i, snap.Value), i)
 	if err != nil {
 		return err
@@ -48,11 +63,6 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return err
 	}
 	defer claimed()
-	content, err := s.holdContent(ctx, "restore", lock.Exclusive(i.volume().Object()), lock.Shared(lock.ForPool(i.Pool)))
-	if err != nil {
-		return err
-	}
-	defer content.Release()
 	wasRunning, before := s.running(i), s.effectiveOf(i)
 	changed := diffDevices(before.Devices, eff.Devices)
 	err = (&swap{
@@ -87,6 +97,15 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	}
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
 	return nil
+}
+
+// profilesOf are those that a snapshot names; none if there is no such snapshot.
+func (s *Service) profilesOf(project, name, snapshot string) []string {
+	row, ok := s.snapshots.Get(project, name, snapshot)
+	if !ok {
+		return nil
+	}
+	return row.Value.rest.body.Profiles
 }
 
 // restored is an instance with the configuration of a snapshot. It keeps its identity and what describes its present run.

@@ -3,12 +3,14 @@ package instance
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -170,4 +172,39 @@ func TestAProfileHoldsItsUsersByTheirNewNames(t *testing.T) {
 			t.Errorf("c2 has limits.cpu=%q", got)
 		}
 	})
+}
+
+// TestARestoreHoldsWhatItBrings: what a snapshot names, and its instance no longer, does not go while it comes back.
+func TestARestoreHoldsWhatItBrings(t *testing.T) {
+	h := newHouse(t, nil)
+	h.profile("extra", nil, nil)
+	h.create("c1", func(r *api.InstancesPost) {
+		r.Profiles = []string{"default", "extra"}
+		r.Devices = map[string]map[string]string{"eth0": {"type": "nic", "network": "br1"}}
+	})
+	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
+	h.do(h.run(h.Put(t.Context(), "default", "c1", api.InstancePut{Profiles: []string{"default"}, Config: h.show("c1").Config}, anyRevision)))
+	tried := false
+	h.volumes.copying = func(storage.VolumeID) error {
+		tried = true
+		for _, o := range []lock.Object{lock.ForProfile("default", "extra"), lock.ForNetwork("default", "br1"), lock.ForPool("p1")} {
+			if held, _ := h.Locks.Try(lock.Claim{Action: "delete"}, lock.Exclusive(o)); held != nil {
+				t.Errorf("%s %q may be deleted meanwhile", o.Kind, o.Name())
+				held.Release()
+			}
+		}
+		return nil
+	}
+	h.do(h.restore(t.Context(), "default", "c1", "s0"))
+	if got := h.show("c1").Profiles; !tried || !slices.Equal(got, []string{"default", "extra"}) {
+		t.Errorf("its profiles are %v", got)
+	}
+	for _, o := range []lock.Object{lock.ForProfile("default", "extra"), lock.ForNetwork("default", "br1")} {
+		if held, _ := h.Locks.Try(lock.Claim{Action: "delete"}, lock.Exclusive(o)); held == nil {
+			t.Errorf("%s %q stays held", o.Kind, o.Name())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(h.root, "storage-pools", "p1", "containers", "c1")); err != nil {
+		t.Error(err)
+	}
 }
