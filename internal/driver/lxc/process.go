@@ -50,7 +50,7 @@ func (c *container) close() {
 	}
 }
 
-// leave says that the container has ended for good.
+// leave marks the container as ended for good and calls the functions that wait for it.
 func (c *container) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
