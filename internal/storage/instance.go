@@ -358,7 +358,7 @@ func (s *Service) SetQuota(ctx context.Context, vol VolumeID, bytes int64) error
 	if err != nil {
 		return err
 	}
-	if q, ok := d.(storagedriver.Quotaer); ok {
+	if q, ok := d.(storagedriver.QuotaSetter); ok {
 		return q.SetQuota(ctx, vol.onDisk(), bytes)
 	}
 	return nil
@@ -370,7 +370,7 @@ func (s *Service) Usage(ctx context.Context, vol VolumeID) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	if u, ok := d.(storagedriver.Usager); ok {
+	if u, ok := d.(storagedriver.UsageReporter); ok {
 		return u.Usage(ctx, vol.onDisk())
 	}
 	return -1, nil
