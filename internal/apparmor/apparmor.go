@@ -98,8 +98,8 @@ func ownLabel() string {
 	return ""
 }
 
-// mayAdminister tells whether the kernel would take policy from this process: in a user namespace only where the policy namespace
-// is as deep as that.
+// mayAdminister tells whether the kernel accepts policy from this process. In a user namespace it does only if there is a policy
+// namespace at the same depth.
 func mayAdminister() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -132,7 +132,7 @@ func (h *Host) State() (State, string) {
 	return h.state, h.why
 }
 
-// Warning is why instances are not, or cannot be, confined; empty where they are. The words are the API's.
+// Warning says why instances are not, or cannot be, confined, in the words of the API's warnings; empty where they are.
 func (h *Host) Warning() string {
 	switch {
 	case h.state != On:

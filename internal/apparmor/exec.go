@@ -18,7 +18,7 @@ func Start(cmd *exec.Cmd, profile string) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: nothing takes the wish back, so that the thread must not run anything else.
+		// Never unlocked: the thread cannot undo aa_change_onexec, so nothing else may run on it.
 		runtime.LockOSThread()
 		err := OnExec(profile)
 		if err == nil {

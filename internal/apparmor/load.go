@@ -47,7 +47,7 @@ func (h *Host) Load(ctx context.Context, p Profile) (label string, err error) {
 		}
 	}
 	err = h.replace(binary)
-	if err != nil && cached { // made by or for something else, or damaged
+	if err != nil && cached { // the cached binary is damaged, or was compiled for another kernel
 		if binary, err = h.renew(ctx, name, text); err == nil {
 			err = h.replace(binary)
 		}
@@ -162,7 +162,7 @@ func (h *Host) renew(ctx context.Context, name, text string) ([]byte, error) {
 		if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 			return nil, err
 		}
-		// Not synced: what a power cut leaves of the cache has another key, or the kernel refuses it, and then it is made again.
+		// Not synced: after a power cut a damaged file has another key, or the kernel refuses it, and it is compiled again.
 		if err := os.WriteFile(f.path+".new", f.data, 0o600); err != nil {
 			return nil, err
 		}
@@ -173,7 +173,7 @@ func (h *Host) renew(ctx context.Context, name, text string) ([]byte, error) {
 	return binary, nil
 }
 
-// maxBinary bounds what the parser may give, far above what a profile takes.
+// maxBinary bounds the parser's output in bytes, far above the size of any profile.
 const maxBinary = 16 << 20
 
 // compile runs the parser on a text. The host's own configuration of it is left out: distributions pin features of some older kernel

@@ -14,7 +14,7 @@ const (
 	Unpack   = "unpack"
 )
 
-// Profile is what some processes may do. Whatever no rule allows is denied.
+// Profile says what its processes may do. What no rule allows is denied.
 type Profile struct {
 	Kind string // one of the above
 	ID   string // tells those of a kind apart: an instance's ID, a network's name

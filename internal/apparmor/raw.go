@@ -8,7 +8,7 @@ import (
 )
 
 // CheckRaw refuses text that could end the profile that it is put into and begin another one, or have the parser read other files of the
-// host, parts of which it would show in its errors. Whether the text means anything says the parser; see Host.Check.
+// host, parts of which it would show in its errors. Whether the text is valid only the parser can tell; see Host.Check.
 func CheckRaw(raw string) error {
 	if strings.ContainsRune(raw, 0) {
 		return api.BadRequest("raw.apparmor holds NUL")
@@ -45,8 +45,8 @@ func CheckRaw(raw string) error {
 // include finds the statement in both of its forms.
 var include = regexp.MustCompile(`(^|[^A-Za-z0-9_./*-])#?include([^A-Za-z0-9_./*-]|$)`)
 
-// withoutQuotes drops from a line what is quoted and what a backslash takes the meaning from; closed tells that the last quote was. A
-// quote in a comment is none.
+// withoutQuotes drops quoted text and escaped characters from a line; closed tells whether the last quote was closed. A quote in a
+// comment does not count.
 func withoutQuotes(line string) (code string, closed bool) {
 	var b strings.Builder
 	quoted := false

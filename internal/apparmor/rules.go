@@ -19,10 +19,10 @@ func (r Rule) denied() Rule {
 	return r
 }
 
-// Deny is a rule with its meaning turned round. In AppArmor a rule that denies wins over all that allow.
+// Deny turns a rule that allows into one that denies. In AppArmor a rule that denies wins over all that allow.
 func Deny(r Rule) Rule { return r.denied() }
 
-// Fixed is a rule that this program's source holds word for word; nothing from outside may be part of it.
+// Fixed is a rule whose text is a constant of this program; nothing from outside may be part of it.
 func Fixed(text string) Rule {
 	if strings.ContainsAny(text, "\n\r\x00") {
 		return Rule{err: fmt.Errorf("AppArmor rule %q is not one line", text)}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Unload takes a profile out of the kernel, and its namespace. What still ran under it would run free: call it when nothing does. That
-// it is not loaded is no error. Its files stay, so that the next Load is quick.
+// Unload takes a profile and its namespace out of the kernel. Processes under it would become unconfined, so call it when there are
+// none. It is no error if the profile is not loaded. Its files stay, so that the next Load is quick.
 func (h *Host) Unload(kind, id string) error {
 	if h == nil || h.state != On {
 		return nil
@@ -19,7 +19,7 @@ func (h *Host) Unload(kind, id string) error {
 }
 
 func (h *Host) unload(name string) error {
-	// The namespace first: it may hold profiles of the guest's, which go with it.
+	// The namespace first: profiles that the guest has loaded into it are removed with it.
 	err := os.Remove(h.namespace(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil

@@ -102,7 +102,7 @@ func DetectFile(f *os.File) (Format, error) {
 	return Detect(head[:n])
 }
 
-// Bounds beside space: what an archive can take of time and memory without taking any. They are far above any honest image.
+// Bounds on time and memory, for archives that need neither space nor inodes. They are far above any honest image.
 const (
 	maxContent = 1 << 40   // bytes of all files together: holes take no space, but must be read
 	maxStream  = 2 << 40   // bytes of the tar stream

@@ -139,7 +139,7 @@ func startFilter(ctx context.Context, out *os.File, room *diskspace.Room, name s
 	return f, nil
 }
 
-// lend makes nobody the owner of a file, for a tool that opens it by itself.
+// lend makes the user nobody the owner of a file, for a tool that opens it by itself.
 func lend(out *os.File) (back func() error, err error) {
 	back = func() error { return nil }
 	if os.Geteuid() != 0 {

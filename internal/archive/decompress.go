@@ -127,8 +127,8 @@ func (r *Reader) openSquashfs(ctx context.Context, f *os.File, progress func(int
 	return nil
 }
 
-// readableByAll lets nobody, as whom the tool runs, open a file that it has as a descriptor. Whoever has it open already gains nothing by it; to
-// whoever has not, the folder that it lies in is closed.
+// readableByAll lets the tool, which runs as the user nobody, reopen a file that it has as a descriptor. Other users cannot reach the file: the
+// folder that it lies in is closed to them.
 func readableByAll(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {

@@ -25,7 +25,7 @@ type lateDir struct {
 	meta meta
 }
 
-// lateOverhead is what a lateDir takes beside its strings, in bytes, with its place in a map at the end.
+// lateOverhead is the memory that a lateDir takes besides its strings, in bytes, its entry in a map included.
 const lateOverhead = 256
 
 const xattrRecord = "SCHILY.xattr."

@@ -70,11 +70,6 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 	return stats, nil
 }
 
-// UnpackStream is Unpack for a tar stream that nothing wraps.
-func UnpackStream(ctx context.Context, r io.Reader, dir string, o Options) (Stats, error) {
-	return unpack(ctx, r, dir, o)
-}
-
 func unpack(ctx context.Context, r io.Reader, dir string, o Options) (stats Stats, err error) {
 	u, err := newUnpacker(dir, o)
 	if err != nil {

@@ -19,8 +19,7 @@ type Calls struct {
 }
 
 // Do makes a call on a goroutine of its own and waits for it until limit has passed or ctx ends. A call that hangs is left behind,
-// as nothing can take it back; until it comes back others of its key fail at once with ErrHung, so that there are never more of
-// them than began together.
+// as nothing can interrupt it; until it returns, others of its key fail at once with ErrHung, so that hanging calls do not pile up.
 func Do[T any](ctx context.Context, c *Calls, key string, limit time.Duration, call func() (T, error)) (T, error) {
 	type result struct {
 		value T

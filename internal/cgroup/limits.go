@@ -74,7 +74,7 @@ func (h *Host) blkioFile() string {
 	return "blkio.weight"
 }
 
-// always are files that a group has wherever there is its controller; others hang on how the kernel was built.
+// always are files that a group has wherever its controller is there; others depend on how the kernel was built.
 var always = map[string]bool{
 	"memory.max": true, "memory.high": true, "pids.max": true, "cpuset.cpus": true, "cpu.weight": true, "cpu.max": true,
 }

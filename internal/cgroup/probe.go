@@ -25,7 +25,7 @@ type Host struct {
 	all     []string          // folders of all hierarchies, each once
 	some    hierarchy         // one of them
 
-	hastening atomic.Bool // see Hasten
+	prewarming atomic.Bool // see Prewarm
 }
 
 // Probe looks at the host that this process runs on.

@@ -6,12 +6,12 @@ import (
 	"github.com/berthd/berth/internal/selinux"
 )
 
-// unconfined is what an administrator should know where instances are not confined by a security module. SELinux takes AppArmor's
-// place where the kernel has that instead.
-func (d *Daemon) unconfined() []hostinfo.Lack {
+// unconfined returns a warning if no security module confines instances: neither AppArmor nor, on a kernel with that instead,
+// SELinux.
+func (d *Daemon) unconfined() []hostinfo.Warning {
 	message := d.apparmor.Warning()
 	if state, _ := d.apparmor.State(); message == "" || state == apparmor.Off && selinux.Enabled() {
 		return nil
 	}
-	return []hostinfo.Lack{{Type: "AppArmor support has been disabled", Message: message}}
+	return []hostinfo.Warning{{Type: "AppArmor support has been disabled", Message: message}}
 }

@@ -59,8 +59,8 @@ type Daemon struct {
 
 	resources resources
 
-	parts []part // in the order they start; they stop in the other
-	lacks []hostinfo.Lack
+	parts        []part // in the order they start; they stop in the other
+	hostWarnings []hostinfo.Warning
 
 	// environment is filled by the services that know: storage drivers in use and supported, runtimes.
 	environment environment
@@ -218,7 +218,7 @@ func (d *Daemon) bringUp(ctx context.Context) {
 	if address := d.config.Get("core.https_address"); address != "" {
 		if commit, _, err := d.https.prepare(ctx, address); err != nil {
 			slog.Error("The network address cannot be listened on", "address", address, "err", err)
-			d.lacks = append(d.lacks, hostinfo.Lack{Type: "Unable to listen on the network", Message: err.Error()})
+			d.hostWarnings = append(d.hostWarnings, hostinfo.Warning{Type: "Unable to listen on the network", Message: err.Error()})
 		} else {
 			commit()
 		}
@@ -251,7 +251,7 @@ func (d *Daemon) each(ctx context.Context, step string, of func(part) func(conte
 
 func (d *Daemon) raiseWarnings(ctx context.Context) {
 	var host []warning.Host
-	for _, l := range append(hostinfo.Lacks(), append(d.unconfined(), d.lacks...)...) {
+	for _, l := range append(hostinfo.Warnings(), append(d.unconfined(), d.hostWarnings...)...) {
 		host = append(host, warning.Host{Type: l.Type, Severity: warning.Low, Message: l.Message})
 	}
 	d.warnings.ResolveAtStart(ctx, host)

@@ -11,11 +11,11 @@
 //
 // # A change of a running instance
 //
-// A changed device is for an instant two: the new one is started beside the old one, in the other slot, so that what
+// For a moment a changed device exists twice: the new one is started beside the old one, in the other slot, so that what
 // can fail fails while nothing is gone. Then the old one is unplugged, which keeps its host's side, and the new one is
-// plugged in; the record is written; at last the old one is stopped. Up to the record there is a way back: the new one
-// is unplugged and stopped, the old one replugged. The way back may be gone from any point and twice, after a kill by
-// another process, so Unplug, Stop and Replug take what they find.
+// plugged in; the record is written; at last the old one is stopped. Until the record is written the change can be undone:
+// the new one is unplugged and stopped, the old one replugged. An undo may begin at any point and be repeated, after a
+// kill by the next daemon, so Unplug, Stop and Replug must cope with whatever they find.
 package device
 
 import (
@@ -44,7 +44,7 @@ type Instance struct {
 	Config map[string]string
 	// Devices is the effective set of devices.
 	Devices map[string]Config
-	// DevicesPath is a folder on the host of the module's own: <root>/devices/<id>.
+	// DevicesPath is a folder on the host for what modules put there: <root>/devices/<id>.
 	DevicesPath string
 	// Profile is set when a profile's devices are validated without an instance.
 	Profile bool

@@ -1,5 +1,5 @@
-// Package diskspace holds what comes from outside to the space that there is: an unpack, an upload or a packed image ends with an error before it fills
-// a file system, and leaves a reserve to whoever else writes there.
+// Package diskspace limits what comes from outside (uploads, unpacked and packed images) to the space that a file system has free, less a reserve for
+// whoever else writes there.
 package diskspace
 
 import (
@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Block is what a file system allocates at least, in bytes.
+// Block is the smallest unit that a file system allocates, in bytes.
 const Block = 4096
 
 const (
@@ -17,7 +17,7 @@ const (
 	gib = 1 << 30
 )
 
-// Reserve is what is left free of a file system of so many bytes: a twentieth, at least 1 GiB and at most 16 GiB, but of a small one no more
+// Reserve is how many bytes to leave free of a file system of total bytes: a twentieth, at least 1 GiB and at most 16 GiB, but never more
 // than a tenth.
 func Reserve(total int64) int64 {
 	return min(min(max(total/20, gib), 16*gib), total/10)
@@ -123,8 +123,8 @@ func (r *Room) Left() (int64, error) {
 	return left, nil
 }
 
-// look asks the file system. Between two looks a part of what is free may be taken, so that several at once do not use up the
-// reserve together.
+// look asks the file system how much is free. Only a part of that may be taken before the next look, so that several writers at
+// once do not use up the reserve together.
 func (r *Room) look(n int64) error {
 	free, reserve, st, err := r.free()
 	if err != nil {

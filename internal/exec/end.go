@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// stallTime is how long a client may take nothing of what a command says. It is long: somebody who has stopped their client
-	// with Ctrl-Z may go on with it. The end of the operation does not wait for it.
+	// stallTime is how long a client may read nothing of a command's output. It is long, as somebody who has stopped their client
+	// with Ctrl-Z may resume it. The end of the operation does not wait for it.
 	stallTime = time.Hour
 	// lastTime is how long a client may take to take what is left once the command has ended.
 	lastTime = 30 * time.Second
@@ -24,7 +24,7 @@ const (
 	handshakeTime = 10 * time.Second
 )
 
-// close ends the session: it says goodbye to the clients that listen, and unblocks what still reads from any.
+// close ends the session: it sends each client a close message, and unblocks what still reads from them.
 func (s *session) close() {
 	deadline := time.Now().Add(cutTime) // for all of them
 	for _, conn := range s.end() {
@@ -35,7 +35,7 @@ func (s *session) close() {
 	}
 }
 
-// cut closes a connection without a word, which TLS would wait to get rid of. A write to a client that does not read ends with it.
+// cut closes a connection without TLS's closing message, which would wait for a client that does not read. It ends pending writes.
 func cut(conn *websocket.Conn) {
 	raw := conn.NetConn()
 	if secure, ok := raw.(interface{ NetConn() net.Conn }); ok {

@@ -47,10 +47,10 @@ type Runtime interface {
 	Has(id, path string) bool
 }
 
-// Expecter is a Runtime that has something to do before a command is put into an instance, and can do so while its
+// Prewarmer is a Runtime that has something to do before a command is put into an instance, and can do so while its
 // client connects.
-type Expecter interface {
-	Expect()
+type Prewarmer interface {
+	Prewarm()
 }
 
 // forever is the bound of a session in time: it lasts as long as its command and its client do.
@@ -69,8 +69,8 @@ func (s *Service) Exec(ctx context.Context, project, name string, post api.Insta
 	if err != nil {
 		return nil, err
 	}
-	if r, ok := s.Runtime.(Expecter); ok {
-		r.Expect()
+	if r, ok := s.Runtime.(Prewarmer); ok {
+		r.Prewarm()
 	}
 	request := runtime.ExecRequest{
 		Command: post.Command, User: post.User, Group: post.Group, Cwd: post.Cwd,

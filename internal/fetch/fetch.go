@@ -1,5 +1,5 @@
-// Package fetch makes the daemon's requests of other servers, on behalf of somebody: whoever may name a URL must not reach by way of the
-// daemon what only the daemon reaches (its own loopback services, a cloud's metadata, the rest of a private network).
+// Package fetch makes the daemon's requests of other servers on behalf of its callers. A caller who may name a URL must not reach through
+// the daemon what only the daemon can (services on its loopback, a cloud's metadata, the rest of a private network).
 //
 // The policy is the caller's and travels in the context. It is asked for the address that a connection is really made to, after names have been
 // resolved, so that neither a name that resolves to something else a moment later nor a redirect gets past it.

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Lack is something that this host does not give, and what follows from it.
-type Lack struct{ Type, Message string }
+// Warning says what this host does not provide, and what follows from that.
+type Warning struct{ Type, Message string }
 
-// Lacks lists what this host does not give. The types are the API's sentences.
-func Lacks() []Lack {
-	var list []Lack
+// Warnings lists what this host does not provide. The types are the API's sentences.
+func Warnings() []Warning {
+	var list []Warning
 	for _, c := range []struct{ v1, v2, kind, message string }{
 		{"memory/memory.limit_in_bytes", "memory", "Couldn't find the CGroup memory controller", "memory limits will be ignored"},
 		{"pids", "pids", "Couldn't find the CGroup pids controller", "process limits will be ignored"},
@@ -22,7 +22,7 @@ func Lacks() []Lack {
 		{"net_prio", "", "Couldn't find the CGroup network priority controller", "network priority will be ignored"},
 	} {
 		if !hasController(c.v1, c.v2) {
-			list = append(list, Lack{c.kind, c.message})
+			list = append(list, Warning{c.kind, c.message})
 		}
 	}
 	return list

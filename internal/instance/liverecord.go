@@ -55,12 +55,6 @@ func (l *live) configs() map[string]device.Config {
 	return all
 }
 
-func (l *live) clone() *live {
-	c := *l
-	c.Devices = maps.Clone(l.Devices)
-	return &c
-}
-
 // of is what modules get to know of an instance that has l, for one of its devices.
 func (l *live) of(s *Service, i *Instance, name string) device.Instance {
 	c, _ := expand(s.Profiles, i.Project, &i.Body)

@@ -81,10 +81,10 @@ type RawChecker interface {
 	CheckRaw(ctx context.Context, raw string) error
 }
 
-// Expecter is a Runtime that has something to do before a process is put into an instance, and can do so while the
+// Prewarmer is a Runtime that has something to do before a process is put into an instance, and can do so while the
 // caller prepares its start.
-type Expecter interface {
-	Expect()
+type Prewarmer interface {
+	Prewarm()
 }
 
 // Runtime runs instances; internal/driver/lxc implements it. It knows instances by spec ID alone, keeps no state that

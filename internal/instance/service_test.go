@@ -164,8 +164,10 @@ func TestForceJoinsACleanStop(t *testing.T) {
 	h.rt.stuck = make(chan struct{})
 	clean := make(chan error, 1)
 	go func() { clean <- h.action("c1", "stop") }()
-	for h.Locks.Holder(lock.ForInstance("default", "c1")) == nil {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); h.Locks.Holder(lock.ForInstance("default", "c1")) == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the clean stop does not begin")
+		}
 	}
 	if err := h.action("c1", "restart"); err == nil || err.Error() != `Instance is busy running a "stop" operation` {
 		t.Error(err)

@@ -67,8 +67,8 @@ func (s *Service) doStart(ctx context.Context, project, name string) error {
 }
 
 func (s *Service) startWith(ctx context.Context, project, name, event string) error {
-	if r, ok := s.Runtime.(Expecter); ok {
-		r.Expect()
+	if r, ok := s.Runtime.(Prewarmer); ok {
+		r.Prewarm()
 	}
 	row, err := s.get(project, name)
 	if err != nil {

@@ -29,7 +29,7 @@ type Record struct {
 	Data    json.RawMessage `json:"data"`
 }
 
-// Alone is the member that a daemon without a cluster is.
+// Alone is the name of the one member of a daemon without a cluster.
 const Alone = "none"
 
 // ours tells whether this daemon made the entry. Another member's is its own to settle: it may be at it.

@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -53,7 +54,7 @@ func (h *Held) Release() {
 
 type heldKey struct{}
 
-// Context is ctx with what is held in it, for claims that come on top.
+// Context adds h to what ctx says is held, for the order of further claims.
 func (h *Held) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, heldKey{}, append(inContext(ctx), h))
 }
@@ -140,11 +141,8 @@ func checkOrder(ctx context.Context, wants []Want) error {
 	return nil
 }
 
-type patienceError struct{}
-
-func (patienceError) Error() string { return "waited too long" }
-
-var errPatience = patienceError{}
+// errPatience is the cause with which Bound ends a wait.
+var errPatience = errors.New("waited too long")
 
 // take waits for one object.
 func (m *Manager) take(ctx context.Context, h *Held, want Want) error {
@@ -195,7 +193,7 @@ func (m *Manager) giveUp(ctx context.Context, w *waiter, h *Held, want Want) err
 		action = other.claim.Action
 	}
 	m.next(want.Object)
-	if context.Cause(ctx) == error(errPatience) {
+	if errors.Is(context.Cause(ctx), errPatience) {
 		return busy(want.Object, action)
 	}
 	return ctx.Err()
@@ -214,7 +212,7 @@ func (m *Manager) object(name Object) *object {
 	return o
 }
 
-// drop takes one object back and lets those go on that waited for it.
+// drop gives one object up and grants it to those that wait for it.
 func (m *Manager) drop(w Want, h *Held) {
 	o := m.objects[w.Object]
 	if w.Shared {
@@ -230,7 +228,7 @@ func (m *Manager) drop(w Want, h *Held) {
 	m.next(w.Object)
 }
 
-// next grants an object to as many of those in front of its queue as get on with each other.
+// next grants an object to the head of its queue: to one exclusive waiter, or to all shared ones before the next exclusive one.
 func (m *Manager) next(name Object) {
 	o := m.objects[name]
 	for len(o.queue) > 0 {

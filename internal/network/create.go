@@ -79,7 +79,7 @@ func (s *Service) create(ctx context.Context, r record) error {
 	return nil
 }
 
-// refusal says in the words of the API that somebody else was quicker with an interface.
+// refusal gives the error about an interface that somebody else made first the text and status of the API.
 func refusal(err error, name string) error {
 	if errors.Is(err, bridge.ErrForeign) {
 		return api.BadRequest("Network interface %q already exists", name)
@@ -87,7 +87,7 @@ func refusal(err error, name string) error {
 	return err
 }
 
-// remove takes from the host what was made for the network with an identity. Another's of the same name stays.
+// remove removes from the host what was made for the network with that UUID. What belongs to another network of the same name stays.
 func (s *Service) remove(ctx context.Context, name, id string) error {
 	dir := s.dir(name)
 	mine, err := ownsFolder(dir, id)

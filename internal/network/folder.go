@@ -36,8 +36,8 @@ func claimFolder(dir, id string) error {
 	return errors.Join(err, f.Close())
 }
 
-// adoptFolder has the folder of a network that is kept in the store bear its identity. It may be older than identities, or
-// gone.
+// adoptFolder writes the UUID of a network in the store into its folder, which may be missing, or date from before networks had
+// UUIDs.
 func adoptFolder(dir, id string) error {
 	if owner, err := folderOwner(dir); err == nil && owner == id {
 		return nil
@@ -70,7 +70,7 @@ func ownsFolder(dir, id string) (bool, error) {
 	return err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == ownerFile), err
 }
 
-// removeFolder removes a folder; cut off at any instant, it can be told whose it was until it is empty.
+// removeFolder removes a folder. The owner's file goes last, so that a removal that was cut off can be finished.
 func removeFolder(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,7 +14,7 @@ const reloadEvery = 500 * time.Millisecond
 // reloadWait bounds a reload that nobody waits for: dnsmasq may be about to start.
 const reloadWait = time.Minute
 
-// reloader has the dnsmasq of each network read its hosts again, many times at once where that can wait.
+// reloader makes the dnsmasq of each network read its hosts again, once for many changes where they can wait.
 type reloader struct {
 	reload func(ctx context.Context, network string) error
 	every  time.Duration
@@ -41,8 +41,8 @@ func (r *reloader) now(ctx context.Context, network string) error {
 	return r.reload(ctx, network)
 }
 
-// soon does so at once if it was not done for that long, else as soon as that has passed: one NIC does not wait, and
-// many cost few reloads. If the daemon ends before, its next start does it.
+// soon reloads at once if the last reload is reloadEvery ago, and otherwise as soon as it is: a single NIC does not wait, and many
+// share a reload. If the daemon ends before, its next start reloads.
 func (r *reloader) soon(ctx context.Context, network string) error {
 	r.mu.Lock()
 	n := r.of(network)

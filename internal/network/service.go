@@ -204,7 +204,7 @@ func (s *Service) note(ctx context.Context, r record, err error) {
 	}
 }
 
-// gone forgets how a network was that is no more, at least under its name.
+// gone forgets the state of a network that was deleted or renamed.
 func (s *Service) gone(ctx context.Context, r record) {
 	s.statusMu.Lock()
 	delete(s.applied, r.Name)

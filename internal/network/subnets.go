@@ -8,7 +8,7 @@ import (
 	"github.com/berthd/berth/internal/driver/network/bridge"
 )
 
-// subnets are those of changes that are not committed yet, by the networks' UUIDs, so that two changes at once do not
+// subnets are reserved by changes that are not committed yet, by the networks' UUIDs, so that two concurrent changes do not
 // choose the same.
 type subnets struct {
 	mu      sync.Mutex
@@ -40,7 +40,7 @@ func (s *Service) fill(r *record, creating bool) error {
 	return nil
 }
 
-// filled ends what fill began: the change is committed, or failed.
+// filled releases what fill has reserved, once the change is committed or has failed.
 func (s *Service) filled(r record) {
 	s.subnets.mu.Lock()
 	defer s.subnets.mu.Unlock()

@@ -113,7 +113,7 @@ type ports struct {
 	entry interface{ Close(context.Context) error } // of the journal; nil without names
 }
 
-// beginPorts writes down which ports an update is about to touch: of those in the bridge none says who put it there.
+// beginPorts notes in the journal which ports an update is about to touch: a port of the bridge does not show who attached it.
 func (s *Service) beginPorts(ctx context.Context, old, new *record) (*ports, error) {
 	before, after := split(old.Config["bridge.external_interfaces"]), split(new.Config["bridge.external_interfaces"])
 	p := &ports{}
@@ -131,7 +131,7 @@ func (s *Service) beginPorts(ctx context.Context, old, new *record) (*ports, err
 	return p, err
 }
 
-// detach takes those out of the bridge that do not belong to it by what is kept, and ends the entry.
+// detach takes the ports out of the bridge that the kept record does not name, and closes the journal's entry.
 func (p *ports) detach(ctx context.Context, kept *record) error {
 	if err := detachPorts(kept, p.names); err != nil || p.entry == nil {
 		return err

@@ -25,8 +25,8 @@ var (
 // undoTime is how long it may take to take a rename back that has failed, or whose caller has gone.
 const undoTime = time.Minute
 
-// renaming is a rename under way, in the journal. A name may come to be another's: Old is the revision of the profile that is renamed,
-// and ID stands in the one that takes its place until the end.
+// renaming is the journal's record of a rename. Names alone could be another profile's by the time of a recovery: Old is the revision
+// of the profile that is renamed, and ID is kept in the one that takes its place until the rename ends.
 type renaming struct {
 	Project string         `json:"project"`
 	Name    string         `json:"name"`

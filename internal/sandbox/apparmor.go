@@ -29,8 +29,8 @@ func newCmd(cmd *exec.Cmd, id, path string, writes bool) (*Cmd, error) {
 	return &Cmd{Cmd: cmd, id: id, path: path, writes: writes}, nil
 }
 
-// Start starts the command, under an AppArmor profile of its program where UseAppArmor has said so. It starts nothing where such a
-// profile should be and cannot.
+// Start starts the command, under the AppArmor profile of its program if UseAppArmor was called. If that profile cannot be loaded,
+// nothing is started.
 func (c *Cmd) Start() error {
 	label, err := profiles.label(c)
 	if err != nil {
@@ -75,7 +75,7 @@ func UseAppArmor(h *apparmor.Host, folders ...string) {
 	}
 }
 
-// Unload takes the profiles out of the kernel again, but those that something still runs under: it would run free.
+// Unload takes the profiles out of the kernel again, except those that still confine a process.
 func Unload() error {
 	profiles.mu.Lock()
 	defer profiles.mu.Unlock()

@@ -39,7 +39,7 @@ func Confine(l Limits, kind Kind) error {
 			return err
 		}
 	}
-	// On every thread: a set-user-ID program gives nothing to whoever has this set. It is also what lets nobody set a filter.
+	// On every thread. With no_new_privs, set-user-ID programs give no rights, and a process without rights may set a seccomp filter.
 	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("no new privileges: %w", errno)
 	}

@@ -1,4 +1,4 @@
-// Package sandbox runs what reads the files of strangers (decompressors, squashfs, templates) in a process of its own that can do
+// Package sandbox runs parsers of untrusted files (decompressors, squashfs, templates) in a process of its own that can do
 // nothing but that: as nobody, with bounds on memory, CPU time and output, without network, without new privileges, and without
 // the system calls that a parser has no use for; and, where the kernel has AppArmor, under a profile (UseAppArmor).
 //
@@ -47,7 +47,7 @@ func (l Limits) withDefaults() Limits {
 // Program is the path of berth-sandbox. Tests set it to one that they have built.
 var Program = sync.OnceValue(func() string { return programs.Find("berth-sandbox") })
 
-// environment is all that a confined program gets of one.
+// environment is the whole environment of a confined program.
 var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 
 // Tool is a command that runs the program at path, as exec.CommandContext would, within the limits. It inherits no environment; descriptors

@@ -19,7 +19,7 @@ const (
 // Enabled tells whether the kernel has SELinux with a policy loaded, enforcing or not.
 func Enabled() bool { return enabled(kernelFS) }
 
-// enabled: the file is there with the file system, and a policy has classes.
+// enabled looks for the kernel's file system, and for classes, which only a loaded policy has.
 func enabled(fs string) bool {
 	if _, err := os.Stat(filepath.Join(fs, "enforce")); err != nil {
 		return false

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// stallTime is how long the other side may take nothing of an answer, or send nothing of a request that it has begun. Whoever
-	// takes a little now and then has all the time they need.
+	// stallTime is how long a client may read nothing of an answer, or send nothing of a request that it has begun. A client that
+	// makes progress, however slow, is not cut off.
 	stallTime = 5 * time.Minute
 	// paceChunk is how much must be taken within stallTime.
 	paceChunk = 256 << 10

@@ -17,7 +17,7 @@ func (s *Service) CustomVolume(pool, project, name string) (map[string]string, e
 	return row.Value.Config, nil
 }
 
-// Attach mounts a custom volume for a user, a word of the caller's, until that user detaches it.
+// Attach mounts a custom volume until Detach is called with the same user, a key that the caller chooses.
 func (s *Service) Attach(ctx context.Context, user, pool, project, name string) (string, error) {
 	id := VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: name}
 	if _, err := s.CustomVolume(pool, project, name); err != nil {

@@ -240,8 +240,8 @@ func (s *Service) RenameBack(ctx context.Context, old, new VolumeID) error {
 	return statusOf(err)
 }
 
-// Delete removes volumes and snapshots, those that are given first first. That one does not exist, or its pool does not, is no
-// error. A volume that does not say whose it is goes by its name; one that says that it is another's is left alone.
+// Delete removes volumes and snapshots, in the order given. It is no error if one, or its pool, does not exist. A volume without a
+// mark is taken for the one meant; one marked with another UUID is left alone.
 func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
 	return s.deleteEach(ctx, vols, func(d storagedriver.Driver, v VolumeID, err error) error {
 		if errors.Is(err, storagedriver.ErrUnmarked) {
@@ -253,8 +253,8 @@ func (s *Service) Delete(ctx context.Context, vols ...VolumeID) error {
 	})
 }
 
-// Undo removes what a call has made, and nothing else: volumes and snapshots that carry the UUIDs given. Without a UUID
-// nothing is removed.
+// Undo removes the volumes and snapshots that a call has made, and nothing else: only those that carry the UUIDs given.
+// Without a UUID nothing is removed.
 func (s *Service) Undo(ctx context.Context, vols ...VolumeID) error {
 	marked := slices.DeleteFunc(slices.Clone(vols), func(v VolumeID) bool { return v.UUID == "" })
 	return s.deleteEach(ctx, marked, func(_ storagedriver.Driver, _ VolumeID, err error) error {
@@ -358,7 +358,7 @@ func (s *Service) SetQuota(ctx context.Context, vol VolumeID, bytes int64) error
 	if err != nil {
 		return err
 	}
-	if q, ok := d.(storagedriver.Quotaer); ok {
+	if q, ok := d.(storagedriver.QuotaSetter); ok {
 		return q.SetQuota(ctx, vol.onDisk(), bytes)
 	}
 	return nil
@@ -370,7 +370,7 @@ func (s *Service) Usage(ctx context.Context, vol VolumeID) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	if u, ok := d.(storagedriver.Usager); ok {
+	if u, ok := d.(storagedriver.UsageReporter); ok {
 		return u.Usage(ctx, vol.onDisk())
 	}
 	return -1, nil

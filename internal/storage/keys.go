@@ -39,12 +39,6 @@ var volumeTable = config.NewTable(config.StorageWords, append(volumeKeys(),
 	config.Key{Name: "volatile.idmap.next", Doc: "ID map that the files are to have."},
 	config.Key{Name: "user.*", Live: true, Doc: "Free for the user."})...)
 
-// PoolKeys are the configuration keys of pools, for docs and completion.
-func PoolKeys() *config.Table { return poolKeys }
-
-// VolumeKeys are the configuration keys of volumes, for docs and completion.
-func VolumeKeys() *config.Table { return volumeTable }
-
 // volumeWords names the volume as LXD's errors do: "default_data".
 func volumeWords(v VolumeID) config.Words {
 	name := v.diskName()

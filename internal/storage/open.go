@@ -11,8 +11,8 @@ import (
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 )
 
-// mountPatience is how long callers wait for a pool that is being mounted. A pool whose disk or server hangs can be waited
-// for without end, and nobody can take back what the kernel has begun.
+// mountPatience is how long callers wait for a pool that is being mounted. If its disk or server hangs, the mount may never
+// return, and it cannot be interrupted.
 const mountPatience = 10 * time.Second
 
 // opening is a pool that is being mounted, on a goroutine of its own: whoever needs the pool waits for it, and only they.

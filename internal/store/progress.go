@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// progress is up to which revision something has come, for others to wait for.
+// progress is a revision that grows, for others to wait for.
 type progress struct {
 	at atomic.Uint64
 

@@ -47,7 +47,7 @@ func (s *Session) Close(ctx context.Context) error {
 	return s.leases.Revoke(ctx, s.id)
 }
 
-// keep renews the lease. It is granted from some time after the last renewal that succeeded was asked for.
+// keep renews the lease until Close. The lease lasts at least ttl from the moment at which the last successful renewal was sent.
 func (s *Session) keep(ctx context.Context, granted time.Time) {
 	defer close(s.lost)
 	tick := time.NewTicker(s.ttl / renewals)

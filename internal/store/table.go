@@ -39,7 +39,7 @@ type Table[T any] struct {
 
 	mu      sync.RWMutex
 	rows    *btree.Map[string, Row[T]]
-	loaded  Revision // what came up to here came with load
+	loaded  Revision // load has read everything up to here
 	changes atomic.Uint64
 }
 
@@ -237,8 +237,8 @@ func (t *Table[T]) apply(events []Event) {
 		if !e.Deleted {
 			row, err := t.rowOf(e)
 			if err != nil {
-				// Another member wrote it, a newer one perhaps. What is known of the object stays, and as its revision is an old one no
-				// change of it passes.
+				// Another member wrote it, perhaps of a newer version. The old value stays with its old revision, so that no guarded
+				// change of it succeeds.
 				slog.Error("A change in the store cannot be read", "key", e.Key, "revision", e.Revision, "err", err)
 				continue
 			}

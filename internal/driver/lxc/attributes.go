@@ -29,7 +29,7 @@ var propagations = map[string]uint64{
 	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED, "unbindable": unix.MS_PRIVATE, "runbindable": unix.MS_PRIVATE,
 }
 
-// unbindable makes mounts such that are not to be bound, if their options say so.
+// unbindable makes mounts unbindable if their options say so.
 func unbindable(tree int, m spec.Mount) error {
 	if !slices.Contains(m.Options, "unbindable") && !slices.Contains(m.Options, "runbindable") {
 		return nil
@@ -68,9 +68,9 @@ func attributesOf(m spec.Mount) (attr, propagation unix.MountAttr) {
 	return attr, propagation
 }
 
-// detached makes a bind mount without a place. What its options forbid is forbidden for good where locked is asked for;
-// otherwise only once it is copied to the mount namespace of a user namespace below. ids is the user namespace of the
-// instance, where the mount is to be seen through its map.
+// detached makes a bind mount that is not attached anywhere yet. With locked, nobody can take its restrictions off again; without,
+// they are locked only once the mount is copied to the mount namespace of a less privileged user namespace. ids, if not nil, is
+// the user namespace through whose map the mount is seen.
 func (d *Driver) detached(ctx context.Context, m spec.Mount, ids *os.File, locked bool) (*os.File, error) {
 	if !isBind(m) {
 		return nil, api.BadRequest("a file system of type %s cannot be mounted into a running instance", m.Type)
@@ -85,7 +85,7 @@ func (d *Driver) detached(ctx context.Context, m spec.Mount, ids *os.File, locke
 		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
 		attr.Userns_fd = uint64(ids.Fd())
 	}
-	// Without its own word on it, a mount would take part in what the host mounts beneath its source later.
+	// The propagation is private unless the options say otherwise: else what the host mounts beneath the source later would appear.
 	for _, a := range []unix.MountAttr{attr, propagation} {
 		if a == (unix.MountAttr{}) {
 			continue
@@ -106,7 +106,7 @@ func (d *Driver) detached(ctx context.Context, m spec.Mount, ids *os.File, locke
 // Where lockTree mounts in its own mount namespace. No instance has such a name.
 const pointDir, pointFile = ".dir", ".file"
 
-// lockTree makes detached mounts once more, with options that nobody takes off again, root of the host included.
+// lockTree returns a copy of detached mounts whose options nobody can take off again, not even root of the host.
 func (d *Driver) lockTree(ctx context.Context, tree *os.File) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/berthd/berth/internal/spec"
 )
 
-// The profile of a container is a fence around what liblxc and the kernel isolate, not a list of what it may do: everything is allowed
-// but what reaches beyond it. In a user namespace the kernel itself refuses most of that; a privileged container has the host's root,
-// and there the fence is what keeps the host's settings and read-only mounts from it.
+// The profile of a container adds to the isolation by liblxc and the kernel. It is not a list of what a container may do: it allows
+// everything except what would affect the host. For a container in a user namespace the kernel refuses most of that anyway; a privileged
+// container's root is the host's, and only the profile keeps it from changing the host's settings and read-only mounts.
 //
 // For a privileged container three things must hold together, since AppArmor judges by path:
 //   - procfs and sysfs are seen only at paths that end in their usual names, so that the rules on files below find what they name;
@@ -60,7 +60,7 @@ func denied(rules []string) []apparmor.Rule {
 	return list
 }
 
-// everywhere is closed to every container.
+// everywhere lists what is denied to every container.
 var everywhere = []string{
 	`"/proc/{sysrq-trigger,kcore,kmem,mem,kpage*}" rwklx`,
 	`"/proc/{acpi,asound,bus,driver,fs,ide,irq,scsi,tty}/**" wkl`,
@@ -75,7 +75,7 @@ var unprivileged = []string{
 	`"/sys/{module,power,hypervisor}/**" wkl`,
 }
 
-// Mounts that need no thought: each is a file system of its own, or of the container's own namespaces.
+// File systems that are safe to mount: each mount is a new one, or shows the container's own namespaces.
 const harmless = `mount fstype in (tmpfs,ramfs,mqueue,devpts,overlay,cgroup,cgroup2,autofs,fuse,fuse.*)`
 
 // File systems that show or change what belongs to the whole kernel.
@@ -97,8 +97,8 @@ func readOnly() []string {
 	return all
 }
 
-// privileged is what both kinds of privileged containers have in common. prefix matches the folders below which there may be another
-// view of the root, with its own proc and sys.
+// privileged are the rules common to both kinds of privileged containers. prefix matches the folders below which the root file system
+// may be mounted again, with its own proc and sys.
 func privileged(prefix string) []apparmor.Rule {
 	rules := fixed(harmless, `mount options=(bind)`)
 	for _, kind := range []string{"private", "slave", "shared", "unbindable"} {
@@ -135,7 +135,7 @@ func privileged(prefix string) []apparmor.Rule {
 // that has a mount namespace. A view may hold another one.
 const views = "run/systemd/{,**/}{unit-root,mount-rootfs}/"
 
-// alone is a privileged container without containers of its own. What holds a proc and sys, or may hold a view, stays where it is.
+// alone are the rules of a privileged container without containers of its own. What holds a proc and sys, or may hold a view, cannot be moved.
 func alone() []apparmor.Rule {
 	rules := fixed(`mount options=(rbind) "/?**"`, `mount options=(move) "/?**"`, `mount options=(rbind) "/" -> "/run/systemd/{unit-root,mount-rootfs}/"`)
 	closed := []string{`mount fstype in (proc,sysfs)`}
@@ -145,7 +145,7 @@ func alone() []apparmor.Rule {
 	return append(rules, denied(closed)...)
 }
 
-// nested is a privileged container that runs containers: they need proc and sys of their own, and other roots.
+// nested are the rules of a privileged container that runs containers: they need proc and sys of their own, and other roots.
 func nested() []apparmor.Rule {
 	rules := fixed(
 		`mount fstype=proc -> "/{,**/}proc/"`, `mount fstype=sysfs -> "/{,**/}sys/"`,
@@ -220,15 +220,15 @@ func (d *Driver) Confine(ctx context.Context, id string, c spec.Confinement) err
 	return err
 }
 
-// CheckAppArmor implements instance.RawChecker.
+// CheckAppArmor implements instance.Confiner.
 func (d *Driver) CheckAppArmor(ctx context.Context, raw string) error {
 	return d.apparmor.Check(ctx, raw)
 }
 
-// Forget implements instance.Forgetter.
+// Forget implements instance.Confiner.
 func (d *Driver) Forget(id string) error { return d.apparmor.Remove(apparmor.Instance, id) }
 
-// Sweep removes the profiles that a daemon which was killed has left; known tells which instances there are. Call it after Find.
+// Sweep implements instance.Confiner. Call it after Find.
 func (d *Driver) Sweep(known func(id string) bool) error {
 	runs := func(id string) bool {
 		return d.get(id) != nil || d.payload(id).Exists() || d.monitor(id).Exists()

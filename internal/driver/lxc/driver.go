@@ -101,8 +101,8 @@ func (d *Driver) Close() error {
 	return err
 }
 
-// Expect implements instance.Expecter and exec.Expecter.
-func (d *Driver) Expect() { d.cgroups.Hasten() }
+// Prewarm implements instance.Prewarmer and exec.Prewarmer.
+func (d *Driver) Prewarm() { d.cgroups.Prewarm() }
 
 // Cgroups is how the host's control groups are laid out: "cgroup", "cgroup2" or "hybrid".
 func (d *Driver) Cgroups() *cgroup.Host { return d.cgroups }

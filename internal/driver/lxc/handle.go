@@ -51,8 +51,8 @@ func (i *initProcess) namespace(kind string) (*os.File, error) {
 	return i.open("ns/"+kind, unix.O_RDONLY)
 }
 
-// open opens a file of the process's folder in /proc. That the process is alive afterwards shows that it was its own and not one of
-// another process that has its number by now.
+// open opens a file of the process's folder in /proc. If the process is alive afterwards, the folder was its own and not that of
+// another process that was given its number.
 func (i *initProcess) open(file string, flags int) (*os.File, error) {
 	path := "/proc/" + strconv.Itoa(i.pid) + "/" + file
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
@@ -71,7 +71,7 @@ func (i *initProcess) open(file string, flags int) (*os.File, error) {
 // root opens the root folder that the process sees.
 func (i *initProcess) root() (*os.File, error) { return i.open("root", unix.O_PATH|unix.O_DIRECTORY) }
 
-// owner is who root of the process's user namespace is on the host.
+// owner returns the host's IDs of the root user of the process's user namespace.
 func (i *initProcess) owner() (uid, gid int, err error) {
 	if uid, err = i.mapped("uid_map"); err != nil {
 		return 0, 0, err
@@ -134,7 +134,7 @@ func (c *container) replace(now *initProcess) {
 	c.first = now
 }
 
-// become makes a container one that was started in its place, which is not to be used any more.
+// become gives c the processes of next, a container that was started in its place. next must not be used any more.
 func (c *container) become(next *container) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookTime is how long a path inside may take to be found. Who has a file system of their own there, as by FUSE, decides when it answers.
+// lookTime bounds the look-up of a path inside. A guest that mounts a file system of its own there, by FUSE, can delay it forever.
 var lookTime = 10 * time.Second
 
 // errLate says that a path inside was not found in time.
@@ -19,9 +19,9 @@ var errLate = errors.New("a file system inside the instance does not answer")
 
 // inside runs f on a thread that is in the instance's mount namespace, and lets the thread end with it. The init must be held.
 //
-// f looks for a path, which may take for ever, and then asks whether it is still wanted: after lookTime, or the end of ctx, it is not, and its
-// thread is left to itself. It ends with the guest's file system, with the container at the latest. Before it has asked, f must use nothing
-// that the caller lets go of.
+// f first looks up its path, which may take forever, and then calls wanted. That is false once lookTime has passed or ctx has ended: inside has
+// returned by then, and f's thread is left behind until the guest's file system answers or the container ends. Before it calls wanted, f must
+// not use anything that the caller closes.
 func inside(ctx context.Context, i *initProcess, f func(wanted func() bool) error) error {
 	var decided atomic.Bool
 	decide := func() bool { return decided.CompareAndSwap(false, true) }

@@ -61,7 +61,7 @@ func (c *container) wantEnd() (done func()) {
 	return func() { c.ending.Add(-1) }
 }
 
-// leave says that the container has ended for good.
+// leave marks the container as ended for good and calls the functions that wait for it.
 func (c *container) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

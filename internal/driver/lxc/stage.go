@@ -18,8 +18,8 @@ import (
 
 var afterStage = fault.New("lxc.start.staged")
 
-// A stage is where the host's folders that a container is to see stand ready while it starts, with the options that they
-// have for it: a folder of the daemon's with a file system in memory, gone again as soon as the container runs.
+// A stage is a folder with a tmpfs on which, while a container starts, the host's folders that it is to see are mounted with their
+// final options. It is removed as soon as the container runs.
 //
 // The options are on the mount before the container's mount namespace exists. When the kernel copies it there, it keeps root of
 // a user namespace from taking them off (mount_namespaces(7)); mounts that liblxc makes inside are the container's own, and
@@ -31,7 +31,7 @@ type staged struct {
 	Mount spec.Mount
 }
 
-// plan is what a stage holds. It is kept in a file, for a start without the Spec: a restart from inside while no daemon ran.
+// plan is what a stage holds. It is kept in a file for starts without a Spec: a container may restart from inside while no daemon runs.
 type plan struct {
 	UUID   string // see spec.Spec
 	IDMap  []spec.IDMapEntry
@@ -44,10 +44,10 @@ const stagedRoot = "root"
 // stagedName is the name of the mount of that number on the stage.
 func stagedName(n int) string { return strconv.Itoa(n) }
 
-// stagesRoot tells whether the root file system has anything that a guest must not undo, or a map.
+// stagesRoot tells whether the root file system needs the stage: for options that a guest must not undo, or for an ID map.
 func stagesRoot(s *spec.Spec) bool { return s.RootFS.ReadOnly || len(s.IDMap) > 0 }
 
-// planOf is what must stand ready for s.
+// planOf lists what the stage of s must hold.
 func planOf(s *spec.Spec) plan {
 	p := plan{UUID: s.UUID, IDMap: s.IDMap}
 	if stagesRoot(s) {
@@ -55,8 +55,8 @@ func planOf(s *spec.Spec) plan {
 		if s.RootFS.ReadOnly {
 			options = append(options, "ro")
 		}
-		// Nodes on the root file system are no way to a device. Where containers are started inside, runc before 1.2 fails to mount
-		// read-only what it may not mount without this option, so there it is left to the device rules alone.
+		// nodev: device nodes in the root file system are no way to a device. With nesting the device rules alone must do: runc
+		// before 1.2 drops the option when it remounts read-only, which the kernel refuses.
 		if len(s.IDMap) > 0 && !s.Nesting {
 			options = append(options, "nodev")
 		}

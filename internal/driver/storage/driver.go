@@ -49,7 +49,7 @@
 //
 // # Options
 //
-// What only some drivers can do is a small interface of its own (Quotaer, Usager, …), which the caller asks for.
+// What only some drivers can do is a small interface of its own (QuotaSetter, UsageReporter, …), which the caller asks for.
 //
 // # Tests
 //
@@ -177,13 +177,13 @@ type Checker interface {
 	Check() error
 }
 
-// Quotaer is a driver that can bound what a volume takes.
-type Quotaer interface {
+// QuotaSetter is a driver that can bound what a volume takes.
+type QuotaSetter interface {
 	// SetQuota bounds a volume to a number of bytes; 0 is no bound.
 	SetQuota(ctx context.Context, v Volume, bytes int64) error
 }
 
-// Usager is a driver that knows cheaply what a volume takes, in bytes.
-type Usager interface {
+// UsageReporter is a driver that knows cheaply what a volume takes, in bytes.
+type UsageReporter interface {
 	Usage(ctx context.Context, v Volume) (int64, error)
 }

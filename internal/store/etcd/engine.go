@@ -49,8 +49,8 @@ func newEngine(alive context.Context, client *clientv3.Client, opts Options) *En
 	return e
 }
 
-// call runs a request under the engine's bounds. begun is that it may have reached a server. The request has a goroutine of
-// its own: a server in this process may hang when it fails, or end the goroutine that it is called on.
+// call runs a request under the engine's bounds. begun tells whether it may have reached a server. The request has a goroutine
+// of its own: when a server in this process fails, it may hang, or end the goroutine that it is called on.
 func call[T any](ctx context.Context, e *Engine, request func(context.Context) (T, error)) (result T, begun bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return result, false, err

@@ -17,7 +17,7 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// Config is of a member. URLs are as "https://192.0.2.1:2380".
+// Config configures a member. URLs look like "https://192.0.2.1:2380".
 type Config struct {
 	Name string // unique in the cluster
 	Dir  string // of its data; made if it is not there
@@ -26,7 +26,7 @@ type Config struct {
 	// Founders are the members that the cluster begins with, by name: where each advertises itself. It matters when a member
 	// starts for the first time.
 	Founders map[string]string
-	// Join is that the cluster is there already and this member has been added to it.
+	// Join tells that the cluster exists already and this member has been added to it.
 	Join bool
 	// Peers is how members know each other. The zero value has no encryption.
 	Peers transport.TLSInfo

@@ -57,7 +57,7 @@ func required(cfg device.Config) bool {
 	return !config.IsFalse(cfg["required"]) && !config.IsTrue(cfg["optional"])
 }
 
-// Check implements device.Checker: it looks at what may be gone again tomorrow without making a device wrong.
+// Check implements device.Checker: it looks at what may be missing later without making the device's configuration wrong.
 func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
 	switch {
 	case cfg["pool"] != "":

@@ -148,8 +148,8 @@ func first(key string, cfg device.Config, volatile map[string]string) string {
 	return volatile[key]
 }
 
-// Add makes the NIC known to its managed network before it is first started. One that is there already also gets its
-// routes again, which may have gone with another that it replaced.
+// Add makes the NIC known to its managed network before it is first started. If its interface exists already, its routes are
+// added again: they may have been removed together with the device that it replaced.
 func (m *Module) Add(ctx context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	t, err := m.resolve(inst.Project, cfg)
 	if err != nil {
@@ -171,8 +171,8 @@ func (m *Module) Remove(ctx context.Context, inst device.Instance, name string, 
 	return m.networks.Release(ctx, t.managed.Name, hostFile(inst, name), mac)
 }
 
-// Check refuses a change that would take what another NIC has. A NIC that has no address of its own yet belongs to an
-// instance that is being made: a copy may start out with the addresses of what it was copied from.
+// Check refuses a change that would take an address or a name of another NIC. A NIC without a hardware address belongs to an
+// instance that is being made and is not checked: a copy may start out with the addresses of its source.
 func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
 	volatile := map[string]string{"hwaddr": inst.Config["volatile."+name+".hwaddr"]}
 	if volatile["hwaddr"] == "" {

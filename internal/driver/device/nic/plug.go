@@ -157,7 +157,7 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 	return m.routesOf(n, volatile)
 }
 
-// routesOf gives the host the routes to a device again: another one that had the same has taken them along.
+// routesOf adds the host's routes to a device again: a device that had the same routes removed them when it went.
 func (m *Module) routesOf(n *nicSpec, volatile map[string]string) error {
 	host, err := n.hostEnd(volatile)
 	if err != nil || host == nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seen is what an interface inside was like, as far as it loses it when it leaves.
+// seen is what an interface loses when it leaves the instance: its addresses, routes and state.
 type seen struct {
 	Name   string    `json:"name"`
 	Up     bool      `json:"up"`

@@ -8,8 +8,8 @@ import (
 	"github.com/berthd/berth/internal/apparmor"
 )
 
-// confine loads the profile of a network's dnsmasq and returns what to start it as. The profile bears the network's identity, not its name:
-// a rename leaves it.
+// confine loads the AppArmor profile of a network's dnsmasq and returns the label to start it with. The profile is named by the network's
+// UUID, so that it survives a rename.
 func confine(ctx context.Context, path string, c Config) (label string, err error) {
 	if state, _ := c.AppArmor.State(); state != apparmor.On {
 		return "", nil

@@ -26,13 +26,13 @@ const (
 	rawFile    = "dnsmasq.raw"
 	recordFile = "dnsmasq.process" // which process it is
 	confFile   = "dnsmasq.conf"    // what it reads, in order
-	goFile     = "dnsmasq.go"      // with a random ending: the word to go on, for one start
+	goFile     = "dnsmasq.go"      // with a random suffix: lets one start of dnsmasq go on
 )
 
 // wantsDnsmasq tells whether the network has addresses to serve.
 func wantsDnsmasq(c Config) bool { return c.IPv4 != nil || c.IPv6 != nil }
 
-// syncDnsmasq has dnsmasq run with exactly this configuration, and leaves one that does alone.
+// syncDnsmasq makes dnsmasq run with exactly this configuration; one that does already is not restarted.
 func syncDnsmasq(ctx context.Context, c Config) error {
 	unlock, err := processes.lock(ctx, c.Dir)
 	if err != nil {
@@ -70,7 +70,7 @@ func syncDnsmasq(ctx context.Context, c Config) error {
 
 func raw(c Config) []byte { return []byte(c.RawDnsmasq + "\n") }
 
-// digest stands for all that a dnsmasq is started with.
+// digest identifies what a dnsmasq is started with.
 func digest(c Config, args []string) string {
 	h := sha256.New()
 	for _, part := range append(slices.Clone(args), c.RawDnsmasq) {

@@ -31,11 +31,11 @@ var (
 // rewrites the file from there, so it is stopped for the few milliseconds that the edit takes. Calls that come at once
 // share one stop.
 //
-// A client that is gone may have left a request that dnsmasq has not read, or is at, and a lease would come of it after the
-// others were dropped. Only a stop, which closes the socket, ends that. So there is one whatever the leases are if `asked`
-// says that the client may have asked for one; else only if there is a lease to drop.
+// A request of a client that is gone may still wait in dnsmasq's socket and become a lease after the others were dropped.
+// Only a stop, which closes the socket, prevents that. So dnsmasq is stopped if `asked` says that the client may have asked
+// for a lease, and otherwise only if there is a lease to drop.
 //
-// What is started again is what config says at that time, whatever ran before.
+// dnsmasq is started again with what config returns at that time, whatever it ran with before.
 func DropLeases(ctx context.Context, dir string, config func() (Config, error), hwaddr net.HardwareAddr, asked bool) error {
 	d := join(dir, hwaddr.String(), asked)
 	// Also for the look at the file: it is not whole while it is edited, or dnsmasq starts.
@@ -133,8 +133,8 @@ func editLeases(dir string, drop map[netip.Addr]bool) error {
 	})
 }
 
-// forgetNames takes the names out of the leases. dnsmasq, which is not running, would register them again, also those that
-// clients gave themselves under another configuration; what hosts are called it looks up anew.
+// forgetNames removes the names from the leases while dnsmasq does not run. It would register them again, even those that
+// clients gave themselves under another configuration; the names of known hosts it reads from the hosts' files.
 func forgetNames(dir string) error {
 	return ignoreMissing(rewriteLeases(dir, func(fields []string) bool {
 		if len(fields) > 3 {

@@ -80,7 +80,7 @@ func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
 			continue
 		}
 		mine := slices.Contains([]string{"pstrt." + name, "fwd." + name, "in." + name, "out." + name}, ch.Name)
-		// Whoever sets rules has the interface. Whoever removes them may come late, after another has taken its name.
+		// Whoever adds rules owns the interface. A removal may come late, when another network has the interface's name.
 		if mine && len(chains) == 0 {
 			if mine, err = madeFor(conn, ch, id); err != nil {
 				return err
@@ -193,9 +193,9 @@ func filterRules(c Config, fib bool) (forward, in, out [][]expr.Any) {
 	return forward, in, out
 }
 
-// spoofRule drops what leaves the network with a source address to which the host has no route into it: neither the
-// network's subnets and routes nor those of its NICs, which all are routes of the bridge. In a family without
-// addresses that is everything. What goes from port to port of the bridge is passed by, should the kernel show it here.
+// spoofRule drops packets that leave the network with a source address that the host would not route back into it. The subnets
+// and routes of the network and of its NICs are all routes over the bridge, so they pass. In a family without addresses
+// everything is dropped. Packets from port to port of the bridge are left alone, should the kernel show them here.
 func spoofRule(name string, v6 bool) []expr.Any {
 	elsewhere := outward.match(name)
 	elsewhere[1].(*expr.Cmp).Op = expr.CmpOpNeq

@@ -26,8 +26,8 @@ var (
 	dnsmasqReleased = fault.New("network.dnsmasq.released")
 )
 
-// startWait bounds how long dnsmasq may take to open its sockets, on a machine that is busy; readyCheck is how long its
-// standard error may stay open before it is asked otherwise whether it is ready.
+// startWait bounds how long dnsmasq may take to open its sockets, on a busy machine; readyCheck is how long to wait for the end of
+// its standard error before looking for its PID file as well.
 const (
 	startWait  = 30 * time.Second
 	readyCheck = 2 * time.Second
@@ -38,9 +38,9 @@ const maxComplaint = 16 << 10
 
 // startDnsmasq runs dnsmasq with the folder locked and none running, and returns once its sockets are open.
 //
-// There is no instant at which a dnsmasq runs that no record tells of. The first thing that it reads is its standard
-// input, which stays open and silent until the record is written; the next is a file that is made only then, and
-// only for this start. Should the daemon end before, dnsmasq finds its input at an end and that file missing, and ends too.
+// dnsmasq never serves without a record of its process. The first thing that it reads is its standard input, which stays
+// open and silent until the record is written; the next is a file that is made only then, and only for this start. If the
+// daemon ends before, dnsmasq reads the end of its input, does not find that file, and ends too.
 func startDnsmasq(ctx context.Context, c Config, args []string) error {
 	path, err := exec.LookPath("dnsmasq")
 	if err != nil {
@@ -66,7 +66,7 @@ func startDnsmasq(ctx context.Context, c Config, args []string) error {
 	return nil
 }
 
-// prepareFiles writes what dnsmasq reads, but for the word to go on, and clears what starts that were cut off left.
+// prepareFiles writes the files that dnsmasq reads, except the one that lets it go on (word), and removes what earlier starts left.
 func prepareFiles(c Config, word string) error {
 	old, err := filepath.Glob(filepath.Join(globEscape(c.Dir), goFile+".*"))
 	if err != nil {
@@ -88,8 +88,8 @@ func prepareFiles(c Config, word string) error {
 	if err := os.WriteFile(filepath.Join(c.Dir, rawFile), raw(c), 0o644); err != nil {
 		return err
 	}
-	// Relative to the folder, which needs no quoting. A daemon that was killed may have a dnsmasq that still reads the
-	// old file, so that is not written over.
+	// Paths are relative to the folder and so need no quoting. The file is replaced instead of overwritten: a dnsmasq that a
+	// killed daemon has started may still be reading the old one.
 	conf := fmt.Sprintf("conf-file=-\nconf-file=%s\nconf-file=%s\n", word, rawFile)
 	return replaceFile(filepath.Join(c.Dir, "."+confFile), filepath.Join(c.Dir, confFile), []byte(conf))
 }
@@ -98,7 +98,7 @@ func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// launched is a dnsmasq that waits for the word to go on.
+// launched is a dnsmasq that waits on its standard input.
 type launched struct {
 	process *process
 	input   *os.File // its standard input; closing it lets it go on
@@ -124,7 +124,7 @@ func launch(ctx context.Context, path string, c Config, args []string) (*launche
 	cmd := exec.Command(path)
 	cmd.Args, cmd.Dir, cmd.Env = args, c.Dir, []string{"LC_ALL=C"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, errOut, errOut
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends the daemon's terminal is not for it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals of the daemon's terminal must not reach it
 	if err := apparmor.Start(cmd, label); err != nil {
 		l.close()
 		return nil, err
@@ -140,7 +140,7 @@ func launch(ctx context.Context, path string, c Config, args []string) (*launche
 	return l, cmd.Process.Release() // it outlives the daemon; ended reaps it if it does not
 }
 
-// register writes down which process it is, and lets it go on.
+// register writes the record of the process and lets it go on.
 func (l *launched) register(c Config, args []string, word string) error {
 	if err := dnsmasqStarted.Hit(); err != nil {
 		return err
@@ -166,8 +166,8 @@ func (l *launched) register(c Config, args []string, word string) error {
 	return l.input.Close()
 }
 
-// ready waits until dnsmasq's sockets are open: it then gives its standard error up. A configuration may have it log there
-// and never do that; its PID file, which it writes just before, then tells.
+// ready waits until dnsmasq's sockets are open: it closes its standard error then. A raw configuration may make it log there
+// and keep it open; then the PID file, which it writes just before, shows that it is ready.
 func (l *launched) ready(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
@@ -195,7 +195,7 @@ func (l *launched) ready(ctx context.Context, dir string) error {
 	}
 }
 
-// hasFiles tells a process that has closed its standard error from one that is at its end, and has closed everything.
+// hasFiles tells a process that has closed its standard error from one that is exiting and has closed all of its files.
 func (l *launched) hasFiles() bool {
 	_, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", l.process.record.PID))
 	return err == nil

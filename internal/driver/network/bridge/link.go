@@ -10,10 +10,10 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// ErrForeign is wrapped by the error about an interface that bears the network's name and was not made for it.
+// ErrForeign is wrapped by the error about an interface that has the network's name but was not made for it.
 var ErrForeign = errors.New("the interface is not this network's")
 
-// alias is what the interface and the rules of a network bear, so that nobody takes another's for them.
+// alias marks the interface and the rules that belong to a network.
 func alias(id string) string { return "berth:" + id }
 
 // tempName is the name under which a network's bridge is made. It follows from the identity, so that what a kill leaves

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// keyed keeps users of the same key apart: of the dnsmasq of one folder, of the firewall. One that hangs holds up nobody
-// else, and whoever waits for it no longer than its context.
+// keyed is a mutex for each key, such as the folder of a dnsmasq. A holder that hangs holds up only those who want the same key,
+// and those no longer than their contexts allow.
 type keyed struct {
 	mu   sync.Mutex
 	held map[string]*holder

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// options is dnsmasq's command line in the making. Every value on it passes add, the one place that keeps a value from
-// becoming more than it is meant to be.
+// options builds dnsmasq's command line. Every value passes through add or path, which keep it from becoming a further field or
+// option.
 type options struct {
 	list []string
 	err  error
@@ -90,8 +90,7 @@ func dnsmasqArgs(c Config) ([]string, error) {
 		o.path("dhcp-hostsfile", c.Dir, hostsDir)
 	}
 	if c.DNSMode != "dynamic" {
-		// What a client calls itself is no name: whoever asks from an address of its own making could be "wpad", or
-		// another instance. Names come from the hosts' files alone.
+		// Names come from the hosts' files alone: a client could call itself "wpad", or by another instance's name.
 		o.add("dhcp-ignore-names")
 	}
 	ipv4Options(o, c)

@@ -33,14 +33,14 @@ func findDnsmasq(dir string) (*process, bool) {
 	if err != nil {
 		return nil, false
 	}
-	// Asked with the pidfd open: if the process has not ended by then, the answers are about it.
+	// The pidfd was opened first: if the process has not ended afterwards, the answers are about it.
 	p := &process{fd: fd, record: r}
 	now, err := observe(r.PID)
 	if err == nil && r.sameAs(now) && besideUs(r.PID) && !p.ended() {
 		return p, true
 	}
 	if err != nil && now.Boot == r.Boot && now.Start == r.Start {
-		// It is at its end, without a program any more. Only when it is gone are its sockets free for the next.
+		// It is exiting and shows no program any more. Its sockets are free for the next dnsmasq only when it is gone.
 		_ = p.gone(context.Background(), stopWait)
 	}
 	p.close()
@@ -122,9 +122,9 @@ func (p *process) kill() error {
 	return nil
 }
 
-// findOlder finds a dnsmasq that runs without a record: one that a Berth from before there were any has started. Its
-// PID file alone would not do, as dnsmasq can write there and it stays behind. What is believed is that a process of
-// the host which runs a program called dnsmasq has the leases of this very folder open.
+// findOlder finds a dnsmasq without a record, started by a version of Berth that wrote none. The PID file alone proves nothing:
+// dnsmasq can write there, and it stays behind. So the process must live in the host's namespaces, run a program called
+// dnsmasq, and have the leases of this very folder open.
 func findOlder(dir string) (*process, bool) {
 	data, err := os.ReadFile(filepath.Join(dir, pidFile))
 	if err != nil {

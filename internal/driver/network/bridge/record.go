@@ -12,13 +12,12 @@ import (
 	"syscall"
 )
 
-// processRecord says which process is the dnsmasq of a folder. It is written by whoever started that process, before it
-// was told to go on, and holds only what the kernel says of it: nothing that a process can choose, such as its name or its
-// arguments, is ever asked for.
+// processRecord identifies the dnsmasq of a folder. It is written after that process was started and before it may go
+// on, and holds only what the kernel knows of it, nothing that a process can choose, such as its name or its arguments.
 type processRecord struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // clock ticks since boot: proc(5), field 22 of stat
-	Boot  string `json:"boot"`  // the boot that both of these count in
+	Boot  string `json:"boot"`  // boot ID: PID and Start mean nothing in another boot
 	// Dev and Inode are the program's: what /proc/<pid>/exe leads to.
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
@@ -29,7 +28,7 @@ type processRecord struct {
 // maxRecord bounds what is read of a record, in bytes.
 const maxRecord = 4 << 10
 
-// readRecord returns what stands in a folder; false if nothing whole does, as after a power cut.
+// readRecord reads the record of a folder; false if there is none, or it is damaged, as after a power cut.
 func readRecord(dir string) (processRecord, bool) {
 	data, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if err != nil || len(data) > maxRecord {
@@ -46,7 +45,7 @@ func parseRecord(data []byte) (processRecord, bool) {
 	return r, true
 }
 
-// write keeps the record. A kill leaves the old one or this; a power cut needs none, as it ends the process too.
+// write replaces the record atomically. It does not sync: a power cut ends the process too.
 func (r processRecord) write(dir string) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -73,7 +72,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// observe asks the kernel about a process. The caller holds a pidfd of it, or is its parent, so that it cannot be another's.
+// observe asks the kernel about a process. The caller holds a pidfd of it, or is its parent, so that the PID is not reused.
 func observe(pid int) (processRecord, error) {
 	r := processRecord{PID: pid}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -114,7 +113,7 @@ func (r processRecord) sameAs(other processRecord) bool {
 	return r == other
 }
 
-// besideUs tells whether a process lives in the PID and user namespaces of this one. No guest's does.
+// besideUs tells whether a process lives in the daemon's own PID and user namespaces. No process of a guest does.
 func besideUs(pid int) bool {
 	for _, ns := range []string{"pid", "user"} {
 		mine, err := os.Stat("/proc/self/ns/" + ns)

@@ -11,8 +11,8 @@ import (
 	"github.com/berthd/berth/internal/treecopy"
 )
 
-// What a file system may do with a whole tree at once, each asked for where it helps. errors.ErrUnsupported says that
-// this one tree has to be treated as any other.
+// Operations that some file systems can do on a whole tree at once. errors.ErrUnsupported says that this tree has to be
+// handled file by file.
 type (
 	// maker makes an empty tree, open to root only.
 	maker interface{ Make(path string) error }

@@ -110,7 +110,8 @@ func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) e
 	return err
 }
 
-// RestoreSnapshot implements storagedriver.Snapshots. An error means that the content is the old one. The old content changes places with the new one in one step.
+// RestoreSnapshot implements storagedriver.Snapshots. The old content changes places with the new one in one step; after an error
+// the old one is in place.
 func (d *Dir) RestoreSnapshot(ctx context.Context, snap storagedriver.Volume) error {
 	path := d.Path(snap.Of())
 	if ok, err := d.Exists(snap.Of()); err != nil || !ok {
@@ -207,7 +208,7 @@ func (d *Dir) DeleteVolume(ctx context.Context, v storagedriver.Volume) error {
 	return nil
 }
 
-// place has make make a volume out of sight, at tmp, and then puts it in its place, in which nothing may be.
+// place calls make to make a volume under a temporary name, and then renames it into place, where nothing may be.
 func (d *Dir) place(ctx context.Context, v storagedriver.Volume, make func(tmp string) error) error {
 	path := d.Path(v)
 	if _, err := os.Lstat(path); err == nil {

@@ -399,14 +399,14 @@ func (s *suite) cancel() {
 func (s *suite) quota() {
 	v := container("a")
 	s.ok(s.driver.CreateVolume(s.ctx, v, fill("x")))
-	if u, ok := s.driver.(storagedriver.Usager); ok {
+	if u, ok := s.driver.(storagedriver.UsageReporter); ok {
 		n, err := u.Usage(s.ctx, v)
 		s.ok(err)
 		if n < 0 {
 			s.Errorf("usage %d", n)
 		}
 	}
-	q, ok := s.driver.(storagedriver.Quotaer)
+	q, ok := s.driver.(storagedriver.QuotaSetter)
 	if !ok {
 		return
 	}

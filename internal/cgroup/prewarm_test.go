@@ -26,8 +26,8 @@ func TestProcsOfAHierarchy(t *testing.T) {
 	}
 }
 
-// Hasten moves this process to where it is, and so nowhere.
-func TestHastenMovesNothing(t *testing.T) {
+// Prewarm moves this process to where it is, and so nowhere.
+func TestPrewarmMovesNothing(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}

@@ -14,16 +14,16 @@ type hierarchy struct {
 	dir, root, key string
 }
 
-// Hasten makes the move of a process to another group, which is to follow within a few milliseconds, quick. The first move
+// Prewarm makes the move of a process to another group, which is to follow within a few milliseconds, quick. The first move
 // in a while waits for a grace period of RCU (7 ms at 250 Hz: the kernel's cgroup_threadgroup_rwsem), those right after it
 // do not. A move of this process to where it is already has the kernel wait for that while the caller prepares what it
 // needs the next one for. It returns at once; that it fails is no matter.
-func (h *Host) Hasten() {
-	if !h.hastening.CompareAndSwap(false, true) {
+func (h *Host) Prewarm() {
+	if !h.prewarming.CompareAndSwap(false, true) {
 		return
 	}
 	go func() {
-		defer h.hastening.Store(false)
+		defer h.prewarming.Store(false)
 		if procs := h.ownProcs(); procs != "" {
 			_ = write(procs, "0")
 		}
