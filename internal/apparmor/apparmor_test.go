@@ -173,9 +173,6 @@ func TestTheParserRunsOncePerText(t *testing.T) {
 	if _, err := h.Load(ctx, p); err != nil || !bytes.Equal(loaded(), first) {
 		t.Error("the second time is not served from the cache:", err)
 	}
-	if err := h.Reload(ctx, Instance, "c9"); err != nil {
-		t.Error(err)
-	}
 	p.Raw = "capability sys_time,"
 	if _, err := h.Load(ctx, p); !errors.Is(err, ErrNoParser) {
 		t.Error("another text without a parser:", err)
@@ -189,9 +186,6 @@ func TestTheParserRunsOncePerText(t *testing.T) {
 	}
 	h.parser = parser
 	if _, err := h.Load(ctx, p); err != nil {
-		t.Error(err)
-	}
-	if err := h.Reload(ctx, Instance, "unknown"); err != nil {
 		t.Error(err)
 	}
 }

@@ -58,33 +58,6 @@ func (h *Host) Load(ctx context.Context, p Profile) (label string, err error) {
 	return h.Label(p), nil
 }
 
-// Reload loads a profile again as it was last loaded, unless it is loaded; that there is none is no error.
-func (h *Host) Reload(ctx context.Context, kind, id string) error {
-	if h == nil || h.state != On {
-		return nil
-	}
-	name := h.Name(kind, id)
-	text, err := os.ReadFile(h.file("profiles", name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if strings.Contains(string(text), confines(name)) {
-		if err := os.Mkdir(h.namespace(name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	binary, cached := h.cached(name, string(text))
-	if !cached {
-		if binary, err = h.renew(ctx, name, string(text)); err != nil {
-			return err
-		}
-	}
-	return h.replace(binary)
-}
-
 // lock holds a profile's files for one call of Load.
 func (h *Host) lock(name string) (unlock func()) {
 	one, _ := h.busy.LoadOrStore(name, &sync.Mutex{})

@@ -245,7 +245,7 @@ func (s *Service) settleStep(ctx context.Context, st *step) {
 	}
 	hit := updateKept.Hit()
 	err := s.finishStep(ctx, st.next, &st.way)
-	if err == nil {
+	if err == nil && !st.unkept {
 		err = st.entry.Close(ctx)
 	}
 	if err = errors.Join(hit, err); err != nil {

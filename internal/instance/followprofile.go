@@ -104,6 +104,9 @@ func (s *Service) keepProfile(ctx context.Context, steps []*step, write store.Op
 		default:
 			// The profile is written, so all follow it; by their entries the next start keeps that they do.
 			s.Log.Error("What instances have could not be kept", "err", err)
+			for _, st := range some {
+				st.unkept = true
+			}
 		}
 	}
 	return nil

@@ -302,7 +302,8 @@ func TestAProfileIsFollowedByAllOrNone(t *testing.T) {
 func TestManyFollowAProfile(t *testing.T) {
 	const many = maxTogether + 5
 	h := newHouse(t, nil)
-	h.profile("p", nil, nil)
+	nic := map[string]string{"type": "nic"}
+	h.profile("p", nil, map[string]map[string]string{"eth9": nic})
 	names := []string{}
 	for n := range many {
 		names = append(names, "c"+string(rune('a'+n/26))+string(rune('a'+n%26)))
@@ -322,7 +323,7 @@ func TestManyFollowAProfile(t *testing.T) {
 		}
 		return nil
 	}
-	h.do(h.putProfile("p", map[string]string{"limits.memory": "50%"}, map[string]map[string]string{"eth2": {"type": "nic"}}))
+	h.do(h.putProfile("p", map[string]string{"limits.memory": "50%"}, map[string]map[string]string{"eth2": nic}))
 	if most > 100 {
 		t.Errorf("a commit has %d ops", most)
 	}
@@ -332,7 +333,7 @@ func TestManyFollowAProfile(t *testing.T) {
 	next.do(next.Adopt(t.Context()))
 	now := next.situation()
 	for _, name := range names {
-		if l := now.Live[name]; l.Limits["limits.memory"] != "50%" || len(l.Devices) != 4 || !now.Plugged[name+"/eth2"] {
+		if l := now.Live[name]; l.Limits["limits.memory"] != "50%" || len(l.Devices) != 4 || !now.Plugged[name+"/eth2"] || now.Plugged[name+"/eth9"] {
 			t.Fatalf("%s is kept as having %+v", name, l)
 		}
 	}

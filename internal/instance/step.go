@@ -26,6 +26,7 @@ type step struct {
 	entry         *journal.Entry // nil if the record is all that changes
 	done          progress
 	contributions map[string]device.Contribution // of the devices that come
+	unkept        bool                           // its record could not be written: its entry has the next start do that
 }
 
 // way is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
