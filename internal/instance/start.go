@@ -26,12 +26,22 @@ var (
 	startRunning = fault.New("instance.start.running")
 )
 
-// start runs an instance whose lock is held.
+// start runs an instance whose lock is held, unless it is being copied.
+func (s *Service) start(ctx context.Context, i *Instance) error {
+	uncopied, err := s.holdUncopied(ctx, "start", i)
+	if err != nil {
+		return err
+	}
+	defer uncopied()
+	return s.startUncopied(ctx, i)
+}
+
+// startUncopied runs an instance whose lock is held, and of which no copy begins meanwhile.
 //
 // It needs no journal entry. The folder devices/<id> marks, from before the first effect on, that the host may hold
 // something of the instance; the one commit says that it runs, before it does. What a killed daemon leaves is thus
 // either a mark without a running instance, which settle cleans up, or a running instance that is known.
-func (s *Service) start(ctx context.Context, i *Instance) (err error) {
+func (s *Service) startUncopied(ctx context.Context, i *Instance) (err error) {
 	if i.Creating {
 		return api.BadRequest("Instance is not ready")
 	}

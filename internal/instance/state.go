@@ -105,13 +105,18 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 		return err
 	}
 	defer l.Release()
+	uncopied, err := s.holdUncopied(ctx, "restart", row.Value) // first, so that it is not left stopped
+	if err != nil {
+		return err
+	}
+	defer uncopied()
 	if err := s.halt(ctx, row.Value, force, timeout, false); err != nil {
 		return err
 	}
 	if row, err = s.get(project, name); err != nil {
 		return err
 	}
-	if err := s.start(ctx, row.Value); err != nil {
+	if err := s.startUncopied(ctx, row.Value); err != nil {
 		return err
 	}
 	s.publish(ctx, project, "instance-restarted", url(name), nil)
@@ -144,7 +149,7 @@ func (s *Service) thaw(ctx context.Context, project, name, action string, from a
 	}
 	defer l.Release()
 	if s.stills.get(id) != nil {
-		return api.BadRequest("Instance is busy running a %q operation", "copy")
+		return errCopied()
 	}
 	switch s.Runtime.Status(id) {
 	case from:

@@ -14,7 +14,8 @@ import (
 
 var copyStill = fault.New("instance.copy.still")
 
-// stills are the instances that are frozen because their volume is being copied.
+// stills are the instances that are kept still because their volume is being copied: one that ran is frozen, and one that did not
+// is not started.
 type stills struct {
 	mu   sync.Mutex
 	list map[string]*still
@@ -23,7 +24,7 @@ type stills struct {
 // still is one of them; its fields are changed by whoever holds its lock.Stillness.
 type still struct {
 	copies int
-	entry  *journal.Entry
+	entry  *journal.Entry // that it is to go on; nil for one that did not run
 }
 
 func (s *stills) get(id string) *still {
@@ -45,8 +46,8 @@ func (s *stills) set(id string, one *still) {
 	}
 }
 
-// holdStill freezes a running instance while its volume is copied, so that the copy is of one instant. Of several copies
-// at once the first freezes it, and the last lets it go on. The journal knows of it: a daemon that ends meanwhile must not
+// holdStill freezes a running instance while its volume is copied, and keeps another from being started, so that the copy is of one
+// instant. Of several copies at once the first freezes it, and the last lets it go on. The journal knows of it: a daemon that ends meanwhile must not
 // leave an instance frozen that nobody has paused.
 func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
 	if from.Snapshot != "" {
@@ -59,10 +60,7 @@ func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.Vol
 	defer held.Release()
 	one := s.stills.get(src.id())
 	if one == nil {
-		if s.Runtime.Status(src.id()) != api.Running {
-			return func() {}, nil
-		}
-		if one, err = s.freezeForCopy(ctx, src); err != nil {
+		if one, err = s.keepStill(ctx, src); err != nil {
 			return nil, err
 		}
 	}
@@ -73,6 +71,31 @@ func (s *Service) holdStill(ctx context.Context, src *Instance, from storage.Vol
 func (s *Service) holdStillness(ctx context.Context, i *Instance) (*lock.Held, error) {
 	return s.Locks.Acquire(ctx, lock.Claim{Action: "copy", Brief: true, Patience: lock.Long},
 		lock.Exclusive(lock.Of(lock.Stillness, i.Project, i.Name)))
+}
+
+// holdUncopied keeps copies of an instance's volume from beginning, as it is being started. It fails while one is made.
+func (s *Service) holdUncopied(ctx context.Context, action string, i *Instance) (release func(), err error) {
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long},
+		lock.Exclusive(lock.Of(lock.Stillness, i.Project, i.Name)))
+	if err != nil {
+		return nil, err
+	}
+	if s.stills.get(i.id()) != nil {
+		held.Release()
+		return nil, errCopied()
+	}
+	return held.Release, nil
+}
+
+func errCopied() error { return api.BadRequest("Instance is busy running a %q operation", "copy") }
+
+func (s *Service) keepStill(ctx context.Context, src *Instance) (*still, error) {
+	if s.Runtime.Status(src.id()) == api.Running {
+		return s.freezeForCopy(ctx, src)
+	}
+	one := &still{}
+	s.stills.set(src.id(), one)
+	return one, nil
 }
 
 func (s *Service) freezeForCopy(ctx context.Context, src *Instance) (*still, error) {
@@ -107,14 +130,17 @@ func (s *Service) releaseStill(ctx context.Context, src *Instance, one *still) {
 	}
 }
 
-// goOn lets an instance run again that was frozen for copies.
+// goOn lets an instance run again that was frozen for copies, or be started.
 func (s *Service) goOn(ctx context.Context, src *Instance, one *still) {
+	defer s.stills.set(src.id(), nil)
+	if one.entry == nil {
+		return
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := errors.Join(s.resume(ctx, src.id()), one.entry.Close(ctx)); err != nil {
 		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
 	}
-	s.stills.set(src.id(), nil)
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {

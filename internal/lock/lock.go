@@ -46,7 +46,7 @@ const (
 	Volume     // the content of a volume, an instance's root among them
 	Attachment // what a device holds
 	Mount      // the mounting of one volume
-	Stillness  // whether an instance is frozen for copies of it
+	Stillness  // whether an instance is kept still for copies of it
 	IDs        // ranges of user and group IDs
 )
 
