@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/journal"
@@ -95,7 +96,13 @@ func (s *Service) delete(ctx context.Context, project, fingerprint string) error
 	if err := faultForgot.Hit(); err != nil {
 		return err
 	}
-	if err := s.dropFiles(ctx, fingerprint); err != nil {
+	err = s.dropFiles(ctx, fingerprint)
+	switch {
+	case isLate(err):
+		slog.Warn("Pools keep copies of a deleted image until they are available", "fingerprint", fingerprint, "err", err)
+		s.late.add(fingerprint, entry)
+		return nil
+	case err != nil:
 		return err
 	}
 	return entry.Close(ctx)

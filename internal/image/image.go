@@ -91,6 +91,7 @@ type Service struct {
 	aliases  *store.Table[alias]
 	uses     *store.Table[use]
 	verified verified
+	late     late
 	secrets  secrets
 }
 

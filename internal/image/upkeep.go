@@ -31,6 +31,8 @@ func (s *Service) number(key string) int {
 func (s *Service) Upkeep(ctx context.Context) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
+	again := time.NewTicker(lateEvery)
+	defer again.Stop()
 	var updated time.Time
 	for {
 		now := time.Now()
@@ -39,10 +41,15 @@ func (s *Service) Upkeep(ctx context.Context) {
 			s.updateAll(ctx)
 			updated = now
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+		for waits := true; waits; {
+			select {
+			case <-again.C:
+				s.dropLate(ctx)
+			case <-tick.C:
+				waits = false
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 var copyFrozen = fault.New("instance.copy.frozen")
 
-// copyFreezes are the instances that are frozen because their volume is being copied.
+// copyFreezes are the instances whose volume is being copied: one that ran is frozen, and one that did not is not started.
 type copyFreezes struct {
 	mu   sync.Mutex
 	list map[string]*copyFreeze
@@ -23,7 +23,7 @@ type copyFreezes struct {
 // copyFreeze is one of them; its fields are changed by whoever holds its lock.Freeze.
 type copyFreeze struct {
 	copies int
-	entry  *journal.Entry
+	entry  *journal.Entry // that it is to be thawed; nil for one that did not run
 }
 
 func (s *copyFreezes) get(id string) *copyFreeze {
@@ -45,8 +45,9 @@ func (s *copyFreezes) set(id string, one *copyFreeze) {
 	}
 }
 
-// holdFrozen freezes a running instance while its volume is copied, so that the copy is of one instant. Of several copies
-// at once the first freezes it and the last thaws it. A journal entry records the freeze, so that the end of the daemon does not
+// holdFrozen freezes a running instance while its volume is copied, and keeps another from being started, so that the copy is
+// of one instant. Of several copies at once the first freezes it and the last thaws it. A journal entry records the freeze, so
+// that the end of the daemon does not
 // leave an instance frozen that nobody has paused.
 func (s *Service) holdFrozen(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
 	if from.Snapshot != "" {
@@ -59,10 +60,7 @@ func (s *Service) holdFrozen(ctx context.Context, src *Instance, from storage.Vo
 	defer held.Release()
 	one := s.copyFreezes.get(src.id())
 	if one == nil {
-		if s.Runtime.Status(src.id()) != api.Running {
-			return func() {}, nil
-		}
-		if one, err = s.freezeForCopy(ctx, src); err != nil {
+		if one, err = s.beginFreeze(ctx, src); err != nil {
 			return nil, err
 		}
 	}
@@ -70,9 +68,37 @@ func (s *Service) holdFrozen(ctx context.Context, src *Instance, from storage.Vo
 	return sync.OnceFunc(func() { s.releaseFrozen(ctx, src, one) }), nil
 }
 
+// freeze is the lock on what keeps the instance as it is for copies.
+func (i *Instance) freeze() lock.Object { return lock.Of(lock.Freeze, i.Project, i.Name) }
+
 func (s *Service) lockFreeze(ctx context.Context, i *Instance) (*lock.Held, error) {
 	return s.Locks.Acquire(ctx, lock.Claim{Action: "copy", Brief: true, Patience: lock.Long},
-		lock.Exclusive(lock.Of(lock.Freeze, i.Project, i.Name)))
+		lock.Exclusive(i.freeze()))
+}
+
+// holdForStart holds what the devices of an instance name, and keeps copies of its volume from beginning, as it is being started. It
+// fails while one is made.
+func (s *Service) holdForStart(ctx context.Context, action string, i *Instance) (*lock.Held, error) {
+	held, err := s.holdUsed(ctx, action, i, lock.Exclusive(i.freeze()))
+	if err != nil {
+		return nil, err
+	}
+	if s.copyFreezes.get(i.id()) != nil {
+		held.Release()
+		return nil, errCopied()
+	}
+	return held, nil
+}
+
+func errCopied() error { return api.BadRequest("Instance is busy running a %q operation", "copy") }
+
+func (s *Service) beginFreeze(ctx context.Context, src *Instance) (*copyFreeze, error) {
+	if s.Runtime.Status(src.id()) == api.Running {
+		return s.freezeForCopy(ctx, src)
+	}
+	one := &copyFreeze{}
+	s.copyFreezes.set(src.id(), one)
+	return one, nil
 }
 
 func (s *Service) freezeForCopy(ctx context.Context, src *Instance) (*copyFreeze, error) {
@@ -107,14 +133,17 @@ func (s *Service) releaseFrozen(ctx context.Context, src *Instance, one *copyFre
 	}
 }
 
-// thawAfterCopies lets an instance run again that was frozen for copies.
+// thawAfterCopies lets an instance run again that was frozen for copies, or be started.
 func (s *Service) thawAfterCopies(ctx context.Context, src *Instance, one *copyFreeze) {
+	defer s.copyFreezes.set(src.id(), nil)
+	if one.entry == nil {
+		return
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := errors.Join(s.resume(ctx, src.id()), one.entry.Close(ctx)); err != nil {
 		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
 	}
-	s.copyFreezes.set(src.id(), nil)
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {

@@ -124,6 +124,47 @@ func TestTwoCopiesOfOneThatRuns(t *testing.T) {
 	}
 }
 
+// TestWhatIsCopiedIsNotStarted: nothing changes in a volume while it is copied, whoever comes first.
+func TestWhatIsCopiedIsNotStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		defer h.Close()
+		h.create("c1", nil)
+		src, err := h.get("default", "c1")
+		h.do(err)
+		first, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+		h.do(err)
+		second, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+		h.do(err)
+		first()
+		if err := h.action("c1", "start"); api.StatusOf(err) != 400 || !strings.Contains(err.Error(), `busy running a "copy" operation`) {
+			t.Errorf("start under a copy: %v", err)
+		}
+		second()
+		h.do(h.action("c1", "start"))
+		h.do(h.action("c1", "stop"))
+
+		starts, err := h.holdForStart(t.Context(), "start", src.Value)
+		h.do(err)
+		var copying func()
+		go func() { copying, _ = h.holdFrozen(t.Context(), src.Value, src.Value.volume()) }()
+		synctest.Wait()
+		if copying != nil {
+			t.Error("a copy begins during a start")
+		}
+		h.do(h.rt.set("c1", api.Running))
+		starts.Release()
+		synctest.Wait()
+		if got := h.rt.Status("c1"); got != api.Frozen {
+			t.Errorf("copied once it runs it is %s", got)
+		}
+		if err := h.action("c1", "restart"); api.StatusOf(err) != 400 || h.rt.Status("c1") != api.Frozen {
+			t.Errorf("restart under a copy: %v, and it is %s", err, h.rt.Status("c1"))
+		}
+		copying()
+	})
+}
+
 // TestAStaleEntryTakesNothing has recovery find the entry of a removal whose name another instance has by now.
 func TestAStaleEntryTakesNothing(t *testing.T) {
 	h := newHouse(t, nil)

@@ -35,6 +35,11 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		return err
 	}
 	i := row.Value.clone()
+	used, err := s.holdUsed(l.Context(ctx), "restart", i, lock.Exclusive(i.freeze()))
+	if err != nil {
+		return err
+	}
+	defer used.Release()
 	eff, err := s.check(ctx, i, i)
 	if err != nil {
 		s.Log.Warn("An instance that restarts from inside keeps its old configuration", "instance", i.Name, "err", err)

@@ -49,7 +49,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	case !slices.Equal(profiles, s.profilesOf(project, name, snapshot)):
 		return api.Conflict("Snapshot %s/%s was replaced meanwhile", name, snapshot)
 	}
-	content, err := s.holdUsed(ctx, "restore", restored(i, snap.Value), lock.Exclusive(i.volume().Object()), lock.Shared(lock.ForPool(i.Pool)))
+	_, devices := expand(s.Profiles, i.Project, &i.Body)
+	content, err := s.holdUsed(ctx, "restore", restored(i, snap.Value), append(used(i.Project, devices),
+		lock.Exclusive(i.volume().Object()), lock.Exclusive(i.freeze()), lock.Shared(lock.ForPool(i.Pool)))...)
 	if err != nil {
 		return err
 	}

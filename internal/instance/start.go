@@ -26,12 +26,22 @@ var (
 	startRunning = fault.New("instance.start.running")
 )
 
-// start runs an instance whose lock is held.
+// start runs an instance whose lock is held, unless it is being copied.
+func (s *Service) start(ctx context.Context, i *Instance) error {
+	held, err := s.holdForStart(ctx, "start", i)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	return s.startHeld(ctx, i)
+}
+
+// startHeld runs an instance that is held, with what its devices name, and of which no copy begins meanwhile.
 //
 // It needs no journal entry. The folder devices/<id> marks, from before the first effect on, that the host may hold
 // something of the instance; the one commit says that it runs, before it does. What a killed daemon leaves is thus
 // either a mark without a running instance, which settle cleans up, or a running instance that is known.
-func (s *Service) start(ctx context.Context, i *Instance) (err error) {
+func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 	if i.Creating {
 		return api.BadRequest("Instance is not ready")
 	}
@@ -201,13 +211,8 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 }
 
 // startDevices prepares the host's side of all devices and notes their volatile keys in i. On error those that were
-// started are left to stopDevices.
+// started are left to stopDevices. What the devices name must be held.
 func (s *Service) startDevices(ctx context.Context, i *Instance, e *effective) ([]device.Contribution, error) {
-	named, err := s.HoldUsed(ctx, "start", i.Project, e.Devices)
-	if err != nil {
-		return nil, err
-	}
-	defer named()
 	in := s.deviceInstance(i, e)
 	var all []device.Contribution
 	for _, name := range sortedNames(e.Devices) {

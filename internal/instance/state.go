@@ -109,13 +109,18 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 		return err
 	}
 	defer l.Release()
+	held, err := s.holdForStart(l.Context(ctx), "restart", row.Value) // first, so that it is not left stopped
+	if err != nil {
+		return err
+	}
+	defer held.Release()
 	if err := s.halt(ctx, row.Value, force, timeout, false); err != nil {
 		return err
 	}
 	if row, err = s.get(project, name); err != nil {
 		return err
 	}
-	if err := s.start(ctx, row.Value); err != nil {
+	if err := s.startHeld(ctx, row.Value); err != nil {
 		return errors.Join(err, s.staysStopped(ctx, project, name))
 	}
 	s.publish(ctx, project, "instance-restarted", url(name), nil)
@@ -162,7 +167,7 @@ func (s *Service) setFrozen(ctx context.Context, project, name, action string, f
 	}
 	defer l.Release()
 	if s.copyFreezes.get(id) != nil {
-		return api.BadRequest("Instance is busy running a %q operation", "copy")
+		return errCopied()
 	}
 	switch s.Runtime.Status(id) {
 	case from:

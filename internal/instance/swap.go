@@ -59,7 +59,7 @@ type swapWay struct {
 // markFile is where a mark stands: beside the root file system, where no guest reaches.
 const markFile = ".berth-staged"
 
-// do carries the swap out; the instance's lock is held.
+// do carries the swap out; the instance is held, with what its devices name now and will name, and its volume.
 func (c *swap) do(ctx context.Context) (err error) {
 	s := c.service
 	_, runs, err := s.look(ctx, c.i.Project, c.i.Name)
@@ -158,7 +158,7 @@ func (c *swap) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.service.start(ctx, row.Value)
+	return c.service.startHeld(ctx, row.Value)
 }
 
 // back undoes a swap that failed with cause, however far it has got.

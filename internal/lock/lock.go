@@ -45,15 +45,15 @@ const (
 	Interface // a network interface of the host, whichever project's network it is made for
 	Image
 	Volume     // the content of a volume, an instance's root among them
+	Freeze     // whether an instance stays as it is for copies of it: frozen, or stopped
 	Attachment // what a device holds
 	Mount      // the mounting of one volume
-	Freeze     // the freezing of an instance while it is copied
 	IDs        // ranges of user and group IDs
 )
 
 var kindNames = map[Kind]string{
 	Project: "Project", Profile: "Profile", Instance: "Instance", Pool: "Storage pool", Source: "Source", Network: "Network", Interface: "Network interface", Image: "Image",
-	Volume: "Storage volume", Attachment: "Attachment", Mount: "Mount", Freeze: "Freeze", IDs: "ID range",
+	Volume: "Storage volume", Freeze: "Freeze", Attachment: "Attachment", Mount: "Mount", IDs: "ID range",
 }
 
 // String is the kind at the beginning of a sentence: "Storage pool".

@@ -145,6 +145,37 @@ func TestTwoClientsACopyHasAllOfItsSource(t *testing.T) {
 	t.Logf("copy: %v, delete: %v", errs[0], errs[1])
 }
 
+// TestTwoClientsWhatIsCopiedIsNotStarted starts a stopped instance while it is copied.
+func TestTwoClientsWhatIsCopiedIsNotStarted(t *testing.T) {
+	c := twoClients(t)
+	c.must(create(c.one, "b", nil))
+	fill(c, "b")
+	op, err := copyOf(c.one, "b", "t")
+	c.must(err)
+	harness.Eventually(t, time.Minute, "the copy is under way", func() bool {
+		n := unfinished(c, 1)
+		return len(n) == 1 && n[0] > 0
+	})
+	start := func() error {
+		return done(c.two.UpdateInstanceState("b", api.InstanceStatePut{Action: "start", Timeout: 30}, ""))
+	}
+	refused := start()
+	if n := unfinished(c, 1); len(n) != 1 || n[0] == manyFiles {
+		t.Fatalf("the copy was over too soon, so this shows nothing: %v", n)
+	}
+	if refused == nil || !strings.Contains(refused.Error(), `Instance is busy running a "copy" operation`) {
+		t.Errorf("a start under the copy: %v", refused)
+	}
+	c.must(done(op, nil))
+	if n := filled(filepath.Join(c.Dir, "containers/t/rootfs/many")); n != manyFiles {
+		t.Errorf("the copy has %d of %d files", n, manyFiles)
+	}
+	c.must(start())
+	wantStatus(c.Daemon, "b", "RUNNING")
+	c.must(done(c.one.UpdateInstanceState("b", api.InstanceStatePut{Action: "stop", Force: true}, "")))
+	c.remove("b", "t")
+}
+
 // TestWhatLiesInAPoolStaysThere has calls fail because of folders in a pool that nobody here has made.
 func TestWhatLiesInAPoolStaysThere(t *testing.T) {
 	c := twoClients(t)
