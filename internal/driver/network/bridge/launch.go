@@ -101,6 +101,7 @@ func globEscape(path string) string {
 // launched is a dnsmasq that waits on its standard input.
 type launched struct {
 	process *process
+	program string   // path of what it runs, or is about to
 	input   *os.File // its standard input; closing it lets it go on
 	stderr  *os.File // what it says; it closes its end once its sockets are open
 }
@@ -120,7 +121,7 @@ func launch(ctx context.Context, path string, c Config, args []string) (*launche
 		return nil, errors.Join(err, input.Close())
 	}
 	defer errOut.Close()
-	l := &launched{input: input, stderr: stderr}
+	l := &launched{program: path, input: input, stderr: stderr}
 	cmd := exec.Command(path)
 	cmd.Args, cmd.Dir, cmd.Env = args, c.Dir, []string{"LC_ALL=C"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, errOut, errOut
@@ -145,7 +146,7 @@ func (l *launched) register(c Config, args []string, word string) error {
 	if err := dnsmasqStarted.Hit(); err != nil {
 		return err
 	}
-	r, err := observe(l.process.record.PID)
+	r, err := identify(l.process.record.PID, l.program)
 	if err != nil {
 		return fmt.Errorf("identify dnsmasq: %w", err)
 	}

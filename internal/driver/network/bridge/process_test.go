@@ -165,6 +165,31 @@ func TestARecordOfAnotherProcessIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A child may still show the daemon's own program when it is recorded.
+func TestAChildIsRecordedByTheProgramItIsToRun(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want processRecord
+	if want.Dev, want.Inode, err = fileOf(sleep); err != nil {
+		t.Fatal(err)
+	}
+	unborn, err := identify(os.Getpid(), sleep) // shows our program as such a child does
+	if err != nil || unborn.Dev != want.Dev || unborn.Inode != want.Inode || unborn.Start == 0 {
+		t.Errorf("recorded as %+v, %v; want the program of %+v", unborn, err, want)
+	}
+	cmd := exec.Command(sleep, "infinity")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	eventually(t, func() bool { r, err := observe(cmd.Process.Pid); return err == nil && r.Inode == want.Inode })
+	if got, err := identify(cmd.Process.Pid, "/bin/sh"); err != nil || got.Dev != want.Dev || got.Inode != want.Inode {
+		t.Errorf("recorded as %+v, %v; want what it runs: %+v", got, err, want)
+	}
+}
+
 // A dnsmasq of a Berth without records is ended by what it has open, so that the network comes up after an upgrade.
 func TestADnsmasqWithoutARecordIsReplaced(t *testing.T) {
 	nettest.Need(t, "dnsmasq")

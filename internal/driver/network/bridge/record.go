@@ -87,13 +87,34 @@ func observe(pid int) (processRecord, error) {
 		return r, err
 	}
 	r.Boot = string(bytes.TrimSpace(boot))
-	info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	r.Dev, r.Inode, err = fileOf(fmt.Sprintf("/proc/%d/exe", pid))
+	return r, err
+}
+
+// identify is observe for a child that was started a moment ago. Its execve has been seen (Linux 6.1, on an emulated processor) to close
+// the descriptors that do not outlive it, which is when os/exec says that the child runs, before /proc shows the new program.
+// Who shows ours is about to run the one at path.
+func identify(pid int, path string) (processRecord, error) {
+	r, err := observe(pid)
 	if err != nil {
 		return r, err
 	}
+	own, err := observe(os.Getpid())
+	if err != nil || r.Dev != own.Dev || r.Inode != own.Inode {
+		return r, err
+	}
+	r.Dev, r.Inode, err = fileOf(path)
+	return r, err
+}
+
+// fileOf is the device and the inode that a path leads to.
+func fileOf(path string) (dev, inode uint64, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
 	st := info.Sys().(*syscall.Stat_t)
-	r.Dev, r.Inode = st.Dev, st.Ino
-	return r, nil
+	return st.Dev, st.Ino, nil
 }
 
 // startTime reads field 22 of /proc/<pid>/stat. The second field, in brackets, is the process's own choice and may hold

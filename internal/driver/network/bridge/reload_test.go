@@ -17,7 +17,7 @@ func TestAReloadDoesNotEndWhatStillStarts(t *testing.T) {
 	nettest.Need(t)
 	for name, test := range map[string]struct{ script, want string }{
 		"it has no handler": {`echo; cat`, "still here"},
-		"it has one":        {`trap "echo reloads" HUP; echo; read x`, "reloads"},
+		"it has one":        {`trap "echo reloads" HUP; echo; while :; do read x; done`, "reloads"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command("/bin/sh", "-c", test.script)
