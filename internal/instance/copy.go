@@ -111,15 +111,9 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 
 // copyVolumes copies a root volume and snapshots. The source is frozen while its root volume is copied.
 func (s *Service) copyVolumes(ctx context.Context, dst, src *Instance, from storage.VolumeID, snaps []snapshotCopy) error {
-	release, err := s.holdFrozen(ctx, src, from)
-	if err != nil {
+	if err := s.copyRoot(ctx, dst.volume(), src, from); err != nil {
 		return err
 	}
-	defer release()
-	if err := s.Volumes.Copy(ctx, dst.volume(), from); err != nil {
-		return err
-	}
-	release()
 	for _, snap := range snaps {
 		if err := copySnapshot.Hit(); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
@@ -24,6 +25,7 @@ type copyFreezes struct {
 type copyFreeze struct {
 	copies int
 	entry  *journal.Entry // that it is to be thawed; nil for one that did not run
+	broken atomic.Bool    // it was stopped all the same: what was copied is not of one instant
 }
 
 func (s *copyFreezes) get(id string) *copyFreeze {
@@ -45,14 +47,36 @@ func (s *copyFreezes) set(id string, one *copyFreeze) {
 	}
 }
 
+// breakOff tells the copies of an instance that it goes on, or ends, although they are under way.
+func (s *copyFreezes) breakOff(id string) {
+	if one := s.get(id); one != nil {
+		one.broken.Store(true)
+	}
+}
+
+// copyRoot copies the root volume of an instance, as it is at one instant, or one of its snapshots.
+func (s *Service) copyRoot(ctx context.Context, dst storage.VolumeID, src *Instance, from storage.VolumeID) error {
+	if from.Snapshot != "" {
+		return s.Volumes.Copy(ctx, dst, from)
+	}
+	release, err := s.holdFrozen(ctx, src)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.Volumes.Copy(ctx, dst, from); err != nil {
+		return err
+	}
+	if s.copyFreezes.get(src.id()).broken.Load() {
+		return api.BadRequest("Instance %q was stopped while it was copied", src.Name)
+	}
+	return nil
+}
+
 // holdFrozen freezes a running instance while its volume is copied, and keeps another from being started, so that the copy is
 // of one instant. Of several copies at once the first freezes it and the last thaws it. A journal entry records the freeze, so
-// that the end of the daemon does not
-// leave an instance frozen that nobody has paused.
-func (s *Service) holdFrozen(ctx context.Context, src *Instance, from storage.VolumeID) (release func(), err error) {
-	if from.Snapshot != "" {
-		return func() {}, nil
-	}
+// that the end of the daemon does not leave an instance frozen that nobody has paused.
+func (s *Service) holdFrozen(ctx context.Context, src *Instance) (release func(), err error) {
 	held, err := s.lockFreeze(ctx, src)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -103,9 +104,9 @@ func TestTwoCopiesOfOneThatRuns(t *testing.T) {
 	h.do(h.action("c1", "start"))
 	src, err := h.get("default", "c1")
 	h.do(err)
-	first, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+	first, err := h.holdFrozen(t.Context(), src.Value)
 	h.do(err)
-	second, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+	second, err := h.holdFrozen(t.Context(), src.Value)
 	h.do(err)
 	first()
 	first()
@@ -132,9 +133,9 @@ func TestWhatIsCopiedIsNotStarted(t *testing.T) {
 		h.create("c1", nil)
 		src, err := h.get("default", "c1")
 		h.do(err)
-		first, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+		first, err := h.holdFrozen(t.Context(), src.Value)
 		h.do(err)
-		second, err := h.holdFrozen(t.Context(), src.Value, src.Value.volume())
+		second, err := h.holdFrozen(t.Context(), src.Value)
 		h.do(err)
 		first()
 		if err := h.action("c1", "start"); api.StatusOf(err) != 400 || !strings.Contains(err.Error(), `busy running a "copy" operation`) {
@@ -147,7 +148,7 @@ func TestWhatIsCopiedIsNotStarted(t *testing.T) {
 		starts, err := h.holdForStart(t.Context(), "start", src.Value)
 		h.do(err)
 		var copying func()
-		go func() { copying, _ = h.holdFrozen(t.Context(), src.Value, src.Value.volume()) }()
+		go func() { copying, _ = h.holdFrozen(t.Context(), src.Value) }()
 		synctest.Wait()
 		if copying != nil {
 			t.Error("a copy begins during a start")
@@ -163,6 +164,34 @@ func TestWhatIsCopiedIsNotStarted(t *testing.T) {
 		}
 		copying()
 	})
+}
+
+// TestWhatIsStoppedUnderACopyFailsIt: a clean stop waits for no copy and is refused; a forced one goes first, and nobody takes
+// for a copy what is not of one instant.
+func TestWhatIsStoppedUnderACopyFailsIt(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		h := newHouse(t, nil)
+		h.launch("c1", nil)
+		var stopped error
+		h.volumes.copying = func(storage.VolumeID) error {
+			stopped = h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "stop", Force: force}))
+			return nil
+		}
+		req := api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}}
+		err := h.run(h.Create(t.Context(), "default", req))
+		switch status := h.rt.Status("c1"); {
+		case force && (stopped != nil || status != api.Stopped || err == nil || !strings.Contains(err.Error(), "stopped while it was copied")):
+			t.Errorf("a forced stop: %v, it is %s, and the copy: %v", stopped, status, err)
+		case !force && (api.StatusOf(stopped) != 400 || status != api.Running || err != nil):
+			t.Errorf("a stop: %v, it is %s, and the copy: %v", stopped, status, err)
+		}
+		if _, there := h.instances.Get("default", "c2"); there == force {
+			t.Errorf("force %v: the copy is there: %v", force, there)
+		}
+		if n := h.Journal.Pending(); n != 0 {
+			t.Errorf("%d journal entries are left", n)
+		}
+	}
 }
 
 // TestAStaleEntryTakesNothing has recovery find the entry of a removal whose name another instance has by now.

@@ -60,12 +60,7 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	err = (&swap{
 		service: s, i: dst, kind: kindRefresh, points: refreshPoints, like: dst.volume(), next: next,
 		fill: func(ctx context.Context, stage storage.VolumeID) error {
-			thaw, err := s.holdFrozen(ctx, src, src.volume())
-			if err != nil {
-				return err
-			}
-			defer thaw()
-			return s.Volumes.Copy(ctx, stage, src.volume())
+			return s.copyRoot(ctx, stage, src, src.volume())
 		},
 	}).do(ctx)
 	if err != nil {

@@ -66,6 +66,7 @@ func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, f
 		if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
 			s.recordStopping(ctx, i, stopForce)
 		}
+		s.copyFreezes.breakOff(i.id())
 		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
 			return err
 		}
@@ -86,6 +87,12 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	r := s.runs.get(i.id())
 	if r == nil { // its end has been noticed already
 		return s.reachable(i)
+	}
+	if s.copyFreezes.get(i.id()) != nil { // thawed, it would change what is being copied
+		if !force && !r.atShutdown.Load() {
+			return errCopied()
+		}
+		s.copyFreezes.breakOff(i.id())
 	}
 	recorded := last && !r.atShutdown.Load()
 	if recorded {
