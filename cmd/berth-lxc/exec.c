@@ -92,7 +92,9 @@ int verb_exec(const struct call *c, struct lxc_container *lxc)
 			report(c, "error", "the command cannot be confined by AppArmor");
 			return 1;
 		}
-		options.attach_flags &= ~LXC_ATTACH_LSM;
+		// Told to use a label of ours, and given none, liblxc changes none; without any of these flags it would load no filter of
+		// system calls either.
+		options.attach_flags = (options.attach_flags & ~LXC_ATTACH_LSM) | LXC_ATTACH_LSM_LABEL;
 	}
 	// liblxc notes at each attach that there is no security module; the log is for what went wrong.
 	lxc->set_config_item(lxc, "lxc.log.level", "error");
