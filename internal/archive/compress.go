@@ -58,6 +58,9 @@ func ParseCompression(value string) (Compression, error) {
 	return c, nil
 }
 
+// ACLs tells whether the format holds POSIX ACLs. squashfs knows three kinds of extended attributes (user, trusted, security), and ACLs are of none.
+func (c Compression) ACLs() bool { return c.Format != Squashfs }
+
 // Compress gives a writer that wraps a tar stream into out. Close must be called; it flushes, waits, and leaves
 // out open. For squashfs, out must be empty. room, if not nil, bounds what is written.
 func (c Compression) Compress(ctx context.Context, file *os.File, room *diskspace.Room) (io.WriteCloser, error) {

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/diskspace"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // beneath is how every folder inside the destination is opened.
@@ -30,6 +32,8 @@ type tree struct {
 	dirs map[string]int // O_PATH handles of folders used lately
 	euid int
 	egid int
+	// lost is what the file system could not hold.
+	lost *omitted.List
 }
 
 func openTree(dir string, room *diskspace.Room) (*tree, error) {
@@ -37,7 +41,7 @@ func openTree(dir string, room *diskspace.Room) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack into %s: %w", dir, err)
 	}
-	t := &tree{root: root, room: room, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid()}
+	t := &tree{root: root, room: room, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid(), lost: &omitted.List{}}
 	entries, err := os.ReadDir(dir)
 	if err == nil && len(entries) > 0 {
 		err = unix.ENOTEMPTY
@@ -71,7 +75,7 @@ func (t *tree) dir(name string, create bool) (int, error) {
 	if fd, ok := t.dirs[name]; ok {
 		return fd, nil
 	}
-	fd, err := unix.Openat2(t.root, name, &beneath)
+	fd, err := t.open(name, &beneath)
 	if errors.Is(err, unix.ENOENT) && create {
 		var parent int
 		var base string
@@ -84,7 +88,7 @@ func (t *tree) dir(name string, create bool) (int, error) {
 		if err = unix.Mkdirat(parent, base, 0o755); err != nil {
 			return -1, fmt.Errorf("make directory: %w", err)
 		}
-		fd, err = unix.Openat2(t.root, name, &beneath)
+		fd, err = t.open(name, &beneath)
 	}
 	switch {
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOTDIR):
@@ -105,17 +109,70 @@ func (t *tree) dir(name string, create bool) (int, error) {
 	return fd, nil
 }
 
-// made turns the error of a call that makes something into one that says what is wrong.
-func made(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EEXIST):
-		return refused("name comes twice")
-	case errors.Is(err, unix.ENAMETOOLONG):
+// open opens a folder. The kernel takes no path of PATH_MAX bytes, which packed trees can have: those are opened in pieces.
+func (t *tree) open(name string, how *unix.OpenHow) (int, error) {
+	if len(name) < unix.PathMax {
+		return unix.Openat2(t.root, name, how)
+	}
+	from := len(name) - unix.PathMax + 1
+	cut := strings.IndexByte(name[from:], '/')
+	if cut < 0 {
+		return -1, unix.ENAMETOOLONG
+	}
+	parent, err := t.dir(name[:from+cut], false)
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat2(parent, name[from+cut+1:], how)
+}
+
+// put makes a file of a kind (S_IFREG …) by call. Where an earlier member has its name, the later one takes its place, as tar has it; but only one of the
+// same kind: what was a folder, and may have been walked through, stays one, and what was none never becomes one.
+func (t *tree) put(fd int, base string, kind uint32, call func() error) error {
+	err := call()
+	if errors.Is(err, unix.EEXIST) {
+		if err = t.clear(fd, base, kind); err == nil {
+			err = call()
+		}
+	}
+	if errors.Is(err, unix.ENAMETOOLONG) {
 		return refused("%w", err)
-	default:
+	}
+	return err
+}
+
+// clear removes an earlier member of the same kind.
+func (t *tree) clear(fd int, base string, kind uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
+	}
+	if st.Mode&unix.S_IFMT != kind {
+		return refused("name comes twice, as %s and as %s", kindName(st.Mode), kindName(kind))
+	}
+	if err := unix.Unlinkat(fd, base, 0); err != nil {
+		return err
+	}
+	if st.Nlink == 1 {
+		t.room.Give(min(st.Blocks*512, diskspace.Blocks(st.Size)))
+	}
+	return nil
+}
+
+func kindName(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "a file"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	case unix.S_IFIFO:
+		return "a fifo"
+	case unix.S_IFBLK:
+		return "a block device"
+	default:
+		return "a character device"
 	}
 }
 
@@ -132,11 +189,14 @@ func (t *tree) mkdir(name string) error {
 			return err
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			return refused("name comes twice")
+			return refused("name comes twice, as %s and as a directory", kindName(st.Mode))
 		}
 		return nil
 	}
-	return made(err)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return refused("%w", err)
+	}
+	return err
 }
 
 func (t *tree) symlink(name, target string, m meta) error {
@@ -147,10 +207,10 @@ func (t *tree) symlink(name, target string, m meta) error {
 	if err != nil {
 		return err
 	}
-	if err := made(unix.Symlinkat(target, fd, base)); err != nil {
+	if err := t.put(fd, base, unix.S_IFLNK, func() error { return unix.Symlinkat(target, fd, base) }); err != nil {
 		return err
 	}
-	return t.setByName(fd, base, m, false)
+	return t.setByName(fd, name, m, false)
 }
 
 func (t *tree) link(name, target string) error {
@@ -178,7 +238,11 @@ func (t *tree) link(name, target string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return refused("hard link to a directory")
 	}
-	return made(unix.Linkat(from, targetBase, fd, base, 0))
+	var there unix.Stat_t
+	if unix.Fstatat(fd, base, &there, unix.AT_SYMLINK_NOFOLLOW) == nil && there.Ino == st.Ino && there.Dev == st.Dev {
+		return nil // the same link once more
+	}
+	return t.put(fd, base, st.Mode&unix.S_IFMT, func() error { return unix.Linkat(from, targetBase, fd, base, 0) })
 }
 
 // node makes a harmless device or a fifo.
@@ -191,10 +255,10 @@ func (t *tree) node(name string, kind Kind, h *tar.Header, m meta) error {
 	if err != nil {
 		return err
 	}
-	if err := made(unix.Mknodat(fd, base, mode|0o600, int(dev))); err != nil {
+	if err := t.put(fd, base, mode, func() error { return unix.Mknodat(fd, base, mode|0o600, int(dev)) }); err != nil {
 		return err
 	}
-	return t.setByName(fd, base, m, true)
+	return t.setByName(fd, name, m, true)
 }
 
 // harmless tells a device that every container has anyway (Documentation/admin-guide/devices.txt): null, zero, full, random, urandom, tty, console, ptmx, tun and
@@ -217,13 +281,16 @@ func harmless(h *tar.Header) bool {
 }
 
 // create opens a new file for writing.
-func (t *tree) create(name string) (int, error) {
+func (t *tree) create(name string) (out int, err error) {
 	fd, base, err := t.parent(name)
 	if err != nil {
 		return -1, err
 	}
-	out, err := unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	return out, made(err)
+	err = t.put(fd, base, unix.S_IFREG, func() error {
+		out, err = unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	return out, err
 }
 
 // procPath names a file in an open folder for the calls that take only paths. The name is one element, and

@@ -217,11 +217,13 @@ func TestHostileImageDoesNotUnpack(t *testing.T) {
 		"through link":         {{name: "rootfs/l", link: "/tmp"}, {name: "rootfs/l/x", data: "x"}},
 		"template link":        {{name: "templates/"}, {name: "templates/x.tpl", link: "/etc/shadow"}},
 		"rootfs beside itself": {{name: "rootfs/../../x", data: "x"}},
-		"metadata twice":       {yamlFile},
+		"metadata as another":  {{name: "metadata.yaml", link: "/etc/shadow"}},
+		"templates as another": {{name: "templates/"}, {name: "templates", data: "x"}},
+		"rootfs as another":    {{name: "rootfs", link: "/tmp"}, {name: "rootfs/x", data: "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newService(t, store.NewMemory(), t.TempDir())
-			r, err := importFile(t, s, unified(t, more...), Request{})
+			r, err := importFile(t, s, compressed(t, unified(t, more...)), Request{}) // of which the beginning alone is looked at
 			if err != nil {
 				t.Fatal(err)
 			}
