@@ -106,8 +106,8 @@ func DetectFile(f *os.File) (Format, error) {
 
 // Bounds on time and memory, for archives that need neither space nor inodes. They are far above any honest image.
 const (
-	maxContent = 1 << 40   // bytes of all files together: holes take no space, but must be read
-	maxStream  = 2 << 40   // bytes of the tar stream
+	maxContent = 4 << 40   // bytes of all files together: holes take no space, but must be read; /var/log/lastlog alone can have 1.2 TB of them
+	maxStream  = 8 << 40   // bytes of the tar stream
 	maxLate    = 256 << 20 // bytes that directories take in memory until the end
 	maxName    = 64 << 10  // bytes of a name; the kernel opens no more than PATH_MAX at once, but makes deeper trees
 	maxDepth   = treecopy.MaxDepth

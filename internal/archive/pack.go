@@ -30,6 +30,7 @@ type Packer struct {
 	Omitted omitted.List
 
 	ctx   context.Context
+	w     io.Writer
 	tw    *tar.Writer
 	links map[inode]string
 	buf   []byte
@@ -39,7 +40,7 @@ type inode struct{ dev, ino uint64 }
 
 // NewPacker makes a packer that writes to w until ctx ends. Close writes the end mark.
 func NewPacker(ctx context.Context, w io.Writer) *Packer {
-	return &Packer{ctx: ctx, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+	return &Packer{ctx: ctx, w: w, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
 }
 
 // Close ends the archive; the writer beneath stays open.
@@ -172,6 +173,20 @@ func (p *Packer) addFile(dir int, base, name string) error {
 		return fmt.Errorf("pack %s: it changed while it was read: %w", name, err)
 	}
 	attributes := p.xattrs(fd, name, &st)
+	data, err := extents(fd, &st)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	if data != nil {
+		h, err := p.header(name, "", &st, tar.TypeReg, attributes)
+		if err == nil {
+			err = p.addSparse(f, h, data)
+		}
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+		return nil
+	}
 	if err := p.writeHeader(name, "", &st, tar.TypeReg, attributes); err != nil {
 		return err
 	}
@@ -200,6 +215,17 @@ func openBelow(dir int, base string, flags int) (int, error) {
 }
 
 func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) error {
+	h, err := p.header(name, link, st, kind, xattrs)
+	if err == nil {
+		err = p.tw.WriteHeader(h)
+	}
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	return nil
+}
+
+func (p *Packer) header(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) (*tar.Header, error) {
 	h := &tar.Header{
 		Typeflag: kind, Name: name, Linkname: link, Mode: int64(st.Mode & 0o7777),
 		Uid: int(idmap.Inside(p.IDMap, int64(st.Uid), true)), Gid: int(idmap.Inside(p.IDMap, int64(st.Gid), false)),
@@ -216,15 +242,12 @@ func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xatt
 		for key, value := range xattrs {
 			inside, err := p.inside(key, value)
 			if err != nil {
-				return fmt.Errorf("pack %s: %s: %w", name, key, err)
+				return nil, fmt.Errorf("%s: %w", key, err)
 			}
 			h.PAXRecords[xattrRecord+key] = inside
 		}
 	}
-	if err := p.tw.WriteHeader(h); err != nil {
-		return fmt.Errorf("pack %s: %w", name, err)
-	}
-	return nil
+	return h, nil
 }
 
 // inside is the value of an extended attribute without the map.

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strconv"
@@ -124,56 +123,6 @@ func (t *tree) open(name string, how *unix.OpenHow) (int, error) {
 		return -1, err
 	}
 	return unix.Openat2(parent, name[from+cut+1:], how)
-}
-
-// put makes a file of a kind (S_IFREG …) by call. Where an earlier member has its name, the later one takes its place, as tar has it; but only one of the
-// same kind: what was a folder, and may have been walked through, stays one, and what was none never becomes one.
-func (t *tree) put(fd int, base string, kind uint32, call func() error) error {
-	err := call()
-	if errors.Is(err, unix.EEXIST) {
-		if err = t.clear(fd, base, kind); err == nil {
-			err = call()
-		}
-	}
-	if errors.Is(err, unix.ENAMETOOLONG) {
-		return refused("%w", err)
-	}
-	return err
-}
-
-// clear removes an earlier member of the same kind.
-func (t *tree) clear(fd int, base string, kind uint32) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return err
-	}
-	if st.Mode&unix.S_IFMT != kind {
-		return refused("name comes twice, as %s and as %s", kindName(st.Mode), kindName(kind))
-	}
-	if err := unix.Unlinkat(fd, base, 0); err != nil {
-		return err
-	}
-	if st.Nlink == 1 {
-		t.room.Give(min(st.Blocks*512, diskspace.Blocks(st.Size)))
-	}
-	return nil
-}
-
-func kindName(mode uint32) string {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return "a file"
-	case unix.S_IFDIR:
-		return "a directory"
-	case unix.S_IFLNK:
-		return "a symbolic link"
-	case unix.S_IFIFO:
-		return "a fifo"
-	case unix.S_IFBLK:
-		return "a block device"
-	default:
-		return "a character device"
-	}
 }
 
 // mkdir makes a folder with mode 0700; one that exists is fine.
@@ -296,59 +245,6 @@ func (t *tree) create(name string) (out int, err error) {
 // procPath names a file in an open folder for the calls that take only paths. The name is one element, and
 // the calls used on it do not follow links.
 func procPath(fd int, base string) string { return "/proc/self/fd/" + strconv.Itoa(fd) + "/" + base }
-
-// writeAll copies size bytes of r to fd, as far as there is room. In large files, blocks of zeros become holes.
-func writeAll(fd int, r io.Reader, size int64, buf []byte, room *diskspace.Room) error {
-	const block, large = 4096, 1 << 20
-	var offset int64
-	hole := false
-	for offset < size {
-		n, err := fill(r, buf[:min(int64(len(buf)), size-offset)])
-		data := buf[:n]
-		for len(data) > 0 {
-			end := len(data)
-			if size >= large {
-				zero := isZero(data[:min(block, len(data))])
-				for end = min(block, len(data)); end < len(data); end = min(end+block, len(data)) {
-					if isZero(data[end:min(end+block, len(data))]) != zero {
-						break
-					}
-				}
-				if zero {
-					offset, data, hole = offset+int64(end), data[end:], true
-					continue
-				}
-			}
-			if err := room.Take(diskspace.Blocks(int64(end))); err != nil {
-				return err
-			}
-			written, err := pwrite(fd, data[:end], offset)
-			if err != nil {
-				return fmt.Errorf("write: %w", err)
-			}
-			offset, data, hole = offset+int64(written), data[written:], false
-		}
-		if errors.Is(err, io.EOF) && offset < size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil && offset < size {
-			return tarError(err)
-		}
-	}
-	if hole {
-		return unix.Ftruncate(fd, size)
-	}
-	return nil
-}
-
-func pwrite(fd int, data []byte, offset int64) (int, error) {
-	for {
-		n, err := unix.Pwrite(fd, data, offset)
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
-}
 
 // Empty removes everything in dir, but not dir.
 func Empty(dir string) error {
