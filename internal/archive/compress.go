@@ -97,6 +97,15 @@ func (c Compression) Compress(ctx context.Context, file *os.File, room *diskspac
 	return startFilter(ctx, file, room, name, args)
 }
 
+// Finish closes the writer of Compress after what was written to it ended with err, and returns the error that says why: a tool that ended early does,
+// the write that found it gone does not.
+func Finish(w io.Closer, err error) error {
+	if closeErr := w.Close(); err == nil || closeErr != nil && errors.Is(err, syscall.EPIPE) {
+		return closeErr
+	}
+	return err
+}
+
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }

@@ -20,7 +20,7 @@ const (
 	// fewHoles is how much of a file must be holes to be worth it, in bytes.
 	fewHoles = 64 << 10
 	// maxExtents bounds the map of a file that a guest has made of nothing but small holes. It is packed in full then.
-	maxExtents = 10_000
+	maxExtents = 4096
 )
 
 // extent is a part of a file that holds data.

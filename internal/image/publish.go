@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -139,11 +138,7 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 	if err == nil {
 		err = p.Close()
 	}
-	// A tool that ended early says why; the write that found it gone does not.
-	if closeErr := w.Close(); err == nil || closeErr != nil && errors.Is(err, syscall.EPIPE) {
-		err = closeErr
-	}
-	if err == nil {
+	if err = archive.Finish(w, err); err == nil {
 		err = out.Sync()
 	}
 	return &p.Omitted, err
