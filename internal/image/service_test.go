@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,32 +136,9 @@ func TestImportUnpackDelete(t *testing.T) {
 func TestSplitImage(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	s, _ := newService(t, store.NewMemory(), dir)
-	var body bytes.Buffer
-	m := multipart.NewWriter(&body)
-	for _, part := range []struct {
-		field, name string
-		data        []byte
-	}{
-		{"metadata", "meta.tar", tarball(t, yamlFile, file{name: "templates/"}, file{name: "templates/hostname.tpl", data: "t"})},
-		{"rootfs", "rootfs.tar", tarball(t, file{name: "./"}, file{name: "./etc/"}, file{name: "./etc/hostname", data: "x"})},
-	} {
-		w, err := m.CreateFormFile(part.field, part.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(part.data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	boundary := m.Boundary()
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.ReceiveParts(ctx, multipart.NewReader(&body, boundary))
+	r, err := importSplit(t, s, tarball(t, yamlFile, file{name: "templates/"}, file{name: "templates/hostname.tpl", data: "t"}),
+		tarball(t, file{name: "./"}, file{name: "./etc/"}, file{name: "./etc/hostname", data: "x"}), Request{})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Import(r, Request{Project: "default"}).Run(ctx, operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
