@@ -283,7 +283,7 @@ func (p *Packer) xattrs(fd int, file string, st *unix.Stat_t) map[string]string 
 		case err != nil:
 			p.Omitted.Add(file, "attribute %s cannot be read: %v", name, err)
 		case !keepXattr(name):
-			p.Omitted.Add(file, "attribute %s is this host's", name)
+			p.Omitted.Add(file, "attribute %s belongs to this host", name)
 		case strings.Contains(name, "="): // PAX ends a key there
 			p.Omitted.Add(file, "an archive cannot hold attribute %s", name)
 		case p.NoACLs && idmap.IsACL(name):

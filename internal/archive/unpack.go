@@ -177,7 +177,7 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 	}
 	m := metaOf(h)
 	for _, attribute := range m.dropped {
-		u.tree.lost.Add(name, "attribute %s is the host's that it comes from", attribute)
+		u.tree.lost.Add(name, "attribute %s belongs to the host that the archive is from", attribute)
 	}
 	if err := u.takeEntry(kind, name, m); err != nil {
 		return err
