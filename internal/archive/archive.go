@@ -5,8 +5,8 @@
 //
 // The archive is hostile until proven otherwise. Every path is opened beneath the destination with openat2, which
 // refuses ".." and every symbolic link on the way, so that no entry, in whatever order, leads
-// outside. A name may come once (a directory may be repeated): nothing made is ever replaced. Of device nodes only those
-// that every container has anyway are made; others are left out, and counted. What is made is held to the room that there is, in blocks and
+// outside. Where a name comes twice the last member counts, as tar has it, but only one of the same type: nothing made ever changes its type. Of device
+// nodes only those that every container has anyway are made; others are left out, and counted, and so are attributes that the file system cannot hold. What is made is held to the room that there is, in blocks and
 // inodes: however much an archive grows, it ends when there is no more. When Unpack fails, for any reason, the destination is as empty as it was before.
 //
 // Owner, mode, times, hard links, holes and the extended attributes that belong to a file's meaning (capabilities, POSIX
@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/berthd/berth/internal/treecopy"
 )
 
 // ErrRefused is wrapped by every error that means "this archive asks for what no honest one does".
@@ -104,10 +106,11 @@ func DetectFile(f *os.File) (Format, error) {
 
 // Bounds on time and memory, for archives that need neither space nor inodes. They are far above any honest image.
 const (
-	maxContent = 1 << 40   // bytes of all files together: holes take no space, but must be read
-	maxStream  = 2 << 40   // bytes of the tar stream
+	maxContent = 4 << 40   // bytes of all files together: holes take no space, but must be read; /var/log/lastlog alone can have 1.2 TB of them
+	maxStream  = 8 << 40   // bytes of the tar stream
 	maxLate    = 256 << 20 // bytes that directories take in memory until the end
-	maxDepth   = 200
+	maxName    = 64 << 10  // bytes of a name; the kernel opens no more than PATH_MAX at once, but makes deeper trees
+	maxDepth   = treecopy.MaxDepth
 )
 
 func refused(format string, args ...any) error {

@@ -58,6 +58,9 @@ func ParseCompression(value string) (Compression, error) {
 	return c, nil
 }
 
+// ACLs tells whether the format holds POSIX ACLs. squashfs knows three kinds of extended attributes (user, trusted, security), and ACLs are of none.
+func (c Compression) ACLs() bool { return c.Format != Squashfs }
+
 // Compress gives a writer that wraps a tar stream into out. Close must be called; it flushes, waits, and leaves
 // out open. For squashfs, out must be empty. room, if not nil, bounds what is written.
 func (c Compression) Compress(ctx context.Context, file *os.File, room *diskspace.Room) (io.WriteCloser, error) {
@@ -92,6 +95,15 @@ func (c Compression) Compress(ctx context.Context, file *os.File, room *diskspac
 		args = append(args, "-"+strconv.Itoa(c.Level))
 	}
 	return startFilter(ctx, file, room, name, args)
+}
+
+// Finish closes the writer of Compress after what was written to it ended with err, and returns the error that says why: a tool that ended early does,
+// the write that found it gone does not.
+func Finish(w io.Closer, err error) error {
+	if closeErr := w.Close(); err == nil || closeErr != nil && errors.Is(err, syscall.EPIPE) {
+		return closeErr
+	}
+	return err
 }
 
 type nopCloser struct{ io.Writer }

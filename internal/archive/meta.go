@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // meta is what an entry carries beside its content.
@@ -18,6 +22,7 @@ type meta struct {
 	mode     uint32
 	mtime    unix.Timespec
 	xattrs   map[string]string
+	dropped  []string // names of attributes that are not for here
 }
 
 type lateDir struct {
@@ -33,7 +38,12 @@ const xattrRecord = "SCHILY.xattr."
 func metaOf(h *tar.Header) meta {
 	m := meta{uid: h.Uid, gid: h.Gid, mode: uint32(h.Mode) & 0o7777, mtime: timespec(h.ModTime)}
 	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, xattrRecord); ok && keepXattr(name) {
+		name, ok := strings.CutPrefix(key, xattrRecord)
+		switch {
+		case !ok:
+		case !keepXattr(name):
+			m.dropped = append(m.dropped, name)
+		default:
 			if m.xattrs == nil {
 				m.xattrs = map[string]string{}
 			}
@@ -83,7 +93,7 @@ func (u *unpacker) file(r io.Reader, name string, size int64, m meta) error {
 	}
 	err = writeAll(fd, r, size, u.buf, u.room)
 	if err == nil {
-		err = u.tree.setByHandle(fd, m)
+		err = u.tree.setByHandle(fd, name, m)
 	}
 	if closeErr := unix.Close(fd); err == nil && closeErr != nil {
 		err = fmt.Errorf("write: %w", closeErr)
@@ -102,11 +112,11 @@ func (u *unpacker) finishDirs() error {
 			continue // the last entry of a repeated name counts
 		}
 		seen[d.name] = true
-		fd, err := unix.Openat2(u.tree.root, d.name, &how)
+		fd, err := u.tree.open(d.name, &how)
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", shorten(d.name), err)
 		}
-		err = u.tree.setByHandle(fd, d.meta)
+		err = u.tree.setByHandle(fd, d.name, d.meta)
 		_ = unix.Close(fd)
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", shorten(d.name), err)
@@ -116,7 +126,7 @@ func (u *unpacker) finishDirs() error {
 }
 
 // setByHandle applies m to an open file. Owner comes first: changing it takes set-id bits and capabilities away.
-func (t *tree) setByHandle(fd int, m meta) error {
+func (t *tree) setByHandle(fd int, file string, m meta) error {
 	if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
 		return fmt.Errorf("set owner: %w", err)
 	}
@@ -124,7 +134,11 @@ func (t *tree) setByHandle(fd int, m meta) error {
 		return fmt.Errorf("set mode: %w", err)
 	}
 	for name, value := range m.xattrs {
-		if err := xattrError(name, unix.Fsetxattr(fd, name, []byte(value), 0)); err != nil {
+		kept, err := t.kept(file, name, unix.Fsetxattr(fd, name, []byte(value), 0))
+		if mode := idmap.ModeWithout(name, []byte(value), m.mode); err == nil && !kept && mode != m.mode {
+			err = unix.Fchmod(fd, mode)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -141,8 +155,9 @@ func futimes(fd int, at unix.Timespec) error {
 	return nil
 }
 
-// setByName applies m to what cannot be opened: a link, a device, a fifo. Links have no mode of their own.
-func (t *tree) setByName(fd int, base string, m meta, mode bool) error {
+// setByName applies m to what cannot be opened: a link, a device, a fifo, which is in the open folder fd. Links have no mode of their own.
+func (t *tree) setByName(fd int, file string, m meta, mode bool) error {
+	base := path.Base(file)
 	if m.uid != t.euid || m.gid != t.egid {
 		if err := unix.Fchownat(fd, base, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return fmt.Errorf("set owner: %w", err)
@@ -155,7 +170,11 @@ func (t *tree) setByName(fd int, base string, m meta, mode bool) error {
 		}
 	}
 	for name, value := range m.xattrs {
-		if err := xattrError(name, unix.Lsetxattr(procPath(fd, base), name, []byte(value), 0)); err != nil {
+		kept, err := t.kept(file, name, unix.Lsetxattr(procPath(fd, base), name, []byte(value), 0))
+		if narrow := idmap.ModeWithout(name, []byte(value), m.mode); err == nil && !kept && mode && narrow != m.mode {
+			err = unix.Fchmodat(fd, base, narrow, 0)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -166,18 +185,17 @@ func (t *tree) setByName(fd int, base string, m meta, mode bool) error {
 	return nil
 }
 
-// xattrError lets pass that the file system has no such attributes, as tar does: the files are still right without.
-// A capability is more than that: a program without it would fail in ways hard to see.
-func xattrError(name string, err error) error {
-	if err == nil {
-		return nil
+// kept tells from the error of setting an attribute whether the file has it. It lets pass that the file system cannot hold it, as tar does: the file is still
+// there, and it is said what it lacks.
+func (t *tree) kept(file, name string, err error) (bool, error) {
+	switch {
+	case err == nil:
+		return true, nil
+	case omitted.Unholdable(t.root, err), errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user."):
+		t.lost.Add(file, "attribute %s cannot be kept on this file system: %v", name, err)
+		return false, nil
+	case errors.Is(err, unix.EINVAL):
+		return false, refused("attribute %s: %w", name, err)
 	}
-	unsupported := errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user.")
-	if unsupported && name != "security.capability" {
-		return nil
-	}
-	if errors.Is(err, unix.EINVAL) {
-		return refused("attribute %s: %w", name, err)
-	}
-	return fmt.Errorf("set attribute %s: %w", name, err)
+	return false, fmt.Errorf("set attribute %s: %w", name, err)
 }

@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/omitted"
 	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/treecopy"
 )
 
 // Packer writes a tar stream from folders of the host. It opens what it packs beneath the folder's own handle and follows
@@ -22,8 +24,13 @@ import (
 type Packer struct {
 	// IDMap is the map that the owners of what is packed are shifted to; in the archive they are not.
 	IDMap []spec.IDMapEntry
+	// NoACLs leaves POSIX ACLs out, for a format that cannot hold them (Compression.ACLs).
+	NoACLs bool
+	// Omitted is what could not be packed.
+	Omitted omitted.List
 
 	ctx   context.Context
+	w     io.Writer
 	tw    *tar.Writer
 	links map[inode]string
 	buf   []byte
@@ -33,7 +40,7 @@ type inode struct{ dev, ino uint64 }
 
 // NewPacker makes a packer that writes to w until ctx ends. Close writes the end mark.
 func NewPacker(ctx context.Context, w io.Writer) *Packer {
-	return &Packer{ctx: ctx, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+	return &Packer{ctx: ctx, w: w, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
 }
 
 // Close ends the archive; the writer beneath stays open.
@@ -49,8 +56,8 @@ func (p *Packer) AddBytes(name string, data []byte, mtime time.Time) error {
 	return err
 }
 
-// AddTree adds the folder dir and everything in it, under the name prefix ("rootfs", or "." for the top). Other
-// file systems mounted inside, and sockets, are left out.
+// AddTree adds the folder dir and everything in it, under the name prefix ("rootfs", or "." for the top). What is mounted inside, and sockets, are left
+// out, and noted as Omitted. Subvolumes of btrfs are folders like others, though their device numbers differ.
 func (p *Packer) AddTree(dir, prefix string) error {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -61,14 +68,18 @@ func (p *Packer) AddTree(dir, prefix string) error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("pack %s: %w", dir, err)
 	}
-	return p.addDir(fd, prefix, &st)
+	return p.addDir(fd, prefix, &st, 0)
 }
 
 // addDir adds an open folder and closes it.
-func (p *Packer) addDir(fd int, name string, st *unix.Stat_t) error {
+func (p *Packer) addDir(fd int, name string, st *unix.Stat_t, depth int) error {
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
-	if err := p.writeHeader(name+"/", "", st, tar.TypeDir, fdXattrs(fd)); err != nil {
+	if depth >= maxDepth-1 || len(name) > maxName-unix.NAME_MAX { // it could not be unpacked; the first element is the prefix
+		return fmt.Errorf("pack %s: %w", shorten(name), treecopy.ErrTooDeep)
+	}
+	attributes := p.xattrs(fd, name, st)
+	if err := p.writeHeader(name+"/", "", st, tar.TypeDir, attributes); err != nil {
 		return err
 	}
 	entries, err := f.ReadDir(-1)
@@ -79,14 +90,14 @@ func (p *Packer) addDir(fd int, name string, st *unix.Stat_t) error {
 		if err := p.ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.add(fd, e.Name(), path.Join(name, e.Name()), st.Dev); err != nil {
+		if err := p.add(fd, e.Name(), path.Join(name, e.Name()), st.Dev, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Packer) add(dir int, base, name string, dev uint64) error {
+func (p *Packer) add(dir int, base, name string, dev uint64, depth int) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
@@ -96,19 +107,15 @@ func (p *Packer) add(dir int, base, name string, dev uint64) error {
 		return fmt.Errorf("pack %s: %w", name, err)
 	}
 	kind := st.Mode & unix.S_IFMT
-	if kind == unix.S_IFSOCK || kind != unix.S_IFDIR && st.Dev != dev {
+	switch {
+	case kind == unix.S_IFSOCK:
+		p.Omitted.Add(name, "an archive cannot hold a socket")
 		return nil
-	}
-	if kind == unix.S_IFDIR {
-		sub, err := openBelow(dir, base, unix.O_DIRECTORY)
-		if err != nil {
-			return fmt.Errorf("pack %s: %w", name, err)
-		}
-		if st.Dev != dev { // a mount point: the folder stays, what is mounted on it does not
-			defer unix.Close(sub)
-			return p.writeHeader(name+"/", "", &st, tar.TypeDir, nil)
-		}
-		return p.addDir(sub, name, &st)
+	case kind == unix.S_IFDIR:
+		return p.addFolder(dir, base, name, &st, depth)
+	case st.Dev != dev: // only folders can be subvolumes
+		p.Omitted.Add(name, "something is mounted on it")
+		return nil
 	}
 	if st.Nlink > 1 {
 		key := inode{st.Dev, st.Ino}
@@ -135,8 +142,27 @@ func (p *Packer) add(dir int, base, name string, dev uint64) error {
 	}
 }
 
+// addFolder adds a folder inside an open one. On a mount point the folder stays, what is mounted on it does not.
+func (p *Packer) addFolder(dir int, base, name string, st *unix.Stat_t, depth int) error {
+	sub, err := openBelow(dir, base, unix.O_DIRECTORY)
+	switch {
+	case errors.Is(err, unix.EXDEV):
+		p.Omitted.Add(name, "something is mounted on it")
+		return p.writeHeader(name+"/", "", st, tar.TypeDir, nil)
+	case errors.Is(err, unix.ENOENT):
+		return nil // gone meanwhile
+	case err != nil:
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	return p.addDir(sub, name, st, depth+1)
+}
+
 func (p *Packer) addFile(dir int, base, name string) error {
 	fd, err := openBelow(dir, base, unix.O_NONBLOCK)
+	if errors.Is(err, unix.EXDEV) {
+		p.Omitted.Add(name, "something is mounted on it")
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", name, err)
 	}
@@ -146,7 +172,22 @@ func (p *Packer) addFile(dir int, base, name string) error {
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fmt.Errorf("pack %s: it changed while it was read: %w", name, err)
 	}
-	if err := p.writeHeader(name, "", &st, tar.TypeReg, fdXattrs(fd)); err != nil {
+	attributes := p.xattrs(fd, name, &st)
+	data, err := extents(fd, &st)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	if data != nil {
+		h, err := p.header(name, "", &st, tar.TypeReg, attributes)
+		if err == nil {
+			err = p.addSparse(f, h, data)
+		}
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+		return nil
+	}
+	if err := p.writeHeader(name, "", &st, tar.TypeReg, attributes); err != nil {
 		return err
 	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{p.tw}, io.LimitReader(f, st.Size), p.buf)
@@ -159,11 +200,32 @@ func (p *Packer) addFile(dir int, base, name string) error {
 	return err
 }
 
+// openBelow opens one entry of an open folder; it follows no link and enters no mount (EXDEV).
 func openBelow(dir int, base string, flags int) (int, error) {
-	return unix.Openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
+	how := unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | uint64(flags),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+	}
+	for {
+		fd, err := unix.Openat2(dir, base, &how)
+		if err != unix.EAGAIN && err != unix.EINTR { // a rename elsewhere raced with the walk
+			return fd, err
+		}
+	}
 }
 
 func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) error {
+	h, err := p.header(name, link, st, kind, xattrs)
+	if err == nil {
+		err = p.tw.WriteHeader(h)
+	}
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	return nil
+}
+
+func (p *Packer) header(name, link string, st *unix.Stat_t, kind byte, xattrs map[string]string) (*tar.Header, error) {
 	h := &tar.Header{
 		Typeflag: kind, Name: name, Linkname: link, Mode: int64(st.Mode & 0o7777),
 		Uid: int(idmap.Inside(p.IDMap, int64(st.Uid), true)), Gid: int(idmap.Inside(p.IDMap, int64(st.Gid), false)),
@@ -180,15 +242,12 @@ func (p *Packer) writeHeader(name, link string, st *unix.Stat_t, kind byte, xatt
 		for key, value := range xattrs {
 			inside, err := p.inside(key, value)
 			if err != nil {
-				return fmt.Errorf("pack %s: %s: %w", name, key, err)
+				return nil, fmt.Errorf("%s: %w", key, err)
 			}
 			h.PAXRecords[xattrRecord+key] = inside
 		}
 	}
-	if err := p.tw.WriteHeader(h); err != nil {
-		return fmt.Errorf("pack %s: %w", name, err)
-	}
-	return nil
+	return h, nil
 }
 
 // inside is the value of an extended attribute without the map.
@@ -205,31 +264,34 @@ func (p *Packer) inside(key, value string) (string, error) {
 	return value, nil
 }
 
-// fdXattrs reads the attributes that belong into an archive. A file system without attributes has none.
-func fdXattrs(fd int) map[string]string {
-	size, err := unix.Flistxattr(fd, nil)
-	if err != nil || size == 0 {
+// xattrs reads the attributes of an open file that belong into an archive. A file system without attributes has none. Where st says what goes with one
+// that cannot be packed, it is changed.
+func (p *Packer) xattrs(fd int, file string, st *unix.Stat_t) map[string]string {
+	size, err := unix.Flistxattr(fd, p.buf) // which holds XATTR_LIST_MAX, and XATTR_SIZE_MAX below
+	if errors.Is(err, unix.EOPNOTSUPP) || err == nil && size == 0 {
 		return nil
 	}
-	list := make([]byte, size)
-	if size, err = unix.Flistxattr(fd, list); err != nil {
+	if err != nil {
+		p.Omitted.Add(file, "its attributes cannot be listed: %v", err)
 		return nil
 	}
-	var found map[string]string
-	for _, name := range strings.Split(string(list[:size]), "\x00") {
-		// PAX ends a key at "=", and Go's writer refuses such a name.
-		if !keepXattr(name) || strings.Contains(name, "=") {
-			continue
+	found := map[string]string{}
+	for _, name := range strings.Split(strings.TrimSuffix(string(p.buf[:size]), "\x00"), "\x00") {
+		n, err := unix.Fgetxattr(fd, name, p.buf)
+		switch {
+		case errors.Is(err, unix.ENODATA): // gone meanwhile
+		case err != nil:
+			p.Omitted.Add(file, "attribute %s cannot be read: %v", name, err)
+		case !keepXattr(name):
+			p.Omitted.Add(file, "attribute %s belongs to this host", name)
+		case strings.Contains(name, "="): // PAX ends a key there
+			p.Omitted.Add(file, "an archive cannot hold attribute %s", name)
+		case p.NoACLs && idmap.IsACL(name):
+			p.Omitted.Add(file, "this format cannot hold %s", name)
+			st.Mode = idmap.ModeWithout(name, p.buf[:n], st.Mode)
+		default:
+			found[name] = string(p.buf[:n])
 		}
-		value := make([]byte, 1<<16)
-		n, err := unix.Fgetxattr(fd, name, value)
-		if err != nil {
-			continue
-		}
-		if found == nil {
-			found = map[string]string{}
-		}
-		found[name] = string(value[:n])
 	}
 	return found
 }

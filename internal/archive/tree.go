@@ -4,14 +4,15 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/diskspace"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // beneath is how every folder inside the destination is opened.
@@ -30,6 +31,8 @@ type tree struct {
 	dirs map[string]int // O_PATH handles of folders used lately
 	euid int
 	egid int
+	// lost is what the file system could not hold.
+	lost *omitted.List
 }
 
 func openTree(dir string, room *diskspace.Room) (*tree, error) {
@@ -37,7 +40,7 @@ func openTree(dir string, room *diskspace.Room) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack into %s: %w", dir, err)
 	}
-	t := &tree{root: root, room: room, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid()}
+	t := &tree{root: root, room: room, dirs: map[string]int{}, euid: os.Geteuid(), egid: os.Getegid(), lost: &omitted.List{}}
 	entries, err := os.ReadDir(dir)
 	if err == nil && len(entries) > 0 {
 		err = unix.ENOTEMPTY
@@ -71,7 +74,7 @@ func (t *tree) dir(name string, create bool) (int, error) {
 	if fd, ok := t.dirs[name]; ok {
 		return fd, nil
 	}
-	fd, err := unix.Openat2(t.root, name, &beneath)
+	fd, err := t.open(name, &beneath)
 	if errors.Is(err, unix.ENOENT) && create {
 		var parent int
 		var base string
@@ -84,7 +87,7 @@ func (t *tree) dir(name string, create bool) (int, error) {
 		if err = unix.Mkdirat(parent, base, 0o755); err != nil {
 			return -1, fmt.Errorf("make directory: %w", err)
 		}
-		fd, err = unix.Openat2(t.root, name, &beneath)
+		fd, err = t.open(name, &beneath)
 	}
 	switch {
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOTDIR):
@@ -105,18 +108,21 @@ func (t *tree) dir(name string, create bool) (int, error) {
 	return fd, nil
 }
 
-// made turns the error of a call that makes something into one that says what is wrong.
-func made(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EEXIST):
-		return refused("name comes twice")
-	case errors.Is(err, unix.ENAMETOOLONG):
-		return refused("%w", err)
-	default:
-		return err
+// open opens a folder. The kernel takes no path of PATH_MAX bytes, which packed trees can have: those are opened in pieces.
+func (t *tree) open(name string, how *unix.OpenHow) (int, error) {
+	if len(name) < unix.PathMax {
+		return unix.Openat2(t.root, name, how)
 	}
+	from := len(name) - unix.PathMax + 1
+	cut := strings.IndexByte(name[from:], '/')
+	if cut < 0 {
+		return -1, unix.ENAMETOOLONG
+	}
+	parent, err := t.dir(name[:from+cut], false)
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat2(parent, name[from+cut+1:], how)
 }
 
 // mkdir makes a folder with mode 0700; one that exists is fine.
@@ -132,11 +138,14 @@ func (t *tree) mkdir(name string) error {
 			return err
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			return refused("name comes twice")
+			return refused("name comes twice, as %s and as a directory", kindName(st.Mode))
 		}
 		return nil
 	}
-	return made(err)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return refused("%w", err)
+	}
+	return err
 }
 
 func (t *tree) symlink(name, target string, m meta) error {
@@ -147,10 +156,10 @@ func (t *tree) symlink(name, target string, m meta) error {
 	if err != nil {
 		return err
 	}
-	if err := made(unix.Symlinkat(target, fd, base)); err != nil {
+	if err := t.put(fd, base, unix.S_IFLNK, func() error { return unix.Symlinkat(target, fd, base) }); err != nil {
 		return err
 	}
-	return t.setByName(fd, base, m, false)
+	return t.setByName(fd, name, m, false)
 }
 
 func (t *tree) link(name, target string) error {
@@ -178,7 +187,11 @@ func (t *tree) link(name, target string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return refused("hard link to a directory")
 	}
-	return made(unix.Linkat(from, targetBase, fd, base, 0))
+	var there unix.Stat_t
+	if unix.Fstatat(fd, base, &there, unix.AT_SYMLINK_NOFOLLOW) == nil && there.Ino == st.Ino && there.Dev == st.Dev {
+		return nil // the same link once more
+	}
+	return t.put(fd, base, st.Mode&unix.S_IFMT, func() error { return unix.Linkat(from, targetBase, fd, base, 0) })
 }
 
 // node makes a harmless device or a fifo.
@@ -191,10 +204,10 @@ func (t *tree) node(name string, kind Kind, h *tar.Header, m meta) error {
 	if err != nil {
 		return err
 	}
-	if err := made(unix.Mknodat(fd, base, mode|0o600, int(dev))); err != nil {
+	if err := t.put(fd, base, mode, func() error { return unix.Mknodat(fd, base, mode|0o600, int(dev)) }); err != nil {
 		return err
 	}
-	return t.setByName(fd, base, m, true)
+	return t.setByName(fd, name, m, true)
 }
 
 // harmless tells a device that every container has anyway (Documentation/admin-guide/devices.txt): null, zero, full, random, urandom, tty, console, ptmx, tun and
@@ -217,71 +230,21 @@ func harmless(h *tar.Header) bool {
 }
 
 // create opens a new file for writing.
-func (t *tree) create(name string) (int, error) {
+func (t *tree) create(name string) (out int, err error) {
 	fd, base, err := t.parent(name)
 	if err != nil {
 		return -1, err
 	}
-	out, err := unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	return out, made(err)
+	err = t.put(fd, base, unix.S_IFREG, func() error {
+		out, err = unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	return out, err
 }
 
 // procPath names a file in an open folder for the calls that take only paths. The name is one element, and
 // the calls used on it do not follow links.
 func procPath(fd int, base string) string { return "/proc/self/fd/" + strconv.Itoa(fd) + "/" + base }
-
-// writeAll copies size bytes of r to fd, as far as there is room. In large files, blocks of zeros become holes.
-func writeAll(fd int, r io.Reader, size int64, buf []byte, room *diskspace.Room) error {
-	const block, large = 4096, 1 << 20
-	var offset int64
-	hole := false
-	for offset < size {
-		n, err := fill(r, buf[:min(int64(len(buf)), size-offset)])
-		data := buf[:n]
-		for len(data) > 0 {
-			end := len(data)
-			if size >= large {
-				zero := isZero(data[:min(block, len(data))])
-				for end = min(block, len(data)); end < len(data); end = min(end+block, len(data)) {
-					if isZero(data[end:min(end+block, len(data))]) != zero {
-						break
-					}
-				}
-				if zero {
-					offset, data, hole = offset+int64(end), data[end:], true
-					continue
-				}
-			}
-			if err := room.Take(diskspace.Blocks(int64(end))); err != nil {
-				return err
-			}
-			written, err := pwrite(fd, data[:end], offset)
-			if err != nil {
-				return fmt.Errorf("write: %w", err)
-			}
-			offset, data, hole = offset+int64(written), data[written:], false
-		}
-		if errors.Is(err, io.EOF) && offset < size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil && offset < size {
-			return tarError(err)
-		}
-	}
-	if hole {
-		return unix.Ftruncate(fd, size)
-	}
-	return nil
-}
-
-func pwrite(fd int, data []byte, offset int64) (int, error) {
-	for {
-		n, err := unix.Pwrite(fd, data, offset)
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
-}
 
 // Empty removes everything in dir, but not dir.
 func Empty(dir string) error {

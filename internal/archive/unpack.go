@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,10 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berthd/berth/internal/diskspace"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // Options say how to unpack. The zero value unpacks everything that there is room for.
@@ -42,8 +46,9 @@ const (
 type Stats struct {
 	Entries   int
 	Bytes     int64
-	Nodes     int    // device nodes left out
-	FirstNode string // the name of one of them
+	Nodes     int           // device nodes left out
+	FirstNode string        // the name of one of them
+	Lost      *omitted.List // attributes of files that could not be kept, or are not for here
 }
 
 // Unpack writes the archive f into dir, which must exist and be empty. On error dir is empty again.
@@ -84,6 +89,7 @@ func unpack(ctx context.Context, r io.Reader, dir string, o Options) (stats Stat
 	if err := u.run(&tarInput{r: ContextReader{ctx, r}, left: maxStream}); err != nil {
 		return Stats{}, err
 	}
+	u.stats.Lost = u.tree.lost
 	return u.stats, nil
 }
 
@@ -92,8 +98,8 @@ type unpacker struct {
 	choose func(string, Kind) (string, error)
 	tree   *tree
 	late   []lateDir
-	held   int             // bytes of memory that late and left take, nearly
-	left   map[string]bool // device nodes left out
+	held   int               // bytes of memory that late and left take, nearly
+	left   map[string]uint32 // device nodes left out, and their kinds (S_IFCHR …)
 	buf    []byte
 	stats  Stats
 }
@@ -166,7 +172,13 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 			return err
 		}
 	}
+	if was, ok := u.left[name]; ok && (kind != Device || was != nodeKind(h)) {
+		return refused("name comes twice, as %s and as something else", kindName(was))
+	}
 	m := metaOf(h)
+	for _, attribute := range m.dropped {
+		u.tree.lost.Add(name, "attribute %s belongs to the host that the archive is from", attribute)
+	}
 	if err := u.takeEntry(kind, name, m); err != nil {
 		return err
 	}
@@ -184,7 +196,7 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 		return refused("the top of the archive is not a directory")
 	}
 	if kind == Device && !harmless(h) {
-		return u.leaveOut(name)
+		return u.leaveOut(name, nodeKind(h))
 	}
 	switch kind {
 	case Symlink:
@@ -200,25 +212,40 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 		if target == "" {
 			return refused("hard link to %q, which is not part of the image", shorten(h.Linkname))
 		}
-		if u.left[target] {
-			return u.leaveOut(name)
+		if kind, ok := u.left[target]; ok {
+			return u.leaveOut(name, kind)
 		}
 		return u.tree.link(name, target)
 	default:
+		delete(u.left, name)
 		return u.tree.node(name, kind, h, m)
 	}
 }
 
-// leaveOut notes a device node that is not made. An instance gets its devices from its configuration, never from files, and images made from
-// whole systems have such nodes.
-func (u *unpacker) leaveOut(name string) error {
+func nodeKind(h *tar.Header) uint32 {
+	if h.Typeflag == tar.TypeBlock {
+		return unix.S_IFBLK
+	}
+	return unix.S_IFCHR
+}
+
+// leaveOut notes a device node that is not made, and removes an earlier member of that name and kind. An instance gets its devices from its configuration,
+// never from files, and images made from whole systems have such nodes.
+func (u *unpacker) leaveOut(name string, kind uint32) error {
 	if u.held += len(name) + lateOverhead; u.held > maxLate {
 		return overLimit("too many device nodes")
 	}
-	if u.left == nil {
-		u.left, u.stats.FirstNode = map[string]bool{}, name
+	fd, base, err := u.tree.parent(name)
+	if err == nil {
+		err = u.tree.clear(fd, base, kind)
 	}
-	u.left[name] = true
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if u.left == nil {
+		u.left, u.stats.FirstNode = map[string]uint32{}, name
+	}
+	u.left[name] = kind
 	u.stats.Nodes++
 	return nil
 }
@@ -261,7 +288,7 @@ func kindOf(h *tar.Header) (kind Kind, ok bool, err error) {
 
 // cleanName gives the name relative to the top without "." elements, or refuses it.
 func cleanName(name string) (string, error) {
-	if name == "" || len(name) > 4096 || strings.IndexByte(name, 0) >= 0 {
+	if name == "" || len(name) > maxName || strings.IndexByte(name, 0) >= 0 {
 		return "", refused("bad name")
 	}
 	// A leading slash means the top of the archive, as tar has it: LXD's own test image has such a name.
@@ -289,50 +316,15 @@ func shorten(name string) string {
 	return name
 }
 
-// tarInput is what the tar reader reads: it counts down what may come out, and remembers whether the end of the archive was
-// really there.
-type tarInput struct {
-	r    io.Reader
-	left int64
-	zero bool // the last 512-byte block was all zero: the end mark
-}
-
-func (t *tarInput) Read(p []byte) (int, error) {
-	n, err := t.r.Read(p)
-	if n == blockSize {
-		t.zero = isZero(p[:n])
-	}
-	if t.left -= int64(n); t.left < 0 {
-		return 0, overLimit("more than %d bytes", int64(maxStream))
-	}
-	return n, err
-}
-
-const (
-	blockSize  = 512
-	maxTrailer = 16 << 20
-)
-
-// finish reads what follows the end mark, which is padding, so that whatever feeds the stream can check its sums.
-func (t *tarInput) finish() error {
-	if !t.zero {
-		return refused("archive is cut short")
-	}
-	n, err := io.Copy(io.Discard, io.LimitReader(t, maxTrailer+1))
-	if err != nil {
-		return err
-	}
-	if n > maxTrailer {
-		return refused("data after the end of the archive")
-	}
-	return nil
-}
+// nothing is a block of zeros to compare with, which is many times as fast as to look at each byte: images can have terabytes of holes.
+var nothing [4096]byte
 
 func isZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
+	for len(p) > len(nothing) {
+		if !bytes.Equal(p[:len(nothing)], nothing[:]) {
 			return false
 		}
+		p = p[len(nothing):]
 	}
-	return true
+	return bytes.Equal(p, nothing[:len(p)])
 }

@@ -48,10 +48,8 @@ func packImageFolder(ctx context.Context, dir string) (name string, err error) {
 	if err == nil {
 		err = p.Close()
 	}
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
-	}
-	return out.Name(), err
+	p.Omitted.Warn(ctx, "The image lacks what could not be packed", "folder", dir)
+	return out.Name(), archive.Finish(w, err)
 }
 
 // buildImage builds an image on this machine.

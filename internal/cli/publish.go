@@ -58,9 +58,11 @@ func (p *publish) run(args []string) error {
 		}
 		rest = rest[1:]
 	}
-	properties, err := configFlags(rest)
-	if err != nil {
-		return err
+	var properties map[string]string // none: those of the instance go along
+	if len(rest) > 0 {
+		if properties, err = configFlags(rest); err != nil {
+			return err
+		}
 	}
 	post := api.ImagesPost{
 		ImagePut:             api.ImagePut{Public: p.public, Properties: properties},

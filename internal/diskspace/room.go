@@ -96,6 +96,9 @@ func (r *Room) Take(n int64) error {
 	return nil
 }
 
+// Give takes back n bytes of what was taken: they were written, and removed again. The file system is asked before they are used anew.
+func (r *Room) Give(n int64) { r.taken -= min(n, r.taken) }
+
 // TakeFile asks to make a file of any kind.
 func (r *Room) TakeFile() error {
 	if r.files == 0 {

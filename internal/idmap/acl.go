@@ -19,14 +19,32 @@ const (
 	aclEntry   = 8
 	aclMax     = 1 << 16 // the kernel's bound of any attribute
 	aclUser    = 0x02
+	aclOwning  = 0x04 // the owning group
 	aclGroup   = 0x08
+
+	aclAccess = "system.posix_acl_access"
 )
 
 // aclNames are the attributes: who may reach a file, and what is handed down to new files in a folder.
-var aclNames = []string{"system.posix_acl_access", "system.posix_acl_default"}
+var aclNames = []string{aclAccess, "system.posix_acl_default"}
 
 // IsACL tells whether an extended attribute is a POSIX ACL.
 func IsACL(name string) bool { return slices.Contains(aclNames, name) }
+
+// ModeWithout is the mode of a file that has to be without an attribute. With an ACL, the bits of the group are the mask for all that the ACL names; left as they
+// are, they would give the owning group what was meant for others.
+func ModeWithout(name string, value []byte, mode uint32) uint32 {
+	if name != aclAccess {
+		return mode
+	}
+	group := uint32(0)
+	for entry := value[min(len(value), aclHeader):]; len(entry) >= aclEntry; entry = entry[aclEntry:] {
+		if binary.LittleEndian.Uint16(entry) == aclOwning {
+			group = uint32(binary.LittleEndian.Uint16(entry[2:])) & 7
+		}
+	}
+	return mode&^0o070 | mode&(group<<3)
+}
 
 var errACL = errors.New("malformed POSIX ACL")
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/spec"
+	"github.com/berthd/berth/internal/subvolume"
 )
 
 // Supported tells whether the file system of a folder can be seen through an ID map: nil, or why not.
@@ -76,7 +77,7 @@ func walk(ctx context.Context, root string, m []spec.IDMapEntry, toHost bool) er
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	s := &shifter{ctx: ctx, m: m, toHost: toHost, device: st.Dev}
+	s := &shifter{ctx: ctx, m: m, toHost: toHost}
 	// The root last: while it has its old owner the tree is known not to be done.
 	if err := s.folder(fd); err != nil {
 		return fmt.Errorf("shifting %s: %w", root, err)
@@ -88,7 +89,6 @@ type shifter struct {
 	ctx    context.Context
 	m      []spec.IDMapEntry
 	toHost bool
-	device uint64
 	buf    []byte // for attributes
 }
 
@@ -114,7 +114,10 @@ func (s *shifter) folder(fd int) error {
 }
 
 func (s *shifter) entry(parent int, name string) error {
-	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openInTree(parent, name, unix.O_PATH|unix.O_NOFOLLOW)
+	if errors.Is(err, unix.EXDEV) {
+		return nil // something mounted there is not part of the tree
+	}
 	if err != nil {
 		return err
 	}
@@ -123,21 +126,37 @@ func (s *shifter) entry(parent int, name string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Dev != s.device {
-		return nil // something mounted there is not part of the tree
-	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		sub, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		err = s.folder(sub)
-		_ = unix.Close(sub)
-		if err != nil {
-			return err
-		}
+		return s.subfolder(parent, name, fd, &st)
 	}
 	return s.one(fd, &st)
+}
+
+// subfolder changes a folder and what is in it. A guest can have frozen subvolumes (docker's layers are); they are frozen again afterwards.
+func (s *shifter) subfolder(parent int, name string, handle int, st *unix.Stat_t) (err error) {
+	sub, err := openInTree(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(sub) }()
+	if st.Ino == subvolume.TopInode && subvolume.Thaw(sub) {
+		defer func() { err = errors.Join(err, subvolume.Refreeze(sub)) }()
+	}
+	if err := s.folder(sub); err != nil {
+		return err
+	}
+	return s.one(handle, st)
+}
+
+// openInTree opens one entry of an open folder unless something is mounted there (EXDEV). Device numbers do not tell: each subvolume of btrfs has its own.
+func openInTree(parent int, name string, flags int) (int, error) {
+	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_BENEATH}
+	for {
+		fd, err := unix.Openat2(parent, name, &how)
+		if err != unix.EAGAIN && err != unix.EINTR { // a rename elsewhere raced with the walk
+			return fd, err
+		}
+	}
 }
 
 // one changes a single file.

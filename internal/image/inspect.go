@@ -25,19 +25,24 @@ func (r *Received) inspect(ctx context.Context) (*description, error) {
 		return nil, err
 	}
 	defer meta.Close()
-	d, err := inspectMeta(ctx, meta, r.Split)
-	if err != nil {
-		return nil, err
-	}
 	if !r.Split {
-		return d, nil
+		return inspectMeta(ctx, meta, false)
 	}
-	d.vm = r.vm
 	rootfs, err := r.open("rootfs")
 	if err != nil {
 		return nil, err
 	}
 	defer rootfs.Close()
+	// Before the first file is looked through, which may be all of a system.
+	if !beginsWithMetadata(ctx, meta) && beginsWithMetadata(ctx, rootfs) {
+		return nil, api.BadRequest("Metadata tarball is missing metadata.yaml: it is in the second file, %q, and the first, %q, is the root file system; the metadata comes first",
+			r.Filename, r.metaName)
+	}
+	d, err := inspectMeta(ctx, meta, true)
+	if err != nil {
+		return nil, err
+	}
+	d.vm = r.vm
 	format, err := archive.DetectFile(rootfs)
 	if d.vm {
 		if err != nil && !errors.Is(err, archive.ErrFormat) || err == nil && format != archive.Qcow2 {
@@ -51,20 +56,42 @@ func (r *Received) inspect(ctx context.Context) (*description, error) {
 	return d, nil
 }
 
+// What is looked at of an archive to tell metadata from a root file system: a metadata tarball holds little else.
+const (
+	beginning     = 16 // entries
+	beginningTime = 5 * time.Second
+)
+
+// beginsWithMetadata tells whether metadata.yaml is among the first entries of a file; of what is no archive, it is not.
+func beginsWithMetadata(ctx context.Context, f *os.File) (found bool) {
+	ctx, cancel := context.WithTimeout(ctx, beginningTime)
+	defer cancel()
+	seen := 0
+	_ = archive.Scan(ctx, f, func(name string, kind archive.Kind, _ int64, _ io.Reader) (bool, error) {
+		seen++
+		found = found || name == "metadata.yaml" && kind == archive.File
+		return found || seen == beginning, nil
+	})
+	return found
+}
+
 // inspectTime bounds the search for metadata.yaml. Honest images have it among their first entries; others can grow without end while they
 // are read, and take no space by it.
 const inspectTime = 30 * time.Minute
 
-// inspectMeta looks through an archive for metadata.yaml and, in a unified one, for what kind of root there is.
+// inspectMeta looks through an archive for metadata.yaml and, in a unified one, for what kind of root there is. A member may come again (tar -r), and the last counts, so
+// a plain tar file is looked through to its end, which costs a seek for each entry. To inflate a compressed one for that would take as long as to unpack it: there the
+// first is taken, as LXD does it.
 func inspectMeta(ctx context.Context, f *os.File, split bool) (*description, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
+	format, _ := archive.DetectFile(f) // what is no archive, Scan says
 	var text []byte
 	root, vm := split, false
 	err := archive.Scan(ctx, f, func(name string, kind archive.Kind, size int64, content io.Reader) (bool, error) {
 		switch {
 		case name == "metadata.yaml":
-			if kind != archive.File || size > MaxMetadata || text != nil {
+			if kind != archive.File || size > MaxMetadata {
 				return false, api.BadRequest("Metadata tarball has an unusable metadata.yaml")
 			}
 			data, err := io.ReadAll(io.LimitReader(content, MaxMetadata+1))
@@ -77,7 +104,7 @@ func inspectMeta(ctx context.Context, f *os.File, split bool) (*description, err
 		case name == "rootfs.img":
 			root, vm = true, true
 		}
-		return text != nil && root, nil
+		return text != nil && root && format != archive.Tar, nil
 	})
 	switch {
 	case errors.Is(err, archive.ErrFormat):

@@ -61,7 +61,7 @@ func decodeMetadata(data []byte) (*api.ImageMetadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Decoding into plain values copies nothing that was not counted: aliases and anchors are refused above.
+	// Decoding into plain values copies nothing that was not counted.
 	var m api.ImageMetadata
 	if err := root.Decode(&m); err != nil {
 		return nil, api.BadRequest("%w", err)
@@ -127,8 +127,7 @@ func yamlRoot(data []byte) (root *yaml.Node, err error) {
 		}
 		return nil, api.BadRequest("%w", err)
 	}
-	left := maxNodes
-	if err := bound(&doc, 0, &left); err != nil {
+	if err := (&yamlBounds{nodes: maxNodes, text: MaxMetadata}).take(&doc, 0); err != nil {
 		return nil, err
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
@@ -140,21 +139,28 @@ func yamlRoot(data []byte) (root *yaml.Node, err error) {
 	return doc.Content[0], nil
 }
 
-func bound(n *yaml.Node, depth int, left *int) error {
-	if *left--; *left < 0 {
-		return api.BadRequest("metadata.yaml has too many values")
+// yamlBounds is what a document may still have. An alias counts as what it stands for, each time: PyYAML writes one for every value that comes twice, and a few lines of
+// aliases to aliases would make gigabytes.
+type yamlBounds struct{ nodes, text int }
+
+func (b *yamlBounds) take(n *yaml.Node, depth int) error {
+	if b.nodes--; b.nodes < 0 {
+		return api.BadRequest("metadata.yaml has more than %d values", maxNodes)
 	}
-	if depth > maxNodeDepth {
+	if depth > maxNodeDepth { // an anchor within itself ends here, too
 		return api.BadRequest("metadata.yaml is nested too deeply")
 	}
-	if n.Kind == yaml.AliasNode {
-		return api.BadRequest("metadata.yaml: line %d: aliases are not allowed", n.Line)
+	if n.Kind == yaml.AliasNode { // Value is the anchor's name
+		return b.take(n.Alias, depth+1)
 	}
 	if len(n.Value) > maxText {
 		return api.BadRequest("metadata.yaml: line %d: value is too long", n.Line)
 	}
+	if b.text -= len(n.Value); b.text < 0 {
+		return api.BadRequest("metadata.yaml: line %d: more than %d bytes of values", n.Line, MaxMetadata)
+	}
 	for _, child := range n.Content {
-		if err := bound(child, depth+1, left); err != nil {
+		if err := b.take(child, depth+1); err != nil {
 			return err
 		}
 	}

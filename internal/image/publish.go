@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/omitted"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/spec"
 )
@@ -21,7 +22,7 @@ type Publisher func(ctx context.Context, project, name string) (*Content, error)
 // Content is a volume held still.
 type Content struct {
 	Dir      string             // with rootfs/ and, where there are any, templates/
-	Metadata *api.ImageMetadata // the instance's own, or made up; Properties and dates are set anew
+	Metadata *api.ImageMetadata // the instance's own, or made up, with its image.* keys as Properties; the date of creation is set anew
 	IDMap    []spec.IDMapEntry  // that the owners of the files are shifted to
 	Release  func() error
 }
@@ -64,7 +65,7 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 	if err != nil {
 		return err
 	}
-	r, err := s.pack(ctx, content, c, q)
+	r, err := s.pack(ctx, name, content, c, q)
 	if err = errors.Join(err, content.Release()); err != nil {
 		if r != nil {
 			err = errors.Join(err, r.Discard(ctx))
@@ -74,10 +75,14 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 	return s.importReceived(ctx, p, r, q)
 }
 
-// pack writes a unified image of the content into an upload of our own.
-func (s *Service) pack(ctx context.Context, content *Content, c archive.Compression, q Request) (*Received, error) {
+// pack writes a unified image of the content into an upload of our own. What the request does not say of it goes along from the instance: as LXD has it,
+// properties that are given replace the instance's.
+func (s *Service) pack(ctx context.Context, name string, content *Content, c archive.Compression, q Request) (*Received, error) {
 	metadata := *content.Metadata
-	metadata.CreationDate, metadata.ExpiryDate, metadata.Properties = time.Now().Unix(), 0, cloneMap(q.Properties)
+	metadata.CreationDate = time.Now().Unix()
+	if q.Properties != nil {
+		metadata.Properties = cloneMap(q.Properties)
+	}
 	if !q.ExpiresAt.IsZero() && q.ExpiresAt.Unix() > 0 {
 		metadata.ExpiryDate = q.ExpiresAt.Unix()
 	}
@@ -90,9 +95,11 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 		return nil, err
 	}
 	packed := filepath.Join(r.dir, "packed")
-	if err := packUnified(ctx, packed, content, text, c); err != nil {
+	lacks, err := packUnified(ctx, packed, content, text, c)
+	if err != nil {
 		return r, err
 	}
+	lacks.Warn(ctx, "A published image lacks what its instance has", "project", q.Project, "instance", name)
 	f, err := os.Open(packed)
 	if err != nil {
 		return r, fmt.Errorf("publish: %w", err)
@@ -104,19 +111,19 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 	return r, nil
 }
 
-// packUnified writes metadata.yaml, templates/ and rootfs/ to a new file.
-func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) error {
+// packUnified writes metadata.yaml, templates/ and rootfs/ to a new file, and returns what the format cannot hold.
+func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) (*omitted.List, error) {
 	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	defer out.Close()
 	w, err := c.Compress(ctx, out, roomFor(path))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := archive.NewPacker(ctx, w)
-	p.IDMap = content.IDMap
+	p.IDMap, p.NoACLs = content.IDMap, !c.ACLs()
 	err = p.AddBytes("metadata.yaml", metadata, time.Now())
 	for _, part := range []string{"templates", "rootfs"} {
 		if err != nil {
@@ -131,11 +138,8 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 	if err == nil {
 		err = p.Close()
 	}
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
+	if err = archive.Finish(w, err); err == nil {
 		err = out.Sync()
 	}
-	return err
+	return &p.Omitted, err
 }

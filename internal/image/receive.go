@@ -45,6 +45,7 @@ type Received struct {
 	Size        int64
 	Split       bool
 	Filename    string // the root file system's own name, when the upload gave one
+	metaName    string // and that of the metadata
 	vm          bool
 
 	dir   string
@@ -121,6 +122,7 @@ func (r *Received) storeParts(ctx context.Context, parts *multipart.Reader) erro
 	if meta.FormName() != "metadata" {
 		return api.BadRequest("Invalid multipart image")
 	}
+	r.metaName = meta.FileName()
 	if err := r.store(ctx, "meta", meta); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,32 +136,9 @@ func TestImportUnpackDelete(t *testing.T) {
 func TestSplitImage(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	s, _ := newService(t, store.NewMemory(), dir)
-	var body bytes.Buffer
-	m := multipart.NewWriter(&body)
-	for _, part := range []struct {
-		field, name string
-		data        []byte
-	}{
-		{"metadata", "meta.tar", tarball(t, yamlFile, file{name: "templates/"}, file{name: "templates/hostname.tpl", data: "t"})},
-		{"rootfs", "rootfs.tar", tarball(t, file{name: "./"}, file{name: "./etc/"}, file{name: "./etc/hostname", data: "x"})},
-	} {
-		w, err := m.CreateFormFile(part.field, part.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(part.data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	boundary := m.Boundary()
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.ReceiveParts(ctx, multipart.NewReader(&body, boundary))
+	r, err := importSplit(t, s, tarball(t, yamlFile, file{name: "templates/"}, file{name: "templates/hostname.tpl", data: "t"}),
+		tarball(t, file{name: "./"}, file{name: "./etc/"}, file{name: "./etc/hostname", data: "x"}), Request{})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Import(r, Request{Project: "default"}).Run(ctx, operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
@@ -217,11 +193,13 @@ func TestHostileImageDoesNotUnpack(t *testing.T) {
 		"through link":         {{name: "rootfs/l", link: "/tmp"}, {name: "rootfs/l/x", data: "x"}},
 		"template link":        {{name: "templates/"}, {name: "templates/x.tpl", link: "/etc/shadow"}},
 		"rootfs beside itself": {{name: "rootfs/../../x", data: "x"}},
-		"metadata twice":       {yamlFile},
+		"metadata as another":  {{name: "metadata.yaml", link: "/etc/shadow"}},
+		"templates as another": {{name: "templates/"}, {name: "templates", data: "x"}},
+		"rootfs as another":    {{name: "rootfs", link: "/tmp"}, {name: "rootfs/x", data: "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newService(t, store.NewMemory(), t.TempDir())
-			r, err := importFile(t, s, unified(t, more...), Request{})
+			r, err := importFile(t, s, compressed(t, unified(t, more...)), Request{}) // of which the beginning alone is looked at
 			if err != nil {
 				t.Fatal(err)
 			}

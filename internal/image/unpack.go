@@ -57,7 +57,7 @@ func unpackFiles(ctx context.Context, row store.Row[record], files []*os.File, d
 	report := rate(progress)
 	if len(files) == 1 {
 		stats, err := archive.Unpack(ctx, files[0], dir, archive.Options{Room: room, Select: selectUnified, Progress: report})
-		warnOfNodes(ctx, row, stats)
+		warnOfOmitted(ctx, row, stats)
 		return err
 	}
 	if _, err := archive.Unpack(ctx, files[0], dir, archive.Options{Room: room, Select: selectMeta}); err != nil {
@@ -71,12 +71,16 @@ func unpackFiles(ctx context.Context, row store.Row[record], files []*os.File, d
 		return fmt.Errorf("unpack: %w", err)
 	}
 	stats, err := archive.Unpack(ctx, files[1], rootfs, archive.Options{Room: room, Progress: report})
-	warnOfNodes(ctx, row, stats)
+	warnOfOmitted(ctx, row, stats)
 	return err
 }
 
-// warnOfNodes says what of an image was left out.
-func warnOfNodes(ctx context.Context, row store.Row[record], stats archive.Stats) {
+// warnOfOmitted says what of an image was left out.
+func warnOfOmitted(ctx context.Context, row store.Row[record], stats archive.Stats) {
+	if stats.Lost != nil {
+		stats.Lost.Warn(ctx, "Files of an image lack attributes", "image", row.Path[1])
+	}
+
 	if stats.Nodes > 0 {
 		slog.WarnContext(ctx, "Device nodes of an image are left out", "image", row.Path[1], "nodes", stats.Nodes, "first", stats.FirstNode)
 	}

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"strings"
 
@@ -67,5 +68,21 @@ func (s *Service) Content(ctx context.Context, project, name string) (*image.Con
 	if meta.Architecture == "" {
 		meta.Architecture = i.Architecture
 	}
+	meta.Properties = imageProperties(meta.Properties, body.Config)
 	return &image.Content{Dir: dir, Metadata: meta, IDMap: onDisk(body), Release: release}, nil
+}
+
+// imageProperties are those of an image made from an instance: what its metadata.yaml says, and over that its image.* keys, which it has from the record of its own
+// image and which can be set.
+func imageProperties(own, config map[string]string) map[string]string {
+	properties := maps.Clone(own)
+	if properties == nil {
+		properties = map[string]string{}
+	}
+	for key, value := range config {
+		if name, ok := strings.CutPrefix(key, "image."); ok && name != "" && value != "" {
+			properties[name] = value
+		}
+	}
+	return properties
 }

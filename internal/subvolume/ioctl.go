@@ -23,12 +23,14 @@ const (
 	setFlags           = 0x4008941a // BTRFS_IOC_SUBVOL_SETFLAGS
 	destroySubvolumeV2 = 0x5000943f // BTRFS_IOC_SNAP_DESTROY_V2, since Linux 5.7
 
-	readOnly    = 1 << 1 // BTRFS_SUBVOL_RDONLY
-	byNumber    = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID
-	firstObject = 256    // BTRFS_FIRST_FREE_OBJECTID: the inode at the top of every subvolume
-	rootTree    = 1      // BTRFS_ROOT_TREE_OBJECTID
-	rootRef     = 156    // BTRFS_ROOT_REF_KEY: objectid holds the subvolume offset
+	readOnly = 1 << 1 // BTRFS_SUBVOL_RDONLY
+	byNumber = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID
+	rootTree = 1      // BTRFS_ROOT_TREE_OBJECTID
+	rootRef  = 156    // BTRFS_ROOT_REF_KEY: objectid holds the subvolume offset
 )
+
+// TopInode is the number of the inode at the top of every subvolume (BTRFS_FIRST_FREE_OBJECTID).
+const TopInode = 256
 
 // removal is btrfs_ioctl_vol_args.
 type removal struct {

@@ -130,6 +130,15 @@ func (FS) Remove(ctx context.Context, path string) error {
 	}
 }
 
+// Refreeze makes the subvolume of which the top is open one that nobody can write to, after a Thaw.
+func Refreeze(top int) error {
+	flags := uint64(readOnly)
+	if err := call(descriptor(top), setFlags, &flags); err != nil {
+		return fmt.Errorf("freeze subvolume: %w", err)
+	}
+	return nil
+}
+
 // Thaw makes the subvolume that an open folder is in writable. It tells whether that was not so before.
 func Thaw(fd int) bool {
 	top, err := climb(fd)
@@ -152,7 +161,7 @@ func climb(fd int) (int, error) {
 	at, err := unix.Openat(fd, ".", flags, 0)
 	for err == nil {
 		var st unix.Stat_t
-		if err = unix.Fstat(at, &st); err == nil && st.Ino == firstObject {
+		if err = unix.Fstat(at, &st); err == nil && st.Ino == TopInode {
 			return at, nil
 		}
 		up := -1
@@ -183,7 +192,7 @@ func openTop(path string) (*os.File, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if st.Ino != firstObject || !On(path) {
+	if st.Ino != TopInode || !On(path) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%s is no subvolume: %w", path, errors.ErrUnsupported)
 	}
@@ -244,7 +253,7 @@ func removed(err error) error {
 
 // within lists the numbers of the subvolumes directly within an open one.
 func within(top *os.File) ([]uint64, error) {
-	args := lookup{object: firstObject}
+	args := lookup{object: TopInode}
 	if err := call(top, lookUpInode, &args); err != nil {
 		return nil, fmt.Errorf("number of subvolume: %w", err)
 	}

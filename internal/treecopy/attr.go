@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/idmap"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // attributes gives an open file or folder the owner, mode, extended attributes and times of its source. The order
 // matters: a change of owner takes away set-id bits and file capabilities.
-func (c *copier) attributes(target, source int, st *unix.Stat_t) error {
+func (c *copier) attributes(target, source int, file string, st *unix.Stat_t) error {
 	if !c.plain || st.Uid != 0 || st.Gid != 0 {
 		if err := unix.Fchown(target, int(st.Uid), int(st.Gid)); err != nil {
 			return fmt.Errorf("owner: %w", err)
@@ -24,11 +28,15 @@ func (c *copier) attributes(target, source int, st *unix.Stat_t) error {
 			return fmt.Errorf("mode: %w", err)
 		}
 	}
-	if err := c.xattrs(
+	narrow, err := c.xattrs(file, mode,
 		func(buf []byte) (int, error) { return unix.Flistxattr(source, buf) },
 		func(name string, buf []byte) (int, error) { return unix.Fgetxattr(source, name, buf) },
 		func(name string, value []byte) error { return unix.Fsetxattr(target, name, value, 0) },
-	); err != nil {
+	)
+	if err == nil && narrow != mode {
+		err = unix.Fchmod(target, narrow)
+	}
+	if err != nil {
 		return err
 	}
 	if err := futimens(target, st); err != nil {
@@ -38,7 +46,7 @@ func (c *copier) attributes(target, source int, st *unix.Stat_t) error {
 }
 
 // special copies a symbolic link, device node or pipe.
-func (c *copier) special(from, to int, name string, st *unix.Stat_t) error {
+func (c *copier) special(from, to int, rel, name string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		target, err := readlink(from, name, st.Size)
 		if err != nil {
@@ -63,11 +71,16 @@ func (c *copier) special(from, to int, name string, st *unix.Stat_t) error {
 			return fmt.Errorf("mode: %w", err)
 		}
 	}
-	if err := c.xattrs(
+	mode := st.Mode & 0o7777
+	narrow, err := c.xattrs(path.Join(rel, name), mode,
 		func(buf []byte) (int, error) { return listxattrAt(from, name, buf) },
 		func(attr string, buf []byte) (int, error) { return unix.Lgetxattr(below(from, name), attr, buf) },
 		func(attr string, value []byte) error { return unix.Lsetxattr(below(to, name), attr, value, 0) },
-	); err != nil {
+	)
+	if err == nil && narrow != mode {
+		err = unix.Fchmodat(to, name, narrow, 0)
+	}
+	if err != nil {
 		return err
 	}
 	times := []unix.Timespec{st.Atim, st.Mtim}
@@ -97,20 +110,21 @@ func readlink(dir int, name string, size int64) (string, error) {
 	}
 }
 
-// xattrs copies all extended attributes. Attributes that the target's file system does not know are left out.
-func (c *copier) xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error),
-	set func(string, []byte) error) error {
+// xattrs copies all extended attributes of a file. Those that the target's file system cannot hold are left out, and noted; it returns the mode that the
+// file is to have then.
+func (c *copier) xattrs(file string, mode uint32, list func([]byte) (int, error), get func(string, []byte) (int, error),
+	set func(string, []byte) error) (uint32, error) {
 	if c.noXattr.Load() {
-		return nil
+		return mode, nil
 	}
 	var array [256]byte
 	names, err := whole(array[:], list)
 	if err == unix.EOPNOTSUPP {
 		c.noXattr.Store(true)
-		return nil
+		return mode, nil
 	}
 	if err != nil {
-		return gone(err)
+		return mode, gone(err)
 	}
 	for _, raw := range bytes.Split(names, []byte{0}) {
 		if len(raw) == 0 {
@@ -123,20 +137,21 @@ func (c *copier) xattrs(list func([]byte) (int, error), get func(string, []byte)
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read attribute %s: %w", name, err)
+			return mode, fmt.Errorf("read attribute %s: %w", name, err)
 		}
-		if err := set(name, value); err != nil && !optional(name, err) {
-			return fmt.Errorf("set attribute %s: %w", name, err)
+		if err := set(name, value); err != nil && !optional(name) {
+			if !omitted.Unholdable(c.root, err) {
+				return mode, fmt.Errorf("set attribute %s: %w", name, err)
+			}
+			mode = idmap.ModeWithout(name, value, mode)
+			c.lost.Add(file, "attribute %s cannot be kept on this file system: %v", name, err)
 		}
 	}
-	return nil
+	return mode, nil
 }
 
-// optional tells whether a copy is whole without an attribute that could not be set.
-func optional(name string, err error) bool {
-	if err == unix.EOPNOTSUPP {
-		return true
-	}
+// optional tells whether a copy is whole without an attribute that could not be set: it is about where the file lay.
+func optional(name string) bool {
 	return strings.HasPrefix(name, "btrfs.") || name == "security.selinux"
 }
 

@@ -10,10 +10,13 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/omitted"
 )
 
-// maxDepth bounds the folders (and with them the open files) that a hostile tree makes a copy hold at once.
-const maxDepth = 1000
+// MaxDepth is how deep folders may be nested, which bounds the open files that a hostile tree makes a copy hold at once. It is as deep as a
+// path of PATH_MAX leads.
+const MaxDepth = unix.PathMax / 2
 
 // chunk is how many entries of one folder make a piece of work worth giving away.
 const chunk = 64
@@ -66,7 +69,11 @@ func CopyDir(ctx context.Context, dst, src *os.File, o Options) error {
 	if err := c.err(); err != nil {
 		return err
 	}
-	return c.attributes(to, from, &st)
+	if err := c.attributes(to, from, ".", &st); err != nil {
+		return err
+	}
+	c.lost.Warn(ctx, "A copy lacks what its source has", "source", src.Name())
+	return nil
 }
 
 type inode struct{ dev, ino uint64 }
@@ -87,6 +94,7 @@ type copier struct {
 
 	mu    sync.Mutex
 	links map[inode]*link
+	lost  omitted.List // what the target cannot hold
 }
 
 // prepare makes the target folder one that hands nothing down to what is created in it, and learns what a new file
@@ -112,7 +120,7 @@ func (c *copier) prepare() error {
 
 // folder copies the entries of one folder; rel is its path below the root. It returns when all of it is copied.
 func (c *copier) folder(from, to int, rel string, depth int) {
-	if depth > maxDepth {
+	if depth > MaxDepth {
 		c.note(ErrTooDeep)
 		return
 	}
@@ -171,7 +179,7 @@ func (c *copier) entry(from, to int, rel string, e entry, depth int, wg *sync.Wa
 	case unix.S_IFSOCK:
 		return nil
 	default:
-		return c.linked(&st, to, rel, e.name, func() error { return c.special(from, to, e.name, &st) })
+		return c.linked(&st, to, rel, e.name, func() error { return c.special(from, to, rel, e.name, &st) })
 	}
 }
 
@@ -196,13 +204,15 @@ func (c *copier) subfolder(from, to int, rel, name string, st *unix.Stat_t, dept
 		defer unix.Close(source)
 		defer unix.Close(target)
 		where := path.Join(rel, name)
-		if !mount {
+		if mount {
+			c.lost.Add(where, "something is mounted on it")
+		} else {
 			c.folder(source, target, where, depth+1)
 		}
 		if c.err() != nil {
 			return nil
 		}
-		if err := c.attributes(target, source, st); err != nil {
+		if err := c.attributes(target, source, where, st); err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
 		return nil

@@ -3,6 +3,8 @@
 // Every name is resolved beneath an open directory and no link is ever followed, so a tree made by a guest or an
 // archive cannot lead the root daemon elsewhere. What is mounted inside a tree is neither copied nor removed.
 //
+// What a copy has to be without, an extended attribute that the target's file system cannot hold, is named in the log.
+//
 // A copy keeps modes, owners, times (mtime, atime), extended attributes (file capabilities and ACLs among them), hard
 // links within the tree, symbolic links, device nodes, pipes and holes; sockets are left out, as their owner is not
 // copied with them. File contents are shared (FICLONE) where the file system can, and copied inside the kernel where

@@ -3,6 +3,7 @@ package treecopy
 import (
 	"fmt"
 	"io"
+	"path"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,10 @@ func (c *copier) regular(from, to int, rel, name string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errGone
 	}
-	return c.linked(&st, to, rel, name, func() error { return c.content(source, to, name, &st) })
+	return c.linked(&st, to, rel, name, func() error { return c.content(source, to, rel, name, &st) })
 }
 
-func (c *copier) content(source, to int, name string, st *unix.Stat_t) error {
+func (c *copier) content(source, to int, rel, name string, st *unix.Stat_t) error {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	mode := st.Mode & 0o777
 	target, err := retry(func() (int, error) { return unix.Openat(to, name, flags, mode) })
@@ -48,7 +49,7 @@ func (c *copier) content(source, to int, name string, st *unix.Stat_t) error {
 			return err
 		}
 	}
-	return c.attributes(target, source, st)
+	return c.attributes(target, source, path.Join(rel, name), st)
 }
 
 // data copies the content of a file of which st tells the size: shared if that can be, else with its holes.

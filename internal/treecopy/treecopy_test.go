@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -381,5 +382,57 @@ func BenchmarkRemoveSmall(b *testing.B) {
 		must(b, Copy(context.Background(), dst, src, Options{}))
 		b.StartTimer()
 		must(b, RemoveTree(context.Background(), dst))
+	}
+}
+
+// A copy failed for one attribute that the other file system cannot hold.
+func TestCopyWithoutWhatDoesNotFit(t *testing.T) {
+	from, to := loopfs.Mount(t, "xfs"), loopfs.Mount(t, "ext4")
+	src, dst := filepath.Join(from, "src"), filepath.Join(to, "dst")
+	must(t, os.MkdirAll(filepath.Join(src, "etc"), 0o755))
+	must(t, os.Mkdir(dst, 0o755))
+	file := filepath.Join(src, "etc", "file")
+	must(t, os.WriteFile(file, []byte("text"), 0o644))
+	must(t, unix.Setxattr(file, "user.large", make([]byte, 8000), 0))
+	must(t, unix.Setxattr(file, "user.small", []byte("v"), 0))
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	var log bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	must(t, Copy(context.Background(), dst, src, Options{}))
+	got, err := os.ReadFile(filepath.Join(dst, "etc", "file"))
+	buf := make([]byte, 10)
+	n, xerr := unix.Getxattr(filepath.Join(dst, "etc", "file"), "user.small", buf)
+	if err != nil || string(got) != "text" || xerr != nil || string(buf[:n]) != "v" {
+		t.Errorf("%q %v, %q %v", got, err, buf[:max(n, 0)], xerr)
+	}
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "etc/file: attribute user.large") {
+		t.Errorf("said: %s", said)
+	}
+}
+
+func TestCopyDeepTree(t *testing.T) {
+	for depth, fits := range map[int]bool{1500: true, MaxDepth + 10: false} {
+		top := t.TempDir()
+		t.Cleanup(func() { _ = RemoveTree(context.Background(), top) })
+		src, dst := filepath.Join(top, "src"), filepath.Join(top, "dst")
+		must(t, os.Mkdir(src, 0o755))
+		must(t, os.Mkdir(dst, 0o755))
+		fd, err := unix.Open(src, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		must(t, err)
+		for range depth {
+			must(t, unix.Mkdirat(fd, "d", 0o755))
+			next, err := unix.Openat(fd, "d", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+			must(t, err)
+			must(t, unix.Close(fd))
+			fd = next
+		}
+		must(t, unix.Close(fd))
+		if err := Copy(context.Background(), dst, src, Options{}); (err == nil) != fits || err != nil && !errors.Is(err, ErrTooDeep) {
+			t.Errorf("%d folders: %.300v", depth, err)
+		}
+		if _, err := os.Stat(dst + strings.Repeat("/d", depth)); fits && err != nil {
+			t.Errorf("%.300v", err)
+		}
 	}
 }

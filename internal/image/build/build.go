@@ -60,10 +60,7 @@ func Build(ctx context.Context, out *os.File, o Options) error {
 	default:
 		err = fmt.Errorf("cannot build %q: known are busybox and debian/RELEASE", o.Name)
 	}
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
+	if err = archive.Finish(w, err); err == nil {
 		err = out.Sync()
 	}
 	return err

@@ -82,6 +82,7 @@ func debian(ctx context.Context, w io.Writer, release string, o Options) error {
 	}
 	o.say("Packing the image")
 	p := archive.NewPacker(ctx, w)
+	p.NoACLs = !o.Compression.ACLs()
 	err = writeHead(p, map[string]string{
 		"os": "Debian", "release": code, "version": number, "variant": o.Variant, "name": "debian-" + code,
 		"description": fmt.Sprintf("Debian %s (%s) %s", number, code, o.Variant),
@@ -91,6 +92,9 @@ func debian(ctx context.Context, w io.Writer, release string, o Options) error {
 	}
 	if err == nil {
 		err = p.Close()
+	}
+	if err == nil && p.Omitted.Count() > 0 {
+		o.say("The image lacks what could not be packed: %s", &p.Omitted)
 	}
 	return err
 }
