@@ -157,13 +157,17 @@ func (o *Operation) follow(ctx context.Context) {
 	}
 }
 
-// failure is the error of an operation that ended.
+// failure is the error of an operation that ended, with its status; LXD tells none.
 func failure(state api.Operation) error {
+	status := state.ErrCode
+	if status == 0 {
+		status = http.StatusBadRequest
+	}
 	switch {
 	case state.Err != "":
-		return api.Errorf(http.StatusBadRequest, "%s", state.Err)
+		return api.Errorf(status, "%s", state.Err)
 	case state.StatusCode == api.Failure || state.StatusCode == api.Cancelled:
-		return api.Errorf(http.StatusBadRequest, "%s", state.Status)
+		return api.Errorf(status, "%s", state.Status)
 	}
 	return nil
 }
