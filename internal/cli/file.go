@@ -72,7 +72,7 @@ func (c *App) fileEditCommand() *cobra.Command {
 				return p.server.PutInstanceFile(p.instance, p.path, client.FileUpload{Content: strings.NewReader(string(data)), UID: -1, GID: -1, Mode: -1})
 			}
 			if !isTerminal(c.In) {
-				data, err := io.ReadAll(c.In)
+				data, err := c.readEdit()
 				if err != nil {
 					return err
 				}
