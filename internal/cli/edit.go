@@ -99,6 +99,9 @@ func (c *App) runEditor(text []byte, suffix string) ([]byte, error) {
 	}
 	cmd := exec.Command(command[0], append(command[1:], f.Name())...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.In, c.Out, c.Err
+	if f := fileOf(c.Out); f != nil {
+		cmd.Stdout = f // the terminal itself, not a pipe to it
+	}
 	if err := cmd.Run(); err != nil {
 		return nil, err
 	}

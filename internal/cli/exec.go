@@ -160,8 +160,8 @@ func (e *execCmd) environment() map[string]string {
 }
 
 func terminalSize(w io.Writer) (width, height int, err error) {
-	f, ok := w.(*os.File)
-	if !ok {
+	f := fileOf(w)
+	if f == nil {
 		return 0, 0, errors.New("not a terminal")
 	}
 	return term.GetSize(int(f.Fd()))
@@ -169,8 +169,8 @@ func terminalSize(w io.Writer) (width, height int, err error) {
 
 // rawTerminal passes every key on until restore is called. Without a terminal it does nothing.
 func rawTerminal(in io.Reader) (restore func(), err error) {
-	f, ok := in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f := fileOf(in)
+	if !isTerminal(f) {
 		return func() {}, nil
 	}
 	state, err := term.MakeRaw(int(f.Fd()))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +43,7 @@ func (p *progress) update(message string) {
 }
 
 func (p *progress) show(message string) {
-	if w, _, err := term.GetSize(int(p.c.Out.(*os.File).Fd())); err == nil && w > 1 && len(message) >= w {
+	if w, _, err := term.GetSize(int(fileOf(p.c.Out).Fd())); err == nil && w > 1 && len(message) >= w {
 		message = message[:w-1]
 	}
 	pad := ""

@@ -233,7 +233,7 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 
 func (a *remoteAdd) askPassword(name string) (string, error) {
 	fmt.Fprintf(a.c.Out, T("Admin password (or token) for %s:")+" ", name)
-	if f := a.c.stdinFile(); f != nil && isTerminal(f) {
+	if f := fileOf(a.c.In); isTerminal(f) {
 		data, err := term.ReadPassword(int(f.Fd()))
 		fmt.Fprintln(a.c.Out)
 		return string(data), err

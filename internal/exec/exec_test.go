@@ -316,6 +316,17 @@ func TestClientThatVanishes(t *testing.T) {
 	}
 }
 
+func TestNobodyReadsTheOutputAnyMore(t *testing.T) {
+	for name, script := range map[string]string{"1": "exec yes", "2": "exec yes >&2"} {
+		c := open(t, start(t, false, script), "0", "1", "2", "control")
+		if _, _, err := c.conns[name].ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.conns[name].UnderlyingConn().Close()
+		c.end(128 + 13)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	c := open(t, start(t, false, "sleep 2 & sleep 1000"), "0", "1", "2", "control")
 	c.cancel()
