@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -170,7 +169,7 @@ func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo,
 		return err
 	}
 	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pulling %s from %s"), target, source), "%", "%%") + ": %s")
-	_, err = io.Copy(f, &counted{r: content, p: line, size: info.Size, start: time.Now()})
+	_, err = io.Copy(f, &counted{r: content, p: line, size: info.Size})
 	line.finish("")
 	// What is pulled into /dev/null or a FIFO leaves the mode of that alone.
 	if st, statErr := f.Stat(); info.Mode >= 0 && statErr == nil && st.Mode().IsRegular() {

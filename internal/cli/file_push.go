@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -149,7 +148,7 @@ func (p *pushCmd) send(target *instancePath, source, dest string, content interf
 	if info != nil {
 		size = info.Size()
 	}
-	up.Content = &counted{r: content, p: line, size: size, start: time.Now()}
+	up.Content = &counted{r: content, p: line, size: size}
 	err := target.server.PutInstanceFile(target.instance, dest, up)
 	line.finish("")
 	return err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -64,7 +66,7 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 	if err != nil {
 		return err
 	}
-	r, err := s.pack(ctx, content, c, q)
+	r, err := s.pack(ctx, p, content, c, q)
 	if err = errors.Join(err, content.Release()); err != nil {
 		if r != nil {
 			err = errors.Join(err, r.Discard(ctx))
@@ -75,7 +77,7 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 }
 
 // pack writes a unified image of the content into an upload of our own.
-func (s *Service) pack(ctx context.Context, content *Content, c archive.Compression, q Request) (*Received, error) {
+func (s *Service) pack(ctx context.Context, p operation.Progress, content *Content, c archive.Compression, q Request) (*Received, error) {
 	metadata := *content.Metadata
 	metadata.CreationDate, metadata.ExpiryDate, metadata.Properties = time.Now().Unix(), 0, cloneMap(q.Properties)
 	if !q.ExpiresAt.IsZero() && q.ExpiresAt.Unix() > 0 {
@@ -90,7 +92,7 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 		return nil, err
 	}
 	packed := filepath.Join(r.dir, "packed")
-	if err := packUnified(ctx, packed, content, text, c); err != nil {
+	if err := packUnified(ctx, p, packed, content, text, c); err != nil {
 		return r, err
 	}
 	f, err := os.Open(packed)
@@ -105,7 +107,7 @@ func (s *Service) pack(ctx context.Context, content *Content, c archive.Compress
 }
 
 // packUnified writes metadata.yaml, templates/ and rootfs/ to a new file.
-func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) error {
+func packUnified(ctx context.Context, told operation.Progress, path string, content *Content, metadata []byte, c archive.Compression) error {
 	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -115,7 +117,7 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 	if err != nil {
 		return err
 	}
-	p := archive.NewPacker(ctx, w)
+	p := archive.NewPacker(ctx, &packProgress{w: w, told: told, start: time.Now()})
 	p.IDMap = content.IDMap
 	err = p.AddBytes("metadata.yaml", metadata, time.Now())
 	for _, part := range []string{"templates", "rootfs"} {
@@ -138,4 +140,27 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 		err = out.Sync()
 	}
 	return err
+}
+
+// packProgress tells how much has been packed, before compression. How much it will be is not known without walking through it all.
+type packProgress struct {
+	w           io.Writer
+	told        operation.Progress
+	n           int64
+	start, last time.Time
+}
+
+func (p *packProgress) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.n += int64(n)
+	if now := time.Now(); now.Sub(p.last) >= 100*time.Millisecond {
+		p.last = now
+		speed := int64(float64(p.n) / max(now.Sub(p.start), time.Millisecond).Seconds())
+		const stage = "create_image_from_container_pack"
+		p.told.Update(map[string]any{
+			stage + "_progress": fmt.Sprintf("Image pack: %s (%s/s)", siSize(p.n), siSize(speed)),
+			"progress":          map[string]string{"processed": strconv.FormatInt(p.n, 10), "speed": strconv.FormatInt(speed, 10), "stage": stage},
+		})
+	}
+	return n, err
 }
