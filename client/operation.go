@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -184,7 +185,19 @@ func (c *Client) websocket(ctx context.Context, path string) (*websocket.Conn, e
 		header.Set("User-Agent", c.conn.userAgent)
 	}
 	base := "ws" + c.conn.base[len("http"):]
+	start, shown := time.Now(), ""
+	if u, err := url.Parse(base + path); c.trace != nil && err == nil {
+		shown = maskURL(u)
+		c.trace.Request("WEBSOCKET", shown, nil)
+	}
 	conn, resp, err := c.conn.ws.DialContext(ctx, base+path, header)
+	if c.trace != nil {
+		status := "connected"
+		if err != nil {
+			status = err.Error()
+		}
+		c.trace.Answer("WEBSOCKET", shown, status, time.Since(start), nil)
+	}
 	if err != nil {
 		if resp != nil {
 			if _, apiErr := decode(resp); apiErr != nil && api.StatusOf(apiErr) != http.StatusInternalServerError {

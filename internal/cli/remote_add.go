@@ -104,6 +104,7 @@ func (a *remoteAdd) add(name, addr string) error {
 		if err != nil {
 			return err
 		}
+		server = a.c.traced(server)
 		if _, _, err := server.Server(); err != nil {
 			return err
 		}
@@ -157,6 +158,7 @@ func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, erro
 	}
 	if expected == "" {
 		if server, err := client.ConnectHTTPS(addr, opts); err == nil {
+			server = a.c.traced(server)
 			if _, _, err := server.Server(); err == nil {
 				return server, "", nil
 			}
@@ -180,7 +182,10 @@ func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, erro
 	}
 	opts.ServerCert = cert
 	server, err := client.ConnectHTTPS(addr, opts)
-	return server, cert, err
+	if err != nil {
+		return nil, "", err
+	}
+	return a.c.traced(server), cert, nil
 }
 
 func (a *remoteAdd) confirm(fingerprint string) error {
