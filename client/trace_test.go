@@ -24,7 +24,9 @@ func TestTraceShowsAllButSecrets(t *testing.T) {
 	})
 	var seen strings.Builder
 	c = c.WithTrace(&Trace{
-		Request: func(method, url string, body []byte) { seen.WriteString("> " + method + " " + url + " " + string(body) + "\n") },
+		Request: func(method, url string, body []byte) {
+			seen.WriteString("> " + method + " " + url + " " + string(body) + "\n")
+		},
 		Answer: func(method, url, status string, _ time.Duration, body []byte) {
 			seen.WriteString("< " + method + " " + url + " " + status + " " + string(body) + "\n")
 		},
