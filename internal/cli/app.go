@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/berthd/berth/client"
@@ -62,6 +64,9 @@ func (c *App) run(args []string) error {
 		return err
 	}
 	root.SetArgs(args)
+	if len(args) > 0 && slices.Contains([]string{cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd, "completion"}, args[0]) {
+		root.SetOut(c.Out) // cobra writes these itself
+	}
 	return root.Execute()
 }
 

@@ -21,7 +21,7 @@ func TestWhatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 	defer full.Close()
 	for _, command := range []string{"list", "list --format json", "version", "--version", "--help", "exec --help", "help list", "remote list",
-		"remote get-default", "profile show p", "profile list --format compact", "alias list", "query /1.0", "profile create p"} {
+		"remote get-default", "profile show p", "profile list --format compact", "alias list", "query /1.0", "completion bash", "profile create p"} {
 		f.gives("POST /1.0/profiles", struct{}{})
 		var errs bytes.Buffer
 		app := &App{In: strings.NewReader(""), Out: full, Err: &errs}

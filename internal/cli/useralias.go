@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,9 @@ var builtinAliases = map[string]string{
 // expandAlias replaces an alias at the start of the arguments by its target. @ARGS@ in the target takes the rest of the
 // arguments; without it they come at the end.
 func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]string, error) {
+	if len(args) > 2 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return expandForCompletion(user, root, args)
+	}
 	at := firstWord(root, args)
 	if at < 0 {
 		return args, nil
@@ -55,6 +59,20 @@ func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]
 		out = append(out, rest...)
 	}
 	return out, nil
+}
+
+// expandForCompletion replaces an alias in what a shell wants completed. The last word is that which is being written: what an alias
+// puts behind it is left out, and it is no alias itself.
+func expandForCompletion(user map[string]string, root *cobra.Command, args []string) ([]string, error) {
+	last := len(args) - 1
+	out, err := expandAlias(user, root, append(slices.Clone(args[1:last]), "@WORD@"))
+	if err != nil {
+		return nil, err
+	}
+	if at := slices.Index(out, "@WORD@"); at >= 0 {
+		out = out[:at]
+	}
+	return append(append(args[:1:1], out...), args[last]), nil
 }
 
 // firstWord finds the first argument that is no global flag and no value of one.
