@@ -141,19 +141,9 @@ func (c *Client) request(method, path string, body any, header http.Header) (*ht
 	}
 	resp, err := c.do(req, sent)
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, err // of net/http: it names the call
 	}
 	return resp, nil
-}
-
-// explain takes the request's verb and address out of a transport error when the server is local: a URL
-// such as http://unix.socket/1.0 says nothing to anybody.
-func (c *Client) explain(err error) error {
-	var ue *url.Error
-	if c.conn.unix && errors.As(err, &ue) {
-		return fmt.Errorf("Get %q: %w", "http://unix.socket/1.0", ue.Err) //nolint:staticcheck // text of net/http
-	}
-	return err
 }
 
 // decode reads the envelope and turns an error in it into an *api.Error.

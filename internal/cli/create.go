@@ -241,7 +241,7 @@ func (n *create) source(server *client.Client, remote, imageRemote, image string
 	}
 	found, _, err := from.Image(fingerprint)
 	if err != nil {
-		return source, err
+		return source, withImages(from, err)
 	}
 	source.Fingerprint = found.Fingerprint
 	if imageRemote == remote {

@@ -151,6 +151,10 @@ func (p *pushCmd) send(target *instancePath, source, dest string, content interf
 	up.Content = &counted{r: content, p: line, size: size}
 	err := target.server.PutInstanceFile(target.instance, dest, up)
 	line.finish("")
+	if api.IsNotFound(err) && err.Error() == "Not Found" {
+		// The folder, that is: the file itself would have been made.
+		return hinted{fmt.Errorf("%s: %w", path.Dir(dest), err), T("With -p (--create-dirs) the folders that are missing are made")}
+	}
 	return err
 }
 

@@ -64,6 +64,9 @@ func (c *App) report(err error) int {
 		return c.ret
 	}
 	fmt.Fprintf(c.Err, "Error: %v\n", err)
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(c.Err, T("Hint: %s")+"\n", hint)
+	}
 	if c.ret != 0 && unwritten == nil {
 		return c.ret
 	}
