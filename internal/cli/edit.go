@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/google/shlex"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -110,7 +111,11 @@ func (c *App) runEditor(text []byte, suffix string) ([]byte, error) {
 
 func editorCommand() ([]string, error) {
 	for _, env := range []string{"VISUAL", "EDITOR"} {
-		if words := strings.Fields(os.Getenv(env)); len(words) > 0 {
+		words, err := shlex.Split(os.Getenv(env))
+		if err != nil {
+			return nil, fmt.Errorf("$%s: %w", env, err)
+		}
+		if len(words) > 0 {
 			return words, nil
 		}
 	}

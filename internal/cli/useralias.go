@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/google/shlex"
 	"github.com/spf13/cobra"
 )
 
@@ -40,7 +40,7 @@ func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]
 	if name == nil {
 		return args, nil
 	}
-	words, err := splitWords(target)
+	words, err := shlex.Split(target)
 	if err != nil {
 		return nil, fmt.Errorf(T("Processing aliases failed: %s"), err)
 	}
@@ -110,44 +110,4 @@ func matchAlias(aliases map[string]string, args []string) (name []string, target
 		}
 	}
 	return name, target
-}
-
-// splitWords splits a command as a shell would: quotes and backslashes count, nothing else does.
-func splitWords(s string) ([]string, error) {
-	var out []string
-	var word strings.Builder
-	inWord := false
-	quote := rune(0)
-	escaped := false
-	for _, r := range s {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped, inWord = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			quote, inWord = r, true
-		case r == ' ' || r == '\t' || r == '\n':
-			if inWord {
-				out = append(out, word.String())
-				word.Reset()
-				inWord = false
-			}
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if quote != 0 || escaped {
-		return nil, errors.New(T("unbalanced quotes"))
-	}
-	if inWord {
-		out = append(out, word.String())
-	}
-	return out, nil
 }
