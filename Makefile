@@ -70,6 +70,8 @@ install: build
 	bin/berth completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth
 	bin/berth completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth
 	bin/berth completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	bin/berth manpage $(DESTDIR)$(PREFIX)/share/man/man1
 	[ -n "$(DESTDIR)" ] || getent group berth > /dev/null || groupadd --system berth
 	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
@@ -79,6 +81,7 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/berth
 	rm -f $(DESTDIR)/etc/systemd/system/berth.service $(DESTDIR)/etc/systemd/system/berth.socket
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/berth.1 $(DESTDIR)$(PREFIX)/share/man/man1/berth.*.1
 	[ -n "$(DESTDIR)" ] || ! getent group berth > /dev/null || groupdel berth
 	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 

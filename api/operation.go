@@ -18,7 +18,8 @@ type Operation struct {
 	Metadata    map[string]any      `json:"metadata" yaml:"metadata"`
 	MayCancel   bool                `json:"may_cancel" yaml:"may_cancel"`
 	Err         string              `json:"err" yaml:"err"`
-	Location    string              `json:"location" yaml:"location"` // cluster member, or "none"
+	ErrCode     int                 `json:"err_code,omitempty" yaml:"err_code,omitempty"` // HTTP status of Err once it has failed; LXD has none
+	Location    string              `json:"location" yaml:"location"`                     // cluster member, or "none"
 }
 
 // Event is one message of GET /1.0/events.

@@ -31,6 +31,7 @@ type Client struct {
 	ctx     context.Context
 	project string
 	target  string
+	trace   *Trace // may be nil
 }
 
 // connection is what copies of a Client made by UseProject and others share.
@@ -111,6 +112,7 @@ func (c *Client) scoped(path string) string {
 func (c *Client) request(method, path string, body any, header http.Header) (*http.Response, error) {
 	var reader io.Reader
 	contentType := ""
+	var sent []byte // of a body that is JSON
 	switch b := body.(type) {
 	case nil:
 	case io.Reader:
@@ -121,7 +123,7 @@ func (c *Client) request(method, path string, body any, header http.Header) (*ht
 		if err != nil {
 			return nil, fmt.Errorf("encode request: %w", err)
 		}
-		reader = bytes.NewReader(data)
+		reader, sent = bytes.NewReader(data), data
 		contentType = "application/json"
 	}
 	req, err := http.NewRequestWithContext(c.ctx, method, c.conn.base+path, reader)
@@ -137,21 +139,11 @@ func (c *Client) request(method, path string, body any, header http.Header) (*ht
 	if c.conn.userAgent != "" {
 		req.Header.Set("User-Agent", c.conn.userAgent)
 	}
-	resp, err := c.conn.http.Do(req)
+	resp, err := c.do(req, sent)
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, err // of net/http: it names the call
 	}
 	return resp, nil
-}
-
-// explain takes the request's verb and address out of a transport error when the server is local: a URL
-// such as http://unix.socket/1.0 says nothing to anybody.
-func (c *Client) explain(err error) error {
-	var ue *url.Error
-	if c.conn.unix && errors.As(err, &ue) {
-		return fmt.Errorf("Get %q: %w", "http://unix.socket/1.0", ue.Err) //nolint:staticcheck // text of net/http
-	}
-	return err
 }
 
 // decode reads the envelope and turns an error in it into an *api.Error.

@@ -101,7 +101,7 @@ func TestAServerThatIsAway(t *testing.T) {
 func TestOperationsAreWaitedFor(t *testing.T) {
 	op := api.Operation{ID: "op1", Class: "task", Status: "Running", StatusCode: api.Running}
 	end := op
-	end.Status, end.StatusCode, end.Err = "Failure", api.Failure, "no luck"
+	end.Status, end.StatusCode, end.Err, end.ErrCode = "Failure", api.Failure, "no luck", http.StatusConflict
 	c := unixServer(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/1.0/instances":
@@ -119,8 +119,8 @@ func TestOperationsAreWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Wait(ctx); err == nil || err.Error() != "no luck" {
-		t.Errorf("%v", err)
+	if err := o.Wait(ctx); err == nil || err.Error() != "no luck" || !api.IsConflict(err) {
+		t.Errorf("%v, status %d", err, api.StatusOf(err))
 	}
 }
 

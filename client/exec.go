@@ -129,19 +129,17 @@ func (s *ExecSession) receive(conn *websocket.Conn, w io.Writer) {
 	}()
 }
 
-// receiveStream copies binary messages; a text message is the end of the stream.
+// receiveStream copies binary messages; a text message is the end of the stream. When what it writes to fails, it closes the
+// socket: the command is told with SIGPIPE, as in a pipe of a shell, and need not talk to nobody for ever.
 func receiveStream(conn *websocket.Conn, w io.Writer) {
-	broken := false
 	for {
 		kind, r, err := conn.NextReader()
 		if err != nil || kind == websocket.TextMessage {
 			return
 		}
-		if broken {
-			continue
-		}
 		if _, err := io.Copy(w, r); err != nil {
-			broken = true // go on reading: the command must be able to end
+			_ = conn.Close()
+			return
 		}
 	}
 }

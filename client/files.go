@@ -25,7 +25,8 @@ type FileInfo struct {
 	UID, GID int64
 	Mode     int      // permission bits
 	Type     string   // FileRegular, FileDirectory or FileSymlink
-	Entries  []string // names in a directory
+	Entries  []string // names in a directory; of an LXD server, those that are not UTF-8 are spoilt
+	Size     int64    // bytes of what the reader holds, -1 if the server does not say
 }
 
 // FileUpload says how to write a file. Negative UID, GID or Mode leave the choice to the server.
@@ -45,7 +46,7 @@ func filePath(instance, path string) string {
 
 // InstanceFile opens a file of an instance. The reader holds a regular file's content or a link's target, and is nil for a directory.
 func (c *Client) InstanceFile(instance, path string) (io.ReadCloser, *FileInfo, error) {
-	resp, err := c.request(http.MethodGet, c.scoped(filePath(instance, path)), nil, nil)
+	resp, err := c.request(http.MethodGet, c.scoped(filePath(instance, path)+"&names=escaped"), nil, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -62,8 +63,10 @@ func (c *Client) InstanceFile(instance, path string) (io.ReadCloser, *FileInfo, 
 		return nil, nil, err
 	}
 	if info.Type != FileDirectory {
+		info.Size = resp.ContentLength
 		return resp.Body, info, nil
 	}
+	escaped := resp.Header.Get("X-Berth-names") == "escaped"
 	envelope, err := decode(resp)
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +74,13 @@ func (c *Client) InstanceFile(instance, path string) (io.ReadCloser, *FileInfo, 
 	if err := json.Unmarshal(envelope.Metadata, &info.Entries); err != nil {
 		return nil, nil, fmt.Errorf("decode directory: %w", err)
 	}
-	for _, e := range info.Entries {
+	for i, e := range info.Entries {
+		if escaped {
+			if e, err = url.PathUnescape(e); err != nil {
+				return nil, nil, fmt.Errorf("decode directory: %w", err)
+			}
+			info.Entries[i] = e
+		}
 		// These names become local file names in a recursive pull.
 		if e == "" || e == "." || e == ".." || strings.ContainsAny(e, "/\x00") {
 			return nil, nil, fmt.Errorf("the server listed a file with the impossible name %q", e)
@@ -81,7 +90,7 @@ func (c *Client) InstanceFile(instance, path string) (io.ReadCloser, *FileInfo, 
 }
 
 func fileInfo(h http.Header) (*FileInfo, error) {
-	info := &FileInfo{Type: h.Get("X-LXD-type"), UID: -1, GID: -1, Mode: -1}
+	info := &FileInfo{Type: h.Get("X-LXD-type"), UID: -1, GID: -1, Mode: -1, Size: -1}
 	if info.Type == "" {
 		info.Type = FileRegular
 	}

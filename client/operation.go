@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -157,13 +158,17 @@ func (o *Operation) follow(ctx context.Context) {
 	}
 }
 
-// failure is the error of an operation that ended.
+// failure is the error of an operation that ended, with its status; LXD tells none.
 func failure(state api.Operation) error {
+	status := state.ErrCode
+	if status == 0 {
+		status = http.StatusBadRequest
+	}
 	switch {
 	case state.Err != "":
-		return api.Errorf(http.StatusBadRequest, "%s", state.Err)
+		return api.Errorf(status, "%s", state.Err)
 	case state.StatusCode == api.Failure || state.StatusCode == api.Cancelled:
-		return api.Errorf(http.StatusBadRequest, "%s", state.Status)
+		return api.Errorf(status, "%s", state.Status)
 	}
 	return nil
 }
@@ -180,7 +185,19 @@ func (c *Client) websocket(ctx context.Context, path string) (*websocket.Conn, e
 		header.Set("User-Agent", c.conn.userAgent)
 	}
 	base := "ws" + c.conn.base[len("http"):]
+	start, shown := time.Now(), ""
+	if u, err := url.Parse(base + path); c.trace != nil && err == nil {
+		shown = maskURL(u)
+		c.trace.Request("WEBSOCKET", shown, nil)
+	}
 	conn, resp, err := c.conn.ws.DialContext(ctx, base+path, header)
+	if c.trace != nil {
+		status := "connected"
+		if err != nil {
+			status = err.Error()
+		}
+		c.trace.Answer("WEBSOCKET", shown, status, time.Since(start), nil)
+	}
 	if err != nil {
 		if resp != nil {
 			if _, apiErr := decode(resp); apiErr != nil && api.StatusOf(apiErr) != http.StatusInternalServerError {

@@ -18,6 +18,7 @@
 //	hello           with a descriptor: pidfd of the process that does the call
 //	pid N           with a descriptor: ID and pidfd of the command that was started
 //	exit N          status of that command as a shell gives it
+//	refused N       errno with which that command could not be executed
 //	done TEXT       the call has succeeded; with a descriptor where one was asked for
 //	error TEXT      it has not
 struct call {

@@ -14,6 +14,12 @@
 // environment entries, the entries, and the command's own arguments.
 enum { USER = 4, GROUP, FOLDER, LABEL, ENTRIES, FIRST };
 
+// What becomes the command, and the pipe on which it says why it could not: its exit status alone might be the command's own.
+struct program {
+	lxc_attach_command_t command;
+	int refused[2];
+};
+
 static bool number(const char *text, unsigned long max, unsigned long *n)
 {
 	char *end;
@@ -42,6 +48,18 @@ static bool split(const struct call *c, lxc_attach_options_t *o, lxc_attach_comm
 	command->argv = &c->args[FIRST + entries];
 	command->program = command->argv[0];
 	return true;
+}
+
+static int run(void *payload)
+{
+	const struct program *p = payload;
+	int why;
+
+	execvp(p->command.program, p->command.argv);
+	why = errno;
+	if (write(p->refused[1], &why, sizeof why) < 0)
+		return 126;
+	return why == ENOENT ? 127 : 126;
 }
 
 static int status_of(pid_t pid, int *status)
@@ -79,11 +97,11 @@ static bool confine_on_exec(const char *label)
 int verb_exec(const struct call *c, struct lxc_container *lxc)
 {
 	lxc_attach_options_t options = LXC_ATTACH_OPTIONS_DEFAULT;
-	lxc_attach_command_t command;
+	struct program program;
 	pid_t pid;
-	int status;
+	int status, why;
 
-	if (!split(c, &options, &command)) {
+	if (!split(c, &options, &program.command)) {
 		report(c, "error", "malformed request");
 		return 1;
 	}
@@ -96,9 +114,14 @@ int verb_exec(const struct call *c, struct lxc_container *lxc)
 		// system calls either.
 		options.attach_flags = (options.attach_flags & ~LXC_ATTACH_LSM) | LXC_ATTACH_LSM_LABEL;
 	}
+	// Nobody waits at its end: somebody inside could have stolen the other one before the command closed it.
+	if (pipe2(program.refused, O_CLOEXEC | O_NONBLOCK) < 0) {
+		report(c, "error", strerror(errno));
+		return 1;
+	}
 	// liblxc notes at each attach that there is no security module; the log is for what went wrong.
 	lxc->set_config_item(lxc, "lxc.log.level", "error");
-	if (lxc->attach(lxc, lxc_attach_run_command, &command, &options, &pid) < 0) {
+	if (lxc->attach(lxc, run, &program, &options, &pid) < 0) {
 		report(c, "error", "liblxc cannot attach to the container");
 		return 1;
 	}
@@ -110,6 +133,9 @@ int verb_exec(const struct call *c, struct lxc_container *lxc)
 		report(c, "error", strerror(errno));
 		return 1;
 	}
-	report_number(c, "exit", status, -1);
+	if (read(program.refused[0], &why, sizeof why) == sizeof why)
+		report_number(c, "refused", why, -1);
+	else
+		report_number(c, "exit", status, -1);
 	return 0;
 }

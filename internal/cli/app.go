@@ -3,12 +3,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/berthd/berth/client"
@@ -43,32 +44,30 @@ func New() *App {
 
 // Run runs the command line (without the program's name) and returns the exit code.
 func (c *App) Run(args []string) int {
+	c.Out = checked(c.Out)
+	return c.report(c.run(args))
+}
+
+func (c *App) run(args []string) error {
 	dir, err := cliconf.Dir()
 	if err == nil {
 		c.conf, err = cliconf.Load(dir)
 	}
 	if err != nil {
-		fmt.Fprintf(c.Err, "Error: %v\n", err)
-		return 1
+		return err
 	}
 	if c.clients == nil {
 		c.clients = map[string]*client.Client{}
 	}
 	root := c.rootCommand()
-	args, err = expandAlias(c.conf.Aliases, root, args)
-	if err != nil {
-		fmt.Fprintf(c.Err, "Error: %v\n", err)
-		return 1
+	if args, err = expandAlias(c.conf.Aliases, root, args); err != nil {
+		return err
 	}
 	root.SetArgs(args)
-	if err := root.Execute(); err != nil && !errors.Is(err, errDone) {
-		fmt.Fprintf(c.Err, "Error: %v\n", err)
-		if c.ret != 0 {
-			return c.ret
-		}
-		return 1
+	if len(args) > 0 && slices.Contains([]string{cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd, "completion"}, args[0]) {
+		root.SetOut(c.Out) // cobra writes these itself
 	}
-	return c.ret
+	return root.Execute()
 }
 
 // ask reads one line of an answer to a question.
@@ -80,15 +79,9 @@ func (c *App) ask(question string) (string, error) {
 // readLine reads one line of standard input.
 func (c *App) readLine() (string, error) { return initcmd.ReadLine(c.In) }
 
-// stdinFile is standard input as a file, for questions about terminals; nil in tests.
-func (c *App) stdinFile() *os.File {
-	f, _ := c.In.(*os.File)
-	return f
-}
-
-func isTerminal(v any) bool {
-	f, ok := v.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+func isTerminal(stream any) bool {
+	f := fileOf(stream)
+	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // interrupts runs fn for each Ctrl-C until stop is called.

@@ -99,7 +99,7 @@ type templateServer interface {
 func (c *App) editTemplate(instance, template string, s templateServer) error {
 	apply := func(data []byte) error { return s.SetInstanceTemplate(instance, template, bytes.NewReader(data)) }
 	if !isTerminal(c.In) {
-		data, err := io.ReadAll(io.LimitReader(c.In, maxEdit))
+		data, err := c.readEdit()
 		if err != nil {
 			return err
 		}

@@ -63,6 +63,7 @@ func (c *App) server(remote string) (*client.Client, error) {
 		if conn, err = c.connect(remote); err != nil {
 			return nil, err
 		}
+		conn = c.traced(conn)
 		c.clients[remote] = conn
 	}
 	r := c.conf.Remotes[remote]

@@ -197,7 +197,7 @@ func (n *create) overrideDevices(server *client.Client, post *api.InstancesPost,
 // fromStdin reads the configuration that is piped in. Something else may hold standard input open without ever writing:
 // only pipes and files are read.
 func (n *create) fromStdin(put *api.InstancePut) error {
-	if f := n.c.stdinFile(); f != nil {
+	if f := fileOf(n.c.In); f != nil {
 		info, err := f.Stat()
 		if err != nil || info.Mode()&os.ModeCharDevice != 0 {
 			return nil
@@ -241,7 +241,7 @@ func (n *create) source(server *client.Client, remote, imageRemote, image string
 	}
 	found, _, err := from.Image(fingerprint)
 	if err != nil {
-		return source, err
+		return source, withImages(from, err)
 	}
 	source.Fingerprint = found.Fingerprint
 	if imageRemote == remote {

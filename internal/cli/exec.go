@@ -34,8 +34,8 @@ needed, run a shell:`), `  berth exec <instance> -- sh -c "cd /tmp && pwd"`,
 		RunE:                  e.run,
 	}
 	f := cmd.Flags()
-	// What follows the instance belongs to the command.
-	f.SetInterspersed(true)
+	// Parsing stops at the instance's name; run goes on from there up to the command.
+	f.SetInterspersed(false)
 	f.StringArrayVar(&e.env, "env", nil, T("Environment variable to set (e.g. HOME=/home/foo)")+"``")
 	f.StringVar(&e.mode, "mode", "auto", T("Override the terminal mode (auto, interactive or non-interactive)")+"``")
 	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Force pseudo-terminal allocation"))
@@ -48,6 +48,13 @@ needed, run a shell:`), `  berth exec <instance> -- sh -c "cd /tmp && pwd"`,
 }
 
 func (e *execCmd) run(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 && cmd.ArgsLenAtDash() != 0 {
+		command, done, err := e.flagsBehindName(cmd, args[1:])
+		if done || err != nil {
+			return err
+		}
+		args = append(args[:1:1], command...)
+	}
 	if done, err := checkArgs(cmd, args, 2, -1); done {
 		return err
 	}
@@ -91,6 +98,19 @@ func (e *execCmd) run(cmd *cobra.Command, args []string) error {
 		e.c.ret = code
 	}
 	return err
+}
+
+// flagsBehindName parses the flags between the instance's name and the command, which begins behind "--" or with the first word that
+// is no flag: its own flags are not ours. done means that they asked for help or the version, which was given.
+func (e *execCmd) flagsBehindName(cmd *cobra.Command, args []string) (command []string, done bool, err error) {
+	f := cmd.Flags()
+	if err := f.Parse(args); err != nil {
+		return nil, false, err
+	}
+	if help, err := f.GetBool("help"); err == nil && help {
+		return nil, true, cmd.Help()
+	}
+	return f.Args(), false, e.c.preRun(cmd, nil)
 }
 
 // hangup reads a raw terminal: its end, which no key makes, is that it went away.
@@ -140,8 +160,8 @@ func (e *execCmd) environment() map[string]string {
 }
 
 func terminalSize(w io.Writer) (width, height int, err error) {
-	f, ok := w.(*os.File)
-	if !ok {
+	f := fileOf(w)
+	if f == nil {
 		return 0, 0, errors.New("not a terminal")
 	}
 	return term.GetSize(int(f.Fd()))
@@ -149,8 +169,8 @@ func terminalSize(w io.Writer) (width, height int, err error) {
 
 // rawTerminal passes every key on until restore is called. Without a terminal it does nothing.
 func rawTerminal(in io.Reader) (restore func(), err error) {
-	f, ok := in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f := fileOf(in)
+	if !isTerminal(f) {
 		return func() {}, nil
 	}
 	state, err := term.MakeRaw(int(f.Fd()))

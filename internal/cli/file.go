@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +71,7 @@ func (c *App) fileEditCommand() *cobra.Command {
 				return p.server.PutInstanceFile(p.instance, p.path, client.FileUpload{Content: strings.NewReader(string(data)), UID: -1, GID: -1, Mode: -1})
 			}
 			if !isTerminal(c.In) {
-				data, err := io.ReadAll(c.In)
+				data, err := c.readEdit()
 				if err != nil {
 					return err
 				}
@@ -101,17 +100,15 @@ func (c *App) fileEditCommand() *cobra.Command {
 
 // counted shows how far the reading of a file has come.
 type counted struct {
-	r     io.Reader
-	p     *progress
-	n     int64
-	size  int64
-	start time.Time
+	r       io.Reader
+	p       *progress
+	n, size int64
 }
 
 func (t *counted) Read(b []byte) (int, error) {
 	n, err := t.r.Read(b)
 	t.n += int64(n)
-	t.p.transferred(t.n, t.size, t.start)
+	t.p.transferred(t.n, t.size)
 	return n, err
 }
 

@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,44 +38,61 @@ func (p *pullCmd) run(cmd *cobra.Command, args []string) error {
 	if done, err := checkArgs(cmd, args, 2, -1); done {
 		return err
 	}
-	raw := args[len(args)-1]
-	target := filepath.Clean(raw)
-	sources := args[:len(args)-1]
-	info, err := os.Stat(target)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	isDir := err == nil && info.IsDir()
-	if err == nil && !isDir && len(sources) > 1 {
-		return errors.New(T("More than one file to download, but target is not a directory"))
-	}
-	if err != nil && (strings.HasSuffix(raw, string(os.PathSeparator)) || len(sources) > 1 || (p.recursive && raw != "-")) {
-		if !p.dirs && !p.recursive {
-			return err
-		}
-		if err := os.MkdirAll(target, 0o755); err != nil {
-			return err
-		}
-		isDir = true
-	} else if err != nil && p.dirs {
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return err
-		}
-	}
+	sources, raw := args[:len(args)-1], args[len(args)-1]
+	var from []*instancePath
 	for _, source := range sources {
-		from, err := p.c.parsePath(source)
+		f, err := p.c.parsePath(source)
 		if err != nil {
 			return err
 		}
-		if err := p.one(from, raw, target, isDir); err != nil {
+		from = append(from, f)
+	}
+	if raw == "-" {
+		for _, f := range from {
+			if err := p.print(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	target := filepath.Clean(raw)
+	isDir, err := p.prepare(target, strings.HasSuffix(raw, string(os.PathSeparator)), len(sources) > 1)
+	if err != nil {
+		return err
+	}
+	for _, f := range from {
+		if err := p.one(f, target, isDir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// prepare makes the folders that the target needs and tells whether sources go into it rather than becoming it. As in LXD, a
+// folder that is certainly meant as one is made without -p.
+func (p *pullCmd) prepare(target string, slash, many bool) (isDir bool, err error) {
+	info, err := os.Stat(target)
+	switch {
+	case err == nil && info.IsDir():
+		return true, nil
+	case err == nil && many:
+		return false, errors.New(T("More than one file to download, but target is not a directory"))
+	case err == nil && slash:
+		return false, fmt.Errorf(T("%s is not a directory"), target)
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	case slash || many || p.recursive:
+		return true, os.MkdirAll(target, 0o755)
+	case p.dirs:
+		return false, os.MkdirAll(filepath.Dir(target), 0o755)
+	}
+	return false, nil
+}
+
 // one pulls a file or, recursively, a directory.
-func (p *pullCmd) one(from *instancePath, raw, target string, isDir bool) error {
+func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 	content, info, err := from.server.InstanceFile(from.instance, from.path)
 	if err != nil {
 		return err
@@ -90,30 +106,61 @@ func (p *pullCmd) one(from *instancePath, raw, target string, isDir bool) error 
 		}
 		return p.tree(from, info, target)
 	}
-	if raw == "-" {
-		_, err := io.Copy(p.c.Out, content)
-		return err
-	}
 	if isDir {
 		target = filepath.Join(target, path.Base(from.path))
 	}
 	if info.Type == client.FileSymlink {
-		return p.link(content, target)
+		link, err := linkTarget(content)
+		if err != nil {
+			return err
+		}
+		if now, err := os.Lstat(target); err == nil && !now.IsDir() {
+			if err := os.Remove(target); err != nil {
+				return err
+			}
+		}
+		return os.Symlink(link, target)
 	}
 	return p.write(from.path, content, info, target, func() (*os.File, error) { return os.Create(target) })
 }
 
-func (p *pullCmd) link(content io.Reader, target string) error {
-	link, err := linkTarget(content)
-	if err != nil {
-		return err
+// maxLinks is how many links are followed to a file, as many as Linux follows.
+const maxLinks = 40
+
+// print writes the content of a file to standard output; of a link, that of the file it leads to.
+func (p *pullCmd) print(from *instancePath) error {
+	at := from.path
+	for range maxLinks {
+		content, info, err := from.server.InstanceFile(from.instance, at)
+		if err != nil {
+			return err
+		}
+		if info.Type == client.FileDirectory {
+			return fmt.Errorf(T("%s is a directory: it cannot be written to standard output"), from.path)
+		}
+		if info.Type != client.FileSymlink {
+			defer content.Close()
+			_, err = io.Copy(p.c.Out, content)
+			return err
+		}
+		link, err := linkTarget(content)
+		content.Close()
+		if err != nil {
+			return err
+		}
+		if !path.IsAbs(link) {
+			// Not joined by path.Join: where ".." leads is for the instance's own links to say.
+			link = path.Dir(at) + "/" + link
+		}
+		at = link
 	}
-	return os.Symlink(link, target)
+	return fmt.Errorf(T("%s: too many links"), from.path)
 }
 
+// linkTarget reads where a link leads: any bytes, spaces at its ends too.
 func linkTarget(content io.Reader) (string, error) {
 	link, err := io.ReadAll(io.LimitReader(content, 4096))
-	return strings.TrimSpace(string(link)), err
+	return string(link), err
 }
 
 func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo, target string, create func() (*os.File, error)) error {
@@ -122,7 +169,7 @@ func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo,
 		return err
 	}
 	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pulling %s from %s"), target, source), "%", "%%") + ": %s")
-	_, err = io.Copy(f, &counted{r: content, p: line, size: -1, start: time.Now()})
+	_, err = io.Copy(f, &counted{r: content, p: line, size: info.Size})
 	line.finish("")
 	// What is pulled into /dev/null or a FIFO leaves the mode of that alone.
 	if st, statErr := f.Stat(); info.Mode >= 0 && statErr == nil && st.Mode().IsRegular() {
@@ -134,52 +181,4 @@ func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo,
 		err = closeErr
 	}
 	return err
-}
-
-// tree pulls a directory below target. Everything is made beneath a handle on it: an instance that changes a directory
-// into a link meanwhile leads nowhere.
-func (p *pullCmd) tree(from *instancePath, info *client.FileInfo, target string) error {
-	root, err := os.OpenRoot(target)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return p.dir(from, info, root, path.Base(from.path))
-}
-
-func (p *pullCmd) dir(from *instancePath, info *client.FileInfo, root *os.Root, rel string) error {
-	if rel != "/" && rel != "." {
-		if err := root.Mkdir(filepath.FromSlash(rel), fs.FileMode(info.Mode&0o777)|0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	} else {
-		rel = "."
-	}
-	for _, name := range info.Entries {
-		child := &instancePath{server: from.server, instance: from.instance, path: path.Join(from.path, name)}
-		if err := p.child(child, root, path.Join(rel, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *pullCmd) child(from *instancePath, root *os.Root, rel string) error {
-	content, info, err := from.server.InstanceFile(from.instance, from.path)
-	if err != nil {
-		return err
-	}
-	if info.Type == client.FileDirectory {
-		return p.dir(from, info, root, rel)
-	}
-	defer content.Close()
-	name := filepath.FromSlash(rel)
-	if info.Type == client.FileSymlink {
-		link, err := linkTarget(content)
-		if err != nil {
-			return err
-		}
-		return root.Symlink(link, name)
-	}
-	return p.write(from.path, content, info, name, func() (*os.File, error) { return root.Create(name) })
 }

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -122,6 +122,7 @@ func (p *pushCmd) file(source string, target *instancePath, intoDir bool, mode i
 			up.Mode = int(info.Mode().Perm())
 		}
 	}
+	var made []string
 	if p.dirs {
 		uid, gid := int64(0), int64(0)
 		if p.uid >= 0 {
@@ -130,11 +131,15 @@ func (p *pushCmd) file(source string, target *instancePath, intoDir bool, mode i
 		if p.gid >= 0 {
 			gid = p.gid
 		}
-		if err := mkdirAll(target, path.Dir(dest), newDirMode, uid, gid); err != nil {
-			return err
-		}
+		made, err = mkdirAll(target, path.Dir(dest), newDirMode, uid, gid)
 	}
-	return p.send(target, source, dest, content, info, up)
+	if err == nil {
+		err = p.send(target, source, dest, content, info, up)
+	}
+	if err != nil {
+		removeAll(target, made)
+	}
+	return err
 }
 
 func (p *pushCmd) send(target *instancePath, source, dest string, content interface{ Read([]byte) (int, error) }, info os.FileInfo, up client.FileUpload) error {
@@ -143,16 +148,21 @@ func (p *pushCmd) send(target *instancePath, source, dest string, content interf
 	if info != nil {
 		size = info.Size()
 	}
-	up.Content = &counted{r: content, p: line, size: size, start: time.Now()}
+	up.Content = &counted{r: content, p: line, size: size}
 	err := target.server.PutInstanceFile(target.instance, dest, up)
 	line.finish("")
+	if api.IsNotFound(err) && err.Error() == "Not Found" {
+		// The folder, that is: the file itself would have been made.
+		return hinted{fmt.Errorf("%s: %w", path.Dir(dest), err), T("With -p (--create-dirs) the folders that are missing are made")}
+	}
 	return err
 }
 
-// mkdirAll makes a directory of an instance and those above it that are missing.
-func mkdirAll(target *instancePath, dir string, mode int, uid, gid int64) error {
+// mkdirAll makes a directory of an instance and those above it that are missing. It returns those that it made, outermost first, even if
+// it fails.
+func mkdirAll(target *instancePath, dir string, mode int, uid, gid int64) (made []string, err error) {
 	if dir == "/" || dir == "." {
-		return nil
+		return nil, nil
 	}
 	content, info, err := target.server.InstanceFile(target.instance, dir)
 	if err == nil {
@@ -160,32 +170,48 @@ func mkdirAll(target *instancePath, dir string, mode int, uid, gid int64) error 
 			content.Close()
 		}
 		if info.Type == client.FileRegular {
-			return fmt.Errorf(T("%s is not a directory"), dir)
+			return nil, fmt.Errorf(T("%s is not a directory"), dir)
 		}
-		return nil
+		return nil, nil
 	}
 	if !api.IsNotFound(err) && !strings.Contains(err.Error(), "ot found") {
-		return err
+		return nil, err
 	}
-	if err := mkdirAll(target, path.Dir(dir), mode, uid, gid); err != nil {
-		return err
+	if made, err = mkdirAll(target, path.Dir(dir), mode, uid, gid); err != nil {
+		return made, err
 	}
-	return target.server.PutInstanceFile(target.instance, dir, client.FileUpload{UID: uid, GID: gid, Mode: mode, Type: client.FileDirectory})
+	if err := target.server.PutInstanceFile(target.instance, dir, client.FileUpload{UID: uid, GID: gid, Mode: mode, Type: client.FileDirectory}); err != nil {
+		return made, err
+	}
+	return append(made, dir), nil
+}
+
+// removeAll takes directories away that were made for a file which then could not be pushed. One that somebody has put something into
+// stays.
+func removeAll(target *instancePath, made []string) {
+	for _, dir := range slices.Backward(made) {
+		if target.server.DeleteInstanceFile(target.instance, dir) != nil {
+			return
+		}
+	}
 }
 
 // trees pushes whole directories (or files) beneath the target.
 func (p *pushCmd) trees(sources []string, target *instancePath) error {
+	var made []string
+	var err error
 	if p.dirs {
-		if err := mkdirAll(target, target.path, newDirMode, 0, 0); err != nil {
-			return err
-		}
+		made, err = mkdirAll(target, target.path, newDirMode, 0, 0)
 	}
 	for _, source := range sources {
-		if err := p.tree(source, target); err != nil {
-			return err
+		if err == nil {
+			err = p.tree(source, target)
 		}
 	}
-	return nil
+	if err != nil {
+		removeAll(target, made)
+	}
+	return err
 }
 
 func (p *pushCmd) tree(source string, target *instancePath) error {

@@ -109,6 +109,9 @@ func (c *App) buildTo(b buildArgs, path string) error {
 	}
 	err = buildImage(ctx, out, b, say, p.update)
 	p.finish("")
+	if err != nil && ctx.Err() != nil {
+		return errCancelled
+	}
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +39,7 @@ func (c *App) imageExportCommand() *cobra.Command {
 // exportImage writes an image's files. On error none of them stays.
 func (c *App) exportImage(server *client.Client, img *api.Image, target string) (err error) {
 	p := c.newProgress(T("Exporting the image: %s"))
-	received := &countingReader{size: img.Size, start: time.Now(), p: p}
+	received := &countingReader{size: img.Size, p: p}
 	var files []*os.File
 	defer func() {
 		for _, f := range files {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -148,7 +147,7 @@ func (c *App) importFiles(server *client.Client, in importArgs, public bool) (*c
 func (c *App) upload(server *client.Client, up client.ImageUpload, size int64) (*client.Operation, error) {
 	p := c.newProgress(T("Transferring image: %s"))
 	defer p.finish("")
-	sent := &countingReader{size: size, start: time.Now(), p: p}
+	sent := &countingReader{size: size, p: p}
 	up.Meta = sent.over(up.Meta)
 	if up.Rootfs != nil {
 		up.Rootfs = sent.over(up.Rootfs)
@@ -185,8 +184,6 @@ func openSized(path string) (*os.File, int64, error) {
 // countingReader shows how much of several readers' content has passed.
 type countingReader struct {
 	n, size int64
-	start   time.Time
-	last    time.Time
 	p       *progress
 }
 
@@ -205,10 +202,7 @@ func (c countedPart) Read(b []byte) (int, error) {
 
 func (c *countingReader) add(n int) {
 	c.n += int64(n)
-	if now := time.Now(); now.Sub(c.last) > 100*time.Millisecond {
-		c.last = now
-		c.p.transferred(c.n, c.size, c.start)
-	}
+	c.p.transferred(c.n, c.size)
 }
 
 // Write makes it a writer too, for downloads.

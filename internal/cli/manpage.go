@@ -1,67 +1,65 @@
 package cli
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 )
 
-// manpageCommand writes one page per command, in the roff of man(7) or as Markdown.
+// manpageCommand writes one page per command.
 func (c *App) manpageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("manpage", T("<target>")),
 		Short: T("Generate manpages for all commands"),
 	}
-	format := cmd.Flags().StringP("format", "f", "man", T("Format (man|md)")+"``")
-	cmd.RunE = takes(1, 1, func(args []string) error {
-		return writePages(cmd.Root(), args[0], *format)
-	})
+	format := cmd.Flags().StringP("format", "f", "man", T("Format (man|md|rest|yaml)")+"``")
+	cmd.RunE = takes(1, 1, func(args []string) error { return writePages(cmd.Root(), args[0], *format) })
 	return cmd
 }
 
-func writePages(cmd *cobra.Command, dir, format string) error {
+func writePages(root *cobra.Command, dir, format string) error {
+	root.DisableAutoGenTag = true // the same pages each time they are made
+	readable(root)
+	switch format {
+	case "man":
+		forRoff(root)
+		return doc.GenManTreeFromOpts(root, doc.GenManTreeOptions{
+			Path: dir, CommandSeparator: ".", Header: &doc.GenManHeader{Section: "1", Source: "Berth", Manual: "Berth"},
+		})
+	case "md":
+		return doc.GenMarkdownTree(root, dir)
+	case "rest":
+		return doc.GenReSTTree(root, dir)
+	case "yaml":
+		return doc.GenYamlTree(root, dir)
+	}
+	return fmt.Errorf(T("Invalid format %q"), format)
+}
+
+// readable takes what only fits a screen out of the long texts: their heading, and the indentation, which in a page would make code of them.
+func readable(cmd *cobra.Command) {
+	lines := strings.Split(strings.TrimPrefix(cmd.Long, "Description:\n"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimPrefix(line, "  ")
+	}
+	cmd.Long = strings.Join(lines, "\n")
 	for _, sub := range cmd.Commands() {
-		if !sub.IsAvailableCommand() {
-			continue
-		}
-		if err := writePages(sub, dir, format); err != nil {
-			return err
-		}
+		readable(sub)
 	}
-	name := strings.ReplaceAll(cmd.CommandPath(), " ", ".")
-	file, text := name+".1", manPage(cmd)
-	if format == "md" {
-		file, text = strings.ReplaceAll(cmd.CommandPath(), " ", "_")+".md", markdownPage(cmd)
-	}
-	return os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644)
 }
 
-func manPage(cmd *cobra.Command) string {
-	escape := strings.NewReplacer(`\`, `\\`, "\n.", "\n\\&.", "\n'", "\n\\&'", "-", `\-`).Replace
-	title := strings.ToUpper(strings.ReplaceAll(cmd.CommandPath(), " ", "-"))
-	var b strings.Builder
-	b.WriteString(".TH \"" + title + "\" 1 \"\" \"Berth\" \"Berth\"\n.nh\n.ad l\n")
-	b.WriteString(".SH NAME\n" + escape(cmd.CommandPath()+" - "+cmd.Short) + "\n")
-	b.WriteString(".SH SYNOPSIS\n.B " + escape(cmd.UseLine()) + "\n")
-	b.WriteString(".SH DESCRIPTION\n.nf\n" + escape(strings.TrimPrefix(cmd.Long, "Description:\n")) + "\n.fi\n")
-	if flags := cmd.Flags().FlagUsages(); flags != "" {
-		b.WriteString(".SH OPTIONS\n.nf\n" + escape(flags) + ".fi\n")
+// forRoff makes what manual pages go through, which is Markdown, keep arguments such as <remote>, and takes the marks off flags by which
+// help texts leave their types out.
+func forRoff(cmd *cobra.Command) {
+	escape := strings.NewReplacer("<", `\<`, ">", `\>`).Replace
+	cmd.Use, cmd.Short, cmd.Long = escape(cmd.Use), escape(cmd.Short), escape(cmd.Long)
+	unmark := func(f *pflag.Flag) { f.Usage = strings.TrimSuffix(f.Usage, "``") }
+	cmd.LocalFlags().VisitAll(unmark)
+	cmd.PersistentFlags().VisitAll(unmark)
+	for _, sub := range cmd.Commands() {
+		forRoff(sub)
 	}
-	if cmd.Example != "" {
-		b.WriteString(".SH EXAMPLES\n.nf\n" + escape(cmd.Example) + "\n.fi\n")
-	}
-	return b.String()
-}
-
-func markdownPage(cmd *cobra.Command) string {
-	text := "# " + cmd.CommandPath() + "\n\n" + cmd.Short + "\n\n```\n" + cmd.UseLine() + "\n```\n"
-	if cmd.Example != "" {
-		text += "\n## Examples\n\n```\n" + cmd.Example + "\n```\n"
-	}
-	if flags := cmd.Flags().FlagUsages(); flags != "" {
-		text += "\n## Flags\n\n```\n" + flags + "```\n"
-	}
-	return text
 }

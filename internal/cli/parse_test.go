@@ -176,7 +176,23 @@ func FuzzColumns(f *testing.F) {
 	})
 }
 
-func FuzzSplitWords(f *testing.F) {
-	f.Add(`exec @ARGS@ -- sh -c "echo 'hi'" a\ b`)
-	f.Fuzz(func(t *testing.T, s string) { _, _ = splitWords(s) })
+func TestWordsOfAliasesAndEditors(t *testing.T) {
+	t.Setenv("EDITOR", "")
+	for text, want := range map[string][]string{`sh -c 'a b' "c d" e\ f`: {"sh", "-c", "a b", "c d", "e f"}, "vim": {"vim"}} {
+		t.Setenv("VISUAL", text)
+		if got, err := editorCommand(); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("editor %s: %q %v", text, got, err)
+		}
+		got, err := expandAlias(map[string]string{"a": text}, &cobra.Command{Use: "berth"}, []string{"a"})
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("alias %s: %q %v", text, got, err)
+		}
+	}
+	t.Setenv("VISUAL", "vim 'x")
+	if _, err := editorCommand(); err == nil {
+		t.Error("an editor with unbalanced quotes")
+	}
+	if _, err := expandAlias(map[string]string{"a": "list 'x"}, &cobra.Command{Use: "berth"}, []string{"a"}); err == nil {
+		t.Error("an alias with unbalanced quotes")
+	}
 }

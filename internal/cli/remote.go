@@ -85,9 +85,21 @@ func (c *App) remoteSetURL(args []string) error {
 	if err != nil {
 		return err
 	}
-	r.Addr = args[1]
+	if r.Protocol == cliconf.ProtocolSimplestreams {
+		r.Addr = args[1] // came with a configuration of lxc's; a path belongs to it
+	} else if r.Addr, err = usableAddress(args[1]); err != nil {
+		return err
+	}
 	c.conf.Remotes[args[0]] = r
 	return c.conf.Save()
+}
+
+// usableAddress is the address of a remote in full, or says why nothing could ever be reached there.
+func usableAddress(addr string) (string, error) {
+	if strings.HasPrefix(addr, "unix:") || strings.HasPrefix(addr, "/") {
+		return "unix://" + cliconf.SocketPath(addr), nil
+	}
+	return httpsAddress(addr)
 }
 
 func (c *App) remoteSwitch(args []string) error {

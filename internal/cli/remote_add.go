@@ -34,7 +34,7 @@ func (c *App) remoteAddCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&a.accept, "accept-certificate", false, T("Accept certificate"))
 	f.StringVar(&a.password, "password", "", T("Remote admin password")+"``")
-	f.StringVar(&a.protocol, "protocol", "", T("Server protocol (lxd or simplestreams)")+"``")
+	f.StringVar(&a.protocol, "protocol", "", T("Server protocol (lxd)")+"``")
 	f.StringVar(&a.authType, "auth-type", "", T("Server authentication type (tls or candid)")+"``")
 	f.StringVar(&a.domain, "domain", "", T("Candid domain to use")+"``")
 	f.StringVar(&a.project, "project", "", T("Project to use for the remote")+"``")
@@ -59,8 +59,15 @@ func (a *remoteAdd) run(cmd *cobra.Command, args []string) error {
 	if a.protocol == "" {
 		a.protocol = cliconf.ProtocolLXD
 	}
-	if a.protocol != cliconf.ProtocolLXD && a.protocol != cliconf.ProtocolSimplestreams {
+	switch a.protocol {
+	case cliconf.ProtocolLXD:
+	case cliconf.ProtocolSimplestreams:
+		return errors.New(T("Berth cannot use simplestreams servers yet: the remote would be good for nothing"))
+	default:
 		return fmt.Errorf(T("Invalid protocol: %s"), a.protocol)
+	}
+	if a.domain != "" {
+		return errors.New(T("--domain is for servers that use Candid, which Berth does not support"))
 	}
 	if a.authType != "" && a.authType != "tls" {
 		return fmt.Errorf(T("Authentication type '%s' not supported by server"), a.authType)
@@ -88,14 +95,6 @@ func hostOf(addr string) string {
 // add adds a remote by its address. Until all is well, nothing is written.
 func (a *remoteAdd) add(name, addr string) error {
 	r := cliconf.Remote{Protocol: a.protocol, Public: a.public, AuthType: a.authType, Domain: a.domain, Project: a.project}
-	if a.protocol == cliconf.ProtocolSimplestreams {
-		u, err := url.Parse(addr)
-		if err != nil || u.Scheme != "https" {
-			return errors.New(T("Only https URLs are supported for simplestreams"))
-		}
-		r.Addr, r.Public = addr, true
-		return a.save(name, r)
-	}
 	if r.AuthType == "" && !r.Public {
 		r.AuthType = "tls"
 	}
@@ -105,6 +104,7 @@ func (a *remoteAdd) add(name, addr string) error {
 		if err != nil {
 			return err
 		}
+		server = a.c.traced(server)
 		if _, _, err := server.Server(); err != nil {
 			return err
 		}
@@ -134,6 +134,9 @@ func httpsAddress(addr string) (string, error) {
 	if u.Scheme != "https" {
 		return "", fmt.Errorf(T("Unsupported protocol of %q: only https:// and unix: work"), addr)
 	}
+	if u.Hostname() == "" {
+		return "", fmt.Errorf(T("%q names no host"), addr)
+	}
 	host := u.Host
 	if u.Port() == "" {
 		host = net.JoinHostPort(strings.Trim(u.Hostname(), "[]"), defaultPort)
@@ -155,6 +158,7 @@ func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, erro
 	}
 	if expected == "" {
 		if server, err := client.ConnectHTTPS(addr, opts); err == nil {
+			server = a.c.traced(server)
 			if _, _, err := server.Server(); err == nil {
 				return server, "", nil
 			}
@@ -178,7 +182,10 @@ func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, erro
 	}
 	opts.ServerCert = cert
 	server, err := client.ConnectHTTPS(addr, opts)
-	return server, cert, err
+	if err != nil {
+		return nil, "", err
+	}
+	return a.c.traced(server), cert, nil
 }
 
 func (a *remoteAdd) confirm(fingerprint string) error {
@@ -233,7 +240,7 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 
 func (a *remoteAdd) askPassword(name string) (string, error) {
 	fmt.Fprintf(a.c.Out, T("Admin password (or token) for %s:")+" ", name)
-	if f := a.c.stdinFile(); f != nil && isTerminal(f) {
+	if f := fileOf(a.c.In); isTerminal(f) {
 		data, err := term.ReadPassword(int(f.Fd()))
 		fmt.Fprintln(a.c.Out)
 		return string(data), err

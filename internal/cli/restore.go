@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/berthd/berth/api"
@@ -8,7 +10,7 @@ import (
 
 func (c *App) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("restore", T("[<remote>:]<instance> <snapshot>")),
+		Use:   usage("restore", T("[<remote>:]<instance>[/<snapshot>] [<snapshot>]")),
 		Short: T("Restore instances from snapshots"),
 		Long:  describe(T("Restore instances from snapshots"), T("With --stateful the running state is restored too.")),
 		Example: `  berth snapshot u1 snap0
@@ -18,16 +20,25 @@ func (c *App) restoreCommand() *cobra.Command {
       ` + T("Restore the snapshot."),
 	}
 	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to restore the instance's running state from snapshot (if available)"))
-	cmd.RunE = takes(2, 2, func(args []string) error {
+	cmd.RunE = takes(1, 2, func(args []string) error {
 		server, name, err := c.parse(args[0])
 		if err != nil {
 			return err
 		}
-		snapshot := args[1]
-		if _, _, full := splitSnapshot(snapshot); !full {
-			snapshot = name + "/" + snapshot
+		instance, _, full := splitSnapshot(name)
+		snapshot := name
+		switch {
+		case len(args) == 1 && !full:
+			return errArguments
+		case len(args) == 2 && full:
+			return fmt.Errorf(T("%q names a snapshot already: a second name makes no sense"), name)
+		case len(args) == 2:
+			snapshot = args[1]
+			if _, _, full := splitSnapshot(snapshot); !full {
+				snapshot = name + "/" + snapshot
+			}
 		}
-		op, err := server.UpdateInstance(name, api.InstancePut{Restore: snapshot, Stateful: *stateful}, "")
+		op, err := server.UpdateInstance(instance, api.InstancePut{Restore: snapshot, Stateful: *stateful}, "")
 		if err != nil {
 			return err
 		}

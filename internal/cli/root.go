@@ -76,6 +76,14 @@ For help with one of them, call it with --help.`)),
 		c.warningCommand(),
 	)
 	setUsage(root, c)
+	c.addCompletions(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		// Usage goes to standard error, as lxc has it: the output is set for the help alone.
+		root.SetOut(c.Out)
+		defer root.SetOut(nil)
+		help(cmd, args)
+	})
 	return root
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,7 +11,7 @@ import (
 
 func (c *App) snapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("snapshot", T("[<remote>:]<instance> [<snapshot name>]")),
+		Use:   usage("snapshot", T("[<remote>:]<instance>[/<snapshot name>] [<snapshot name>]")),
 		Short: T("Create instance snapshots"),
 		Long:  describe(T("Create instance snapshots"), T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`)),
 		Example: `  berth snapshot u1 snap0
@@ -27,6 +28,12 @@ func (c *App) snapshotCommand() *cobra.Command {
 		server, name, err := c.parse(args[0])
 		if err != nil {
 			return err
+		}
+		if instance, snapshot, full := splitSnapshot(name); full {
+			if post.Name != "" {
+				return fmt.Errorf(T("%q names a snapshot already: a second name makes no sense"), name)
+			}
+			name, post.Name = instance, snapshot
 		}
 		if *reuse && post.Name != "" {
 			if _, _, err := server.InstanceSnapshot(name, post.Name); err == nil {

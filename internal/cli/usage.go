@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,11 +63,24 @@ func group(name, short string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
-		Args:  cobra.NoArgs,
+		Args:  noSuchCommand,
 		Run:   func(cmd *cobra.Command, _ []string) { _ = cmd.Usage() },
 	}
 	cmd.AddCommand(subs...)
 	return cmd
+}
+
+// noSuchCommand refuses what is no sub-command, and names those that are spelled like it.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	err := cobra.NoArgs(cmd, args)
+	if err == nil {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own for the first level
+	if alike := cmd.SuggestionsFor(args[0]); len(alike) > 0 {
+		return fmt.Errorf("%w\n\n%s\n\t%s\n", err, T("Did you mean this?"), strings.Join(alike, "\n\t")) //nolint:staticcheck // as cobra says it
+	}
+	return err
 }
 
 // setUsage gives all commands the layout of lxc's help.

@@ -1,10 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/google/shlex"
 	"github.com/spf13/cobra"
 )
 
@@ -22,6 +23,9 @@ var builtinAliases = map[string]string{
 // expandAlias replaces an alias at the start of the arguments by its target. @ARGS@ in the target takes the rest of the
 // arguments; without it they come at the end.
 func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]string, error) {
+	if len(args) > 2 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return expandForCompletion(user, root, args)
+	}
 	at := firstWord(root, args)
 	if at < 0 {
 		return args, nil
@@ -36,7 +40,7 @@ func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]
 	if name == nil {
 		return args, nil
 	}
-	words, err := splitWords(target)
+	words, err := shlex.Split(target)
 	if err != nil {
 		return nil, fmt.Errorf(T("Processing aliases failed: %s"), err)
 	}
@@ -55,6 +59,20 @@ func expandAlias(user map[string]string, root *cobra.Command, args []string) ([]
 		out = append(out, rest...)
 	}
 	return out, nil
+}
+
+// expandForCompletion replaces an alias in what a shell wants completed. The last word is that which is being written: what an alias
+// puts behind it is left out, and it is no alias itself.
+func expandForCompletion(user map[string]string, root *cobra.Command, args []string) ([]string, error) {
+	last := len(args) - 1
+	out, err := expandAlias(user, root, append(slices.Clone(args[1:last]), "@WORD@"))
+	if err != nil {
+		return nil, err
+	}
+	if at := slices.Index(out, "@WORD@"); at >= 0 {
+		out = out[:at]
+	}
+	return append(append(args[:1:1], out...), args[last]), nil
 }
 
 // firstWord finds the first argument that is no global flag and no value of one.
@@ -92,44 +110,4 @@ func matchAlias(aliases map[string]string, args []string) (name []string, target
 		}
 	}
 	return name, target
-}
-
-// splitWords splits a command as a shell would: quotes and backslashes count, nothing else does.
-func splitWords(s string) ([]string, error) {
-	var out []string
-	var word strings.Builder
-	inWord := false
-	quote := rune(0)
-	escaped := false
-	for _, r := range s {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped, inWord = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			quote, inWord = r, true
-		case r == ' ' || r == '\t' || r == '\n':
-			if inWord {
-				out = append(out, word.String())
-				word.Reset()
-				inWord = false
-			}
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if quote != 0 || escaped {
-		return nil, errors.New(T("unbalanced quotes"))
-	}
-	if inWord {
-		out = append(out, word.String())
-	}
-	return out, nil
 }

@@ -84,7 +84,7 @@ func Load(dir string) (*Conf, error) {
 		return nil, err
 	}
 	if err := c.parse(data); err != nil {
-		return nil, fmt.Errorf("Unable to decode the configuration: %w", err) //nolint:staticcheck // shown as it is
+		return nil, fmt.Errorf("Unable to decode the configuration %s: %w", f.Name(), err) //nolint:staticcheck // shown as it is
 	}
 	return c, nil
 }

@@ -58,12 +58,22 @@ func (c localCommand) Wait() (int, error) {
 	return ws.ExitStatus(), err
 }
 
+// missingCommand is one that the runtime finds to be missing only inside the instance.
+type missingCommand struct{}
+
+func (missingCommand) PID() int           { return 0 }
+func (missingCommand) Signal(int) error   { return syscall.ESRCH }
+func (missingCommand) Wait() (int, error) { return 127, runtime.ErrCommandNotFound }
+
 func (l *local) Exec(_ context.Context, _ string, r runtime.ExecRequest) (runtime.Command, error) {
 	l.last = r
 	c := osexec.Command(r.Command[0], r.Command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = r.Stdin, r.Stdout, r.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: r.Terminal}
 	err := c.Start()
+	if errors.Is(err, os.ErrNotExist) {
+		return missingCommand{}, nil
+	}
 	if err == nil {
 		select {
 		case l.started <- c.Process.Pid:
@@ -206,6 +216,28 @@ func TestPipes(t *testing.T) {
 	c.end(7)
 }
 
+func TestACommandThatIsNotThere(t *testing.T) {
+	s, _ := service(t)
+	for _, sockets := range []bool{true, false} {
+		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"/nosuch"}, WaitForWS: sockets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c *client
+		if sockets {
+			c = open(t, task, "0", "1", "2", "control")
+		} else {
+			c = open(t, task)
+		}
+		if err := <-c.done; err == nil || err.Error() != "Command not found" || api.StatusOf(err) != 400 {
+			t.Errorf("websockets %v: %v", sockets, err)
+		}
+		if got := c.result["return"]; got != 127 {
+			t.Errorf("websockets %v: returned %v", sockets, got)
+		}
+	}
+}
+
 func TestEndOfInputByClosing(t *testing.T) {
 	c := open(t, start(t, false, "cat"), "0", "1", "2") // and no control: pylxd has none
 	c.send("0", websocket.BinaryMessage, "x")
@@ -281,6 +313,17 @@ func TestClientThatVanishes(t *testing.T) {
 		if got := c.result["return"]; got != 128+9 && got != 128+1 {
 			t.Errorf("interactive %v: returned %v", interactive, got)
 		}
+	}
+}
+
+func TestNobodyReadsTheOutputAnyMore(t *testing.T) {
+	for name, script := range map[string]string{"1": "exec yes", "2": "exec yes >&2"} {
+		c := open(t, start(t, false, script), "0", "1", "2", "control")
+		if _, _, err := c.conns[name].ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.conns[name].UnderlyingConn().Close()
+		c.end(128 + 13)
 	}
 }
 

@@ -106,13 +106,25 @@ func (s *Service) Exec(ctx context.Context, project, name string, post api.Insta
 	task.Run = func(ctx context.Context, p operation.Progress) error {
 		defer session.close()
 		status, err := session.run(ctx, s.Runtime, t.ID, request, size{post.Width, post.Height}, began)
-		if err != nil {
-			return err
+		if err == nil || notRun(err) {
+			p.Update(map[string]any{"return": status})
 		}
-		p.Update(map[string]any{"return": status})
-		return nil
+		return refusal(err)
 	}
 	return task, nil
+}
+
+// notRun tells that there was nothing to run: the operation fails, and has an exit status all the same.
+func notRun(err error) bool {
+	return errors.Is(err, runtime.ErrCommandNotFound) || errors.Is(err, runtime.ErrCommandNotExecutable)
+}
+
+// refusal is the caller's mistake where there was nothing to run. It is no "not found": that would be the instance.
+func refusal(err error) error {
+	if notRun(err) {
+		return api.BadRequest("%w", err)
+	}
+	return err
 }
 
 // running finds an instance and makes sure that it can be talked to.
@@ -183,7 +195,7 @@ func (s *Service) alone(ctx context.Context, t Target, r runtime.ExecRequest, re
 	if !stop() && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
+	if err != nil && !notRun(err) {
 		return err
 	}
 	result := map[string]any{"return": status}
@@ -191,7 +203,7 @@ func (s *Service) alone(ctx context.Context, t Target, r runtime.ExecRequest, re
 		result["output"] = output
 	}
 	p.Update(result)
-	return nil
+	return refusal(err)
 }
 
 // record is the pair of files that the output of one command goes to.

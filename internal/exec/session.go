@@ -182,8 +182,13 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	if s.interactive {
 		output.Go(func() { send(s.slots["0"].conn, streams.stdout) })
 	} else {
-		output.Go(func() { send(s.slots["1"].conn, streams.stdout) })
-		output.Go(func() { send(s.slots["2"].conn, streams.stderr) })
+		for name, from := range map[string]*os.File{"1": streams.stdout, "2": streams.stderr} {
+			output.Go(func() {
+				if !send(s.slots[name].conn, from) {
+					_ = from.Close() // nobody reads any more: the command gets SIGPIPE
+				}
+			})
+		}
 	}
 	status, err := wait(ctx, c)
 	close(over)
@@ -248,15 +253,15 @@ func (s *session) control(c runtime.Command, resize func(size) error, over <-cha
 	}
 }
 
-// send copies what a command says to a websocket, and then says that it was all.
-func send(conn *websocket.Conn, from io.Reader) {
+// send copies what a command says to a websocket, and then says that it was all; false if the client takes no more.
+func send(conn *websocket.Conn, from io.Reader) bool {
 	buf := make([]byte, chunk)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(stallTime))
 			if conn.WriteMessage(websocket.BinaryMessage, buf[:n]) != nil {
-				return // the caller closes the pipe, and the command gets SIGPIPE
+				return false
 			}
 		}
 		if err != nil {
@@ -265,6 +270,7 @@ func send(conn *websocket.Conn, from io.Reader) {
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(lastTime))
 	_ = conn.WriteMessage(websocket.TextMessage, nil)
+	return true
 }
 
 // receive copies what a client sends until its end, which is a message of text, as of stock clients, or the end of

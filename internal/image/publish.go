@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -65,7 +67,7 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 	if err != nil {
 		return err
 	}
-	r, err := s.pack(ctx, name, content, c, q)
+	r, err := s.pack(ctx, p, name, content, c, q)
 	if err = errors.Join(err, content.Release()); err != nil {
 		if r != nil {
 			err = errors.Join(err, r.Discard(ctx))
@@ -77,7 +79,7 @@ func (s *Service) publish(ctx context.Context, p operation.Progress, name string
 
 // pack writes a unified image of the content into an upload of our own. What the request does not say of it goes along from the instance: as LXD has it,
 // properties that are given replace the instance's.
-func (s *Service) pack(ctx context.Context, name string, content *Content, c archive.Compression, q Request) (*Received, error) {
+func (s *Service) pack(ctx context.Context, p operation.Progress, name string, content *Content, c archive.Compression, q Request) (*Received, error) {
 	metadata := *content.Metadata
 	metadata.CreationDate = time.Now().Unix()
 	if q.Properties != nil {
@@ -95,7 +97,7 @@ func (s *Service) pack(ctx context.Context, name string, content *Content, c arc
 		return nil, err
 	}
 	packed := filepath.Join(r.dir, "packed")
-	lacks, err := packUnified(ctx, packed, content, text, c)
+	lacks, err := packUnified(ctx, p, packed, content, text, c)
 	if err != nil {
 		return r, err
 	}
@@ -112,7 +114,7 @@ func (s *Service) pack(ctx context.Context, name string, content *Content, c arc
 }
 
 // packUnified writes metadata.yaml, templates/ and rootfs/ to a new file, and returns what the format cannot hold.
-func packUnified(ctx context.Context, path string, content *Content, metadata []byte, c archive.Compression) (*omitted.List, error) {
+func packUnified(ctx context.Context, told operation.Progress, path string, content *Content, metadata []byte, c archive.Compression) (*omitted.List, error) {
 	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
@@ -122,7 +124,7 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 	if err != nil {
 		return nil, err
 	}
-	p := archive.NewPacker(ctx, w)
+	p := archive.NewPacker(ctx, &packProgress{w: w, told: told, start: time.Now()})
 	p.IDMap, p.NoACLs = content.IDMap, !c.ACLs()
 	err = p.AddBytes("metadata.yaml", metadata, time.Now())
 	for _, part := range []string{"templates", "rootfs"} {
@@ -142,4 +144,27 @@ func packUnified(ctx context.Context, path string, content *Content, metadata []
 		err = out.Sync()
 	}
 	return &p.Omitted, err
+}
+
+// packProgress tells how much has been packed, before compression. How much it will be is not known without walking through it all.
+type packProgress struct {
+	w           io.Writer
+	told        operation.Progress
+	n           int64
+	start, last time.Time
+}
+
+func (p *packProgress) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.n += int64(n)
+	if now := time.Now(); now.Sub(p.last) >= 100*time.Millisecond {
+		p.last = now
+		speed := int64(float64(p.n) / max(now.Sub(p.start), time.Millisecond).Seconds())
+		const stage = "create_image_from_container_pack"
+		p.told.Update(map[string]any{
+			stage + "_progress": fmt.Sprintf("Image pack: %s (%s/s)", siSize(p.n), siSize(speed)),
+			"progress":          map[string]string{"processed": strconv.FormatInt(p.n, 10), "speed": strconv.FormatInt(speed, 10), "stage": stage},
+		})
+	}
+	return n, err
 }

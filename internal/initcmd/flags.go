@@ -33,6 +33,7 @@ func Flags(f *pflag.FlagSet) *Options {
 func Ask(in io.Reader, out, errs io.Writer) *Questions {
 	q := &Questions{Out: out, Err: errs, Line: func() (string, error) { return ReadLine(in) }}
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		q.Person = true
 		q.Secret = func() (string, error) {
 			data, err := term.ReadPassword(int(f.Fd()))
 			return string(data), err

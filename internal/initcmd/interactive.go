@@ -20,6 +20,8 @@ type Questions struct {
 	Line func() (string, error) // next line, without its break
 	// Secret reads a line without showing it; nil means Line.
 	Secret func() (string, error)
+	// Person tells that somebody answers, who need not be asked for what this server cannot do. Scripts have their answers in LXD's order.
+	Person bool
 }
 
 // text asks until valid takes the answer. An empty answer is the default.
@@ -64,16 +66,14 @@ func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 	p := &Preseed{Config: map[string]any{}, Networks: []Network{}, StoragePools: []api.StoragePoolsPost{}}
 	profile := api.ProfilesPost{Name: api.ProjectDefault}
 	profile.Config, profile.Devices = map[string]string{}, map[string]map[string]string{}
-	cluster, err := q.yes("Would you like to use Berth clustering?", false)
-	if err != nil {
-		return nil, err
-	}
-	if cluster {
-		return nil, errors.New("this server can't be clustered")
-	}
 	steps := []func() error{
+		func() error {
+			return q.unable("Would you like to use Berth clustering?", "this server can't be clustered")
+		},
 		func() error { return q.storage(c, server, p, &profile) },
-		q.maas,
+		func() error {
+			return q.unable("Would you like to connect to a MAAS server?", "this server can't connect to MAAS")
+		},
 		func() error { return q.network(c, p, &profile) },
 		func() error { return q.daemon(p) },
 	}
@@ -97,11 +97,14 @@ func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 	return p, nil
 }
 
-// maas is a question that scripts have an answer for.
-func (q *Questions) maas() error {
-	use, err := q.yes("Would you like to connect to a MAAS server?", false)
+// unable asks a question that scripts have an answer for, which must be no: a person is not asked.
+func (q *Questions) unable(question, why string) error {
+	if q.Person {
+		return nil
+	}
+	use, err := q.yes(question, false)
 	if err == nil && use {
-		err = errors.New("this server can't connect to MAAS")
+		err = errors.New(why)
 	}
 	return err
 }

@@ -3,6 +3,8 @@ package initcmd
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/berthd/berth/client"
 )
@@ -31,7 +33,34 @@ func Run(c *client.Client, o *Options, in io.Reader, q *Questions) error {
 	if err != nil {
 		return err
 	}
-	return Apply(c, p)
+	if err := Apply(c, p); err != nil {
+		return err
+	}
+	if o.Auto || o.Minimal {
+		tell(q.Out, p)
+	}
+	return nil
+}
+
+// tell says what was made without a question.
+func tell(out io.Writer, p *Preseed) {
+	for _, pool := range p.StoragePools {
+		fmt.Fprintf(out, "Storage pool %s: set up with driver %s\n", pool.Name, pool.Driver)
+	}
+	for _, n := range p.Networks {
+		fmt.Fprintf(out, "Network %s: set up\n", n.Name)
+	}
+	for _, profile := range p.Profiles {
+		for _, name := range slices.Sorted(maps.Keys(profile.Devices)) {
+			fmt.Fprintf(out, "Profile %s: device %s added\n", profile.Name, name)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Config)) {
+		fmt.Fprintf(out, "Configuration: %s set\n", key) // and not to what: one is a password
+	}
+	if len(p.StoragePools)+len(p.Networks)+len(p.Profiles)+len(p.Config) == 0 {
+		fmt.Fprintln(out, "Nothing to do: there is a storage pool and a network")
+	}
 }
 
 func preseedFor(c *client.Client, o *Options, in io.Reader, q *Questions) (*Preseed, error) {

@@ -100,6 +100,9 @@ func (o *Operation) snapshot() api.Operation {
 	}
 	if o.err != nil {
 		op.Err = o.err.Error()
+		if o.status == api.Failure {
+			op.ErrCode = api.StatusOf(o.err)
+		}
 	}
 	return op
 }

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +241,25 @@ func TestATaskKnowsItsOperation(t *testing.T) {
 		<-o.Done()
 		if o.Snapshot().MayCancel {
 			t.Error("may_cancel is true at the end")
+		}
+	}
+}
+
+func TestAFailureCarriesItsStatus(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"a conflict":             {fmt.Errorf("creating: %w", api.Conflict("it is there")), 409},
+		"not known what it is":   {errors.New("no luck"), 500},
+		"nothing went wrong":     {nil, 0},
+		"what cannot ever be so": {api.BadRequest("no"), 400},
+	} {
+		o := start(t, m, &Task{Run: func(context.Context, Progress) error { return tt.err }})
+		if got := wait(t, o).ErrCode; got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
 }

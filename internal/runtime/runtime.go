@@ -2,6 +2,7 @@
 package runtime
 
 import (
+	"errors"
 	"os"
 	"time"
 )
@@ -42,6 +43,13 @@ type ExecRequest struct {
 type Command interface {
 	PID() int // on the host
 	Signal(sig int) error
-	// Wait returns the exit status as a shell gives it: 0-255, 128+signal, 126 not executable, 127 not found.
+	// Wait returns the exit status as a shell gives it: 0-255, 128+signal; and 126 with ErrCommandNotExecutable or 127 with
+	// ErrCommandNotFound where there was nothing to run. A command's own 126 or 127 comes without an error.
 	Wait() (int, error)
 }
+
+// Why a command could not be run. The texts are LXD's.
+var (
+	ErrCommandNotFound      = errors.New("Command not found")      //nolint:staticcheck // LXD's text
+	ErrCommandNotExecutable = errors.New("Command not executable") //nolint:staticcheck // LXD's text
+)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -45,6 +46,12 @@ func (a filesAPI) get(r *Request) Response {
 			w.WriteHeader(http.StatusOK)
 			return nil
 		case object.Type == files.TypeDirectory:
+			if r.Query("names") == namesEscaped {
+				w.Header().Set(namesHeader, namesEscaped)
+				for i, name := range object.Names {
+					object.Names[i] = url.PathEscape(name)
+				}
+			}
 			return Sync(orEmpty(object.Names)).respond(w, r)
 		case object.Type == files.TypeSymlink:
 			attachment(w.Header(), r.Query("path"))
@@ -57,6 +64,13 @@ func (a filesAPI) get(r *Request) Response {
 		}
 	})
 }
+
+// A name in a directory may be any bytes, and JSON holds characters only: LXD's lists spoil such names. With names=escaped they come
+// as in the path of a URL, and the header says so.
+const (
+	namesHeader  = "X-Berth-names"
+	namesEscaped = "escaped"
+)
 
 func fileHeaders(h http.Header, o *files.Object) {
 	h.Set("X-LXD-uid", strconv.Itoa(o.Info.UID))

@@ -20,7 +20,17 @@ func (a projectsAPI) routes() []Route {
 	return []Route{
 		{Method: "GET", Path: "/1.0/projects", Handle: a.list},
 		{Method: "GET", Path: "/1.0/projects/{name}", Handle: a.get},
+		{Method: "POST", Path: "/1.0/projects", Handle: defaultOnly},
+		{Method: "PUT", Path: "/1.0/projects/{name}", Handle: defaultOnly},
+		{Method: "PATCH", Path: "/1.0/projects/{name}", Handle: defaultOnly},
+		{Method: "POST", Path: "/1.0/projects/{name}", Handle: defaultOnly},
+		{Method: "DELETE", Path: "/1.0/projects/{name}", Handle: defaultOnly},
 	}
+}
+
+// defaultOnly refuses to change projects, and says why: there is one.
+func defaultOnly(*Request) Response {
+	return Fail(api.NotImplemented("This version of Berth has one project, %q: projects cannot be created, changed or deleted yet", api.ProjectDefault))
 }
 
 func (a projectsAPI) list(r *Request) Response {
@@ -61,15 +71,18 @@ func contentETag(v any) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkProject refuses calls about a project that does not exist. Lists of instances, operations and warnings of such a
-// project are empty instead, and objects in it are not found: their services say so.
+// ofProjects are the paths below which everything, and the lists which themselves, belong to a project. LXD's lists of instances,
+// operations and warnings are empty in a project that does not exist: a name that is spelled wrong then looks like a loss.
+var ofProjects = []string{"/1.0/profiles", "/1.0/images", "/1.0/networks", "/1.0/storage-pools", "/1.0/instances", "/1.0/containers", "/1.0/virtual-machines"}
+
+// checkProject refuses calls about a project that does not exist.
 func (s *Server) checkProject(r *Request) error {
 	name := r.Query("project")
 	if name == "" || s.services.Projects == nil {
 		return nil
 	}
-	relevant := r.Method == http.MethodPost
-	for _, prefix := range []string{"/1.0/profiles", "/1.0/images", "/1.0/networks", "/1.0/storage-pools/"} {
+	relevant := r.Method == http.MethodPost || r.URL.Path == "/1.0/operations" || r.URL.Path == "/1.0/warnings"
+	for _, prefix := range ofProjects {
 		relevant = relevant || strings.HasPrefix(r.URL.Path, prefix)
 	}
 	if !relevant {

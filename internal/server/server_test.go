@@ -205,8 +205,12 @@ func TestAsync(t *testing.T) {
 
 func TestUnknownProject(t *testing.T) {
 	ok := func(*Request) Response { return Empty() }
-	s := testServer(t, root, Route{Method: "GET", Path: "/1.0/profiles", Handle: ok}, Route{Method: "GET", Path: "/1.0/instances", Handle: ok},
-		Route{Method: "POST", Path: "/1.0/instances", Handle: ok})
+	var routes []Route
+	for _, path := range []string{"/1.0", "/1.0/profiles", "/1.0/instances", "/1.0/containers", "/1.0/virtual-machines", "/1.0/instances/{name}",
+		"/1.0/warnings", "/1.0/storage-pools"} {
+		routes = append(routes, Route{Method: "GET", Path: path, Handle: ok})
+	}
+	s := testServer(t, root, append(routes, Route{Method: "POST", Path: "/1.0/instances", Handle: ok})...)
 	s.services.Projects = project.New()
 	for _, tt := range []struct {
 		method, url string
@@ -214,12 +218,33 @@ func TestUnknownProject(t *testing.T) {
 	}{
 		{"GET", "/1.0/profiles?project=default", 200},
 		{"GET", "/1.0/profiles?project=foo", 404},
-		{"GET", "/1.0/instances?project=foo", 200},
+		{"GET", "/1.0/instances?project=foo", 404},
+		{"GET", "/1.0/instances?project=default", 200},
+		{"GET", "/1.0/instances?all-projects=true", 200},
+		{"GET", "/1.0/containers?project=foo", 404},
+		{"GET", "/1.0/virtual-machines?project=foo", 404},
+		{"GET", "/1.0/instances/c1?project=foo", 404},
+		{"GET", "/1.0/operations?project=foo", 404},
+		{"GET", "/1.0/warnings?project=foo", 404},
+		{"GET", "/1.0/storage-pools?project=foo", 404},
+		{"GET", "/1.0?project=foo", 200}, // clients ask it first, of any project
 		{"POST", "/1.0/instances?project=foo", 404},
 	} {
 		status, _, env := call(t, s, tt.method, tt.url, "")
 		if status != tt.status || status == 404 && env.Error != `Failed loading project "foo": Project not found` {
 			t.Errorf("%s %s: %d %s", tt.method, tt.url, status, env.Error)
+		}
+	}
+}
+
+func TestProjectsCannotBeChangedAndWhy(t *testing.T) {
+	s := testServer(t, root, projectsAPI{project.New()}.routes()...)
+	for _, c := range []struct{ method, url string }{
+		{"POST", "/1.0/projects"}, {"PUT", "/1.0/projects/default"}, {"PATCH", "/1.0/projects/default"}, {"POST", "/1.0/projects/default"}, {"DELETE", "/1.0/projects/foo"},
+	} {
+		status, _, env := call(t, s, c.method, c.url, "{}")
+		if status != http.StatusNotImplemented || !strings.Contains(env.Error, "one project") {
+			t.Errorf("%s %s: %d %s", c.method, c.url, status, env.Error)
 		}
 	}
 }

@@ -84,13 +84,16 @@ var (
 	uuids         = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	// lxc gives this hint or not, depending on which of two answers comes first.
 	hints = regexp.MustCompile("\nTry `.*` for more info")
-	times = regexp.MustCompile(`20\d\d[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(:\d\d\.\d+)?`)
+	// lxc has none.
+	ourHints = regexp.MustCompile(`(?m)^Hint: .*\n`)
+	times    = regexp.MustCompile(`20\d\d[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(:\d\d\.\d+)?`)
 )
 
 // normal takes out what may differ: names, progress, times, identifiers.
 func (c client) normal(s string) string {
 	s = progressLines.ReplaceAllString(s, "")
 	s = hints.ReplaceAllString(s, "")
+	s = ourHints.ReplaceAllString(s, "")
 	s = uuids.ReplaceAllString(s, "UUID")
 	s = times.ReplaceAllString(s, "TIME")
 	s = strings.ReplaceAll(s, "live"+c.letter, "live@")

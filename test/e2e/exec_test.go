@@ -30,11 +30,18 @@ func TestExecGivesWhatTheCommandGives(t *testing.T) {
 					t.Errorf("%s: exit status %d, want %d", c.command, got, c.code)
 				}
 			}
-			for command, want := range map[string]int{"/nosuch": 127, "/etc/passwd": 126} {
+			for command, want := range map[string]struct {
+				code int
+				says string
+			}{"/nosuch": {127, "Error: Command not found"}, "/etc/passwd": {126, "Error: Command not executable"}} {
 				_, err := d.Try(client, "exec", "c1", "--", command)
-				if got := code(err); got != want {
-					t.Errorf("%s: exit status %d, want %d", command, got, want)
+				var failed *harness.Failed
+				if !errors.As(err, &failed) || failed.Code() != want.code || failed.Stderr != want.says {
+					t.Errorf("%s: %v, want %d and %q", command, err, want.code, want.says)
 				}
+			}
+			if _, err := d.Try(client, "exec", "c1", "--", "sh", "-c", "exit 127"); code(err) != 127 || strings.Contains(err.Error(), "not found") {
+				t.Errorf("a command's own 127: %v", err)
 			}
 			out, err := d.TryInput("in\n", client, "exec", "c1", "--", "sh", "-c", "cat; echo err >&2; exit 3")
 			var failed *harness.Failed

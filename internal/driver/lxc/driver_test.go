@@ -184,14 +184,13 @@ func TestExec(t *testing.T) {
 		out    string
 		status int
 	}{
-		"status":         {runtime.ExecRequest{Command: []string{"sh", "-c", "exit 42"}}, "", 42},
-		"missing":        {runtime.ExecRequest{Command: []string{"nope"}}, "", 127},
-		"not executable": {runtime.ExecRequest{Command: []string{"/etc/inittab"}}, "", 126},
-		"killed":         {runtime.ExecRequest{Command: []string{"sh", "-c", "kill -9 $$"}}, "", 137},
-		"environment":    {runtime.ExecRequest{Command: []string{"sh", "-c", `echo "$A $container $FOO $HOME."`}}, "b\nc lxc bar baz .\n", 0},
-		"folder":         {runtime.ExecRequest{Command: []string{"pwd"}, Cwd: "/tmp"}, "/tmp\n", 0},
-		"user":           {runtime.ExecRequest{Command: []string{"sh", "-c", "id -u; id -g; id -G"}, User: 1000, Group: 1001}, "1000\n1001\n1001\n", 0},
-		"root":           {runtime.ExecRequest{Command: []string{"id"}}, "uid=0 gid=0\n", 0},
+		"status":      {runtime.ExecRequest{Command: []string{"sh", "-c", "exit 42"}}, "", 42},
+		"its own 127": {runtime.ExecRequest{Command: []string{"sh", "-c", "exit 127"}}, "", 127},
+		"killed":      {runtime.ExecRequest{Command: []string{"sh", "-c", "kill -9 $$"}}, "", 137},
+		"environment": {runtime.ExecRequest{Command: []string{"sh", "-c", `echo "$A $container $FOO $HOME."`}}, "b\nc lxc bar baz .\n", 0},
+		"folder":      {runtime.ExecRequest{Command: []string{"pwd"}, Cwd: "/tmp"}, "/tmp\n", 0},
+		"user":        {runtime.ExecRequest{Command: []string{"sh", "-c", "id -u; id -g; id -G"}, User: 1000, Group: 1001}, "1000\n1001\n1001\n", 0},
+		"root":        {runtime.ExecRequest{Command: []string{"id"}}, "uid=0 gid=0\n", 0},
 	} {
 		c.r.Environment = env
 		out, status := h.run(d, "c1", c.r)
@@ -201,6 +200,30 @@ func TestExec(t *testing.T) {
 	}
 	if _, err := d.Exec(h.context(), "c1", runtime.ExecRequest{Command: []string{"a\x00b"}}); api.StatusOf(err) != 400 {
 		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeExecutedIsTold(t *testing.T) {
+	h := newHost(t)
+	d := h.driver()
+	h.start(d, h.spec("c1"))
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	h.do(err)
+	defer func() { _ = null.Close() }()
+	for command, want := range map[string]struct {
+		status int
+		err    error
+	}{
+		"nope":         {127, runtime.ErrCommandNotFound},
+		"/nope/nope":   {127, runtime.ErrCommandNotFound},
+		"/etc/inittab": {126, runtime.ErrCommandNotExecutable},
+		"/":            {126, runtime.ErrCommandNotExecutable},
+	} {
+		c, err := d.Exec(h.context(), "c1", runtime.ExecRequest{Command: []string{command}, Stdin: null, Stdout: null, Stderr: null})
+		h.do(err)
+		if status, err := c.Wait(); status != want.status || !errors.Is(err, want.err) {
+			t.Errorf("%s: %d, %v", command, status, err)
+		}
 	}
 }
 

@@ -115,9 +115,23 @@ func (c *command) Wait() (int, error) {
 	switch {
 	case err != nil:
 		return -1, err
+	case m.Word == "refused":
+		return refused(m.Text)
 	case m.Word != "exit":
 		m.Close()
 		return -1, errors.New(m.Text)
 	}
 	return strconv.Atoi(m.Text)
+}
+
+// refused tells why a command could not be executed, from the number of the kernel's error.
+func refused(number string) (int, error) {
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil:
+		return -1, err
+	case unix.Errno(n) == unix.ENOENT:
+		return 127, runtime.ErrCommandNotFound
+	}
+	return 126, runtime.ErrCommandNotExecutable
 }

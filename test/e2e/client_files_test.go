@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/berthd/berth/test/harness"
+)
+
+// below lists what is in a folder, links with where they lead.
+func below(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	err := filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if link, linkErr := os.Readlink(name); linkErr == nil {
+			rel += " -> " + link
+		}
+		out = append(out, rel)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestFilesArePulledToWhereTheyAreWanted(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	d.Berth("exec", "c1", "--", "sh", "-c", `mkdir -p /a/b /x/y && cd /a && echo one > one && echo two > b/two && ln -s b/two rel && ln -s rel chain && ln -s /a/one abs &&
+		ln -s loop loop && ln -s nowhere dangling && ln -s /x/y up && echo right > /x/near && echo wrong > near && ln -s ../near /x/y/back`)
+	for source, want := range map[string]string{"a/one": "one\n", "a/rel": "two\n", "a/chain": "two\n", "a/abs": "one\n", "a/up/back": "right\n"} {
+		if got := d.Berth("file", "pull", "c1/"+source, "-"); got != want {
+			t.Errorf("%s to standard output: %q, want %q", source, got, want)
+		}
+	}
+	if got := d.Berth("file", "pull", "c1/a/one", "c1/a/rel", "-"); got != "one\ntwo\n" {
+		t.Errorf("two files to standard output: %q", got)
+	}
+	for source, want := range map[string]string{"a/loop": "too many links", "a/dangling": "Not Found", "a/b": "is a directory"} {
+		if got := d.BerthFails("file", "pull", "c1/"+source, "-"); !strings.Contains(got, want) {
+			t.Errorf("%s to standard output: %s", source, got)
+		}
+	}
+	for _, tt := range []struct{ sources, target, want string }{
+		{"c1/a/one", "new/", "new new/one"},
+		{"c1/a/one", "deep/er/", "deep deep/er deep/er/one"},
+		{"c1/a/one c1/a/b/two", "new", "new new/one new/two"},
+		{"c1/a/one", "file", "file"},
+		{"-p c1/a/one", "d/file", "d d/file"},
+		{"c1/a/rel", "l", "l -> b/two"},
+		{"-r c1/a/b", "new", "new new/b new/b/two"},
+	} {
+		dir := t.TempDir()
+		for range 2 { // the second time over what is there
+			d.Berth(append(append([]string{"file", "pull"}, strings.Fields(tt.sources)...), dir+"/"+tt.target)...)
+			if got := strings.Join(below(t, dir), " "); got != tt.want {
+				t.Errorf("%s to %s: %s", tt.sources, tt.target, got)
+			}
+		}
+	}
+	d.BerthFails("file", "pull", "c1/a/one", t.TempDir()+"/no/file")
+}
+
+func TestATreeIsPulledWhateverItsNames(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	d.Berth("exec", "c1", "--", "sh", "-c", `mkdir -p "/t/$(printf 'd\200')/%41 é" && cd /t && echo x > "$(printf 'a\377b')" && echo y > "$(printf 'd\200')/%41 é/f" &&
+		ln -s "$(printf 'a\377b')" "$(printf 'l\376')" && ln -s f link && echo f > f && ln -s /etc/passwd gone`)
+	dir := t.TempDir()
+	want := []string{"t", "t/a\xffb", "t/d\x80", "t/d\x80/%41 é", "t/d\x80/%41 é/f", "t/f", "t/gone -> /etc/passwd", "t/l\xfe -> a\xffb", "t/link -> f"}
+	for range 2 {
+		d.Berth("file", "pull", "-r", "c1/t", dir)
+		got := below(t, dir)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	// What is a file now is not written to where the link of an earlier pull led, and a link takes the place of a file.
+	d.Berth("exec", "c1", "--", "sh", "-c", "cd /t && rm link f && echo new > link && ln -s link f")
+	d.Berth("file", "pull", "-r", "c1/t", dir)
+	if data, err := os.ReadFile(dir + "/t/link"); err != nil || string(data) != "new\n" {
+		t.Errorf("link: %q, %v", data, err)
+	}
+	if link, err := os.Readlink(dir + "/t/f"); err != nil || link != "link" {
+		t.Errorf("f: %q, %v", link, err)
+	}
+	d.Berth("file", "push", "-r", dir+"/t", "c1/back", "-p")
+	if got := d.Berth("exec", "c1", "--", "find", "/back", "-name", "f"); got != "/back/t/d\x80/%41 é/f\n/back/t/f\n" && got != "/back/t/f\n/back/t/d\x80/%41 é/f\n" {
+		t.Errorf("pushed back: %q", got)
+	}
+}
+
+func TestAPushThatFailsLeavesNoFolders(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(file, 2000000000, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{file, "c1/n1/n2/f", "-p"}, {file, "c1/tmp/n1/f", "-p", "--gid", "2000000001"}} {
+		if got := d.BerthFails(append([]string{"file", "push"}, args...)...); !strings.Contains(got, "not one of the instance's") {
+			t.Errorf("%v: %s", args, got)
+		}
+	}
+	if got := d.Berth("exec", "c1", "--", "find", "/", "-xdev", "-name", "n1"); got != "" {
+		t.Errorf("left: %q", got)
+	}
+	d.Berth("file", "push", file, "c1/n1/n2/f", "-p", "--uid", "7")
+	if got := d.Berth("exec", "c1", "--", "stat", "-c", "%u", "/n1/n2/f"); got != "7\n" {
+		t.Errorf("owner %q", got)
+	}
+}

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berthd/berth/test/harness"
+)
+
+const ctrlC = "\x03"
+
+func TestCtrlCCancelsWithoutLeftovers(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("init", "bb", "c1")
+	big := filepath.Join(t.TempDir(), "big")
+	if err := os.WriteFile(big, random(64<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.Berth("file", "push", big, "c1/root/big")
+	x := d.OnTerminal(harness.Program("berth"), "publish", "c1", "--alias", "p", "--compression", "xz")
+	x.Until("Image pack: ")
+	x.Type(ctrlC)
+	if code := x.End(); code != 1 || !strings.Contains(x.Screen(), "Error: Cancelled\r\n") || strings.Contains(x.Screen(), "pipe") {
+		t.Errorf("publish: %d, %q", code, x.Screen())
+	}
+	if got := d.Berth("image", "list", "-f", "csv", "-c", "l"); got != "bb\n" {
+		t.Errorf("images: %q", got)
+	}
+
+	dir := t.TempDir()
+	x = d.OnTerminal(harness.Program("berth"), "image", "build", "debian/12", "--output", filepath.Join(dir, "image.tar"))
+	harness.Eventually(t, 10*time.Second, "the build begins", func() bool {
+		entries, err := os.ReadDir(dir)
+		return err == nil && len(entries) > 0
+	})
+	x.Type(ctrlC)
+	if code := x.End(); code != 1 || !strings.Contains(x.Screen(), "Error: Cancelled\r\n") {
+		t.Errorf("image build: %d, %q", code, x.Screen())
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestInitOnATerminal(t *testing.T) {
+	d := harness.New(t)
+	x := d.OnTerminal(harness.Program("berth"), "init")
+	for _, step := range []struct{ question, answer string }{
+		{"new storage pool? (yes/no)", "yes"}, {"Name of the new storage pool", ""}, {"storage backend", ""}, {"new local network bridge?", "no"},
+		{"existing bridge or host interface?", "no"}, {"available over the network?", "yes"}, {"Address to bind", "127.0.0.1"}, {"Port to bind", "18443"},
+		{"Trust password", "sesame"}, {"Again", "sesame"}, {"updated automatically?", ""}, {"preseed to be printed?", ""},
+	} {
+		x.Until(step.question)
+		x.Type(step.answer + "\n")
+	}
+	if code := x.End(); code != 0 {
+		t.Fatalf("%d: %s", code, x.Screen())
+	}
+	for _, bad := range []string{"sesame", "clustering", "MAAS"} {
+		if strings.Contains(x.Screen(), bad) {
+			t.Errorf("%q on the screen: %s", bad, x.Screen())
+		}
+	}
+	if got := d.Berth("profile", "device", "get", "default", "root", "pool"); got != "default\n" {
+		t.Errorf("root disk on pool %q", got)
+	}
+	if got := d.Berth("config", "get", "core.https_address"); got != "127.0.0.1:18443\n" {
+		t.Errorf("listens at %q", got)
+	}
+}
+
+func TestAutomaticInitSaysWhatItMade(t *testing.T) {
+	d := harness.New(t)
+	got := d.Berth("init", "--auto")
+	for _, want := range []string{"Storage pool default: set up with driver dir\n", "Network berthbr0: set up\n", "Profile default: device eth0 added\n", "Profile default: device root added\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if again := d.Berth("init", "--auto"); !strings.HasPrefix(again, "Nothing to do") {
+		t.Errorf("a second time: %q", again)
+	}
+	d.Berth("profile", "device", "remove", "default", "eth0")
+	d.Berth("network", "delete", "berthbr0")
+}
+
+func TestAShellOnATerminalFollowsItsSize(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	x := d.OnTerminal(harness.Program("berth"), "exec", "c1", "sh")
+	x.Until("# ")
+	x.Type("stty size\n")
+	x.Until("\n24 80")
+	x.Resize(33, 77)
+	x.Type("while [ \"$(stty size)\" != '33 77' ]; do :; done; echo resized to $(stty size)\n")
+	x.Until("resized to 33 77")
+	x.Type("exit 7\n")
+	if code := x.End(); code != 7 {
+		t.Errorf("exit status %d: %q", code, x.Screen())
+	}
+	x = d.OnTerminal(harness.Program("berth"), "exec", "c1", "--", "sh", "-c", "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done")
+	x.Until("ready")
+	x.Type(ctrlC)
+	if code := x.End(); code != 5 || !strings.Contains(x.Screen(), "caught") {
+		t.Errorf("Ctrl-C: %d: %q", code, x.Screen())
+	}
+}
+
+// random is content that does not compress.
+func random(size int) []byte {
+	out := make([]byte, size)
+	state := uint64(1)
+	for i := range out {
+		state ^= state << 13
+		state ^= state >> 7
+		state ^= state << 17
+		out[i] = byte(state)
+	}
+	return out
+}
