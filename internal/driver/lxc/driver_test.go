@@ -143,6 +143,12 @@ func (h *host) sh(d *Driver, id, script string) string {
 	return strings.TrimSpace(out)
 }
 
+// reboots has a container restart from inside, which may end the command that does so.
+func (h *host) reboots(d *Driver, id string) {
+	h.Helper()
+	h.run(d, id, runtime.ExecRequest{Command: []string{"sh", "-c", "reboot -f & sleep 0"}, Environment: map[string]string{"PATH": "/bin"}})
+}
+
 func TestLifeOfAContainer(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
@@ -320,7 +326,7 @@ func TestRestartFromInside(t *testing.T) {
 	h := newHost(t)
 	d := h.driver()
 	p := h.start(d, h.spec("c1"))
-	h.sh(d, "c1", "reboot -f & sleep 0")
+	h.reboots(d, "c1")
 	for ctx := h.context(); ; {
 		s, err := d.State(ctx, "c1", nil)
 		if err != nil {
@@ -403,7 +409,7 @@ func TestARestartFromInsideThatWaitsGivesWay(t *testing.T) {
 		return ctx.Err()
 	})
 	h.start(d, h.spec("c1"))
-	h.sh(d, "c1", "reboot -f & sleep 0")
+	h.reboots(d, "c1")
 	select {
 	case <-waits:
 	case <-h.context().Done():
