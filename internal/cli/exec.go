@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,9 +102,16 @@ func (e *execCmd) run(cmd *cobra.Command, args []string) error {
 }
 
 // flagsBehindName parses the flags between the instance's name and the command, which begins behind "--" or with the first word that
-// is no flag: its own flags are not ours. done means that they asked for help or the version, which was given.
+// is no flag: its own flags are not ours. But for a last --verbose or --debug without any "--": scripts that were written for lxc add it to
+// every call. done means that they asked for help or the version, which was given.
 func (e *execCmd) flagsBehindName(cmd *cobra.Command, args []string) (command []string, done bool, err error) {
 	f := cmd.Flags()
+	if last := len(args) - 1; last > 0 && (args[last] == "--verbose" || args[last] == "--debug") && !slices.Contains(args, "--") {
+		if err := f.Set(args[last][2:], "true"); err != nil {
+			return nil, false, err
+		}
+		args = args[:last]
+	}
 	if err := f.Parse(args); err != nil {
 		return nil, false, err
 	}

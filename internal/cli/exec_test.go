@@ -31,6 +31,7 @@ func TestFlagsOfExecEndWhereTheCommandBegins(t *testing.T) {
 		{"-- c1 id -u", []string{"id", "-u"}, 0},
 		{"c1 -n -T --user=7 echo --help -v --debug --version", []string{"echo", "--help", "-v", "--debug", "--version"}, 7},
 		{"c1 ls -- -l", []string{"ls", "--", "-l"}, 0},
+		{"c1 -- ls --debug", []string{"ls", "--debug"}, 0},
 	} {
 		post = api.InstanceExecPost{}
 		if got := berth("", append([]string{"exec"}, strings.Fields(tt.args)...)...); got.code != 1 || got.err != "Error: far enough\n" {
@@ -51,7 +52,14 @@ func TestFlagsOfExecEndWhereTheCommandBegins(t *testing.T) {
 			t.Errorf("exec %s: %+v", args, got)
 		}
 	}
-	if got := berth("", "exec", "c1", "--version"); got.code != 0 || len(f.asked("POST")) != 8 {
+	// Scripts for lxc add one of these to every call.
+	for _, flag := range []string{"--verbose", "--debug"} {
+		post = api.InstanceExecPost{}
+		if got := berth("", "exec", "c1", "stat", "/x", flag); got.code != 1 || !strings.Contains(got.err, "<-- POST ") || !cmp.Equal(post.Command, []string{"stat", "/x"}) {
+			t.Errorf("a last %s: %q, %+v", flag, post.Command, got)
+		}
+	}
+	if got := berth("", "exec", "c1", "--version"); got.code != 0 || len(f.asked("POST")) != 11 {
 		t.Errorf("--version behind the name: %+v", got)
 	}
 }

@@ -51,6 +51,7 @@ type session struct {
 
 type slot struct {
 	secret string
+	taken  bool // a connection has shown the secret; another one is refused
 	conn   *websocket.Conn
 	came   chan struct{} // closed when conn is set
 }
@@ -92,19 +93,23 @@ func (s *session) connect(secret string, w http.ResponseWriter, r *http.Request)
 			found = slot
 		}
 	}
-	taken := found != nil && (found.conn != nil || s.ended)
+	free := found != nil && !found.taken && !s.ended
+	if free {
+		found.taken = true
+	}
 	s.mu.Unlock()
-	if found == nil || taken {
+	if !free {
 		return api.Forbidden("not authorized")
 	}
 	conn, err := upgrader.Upgrade(w, r, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
+		found.taken = false
 		return nil // it has answered
 	}
 	conn.SetReadLimit(maxMessage)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found.conn != nil || s.ended {
+	if s.ended {
 		_ = conn.Close()
 		return nil
 	}

@@ -38,7 +38,7 @@ func newServer(t *testing.T) *Server {
 	return s
 }
 
-func context10s(t *testing.T) context.Context {
+func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // many at once, on a machine that has much else to do
 	t.Cleanup(cancel)
 	return ctx
@@ -51,7 +51,7 @@ func check(t *testing.T, s *Server, text string) error {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.Do(context10s(t), Call{Args: []string{"check", t.TempDir(), "c1", config}})
+	_, err := s.Do(bounded(t), Call{Args: []string{"check", t.TempDir(), "c1", config}})
 	return err
 }
 
@@ -149,7 +149,7 @@ func TestRefusals(t *testing.T) {
 		"nothing runs there":         append(append([]string{"exec"}, to...), "0", "0", "/", "1", "A=b", "true"),
 	} {
 		var refused *Refusal
-		if _, err := s.Do(context10s(t), Call{Args: args}); !errors.As(err, &refused) || refused.Text == "" {
+		if _, err := s.Do(bounded(t), Call{Args: args}); !errors.As(err, &refused) || refused.Text == "" {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
@@ -291,7 +291,7 @@ func TestAProgramThatStandsStillIsReplaced(t *testing.T) {
 func TestAFullSocketIsNotWaitedForWithoutEnd(t *testing.T) {
 	s, _ := stopped(t)
 	within(t, 30*time.Second, func() {
-		for ctx := context10s(t); ; {
+		for ctx := bounded(t); ; {
 			sock, err := s.socket()
 			if err != nil {
 				t.Error(err)
