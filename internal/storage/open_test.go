@@ -16,10 +16,12 @@ type hanging struct {
 	storagedriver.Driver
 	begun   chan struct{}
 	release chan struct{}
+	ended   chan struct{} // receives a value when Mount has returned
 }
 
 func (h *hanging) Mount(context.Context) error {
 	h.begun <- struct{}{}
+	defer func() { h.ended <- struct{}{} }()
 	<-h.release
 	return h.Driver.Mount(context.Background())
 }
@@ -29,7 +31,7 @@ func withHangingPool(t *testing.T) (*world, *hanging) {
 	w := newWorld(t)
 	w.ok(w.pool("p", nil))
 	w.ok(w.pool("hung", nil))
-	h := &hanging{begun: make(chan struct{}, 1), release: make(chan struct{})}
+	h := &hanging{begun: make(chan struct{}, 1), release: make(chan struct{}), ended: make(chan struct{}, 9)}
 	w.build()
 	w.service.patience = 50 * time.Millisecond
 	w.service.Drivers = map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver {
@@ -114,4 +116,5 @@ func TestTheWaitForAPoolEndsWithItsCaller(t *testing.T) {
 		t.Errorf("closing waited %s for a pool that hangs", took)
 	}
 	close(h.release)
+	<-h.ended // it writes to the test's folder
 }
