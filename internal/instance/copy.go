@@ -98,9 +98,7 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	devices := fromDevices(body.Devices)
 	maps.Copy(devices, req.Devices)
 	req.Config, req.Devices = c, devices
-	if req.Architecture == "" {
-		req.Architecture = body.Architecture
-	}
+	req.Architecture = body.Architecture
 	if req.Description == "" {
 		req.Description = body.Description
 	}

@@ -40,6 +40,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.InstancesP
 	if err := applySize(&req); err != nil {
 		return nil, err
 	}
+	if t := req.Source.Type; t == "image" || t == "copy" {
+		req.Architecture = "" // that of the source counts, whatever a client says
+	}
 	if req.Architecture != "" && req.Architecture != s.Host.Arch && !compatible(s.Host.Arch, req.Architecture) {
 		return nil, api.BadRequest("Architecture isn't supported: %s", req.Architecture)
 	}
@@ -91,9 +94,7 @@ func (s *Service) createFromImage(ctx context.Context, project string, req api.I
 	if req.Profiles == nil {
 		req.Profiles = img.Profiles
 	}
-	if req.Architecture == "" {
-		req.Architecture = img.Architecture
-	}
+	req.Architecture = img.Architecture
 	i := s.newInstance(project, req)
 	for k, v := range img.Properties {
 		i.Config["image."+k] = v

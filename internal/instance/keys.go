@@ -29,7 +29,7 @@ const (
 var miscKeys = []config.Key{
 	{Name: "cluster.evacuate", Type: config.String, Default: "auto", Restricted: config.Free,
 		Validate: config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
-	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Doc: "Environment variable for the instance and for exec"},
+	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Validate: config.OneLine, Doc: "Environment variable for the instance and for exec"},
 	{Name: "linux.kernel_modules", Type: config.String, Live: true, Restricted: lowlevel, Condition: container,
 		Validate: kernelModules, Allowed: "names with commas between them", Doc: "Comma-separated list of kernel modules to load before the start"},
 	{Name: "linux.sysctl.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: config.OneLine, Doc: "Value of a sysctl inside the container"},
