@@ -20,7 +20,7 @@ var probes = []probe{
 	{"https_allowed_credentials", "PATCH", "/1.0", config(`"core.https_allowed_origin":"https://ui","core.https_allowed_credentials":"true"`), nil},
 	{"https_allowed_credentials", "GET", "/1.0", "\nOrigin: https://ui", []string{"Access-Control-Allow-Credentials: true"}},
 	{"image_compression_algorithm", "POST", "/1.0/images", `{"compression_algorithm":"none","source":{"type":"snapshot","name":"c1/s0"},"aliases":[{"name":"made"}],"profiles":["default"]}`, []string{"Success"}},
-	{"image_compression_algorithm", "RUN", "for f in $DIR/images/*; do tar --exclude='*' -tf $f 2>/dev/null && head -c 1000 $f | strings | grep ustar; done", "", []string{"ustar"}},
+	{"image_compression_algorithm", "RUN", "for f in $DIR/images/*; do tar --exclude='*' -tf $f 2>/dev/null && head -c 1000 $f | grep -a -o ustar; done", "", []string{"ustar"}},
 	{"directory_manipulation", "POST", c1 + "/files?path=/dir", "\nX-LXD-type: directory", nil},
 	{"directory_manipulation", "GET", c1 + "/files?path=/dir", "", []string{"X-Lxd-Type: directory"}},
 	{"container_cpu_time", "GET", c1 + "/state", "", []string{`"cpu":{"usage":`}},
