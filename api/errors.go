@@ -73,5 +73,8 @@ func StatusOf(err error) int {
 // IsNotFound tells whether err stands for a 404.
 func IsNotFound(err error) bool { return err != nil && StatusOf(err) == http.StatusNotFound }
 
+// IsUnavailable tells whether err says that something cannot be reached now, and may be later.
+func IsUnavailable(err error) bool { return StatusOf(err) == http.StatusServiceUnavailable }
+
 // IsConflict tells whether err stands for a 409.
 func IsConflict(err error) bool { return err != nil && StatusOf(err) == http.StatusConflict }

@@ -98,7 +98,7 @@ func (s *Service) delete(ctx context.Context, project, fingerprint string) error
 	}
 	err = s.dropFiles(ctx, fingerprint)
 	switch {
-	case isLate(err):
+	case api.IsUnavailable(err):
 		slog.Warn("Pools keep copies of a deleted image until they are available", "fingerprint", fingerprint, "err", err)
 		s.late.add(fingerprint, entry)
 		return nil

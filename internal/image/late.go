@@ -3,11 +3,9 @@ package image
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 )
@@ -38,9 +36,6 @@ func (l *late) take() map[string][]*journal.Entry {
 	l.list = nil
 	return list
 }
-
-// isLate tells whether what is left of a deletion has to wait for a pool.
-func isLate(err error) bool { return api.StatusOf(err) == http.StatusServiceUnavailable }
 
 // dropLate tries the deletions again that wait for a pool.
 func (s *Service) dropLate(ctx context.Context) {

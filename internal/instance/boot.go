@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,7 +238,7 @@ func (s *Service) startAll(list []candidate) (left []candidate) {
 		}
 		if err := s.doStart(s.background, c.project, c.name); err != nil {
 			s.Log.Error("Failed to start instance", "instance", c.name, "project", c.project, "err", err)
-			if api.StatusOf(err) == http.StatusServiceUnavailable {
+			if api.IsUnavailable(err) {
 				left = append(left, c)
 			}
 			continue

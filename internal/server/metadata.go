@@ -1,6 +1,8 @@
 package server
 
 import (
+	"sync"
+
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/network"
@@ -11,15 +13,16 @@ import (
 // metadataRoutes is /1.0/metadata/configuration: the configuration keys that there are, for completion and for whoever makes forms. Its
 // shape is that of later LXD: {"configs": {ENTITY: {GROUP: {"keys": [{KEY: {…}}]}}}}.
 func metadataRoutes() []Route {
-	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Handle: func(*Request) Response {
-		return Sync(map[string]any{"configs": map[string]any{
+	all := sync.OnceValue(func() map[string]any { // few ask for it, and it never changes
+		return map[string]any{"configs": map[string]any{
 			"instance":       described(instance.Keys),
 			"server":         described(serverconfig.Keys),
 			"network-bridge": described(network.Keys()),
 			"storage-dir":    described(storage.PoolKeys()),
 			"storage-volume": described(storage.VolumeKeys()),
-		}})
-	}}}
+		}}
+	})
+	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Handle: func(*Request) Response { return Sync(all()) }}}
 }
 
 type keyGroup struct {
