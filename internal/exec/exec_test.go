@@ -147,10 +147,11 @@ func open(t *testing.T, task *operation.Task, names ...string) *client {
 	var ctx context.Context
 	ctx, c.cancel = context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(c.cancel)
-	go func() { c.done <- task.Run(ctx, c) }()
+	// All are connected before it runs: a command that ends at once would end the sockets that nobody has opened yet.
 	for _, name := range names {
 		c.conns[name] = c.dial(task.Metadata["fds"].(map[string]string)[name])
 	}
+	go func() { c.done <- task.Run(ctx, c) }()
 	return c
 }
 

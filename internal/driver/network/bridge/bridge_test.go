@@ -91,6 +91,8 @@ func attachAs(t *testing.T, c Config, g *nettest.Guest, port, mac string) {
 	if err := netlink.LinkAdd(veth); err != nil {
 		t.Fatal(err)
 	}
+	// The kernel removes it some time after the guest has gone, and until then the next test could not use its name.
+	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
 	if err := netlink.LinkSetUp(veth); err != nil {
 		t.Fatal(err)
 	}

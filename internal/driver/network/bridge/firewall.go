@@ -67,7 +67,7 @@ func firewallTransaction(ctx context.Context, name, id string, chains []chain) e
 }
 
 func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
-	have, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	have, err := listChains(conn)
 	if err != nil {
 		if errors.Is(err, syscall.EAFNOSUPPORT) && len(chains) == 0 {
 			return nil

@@ -1,46 +1,109 @@
 package bridge
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
 	"time"
 
+	"github.com/google/nftables"
 	nl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// maxListings bounds how often the chains are listed anew because somebody changed rules meanwhile.
+const maxListings = 1000
+
+// listChains lists the chains of the inet family, of one state of the rules. The kernel's answer to one that others change while it
+// is made may lack a chain or name it twice, and the library does not say so; the rules' generation tells.
+func listChains(conn *nftables.Conn) ([]*nftables.Chain, error) {
+	before, err := generation()
+	for range maxListings {
+		if err != nil {
+			return nil, err
+		}
+		var chains []*nftables.Chain
+		if chains, err = conn.ListChainsOfTableFamily(nftables.TableFamilyINet); err != nil {
+			return nil, err
+		}
+		var after uint32
+		if after, err = generation(); err == nil && after == before {
+			return chains, nil
+		}
+		before = after
+	}
+	return nil, fmt.Errorf("the rules have changed while they were listed, %d times in a row", maxListings)
+}
+
+// generation is the number of the rules' present state: each change makes another.
+func generation() (uint32, error) {
+	answers, err := ask(message(nftType(unix.NFT_MSG_GETGEN), 0, unix.AF_UNSPEC, 0, nil))
+	if err != nil {
+		return 0, fmt.Errorf("generation of the rules: %w", err)
+	}
+	for _, m := range answers {
+		if m.Header.Type != nftType(unix.NFT_MSG_NEWGEN) || len(m.Data) < nfgenmsgSize {
+			continue
+		}
+		attributes, err := nl.NewAttributeDecoder(m.Data[nfgenmsgSize:])
+		if err != nil {
+			return 0, err
+		}
+		attributes.ByteOrder = binary.BigEndian
+		for attributes.Next() {
+			if attributes.Type() == unix.NFTA_GEN_ID {
+				return attributes.Uint32(), nil
+			}
+		}
+	}
+	return 0, errors.New("the kernel does not tell the generation of the rules")
+}
 
 // removeTable removes a table without chains. One that has any stays: other daemons of this host keep theirs in it, and may be
 // about to add the first. The kernel decides that; a look beforehand would be out of date by the time of the removal, which by
 // default takes all that is in a table with it. The library cannot ask for this, so the messages are made here
 // (linux/netfilter/nfnetlink.h and nf_tables.h).
 func removeTable(name string) error {
-	conn, err := nl.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(firewallWait)); err != nil {
-		return err
-	}
 	attributes, err := nl.MarshalAttributes([]nl.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: []byte(name + "\x00")}})
 	if err != nil {
 		return err
 	}
-	const subsystem = unix.NFNL_SUBSYS_NFTABLES
-	message := func(kind nl.HeaderType, flags nl.HeaderFlags, family, resource byte, data []byte) nl.Message {
-		return nl.Message{Header: nl.Header{Type: kind, Flags: nl.Request | flags}, Data: append([]byte{family, unix.NFNETLINK_V0, 0, resource}, data...)}
-	}
-	if _, err := conn.SendMessages([]nl.Message{
-		message(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, subsystem, nil),
-		message(subsystem<<8|unix.NFT_MSG_DELTABLE, nl.Acknowledge|unix.NLM_F_NONREC, unix.NFPROTO_INET, 0, attributes),
-		message(unix.NFNL_MSG_BATCH_END, 0, 0, subsystem, nil),
-	}); err != nil {
-		return fmt.Errorf("remove table %s: %w", name, err)
-	}
-	_, err = conn.Receive()
+	_, err = ask(
+		message(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil),
+		message(nftType(unix.NFT_MSG_DELTABLE), nl.Acknowledge|unix.NLM_F_NONREC, unix.NFPROTO_INET, 0, attributes),
+		message(unix.NFNL_MSG_BATCH_END, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil),
+	)
 	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ENOENT) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("remove table %s: %w", name, err)
+	}
+	return nil
+}
+
+// nfgenmsgSize is the size of what begins each message after its header: family, version, resource.
+const nfgenmsgSize = 4
+
+func nftType(kind int) nl.HeaderType { return nl.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind) }
+
+func message(kind nl.HeaderType, flags nl.HeaderFlags, family, resource byte, data []byte) nl.Message {
+	return nl.Message{Header: nl.Header{Type: kind, Flags: nl.Request | flags}, Data: append([]byte{family, unix.NFNETLINK_V0, 0, resource}, data...)}
+}
+
+// ask sends messages to the kernel and returns the first answer.
+func ask(messages ...nl.Message) ([]nl.Message, error) {
+	conn, err := nl.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(firewallWait)); err != nil {
+		return nil, err
+	}
+	if _, err := conn.SendMessages(messages); err != nil {
+		return nil, err
+	}
+	return conn.Receive()
 }

@@ -56,7 +56,7 @@ func chainsNamed(t *testing.T, network string) (n int) {
 		t.Error(err)
 		return 0
 	}
-	chains, err := conn.ListChains()
+	chains, err := listChains(conn)
 	if err != nil {
 		t.Error(err)
 	}
