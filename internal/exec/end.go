@@ -24,15 +24,42 @@ const (
 	handshakeTime = 10 * time.Second
 )
 
-// close ends the session: it sends each client a close message, and unblocks what still reads from them.
+// close ends the session: it sends each client a close message. A client has cutTime to close its connection, as it may not expect
+// it to be gone: pylxd asks for the result of the operation and then sends a message of its own.
 func (s *session) close() {
 	deadline := time.Now().Add(cutTime) // for all of them
-	for _, conn := range s.end() {
+	for _, slot := range s.end() {
+		conn := slot.conn
 		if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
 			cut(conn)
 		}
-		_ = conn.Close()
+		_ = conn.SetReadDeadline(deadline)
+		if !slot.read {
+			go drain(conn)
+		}
 	}
+}
+
+// drain reads what a client still sends until it closes the connection or its time is over.
+func drain(conn *websocket.Conn) {
+	for {
+		if _, _, err := conn.NextReader(); err != nil {
+			_ = conn.Close()
+			return
+		}
+	}
+}
+
+// reader makes the caller the one who reads from a client, and who drains the connection in the end; false once the session has ended.
+func (s *session) reader(name string) (*websocket.Conn, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := s.slots[name]
+	if s.ended || slot.conn == nil {
+		return nil, false
+	}
+	slot.read = true
+	return slot.conn, true
 }
 
 // cut closes a connection without TLS's closing message, which would wait for a client that does not read. It ends pending writes.
@@ -44,18 +71,21 @@ func cut(conn *websocket.Conn) {
 	_ = raw.Close()
 }
 
-// end takes no more clients and returns the connections of those that came.
-func (s *session) end() []*websocket.Conn {
+// end takes no more clients and returns, the first time, those that came.
+func (s *session) end() []*slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return nil
+	}
 	s.ended = true
-	var conns []*websocket.Conn
+	var came []*slot
 	for _, slot := range s.slots {
 		if slot.conn != nil {
-			conns = append(conns, slot.conn)
+			came = append(came, slot)
 		}
 	}
-	return conns
+	return came
 }
 
 // cutLate cuts clients off that have not let the session end some time after ctx has.
@@ -67,8 +97,8 @@ func (s *session) cutLate(ctx context.Context) (stop func()) {
 		select {
 		case <-left:
 		case <-late.C:
-			for _, conn := range s.end() {
-				cut(conn)
+			for _, slot := range s.end() {
+				cut(slot.conn)
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -138,11 +139,13 @@ func service(t *testing.T) (*Service, *local) {
 func open(t *testing.T, task *operation.Task, names ...string) *client {
 	t.Helper()
 	c := &client{T: t, task: task, done: make(chan error, 1), conns: map[string]*websocket.Conn{}}
-	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := task.Connect(r.URL.Query().Get("secret"), w, r); err != nil {
 			http.Error(w, err.Error(), api.StatusOf(err))
 		}
 	}))
+	c.server.Listener = listen(t)
+	c.server.Start()
 	t.Cleanup(c.server.Close)
 	var ctx context.Context
 	ctx, c.cancel = context.WithTimeout(context.Background(), 20*time.Second)
@@ -155,14 +158,34 @@ func open(t *testing.T, task *operation.Task, names ...string) *client {
 	return c
 }
 
+// listen opens a socket as the daemon's is: a write to a peer that is gone fails at once.
+func listen(t *testing.T) net.Listener {
+	dir, err := os.MkdirTemp("", "exec") // the name of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func (c *client) dial(secret string) *websocket.Conn {
 	c.Helper()
-	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil)
+	conn, _, err := c.tryDial(secret)
 	if err != nil {
 		c.Fatal(err)
 	}
 	c.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+func (c *client) tryDial(secret string) (*websocket.Conn, *http.Response, error) {
+	address := c.server.Listener.Addr()
+	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return net.Dial(address.Network(), address.String()) }}
+	return dialer.Dial("ws://exec/?secret="+secret, nil)
 }
 
 // all reads a socket to its end.
@@ -235,6 +258,46 @@ func TestACommandThatIsNotThere(t *testing.T) {
 		}
 		if got := c.result["return"]; got != 127 {
 			t.Errorf("websockets %v: returned %v", sockets, got)
+		}
+	}
+}
+
+// pylxd closes its sockets once it has seen the result, and fails if they are gone by then.
+func TestAClientMayCloseAfterTheEnd(t *testing.T) {
+	for _, console := range []bool{false, true} {
+		s, l := service(t)
+		var task *operation.Task
+		var err error
+		names := []string{"0", "1", "2", "control"}
+		if console {
+			ended := &endlessConsole{closed: make(chan struct{})}
+			_ = ended.Close()
+			s.Runtime, names = consoleOf{l, ended}, []string{"0", "control"}
+			task, err = s.Console(t.Context(), "default", "c1", api.InstanceConsolePost{})
+		} else {
+			task, err = s.Exec(t.Context(), "default", "c1", api.InstanceExecPost{Command: []string{"true"}, WaitForWS: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := open(t, task, names...)
+		if err := <-c.done; err != nil {
+			t.Fatal(err)
+		}
+		for name, conn := range c.conns {
+			bye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "")
+			if err := conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {
+				t.Errorf("console %v: socket %s: %v", console, name, err)
+			}
+			for err = nil; err == nil; {
+				_, _, err = conn.ReadMessage()
+			}
+			if !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+				t.Errorf("console %v: socket %s ends with %v", console, name, err)
+			}
+			if _, err := conn.NetConn().Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("console %v: socket %s is not closed: %v", console, name, err)
+			}
 		}
 	}
 }
@@ -344,14 +407,14 @@ func TestCancel(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	c := open(t, start(t, false, "true"))
 	for _, secret := range []string{"", "nonsense"} {
-		_, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil)
+		_, answer, err := c.tryDial(secret)
 		if err == nil || answer.StatusCode != http.StatusForbidden {
 			t.Errorf("%q: %v", secret, err)
 		}
 	}
 	secret := c.task.Metadata["fds"].(map[string]string)["0"]
 	c.dial(secret)
-	if _, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(c.server.URL, "http")+"?secret="+secret, nil); err == nil {
+	if _, _, err := c.tryDial(secret); err == nil {
 		t.Error("a secret was good for two connections")
 	}
 }

@@ -54,6 +54,7 @@ type slot struct {
 	taken  bool // a connection has shown the secret; another one is refused
 	conn   *websocket.Conn
 	came   chan struct{} // closed when conn is set
+	read   bool          // somebody reads from conn
 }
 
 func newSession(interactive bool) (*session, error) {
@@ -168,22 +169,11 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	defer context.AfterFunc(ctx, func() { _ = c.Signal(sigkill) })()
 	defer s.cutLate(ctx)()
 
-	var input, output sync.WaitGroup
+	// What reads from the client is not waited for: it ends with the connections.
 	over := make(chan struct{})
-	input.Go(func() { s.control(c, streams.resize, over) })
-	input.Go(func() {
-		if lost := receive(s.slots["0"].conn, streams.stdin); lost && s.interactive {
-			// The window is gone, as when a modem hangs up.
-			select {
-			case <-over:
-			default:
-				_ = c.Signal(sighup)
-			}
-		}
-		if !s.interactive {
-			_ = streams.stdin.Close()
-		}
-	})
+	go s.control(c, streams.resize, over)
+	go s.input(c, streams.stdin, over)
+	var output sync.WaitGroup
 	if s.interactive {
 		output.Go(func() { send(s.slots["0"].conn, streams.stdout) })
 	} else {
@@ -205,25 +195,48 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	stop := context.AfterFunc(ctx, streams.abort)
 	output.Wait()
 	stop()
-	s.close()          // unblocks what still reads from the client
-	streams.endInput() // and what still writes to somebody the command has left behind, who never reads
-	input.Wait()
+	s.close()
+	streams.endInput() // ends what still writes to somebody the command has left behind, who never reads
 	if ctx.Err() != nil {
 		return -1, ctx.Err()
 	}
 	return status, err
 }
 
+// input gives a command what the client sends.
+func (s *session) input(c runtime.Command, stdin io.WriteCloser, over <-chan struct{}) {
+	conn, ok := s.reader("0")
+	if !ok {
+		return
+	}
+	defer drain(conn)
+	if lost := receive(conn, stdin); lost && s.interactive {
+		// The window is gone, as when a modem hangs up.
+		select {
+		case <-over:
+		default:
+			_ = c.Signal(sighup)
+		}
+	}
+	if !s.interactive {
+		_ = stdin.Close()
+	}
+}
+
 // control obeys the control socket until it is closed or the command is over. A client that vanishes ends its command.
 func (s *session) control(c runtime.Command, resize func(size) error, over <-chan struct{}) {
-	slot := s.slots[control]
 	select {
-	case <-slot.came:
+	case <-s.slots[control].came:
 	case <-over:
 		return
 	}
+	conn, ok := s.reader(control)
+	if !ok {
+		return
+	}
+	defer drain(conn)
 	for {
-		_, raw, err := slot.conn.ReadMessage()
+		_, raw, err := conn.ReadMessage()
 		if err != nil {
 			select {
 			case <-over:
@@ -323,23 +336,23 @@ func (s *session) console(ctx context.Context, rt Runtime, id string, window siz
 	}
 	once := sync.OnceValue(c.Close)
 	over := make(chan struct{})
-	var all, output sync.WaitGroup
-	all.Go(func() {
-		receive(s.slots["0"].conn, c)
-		_ = once()
-	})
-	all.Go(func() {
+	go func() {
+		if conn, ok := s.reader("0"); ok {
+			defer drain(conn)
+			receive(conn, c)
+			_ = once()
+		}
+	}()
+	go func() {
 		s.control(nobody{func() { _ = once() }}, resize, over)
 		_ = once() // LXD's client detaches by closing this one, politely
-	})
-	output.Go(func() { send(s.slots["0"].conn, c) })
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = once() })
-	output.Wait()
+	send(s.slots["0"].conn, c)
 	stop()
 	close(over)
 	err = once()
 	s.close()
-	all.Wait()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
