@@ -20,7 +20,10 @@ stage() {
 }
 
 build() { make --no-print-directory build; }
-vet() { go vet ./... && [ -z "$(gofmt -l api client cmd internal test | tee /dev/stderr)" ]; }
+vet() {
+    go vet ./... && [ -z "$(gofmt -l api client cmd internal test | tee /dev/stderr)" ] &&
+        go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+}
 # Packages share the machine's interfaces and cgroups, so they run one or two at a time.
 packages() { go list ./... | grep -v '/test/'; }
 unit() { go test -timeout 15m -p 2 $(packages) ./test/arch/... ./test/lint/... ./test/lab/machine ./test/lab/suite; }

@@ -61,7 +61,7 @@ func (h *Host) Load(ctx context.Context, p Profile) (label string, err error) {
 // lock holds a profile's files for one call of Load.
 func (h *Host) lock(name string) (unlock func()) {
 	one, _ := h.busy.LoadOrStore(name, &sync.Mutex{})
-	mu := one.(*sync.Mutex) //nolint:forcetypeassert // nothing else is stored
+	mu := one.(*sync.Mutex) // nothing else is stored
 	mu.Lock()
 	return mu.Unlock
 }

@@ -163,13 +163,13 @@ func (t *tree) symlink(name, target string, m meta) error {
 }
 
 func (t *tree) link(name, target string) error {
-	fd, base, err := t.parent(name)
-	if err != nil {
+	if _, _, err := t.parent(name); err != nil {
 		return err
 	}
 	targetDir, targetBase := path.Split(target)
 	from := t.root
 	if targetDir != "" {
+		var err error
 		if from, err = t.dir(targetDir[:len(targetDir)-1], false); errors.Is(err, unix.ENOENT) {
 			return refused("hard link to %q, which is not there", shorten(target))
 		} else if err != nil {
@@ -177,7 +177,8 @@ func (t *tree) link(name, target string) error {
 		}
 	}
 	// The cache may have closed fd to open the other one.
-	if fd, base, err = t.parent(name); err != nil {
+	fd, base, err := t.parent(name)
+	if err != nil {
 		return err
 	}
 	var st unix.Stat_t

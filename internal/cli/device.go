@@ -66,7 +66,7 @@ type deviceVerbs struct {
 	owner deviceOwner
 }
 
-var errNoDevice = errors.New("Device doesn't exist") //nolint:staticcheck // as lxc says it
+var errNoDevice = errors.New("Device doesn't exist") // as lxc says it
 
 // command makes one verb: run gets the loaded devices and returns true when they have to be saved.
 func (d *deviceVerbs) command(use, short string, min, max int, run func(name string, local, expanded devices, args []string) (save bool, err error)) *cobra.Command {

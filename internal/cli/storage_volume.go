@@ -297,7 +297,7 @@ func (c *App) volumeGetCommand() *cobra.Command {
 			return err
 		}
 		v := parseVolume(args[1])
-		config := map[string]string{}
+		var config map[string]string
 		if v.snapshot != "" {
 			snap, _, err := server.StorageVolumeSnapshot(pool, v.kind, v.name, v.snapshot)
 			if err != nil {

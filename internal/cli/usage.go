@@ -34,7 +34,7 @@ func usage(name string, args ...string) string {
 }
 
 // errArguments is for a wrong number of arguments.
-var errArguments = errors.New("Invalid number of arguments") //nolint:staticcheck // as lxc says it
+var errArguments = errors.New("Invalid number of arguments") // as lxc says it
 
 // checkArgs shows the help when there are fewer arguments than min or (max >= 0) more than max; done means that the command ends with err.
 func checkArgs(cmd *cobra.Command, args []string, min, max int) (done bool, err error) {
@@ -78,7 +78,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	}
 	cmd.SuggestionsMinimumDistance = 2 // cobra's own for the first level
 	if alike := cmd.SuggestionsFor(args[0]); len(alike) > 0 {
-		return fmt.Errorf("%w\n\n%s\n\t%s\n", err, T("Did you mean this?"), strings.Join(alike, "\n\t")) //nolint:staticcheck // as cobra says it
+		return fmt.Errorf("%w\n\n%s\n\t%s\n", err, T("Did you mean this?"), strings.Join(alike, "\n\t")) // as cobra says it
 	}
 	return err
 }

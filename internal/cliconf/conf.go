@@ -84,7 +84,7 @@ func Load(dir string) (*Conf, error) {
 		return nil, err
 	}
 	if err := c.parse(data); err != nil {
-		return nil, fmt.Errorf("Unable to decode the configuration %s: %w", f.Name(), err) //nolint:staticcheck // shown as it is
+		return nil, fmt.Errorf("Unable to decode the configuration %s: %w", f.Name(), err) // shown as it is
 	}
 	return c, nil
 }
@@ -161,7 +161,7 @@ func (c *Conf) ConfDir() string { return c.dir }
 func (c *Conf) Remote(name string) (Remote, error) {
 	r, ok := c.Remotes[name]
 	if !ok {
-		return Remote{}, fmt.Errorf("The remote \"%s\" doesn't exist", name) //nolint:staticcheck // as lxc says it
+		return Remote{}, fmt.Errorf("The remote \"%s\" doesn't exist", name) // as lxc says it
 	}
 	return r, nil
 }
@@ -177,7 +177,7 @@ func (c *Conf) Parse(raw string) (remote, name string, err error) {
 		if strings.Contains(before, "/") {
 			return c.DefaultRemote, raw, nil
 		}
-		return "", "", fmt.Errorf("The remote \"%s\" doesn't exist", before) //nolint:staticcheck // as lxc says it
+		return "", "", fmt.Errorf("The remote \"%s\" doesn't exist", before) // as lxc says it
 	}
 	return before, after, nil
 }

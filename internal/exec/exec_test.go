@@ -115,7 +115,6 @@ func (l *local) Console(ctx context.Context, _ string) (io.ReadWriteCloser, erro
 // client is one session as a client sees it.
 type client struct {
 	*testing.T
-	l      *local
 	server *httptest.Server
 	task   *operation.Task
 	done   chan error

@@ -139,7 +139,7 @@ func (s *session) connected(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-late.C:
-		return errors.New("Timed out waiting for websockets to connect") //nolint:staticcheck // LXD's text
+		return errors.New("Timed out waiting for websockets to connect") // LXD's text
 	}
 }
 

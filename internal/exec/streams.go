@@ -15,7 +15,6 @@ type streams struct {
 	in, out, err           *os.File // the command's
 	stdin, stdout, stderr  *os.File // ours
 	resize                 func(size) error
-	draining               chan struct{}
 	closeOurs, closeTheirs []*os.File
 }
 

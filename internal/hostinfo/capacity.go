@@ -45,5 +45,5 @@ func MemoryTotal() int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0
 	}
-	return int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // other widths on other machines
+	return int64(info.Totalram) * int64(info.Unit) // other widths on other machines
 }

@@ -96,7 +96,7 @@ func kernelAtLeast(major, minor int) bool {
 // hasMountSetattr asks for a change of nothing on a bad descriptor: a kernel that has the call says so.
 func hasMountSetattr() bool {
 	err := unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{})
-	return err != unix.ENOSYS //nolint:errorlint // a bare errno
+	return err != unix.ENOSYS // a bare errno
 }
 
 // hasSeccompNotify asks for the sizes of the notification structs.

@@ -30,12 +30,6 @@ type Request struct {
 	Source      *api.ImageSource
 }
 
-// imported is what a successful import gave.
-type imported struct {
-	fingerprint string
-	size        int64
-}
-
 // Import gives the task that checks received files and makes an image of them. The files are gone after it, one way or the other.
 func (s *Service) Import(r *Received, q Request) *operation.Task {
 	return &operation.Task{

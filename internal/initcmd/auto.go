@@ -37,13 +37,13 @@ func (o *Options) Check() error {
 	for i, a := range modes {
 		for _, b := range modes[i+1:] {
 			if a.on && b.on {
-				return fmt.Errorf("Can't use %s and %s together", a.name, b.name) //nolint:staticcheck // shown as it is
+				return fmt.Errorf("Can't use %s and %s together", a.name, b.name) // shown as it is
 			}
 		}
 	}
 	flags := o.NetworkAddress != "" || o.NetworkPort != -1 || o.StorageBackend != "" || o.StorageDevice != "" || o.StorageLoop != -1 || o.StoragePool != "" || o.TrustPassword != ""
 	if !o.Auto && flags {
-		return errors.New("Configuration flags require --auto") //nolint:staticcheck // shown as it is
+		return errors.New("Configuration flags require --auto") // shown as it is
 	}
 	return nil
 }
@@ -83,13 +83,13 @@ func auto(c *client.Client, o *Options) (*Preseed, error) {
 
 func (o *Options) checkAuto(server *api.Server) error {
 	if o.StorageBackend != "" && !slices.Contains(drivers(server), o.StorageBackend) {
-		return fmt.Errorf("The requested backend '%s' isn't available on your system", o.StorageBackend) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("The requested backend '%s' isn't available on your system", o.StorageBackend) // shown as it is
 	}
 	if (o.StorageBackend == "" || o.StorageBackend == "dir") && (o.StorageLoop != -1 || o.StorageDevice != "" || (o.StoragePool != "" && o.StorageBackend == "dir")) {
-		return errors.New("None of --storage-pool, --storage-create-device or --storage-create-loop may be used with the 'dir' backend") //nolint:staticcheck // shown as it is
+		return errors.New("None of --storage-pool, --storage-create-device or --storage-create-loop may be used with the 'dir' backend") // shown as it is
 	}
 	if o.StorageLoop != -1 && o.StorageDevice != "" {
-		return errors.New("Only one of --storage-create-device or --storage-create-loop can be specified") //nolint:staticcheck // shown as it is
+		return errors.New("Only one of --storage-create-device or --storage-create-loop can be specified") // shown as it is
 	}
 	if o.NetworkAddress == "" {
 		if o.NetworkPort != -1 {

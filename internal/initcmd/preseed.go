@@ -35,7 +35,7 @@ func Parse(data []byte) (*Preseed, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&p); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("Failed to parse the preseed: %w", err) //nolint:staticcheck // shown as it is
+		return nil, fmt.Errorf("Failed to parse the preseed: %w", err) // shown as it is
 	}
 	return &p, nil
 }
@@ -149,7 +149,7 @@ func (a *applier) later(fn func() error) { a.undo = append(a.undo, fn) }
 func (a *applier) config(values map[string]any) error {
 	server, etag, err := a.c.Server()
 	if err != nil {
-		return fmt.Errorf("Failed to retrieve current server configuration: %w", err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to retrieve current server configuration: %w", err) // shown as it is
 	}
 	old := api.ServerPut{Config: maps.Clone(server.Config)}
 	put := api.ServerPut{Config: maps.Clone(server.Config)}
@@ -161,7 +161,7 @@ func (a *applier) config(values map[string]any) error {
 	}
 	a.later(func() error { return a.c.UpdateServer(old, "") })
 	if err := a.c.UpdateServer(put, etag); err != nil {
-		return fmt.Errorf("Failed to update server configuration: %w", err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to update server configuration: %w", err) // shown as it is
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (a *applier) pool(want api.StoragePoolsPost) error {
 	have, etag, err := a.c.StoragePool(want.Name)
 	if api.IsNotFound(err) {
 		if err := a.c.CreateStoragePool(want); err != nil {
-			return fmt.Errorf("Failed to create storage pool %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+			return fmt.Errorf("Failed to create storage pool %q: %w", want.Name, err) // shown as it is
 		}
 		a.later(func() error { return a.c.DeleteStoragePool(want.Name) })
 		return nil
@@ -179,13 +179,13 @@ func (a *applier) pool(want api.StoragePoolsPost) error {
 		return err
 	}
 	if want.Driver != "" && have.Driver != want.Driver {
-		return fmt.Errorf("Storage pool %q is of type %q instead of %q", want.Name, have.Driver, want.Driver) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Storage pool %q is of type %q instead of %q", want.Name, have.Driver, want.Driver) // shown as it is
 	}
 	old := have.StoragePoolPut
 	put := api.StoragePoolPut{Config: merged(have.Config, want.Config), Description: either(want.Description, have.Description)}
 	a.later(func() error { return a.c.UpdateStoragePool(want.Name, old, "") })
 	if err := a.c.UpdateStoragePool(want.Name, put, etag); err != nil {
-		return fmt.Errorf("Failed to update storage pool %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to update storage pool %q: %w", want.Name, err) // shown as it is
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (a *applier) project(want api.ProjectsPost) error {
 	have, etag, err := a.c.ProjectByName(want.Name)
 	if api.IsNotFound(err) {
 		if err := a.c.CreateProject(want); err != nil {
-			return fmt.Errorf("Failed to create local member project %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+			return fmt.Errorf("Failed to create local member project %q: %w", want.Name, err) // shown as it is
 		}
 		a.later(func() error { return a.c.DeleteProject(want.Name) })
 		return nil
@@ -206,7 +206,7 @@ func (a *applier) project(want api.ProjectsPost) error {
 	put := api.ProjectPut{Config: merged(have.Config, want.Config), Description: either(want.Description, have.Description)}
 	a.later(func() error { return a.c.UpdateProject(want.Name, old, "") })
 	if err := a.c.UpdateProject(want.Name, put, etag); err != nil {
-		return fmt.Errorf("Failed to update local member project %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to update local member project %q: %w", want.Name, err) // shown as it is
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (a *applier) network(want Network) error {
 	have, etag, err := c.Network(want.Name)
 	if api.IsNotFound(err) {
 		if err := c.CreateNetwork(want.NetworksPost); err != nil {
-			return fmt.Errorf("Failed to create local member network %q in project %q: %w", want.Name, either(want.Project, api.ProjectDefault), err) //nolint:staticcheck // shown as it is
+			return fmt.Errorf("Failed to create local member network %q in project %q: %w", want.Name, either(want.Project, api.ProjectDefault), err) // shown as it is
 		}
 		a.later(func() error { return c.DeleteNetwork(want.Name) })
 		return nil
@@ -231,7 +231,7 @@ func (a *applier) network(want Network) error {
 	put := api.NetworkPut{Config: merged(have.Config, want.Config), Description: either(want.Description, have.Description)}
 	a.later(func() error { return c.UpdateNetwork(want.Name, old, "") })
 	if err := c.UpdateNetwork(want.Name, put, etag); err != nil {
-		return fmt.Errorf("Failed to update local member network %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to update local member network %q: %w", want.Name, err) // shown as it is
 	}
 	return nil
 }
@@ -240,7 +240,7 @@ func (a *applier) profile(want api.ProfilesPost) error {
 	have, etag, err := a.c.Profile(want.Name)
 	if api.IsNotFound(err) {
 		if err := a.c.CreateProfile(want); err != nil {
-			return fmt.Errorf("Failed to create profile %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+			return fmt.Errorf("Failed to create profile %q: %w", want.Name, err) // shown as it is
 		}
 		a.later(func() error { return a.c.DeleteProfile(want.Name) })
 		return nil
@@ -256,7 +256,7 @@ func (a *applier) profile(want api.ProfilesPost) error {
 	}
 	a.later(func() error { return a.c.UpdateProfile(want.Name, old, "") })
 	if err := a.c.UpdateProfile(want.Name, put, etag); err != nil {
-		return fmt.Errorf("Failed to update profile %q: %w", want.Name, err) //nolint:staticcheck // shown as it is
+		return fmt.Errorf("Failed to update profile %q: %w", want.Name, err) // shown as it is
 	}
 	return nil
 }

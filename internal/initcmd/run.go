@@ -68,7 +68,7 @@ func preseedFor(c *client.Client, o *Options, in io.Reader, q *Questions) (*Pres
 	case o.Preseed:
 		data, err := io.ReadAll(io.LimitReader(in, maxPreseed))
 		if err != nil {
-			return nil, fmt.Errorf("Failed to read from stdin: %w", err) //nolint:staticcheck // shown as it is
+			return nil, fmt.Errorf("Failed to read from stdin: %w", err) // shown as it is
 		}
 		return Parse(data)
 	case o.Auto || o.Minimal:

@@ -200,7 +200,7 @@ func (s *Service) applyUpdates(ctx context.Context, st *step) error {
 // updateDevice changes a running device in place.
 func (s *Service) updateDevice(ctx context.Context, i *Instance, name string, from, to *live) error {
 	was, now := from.Devices[name].Config, to.Devices[name].Config
-	m := s.Modules[now["type"]].(device.Updater) //nolint:forcetypeassert // splitUpdates chose it for that
+	m := s.Modules[now["type"]].(device.Updater) // splitUpdates chose it for that
 	return m.Update(ctx, s.reach(i), to.of(s, i, name), name, was, now, to.volatile(i, name))
 }
 

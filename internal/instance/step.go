@@ -167,7 +167,7 @@ func (s *Service) planLive(ctx context.Context, st *step) error {
 }
 
 func (s *Service) plugger(d liveDevice) device.HotPlugger {
-	return s.Modules[d.Config["type"]].(device.HotPlugger) //nolint:forcetypeassert // checkHotPlug looked
+	return s.Modules[d.Config["type"]].(device.HotPlugger) // checkHotPlug looked
 }
 
 // effects tells whether a step is more than its record, and so needs an entry in the journal.

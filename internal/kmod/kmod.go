@@ -20,7 +20,7 @@ func Parse(list string) ([]string, error) {
 		switch one = strings.TrimSpace(one); {
 		case one == "":
 		case !name.MatchString(one):
-			return nil, fmt.Errorf("Invalid kernel module name %q", one) //nolint:staticcheck // clients show it as a sentence
+			return nil, fmt.Errorf("Invalid kernel module name %q", one) // clients show it as a sentence
 		default:
 			names = append(names, one)
 		}
@@ -31,7 +31,7 @@ func Parse(list string) ([]string, error) {
 // Load makes sure that a module is in the kernel. One that is there already needs no program.
 func Load(ctx context.Context, module string) error {
 	if !name.MatchString(module) {
-		return fmt.Errorf("Invalid kernel module name %q", module) //nolint:staticcheck // clients show it as a sentence
+		return fmt.Errorf("Invalid kernel module name %q", module) // clients show it as a sentence
 	}
 	if _, err := os.Stat(filepath.Join("/sys/module", strings.ReplaceAll(module, "-", "_"))); err == nil {
 		return nil
@@ -39,7 +39,7 @@ func Load(ctx context.Context, module string) error {
 	out, err := exec.CommandContext(ctx, "modprobe", "-b", "--", module).CombinedOutput()
 	if err != nil {
 		said := strings.TrimSpace(string(out[:min(len(out), maxSaid)]))
-		//nolint:staticcheck // as LXD says it
+		// as LXD says it
 		return fmt.Errorf("Failed to load kernel module '%s': Failed to run: modprobe -b %s: %w (%s)", module, module, err, said)
 	}
 	return nil

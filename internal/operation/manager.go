@@ -14,7 +14,7 @@ import (
 )
 
 // errCancelled is why an operation's context ended that somebody cancelled.
-var errCancelled = errors.New("Operation was cancelled") //nolint:staticcheck // clients show it as a sentence
+var errCancelled = errors.New("Operation was cancelled") // clients show it as a sentence
 
 // ErrShutdown is the cause (context.Cause) of the end of an operation that is cut short because the daemon ends.
 var ErrShutdown = errors.New("the daemon is stopping")

@@ -50,6 +50,6 @@ type Command interface {
 
 // Why a command could not be run. The texts are LXD's.
 var (
-	ErrCommandNotFound      = errors.New("Command not found")      //nolint:staticcheck // LXD's text
-	ErrCommandNotExecutable = errors.New("Command not executable") //nolint:staticcheck // LXD's text
+	ErrCommandNotFound      = errors.New("Command not found")      // LXD's text
+	ErrCommandNotExecutable = errors.New("Command not executable") // LXD's text
 )

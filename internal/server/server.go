@@ -151,7 +151,7 @@ func (s *Server) answer(w http.ResponseWriter, r *Request, resp Response) {
 
 // crashed ends a request whose handler panicked; others go on.
 func (s *Server) crashed(w http.ResponseWriter, r *Request, p any) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
+	if p == http.ErrAbortHandler { // net/http panics with this very value
 		panic(p)
 	}
 	slog.Error("A request crashed", "method", r.Method, "url", redact(r.URL), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

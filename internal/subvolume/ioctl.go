@@ -34,7 +34,7 @@ const TopInode = 256
 
 // removal is btrfs_ioctl_vol_args.
 type removal struct {
-	fd   int64
+	_    int64
 	name [4088]byte
 }
 
@@ -42,11 +42,11 @@ func (a *removal) setName(name string) error { return setName(a.name[:], name) }
 
 // creation is btrfs_ioctl_vol_args_v2.
 type creation struct {
-	fd      int64
-	transid uint64
-	flags   uint64
-	unused  [4]uint64
-	name    [4040]byte // or a number
+	fd    int64
+	_     uint64
+	flags uint64
+	_     [4]uint64
+	name  [4040]byte // or a number
 }
 
 func (a *creation) setName(name string) error { return setName(a.name[:], name) }
@@ -56,19 +56,19 @@ func (a *creation) setNumber(id uint64)       { binary.NativeEndian.PutUint64(a.
 type lookup struct {
 	tree   uint64
 	object uint64
-	name   [4080]byte
+	_      [4080]byte
 }
 
 // search is btrfs_ioctl_search_args.
 type search struct {
-	tree                   uint64
-	minObject, maxObject   uint64
-	minOffset, maxOffset   uint64
-	minTransid, maxTransid uint64
-	minType, maxType       uint32
-	items, _               uint32
-	_                      [4]uint64
-	found                  [3992]byte
+	tree                 uint64
+	minObject, maxObject uint64
+	minOffset, maxOffset uint64
+	_, maxTransid        uint64
+	minType, maxType     uint32
+	items, _             uint32
+	_                    [4]uint64
+	found                [3992]byte
 }
 
 // foundHeader is the size of btrfs_ioctl_search_header: transid, objectid, offset; then type and length, 32 bits each.

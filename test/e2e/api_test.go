@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,7 +27,9 @@ type answer struct {
 func call(t *testing.T, d *harness.Daemon, method, path, body string, header ...string) answer {
 	t.Helper()
 	c := http.Client{Transport: &http.Transport{
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", d.Dir+"/unix.socket") },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", d.Dir+"/unix.socket")
+		},
 		DisableKeepAlives: true,
 	}}
 	req, err := http.NewRequest(method, "http://berth"+path, strings.NewReader(body))

@@ -138,7 +138,7 @@ func grab(pid int, caught map[string]string) {
 		case err == nil:
 			caught[what] = "succeeded"
 		default:
-			caught[what] = unix.ErrnoName(err.(unix.Errno)) //nolint:forcetypeassert,errorlint // of a system call
+			caught[what] = unix.ErrnoName(err.(unix.Errno)) // of a system call
 		}
 	}
 	for what, flags := range map[string]int{"exe": unix.O_WRONLY, "mem": unix.O_RDWR, "root": unix.O_PATH, "environ": unix.O_RDONLY} {

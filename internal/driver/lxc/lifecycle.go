@@ -147,7 +147,7 @@ func (d *Driver) launch(ctx context.Context, id string, l layout) (*container, e
 		return nil, err
 	}
 	if err := d.stage(ctx, id, l, p); err != nil {
-		return nil, fmt.Errorf("Failed to start instance: %w", err) //nolint:staticcheck // as LXD's texts
+		return nil, fmt.Errorf("Failed to start instance: %w", err) // as LXD's texts
 	}
 	defer func() {
 		if err := unstage(l.Stage); err != nil {
@@ -183,9 +183,9 @@ func (d *Driver) identity(id, uuid string) []string {
 func (d *Driver) startError(l layout, err error) error {
 	causes := logErrors(l.Log)
 	if len(causes) == 0 {
-		return fmt.Errorf("Failed to start instance: %w", err) //nolint:staticcheck // as LXD's texts
+		return fmt.Errorf("Failed to start instance: %w", err) // as LXD's texts
 	}
-	return fmt.Errorf("Failed to start instance: %s", strings.Join(causes, "; ")) //nolint:staticcheck // as LXD's texts
+	return fmt.Errorf("Failed to start instance: %s", strings.Join(causes, "; ")) // as LXD's texts
 }
 
 // Bounds of what is read of a log and shown of it.

@@ -18,8 +18,8 @@ const maxRedirects = 10
 // headers LXD-Image-Hash and LXD-Image-URL of its answer to HEAD. architectures are the names that run here.
 func (c *Client) Direct(ctx context.Context, address string, architectures []string) (body io.ReadCloser, fingerprint string, size int64, err error) {
 	header := http.Header{
-		"LXD-Server-Architectures": {strings.Join(architectures, ", ")}, //nolint:canonicalheader // as LXD sends it
-		"LXD-Server-Version":       {version.Version},                   //nolint:canonicalheader // as LXD sends it
+		"LXD-Server-Architectures": {strings.Join(architectures, ", ")}, // as LXD sends it
+		"LXD-Server-Version":       {version.Version},                   // as LXD sends it
 	}
 	head, err := c.plain(ctx, http.MethodHead, address, header)
 	if err != nil {

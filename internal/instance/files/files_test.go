@@ -97,7 +97,7 @@ func TestPutAndGet(t *testing.T) {
 	put(t, s, "/tmp/d", "", Put{Type: TypeDirectory})
 	put(t, s, "/tmp/d", "", Put{Type: TypeDirectory})
 	put(t, s, "/", "", Put{Type: TypeDirectory})
-	if o, _ := get(t, s, "/tmp/d"); o.Type != TypeDirectory || o.Info.Mode.Perm() != 0o750 || o.Names != nil && len(o.Names) > 0 {
+	if o, _ := get(t, s, "/tmp/d"); o.Type != TypeDirectory || o.Info.Mode.Perm() != 0o750 || len(o.Names) > 0 {
 		t.Errorf("%v %v", o.Type, o.Info.Mode)
 	}
 	put(t, s, "/tmp/l", "/etc/passwd", Put{Type: TypeSymlink})

@@ -37,7 +37,7 @@ func conform(t *testing.T, members int) {
 }
 
 func client(e store.Engine) *clientv3.Client {
-	return e.(*Engine).client //nolint:forcetypeassert // all engines here are
+	return e.(*Engine).client // all engines here are
 }
 
 func empty(t *testing.T, e *Engine) {

@@ -3,6 +3,7 @@ package guest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -158,7 +159,9 @@ func (c *container) call(t *testing.T, method, path string, body any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", c.Dir+"/unix.socket") }}
+	transport := http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", c.Dir+"/unix.socket")
+	}}
 	client := http.Client{Transport: &transport, Timeout: harness.Slow(harness.Limit)}
 	resp, err := client.Do(req)
 	if err != nil {
