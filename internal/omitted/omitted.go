@@ -24,7 +24,7 @@ func (l *List) Add(file, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.count++; l.count <= told {
-		l.first = append(l.first, shorten(file)+": "+fmt.Sprintf(format, args...))
+		l.first = append(l.first, Shorten(file)+": "+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -53,8 +53,8 @@ func (l *List) Warn(ctx context.Context, message string, args ...any) {
 	}
 }
 
-// shorten keeps both ends of a long name: what it is called stands at its end.
-func shorten(name string) string {
+// Shorten keeps both ends of a long name: what it is called stands at its end.
+func Shorten(name string) string {
 	const most = 240
 	if len(name) <= most {
 		return name

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 
 // attributes gives an open file or folder the owner, mode, extended attributes and times of its source. The order
 // matters: a change of owner takes away set-id bits and file capabilities.
-func (c *copier) attributes(target, source int, file string, st *unix.Stat_t) error {
+func (c *copier) attributes(target, source int, rel *Path, name string, st *unix.Stat_t) error {
 	if !c.plain || st.Uid != 0 || st.Gid != 0 {
 		if err := unix.Fchown(target, int(st.Uid), int(st.Gid)); err != nil {
 			return fmt.Errorf("owner: %w", err)
@@ -28,7 +27,7 @@ func (c *copier) attributes(target, source int, file string, st *unix.Stat_t) er
 			return fmt.Errorf("mode: %w", err)
 		}
 	}
-	narrow, err := c.xattrs(file, mode,
+	narrow, err := c.xattrs(rel, name, mode,
 		func(buf []byte) (int, error) { return unix.Flistxattr(source, buf) },
 		func(name string, buf []byte) (int, error) { return unix.Fgetxattr(source, name, buf) },
 		func(name string, value []byte) error { return unix.Fsetxattr(target, name, value, 0) },
@@ -46,7 +45,7 @@ func (c *copier) attributes(target, source int, file string, st *unix.Stat_t) er
 }
 
 // special copies a symbolic link, device node or pipe.
-func (c *copier) special(from, to int, rel, name string, st *unix.Stat_t) error {
+func (c *copier) special(from, to int, rel *Path, name string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		target, err := readlink(from, name, st.Size)
 		if err != nil {
@@ -72,7 +71,7 @@ func (c *copier) special(from, to int, rel, name string, st *unix.Stat_t) error 
 		}
 	}
 	mode := st.Mode & 0o7777
-	narrow, err := c.xattrs(path.Join(rel, name), mode,
+	narrow, err := c.xattrs(rel, name, mode,
 		func(buf []byte) (int, error) { return listxattrAt(from, name, buf) },
 		func(attr string, buf []byte) (int, error) { return unix.Lgetxattr(below(from, name), attr, buf) },
 		func(attr string, value []byte) error { return unix.Lsetxattr(below(to, name), attr, value, 0) },
@@ -112,7 +111,7 @@ func readlink(dir int, name string, size int64) (string, error) {
 
 // xattrs copies all extended attributes of a file. Those that the target's file system cannot hold are left out, and noted; it returns the mode that the
 // file is to have then.
-func (c *copier) xattrs(file string, mode uint32, list func([]byte) (int, error), get func(string, []byte) (int, error),
+func (c *copier) xattrs(rel *Path, name string, mode uint32, list func([]byte) (int, error), get func(string, []byte) (int, error),
 	set func(string, []byte) error) (uint32, error) {
 	if c.noXattr.Load() {
 		return mode, nil
@@ -130,21 +129,21 @@ func (c *copier) xattrs(file string, mode uint32, list func([]byte) (int, error)
 		if len(raw) == 0 {
 			continue
 		}
-		name := string(raw)
+		attr := string(raw)
 		var array [256]byte
-		value, err := whole(array[:], func(buf []byte) (int, error) { return get(name, buf) })
+		value, err := whole(array[:], func(buf []byte) (int, error) { return get(attr, buf) })
 		if err == unix.ENODATA || err == unix.EOPNOTSUPP {
 			continue
 		}
 		if err != nil {
-			return mode, fmt.Errorf("read attribute %s: %w", name, err)
+			return mode, fmt.Errorf("read attribute %s: %w", attr, err)
 		}
-		if err := set(name, value); err != nil && !optional(name) {
+		if err := set(attr, value); err != nil && !optional(attr) {
 			if !omitted.Unholdable(c.root, err) {
-				return mode, fmt.Errorf("set attribute %s: %w", name, err)
+				return mode, fmt.Errorf("set attribute %s: %w", attr, err)
 			}
-			mode = idmap.ModeWithout(name, value, mode)
-			c.lost.Add(file, "attribute %s cannot be kept on this file system: %v", name, err)
+			mode = idmap.ModeWithout(attr, value, mode)
+			c.lost.Add(rel.Join(name).String(), "attribute %s cannot be kept on this file system: %v", attr, err)
 		}
 	}
 	return mode, nil

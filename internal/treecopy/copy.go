@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -65,11 +65,11 @@ func CopyDir(ctx context.Context, dst, src *os.File, o Options) error {
 	if err := unix.Fstat(from, &st); err != nil {
 		return fmt.Errorf("read source: %w", err)
 	}
-	c.folder(from, to, "", 0)
+	c.folder(from, to, nil, 0)
 	if err := c.err(); err != nil {
 		return err
 	}
-	if err := c.attributes(to, from, ".", &st); err != nil {
+	if err := c.attributes(to, from, nil, ".", &st); err != nil {
 		return err
 	}
 	c.lost.Warn(ctx, "A copy lacks what its source has", "source", src.Name())
@@ -81,7 +81,7 @@ type inode struct{ dev, ino uint64 }
 // link is the first copy of a file that has several names; done is closed once path can be linked to.
 type link struct {
 	done chan struct{}
-	path string // below the root of the copy; empty if there is no copy
+	path *Path // below the root of the copy; nil if there is no copy
 }
 
 type copier struct {
@@ -119,14 +119,14 @@ func (c *copier) prepare() error {
 }
 
 // folder copies the entries of one folder; rel is its path below the root. It returns when all of it is copied.
-func (c *copier) folder(from, to int, rel string, depth int) {
+func (c *copier) folder(from, to int, rel *Path, depth int) {
 	if depth > MaxDepth {
 		c.note(ErrTooDeep)
 		return
 	}
 	entries, err := readDir(from)
 	if err != nil {
-		c.note(fmt.Errorf("%s: %w", rel, err))
+		c.note(fmt.Errorf("%s: %w", omitted.Shorten(rel.String()), err))
 		return
 	}
 	var wg sync.WaitGroup
@@ -147,13 +147,13 @@ func (c *copier) folder(from, to int, rel string, depth int) {
 	wg.Wait()
 }
 
-func (c *copier) part(from, to int, rel string, entries []entry, depth int, wg *sync.WaitGroup) error {
+func (c *copier) part(from, to int, rel *Path, entries []entry, depth int, wg *sync.WaitGroup) error {
 	for _, e := range entries {
 		if err := c.err(); err != nil {
 			return err
 		}
 		if err := c.entry(from, to, rel, e, depth, wg); err != nil && !errors.Is(err, errGone) {
-			return fmt.Errorf("%s: %w", path.Join(rel, e.name), err)
+			return fmt.Errorf("%s: %w", omitted.Shorten(rel.Join(e.name).String()), err)
 		}
 	}
 	return nil
@@ -162,7 +162,7 @@ func (c *copier) part(from, to int, rel string, entries []entry, depth int, wg *
 // errGone says that a source disappeared, or became something else, while it was being copied.
 var errGone = errors.New("source has gone")
 
-func (c *copier) entry(from, to int, rel string, e entry, depth int, wg *sync.WaitGroup) error {
+func (c *copier) entry(from, to int, rel *Path, e entry, depth int, wg *sync.WaitGroup) error {
 	kind := e.kind
 	if kind == unix.DT_REG {
 		return c.regular(from, to, rel, e.name)
@@ -183,7 +183,7 @@ func (c *copier) entry(from, to int, rel string, e entry, depth int, wg *sync.Wa
 	}
 }
 
-func (c *copier) subfolder(from, to int, rel, name string, st *unix.Stat_t, depth int, wg *sync.WaitGroup) error {
+func (c *copier) subfolder(from, to int, rel *Path, name string, st *unix.Stat_t, depth int, wg *sync.WaitGroup) error {
 	if err := unix.Mkdirat(to, name, 0o700); err != nil {
 		return err
 	}
@@ -203,17 +203,17 @@ func (c *copier) subfolder(from, to int, rel, name string, st *unix.Stat_t, dept
 	c.do(wg, func() error {
 		defer unix.Close(source)
 		defer unix.Close(target)
-		where := path.Join(rel, name)
+		where := rel.Join(name)
 		if mount {
-			c.lost.Add(where, "something is mounted on it")
+			c.lost.Add(where.String(), "something is mounted on it")
 		} else {
 			c.folder(source, target, where, depth+1)
 		}
 		if c.err() != nil {
 			return nil
 		}
-		if err := c.attributes(target, source, where, st); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+		if err := c.attributes(target, source, rel, name, st); err != nil {
+			return fmt.Errorf("%s: %w", omitted.Shorten(where.String()), err)
 		}
 		return nil
 	})
@@ -221,7 +221,7 @@ func (c *copier) subfolder(from, to int, rel, name string, st *unix.Stat_t, dept
 }
 
 // linked makes one name of a file: by make if it is the first of its names, by a hard link if not.
-func (c *copier) linked(st *unix.Stat_t, to int, rel, name string, make func() error) error {
+func (c *copier) linked(st *unix.Stat_t, to int, rel *Path, name string, make func() error) error {
 	if st.Nlink < 2 {
 		return make()
 	}
@@ -238,17 +238,51 @@ func (c *copier) linked(st *unix.Stat_t, to int, rel, name string, make func() e
 		if err := make(); err != nil {
 			return err
 		}
-		l.path = path.Join(rel, name)
+		l.path = rel.Join(name)
 		return nil
 	}
 	<-l.done // its maker is at work and waits for nobody
-	if l.path != "" && len(l.path) < unix.PathMax {
-		err := unix.Linkat(c.root, l.path, to, name, 0)
-		if err != unix.EMLINK {
+	if l.path != nil {
+		if err := c.link(l.path, rel, to, name); err != unix.EMLINK {
 			return err
 		}
 	}
 	return make()
+}
+
+// link gives a file of the copy, first, one more name in an open folder, which is at rel.
+func (c *copier) link(first, rel *Path, to int, name string) error {
+	switch {
+	case first.folder == rel:
+		return unix.Linkat(to, first.name, to, name, 0)
+	case first.Len() < unix.PathMax:
+		return unix.Linkat(c.root, first.String(), to, name, 0)
+	}
+	folder, err := c.open(first.folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(folder) }()
+	return unix.Linkat(folder, first.name, to, name, 0)
+}
+
+// open opens a folder of the copy whose path may be longer than the kernel takes at once.
+func (c *copier) open(p *Path) (int, error) {
+	at, rest := c.root, p.String()
+	for {
+		piece := rest
+		if len(rest) >= unix.PathMax {
+			piece = rest[:strings.LastIndexByte(rest[:unix.PathMax], '/')]
+		}
+		next, err := openDirBelow(at, piece)
+		if at != c.root {
+			_ = unix.Close(at)
+		}
+		if err != nil || len(piece) == len(rest) {
+			return next, err
+		}
+		at, rest = next, rest[len(piece)+1:]
+	}
 }
 
 func newLink() *link { return &link{done: make(chan struct{})} }

@@ -3,7 +3,6 @@ package treecopy
 import (
 	"fmt"
 	"io"
-	"path"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +14,7 @@ const smallFile = 64 << 10
 var dataBuffers = sync.Pool{New: func() any { b := make([]byte, smallFile); return &b }}
 
 // regular copies one regular file, and every further name of it as a hard link.
-func (c *copier) regular(from, to int, rel, name string) error {
+func (c *copier) regular(from, to int, rel *Path, name string) error {
 	// O_NONBLOCK: the entry may have become a pipe since the folder was read.
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY
 	source, err := retry(func() (int, error) { return unix.Openat(from, name, flags|unix.O_NOATIME, 0) })
@@ -36,7 +35,7 @@ func (c *copier) regular(from, to int, rel, name string) error {
 	return c.linked(&st, to, rel, name, func() error { return c.content(source, to, rel, name, &st) })
 }
 
-func (c *copier) content(source, to int, rel, name string, st *unix.Stat_t) error {
+func (c *copier) content(source, to int, rel *Path, name string, st *unix.Stat_t) error {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	mode := st.Mode & 0o777
 	target, err := retry(func() (int, error) { return unix.Openat(to, name, flags, mode) })
@@ -49,7 +48,7 @@ func (c *copier) content(source, to int, rel, name string, st *unix.Stat_t) erro
 			return err
 		}
 	}
-	return c.attributes(target, source, path.Join(rel, name), st)
+	return c.attributes(target, source, rel, name, st)
 }
 
 // data copies the content of a file of which st tells the size: shared if that can be, else with its holes.
