@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +30,7 @@ type Packer struct {
 	ctx   context.Context
 	w     io.Writer
 	tw    *tar.Writer
-	links map[inode]string
+	links map[inode]*treecopy.Path
 	buf   []byte
 }
 
@@ -40,7 +38,7 @@ type inode struct{ dev, ino uint64 }
 
 // NewPacker makes a packer that writes to w until ctx ends. Close writes the end mark.
 func NewPacker(ctx context.Context, w io.Writer) *Packer {
-	return &Packer{ctx: ctx, w: w, tw: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+	return &Packer{ctx: ctx, w: w, tw: tar.NewWriter(w), links: map[inode]*treecopy.Path{}, buf: make([]byte, 256<<10)}
 }
 
 // Close ends the archive; the writer beneath stays open.
@@ -68,11 +66,16 @@ func (p *Packer) AddTree(dir, prefix string) error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("pack %s: %w", dir, err)
 	}
-	return p.addDir(fd, prefix, &st, 0)
+	var at *treecopy.Path
+	if prefix != "." {
+		at = at.Join(prefix)
+	}
+	return p.addDir(fd, at, &st, 0)
 }
 
 // addDir adds an open folder and closes it.
-func (p *Packer) addDir(fd int, name string, st *unix.Stat_t, depth int) error {
+func (p *Packer) addDir(fd int, at *treecopy.Path, st *unix.Stat_t, depth int) error {
+	name := at.String()
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	if depth >= maxDepth-1 || len(name) > maxName-unix.NAME_MAX { // it could not be unpacked; the first element is the prefix
@@ -90,14 +93,15 @@ func (p *Packer) addDir(fd int, name string, st *unix.Stat_t, depth int) error {
 		if err := p.ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.add(fd, e.Name(), path.Join(name, e.Name()), st.Dev, depth); err != nil {
+		if err := p.add(fd, e.Name(), at.Join(e.Name()), st.Dev, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Packer) add(dir int, base, name string, dev uint64, depth int) error {
+func (p *Packer) add(dir int, base string, at *treecopy.Path, dev uint64, depth int) error {
+	name := at.String()
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
@@ -112,7 +116,7 @@ func (p *Packer) add(dir int, base, name string, dev uint64, depth int) error {
 		p.Omitted.Add(name, "an archive cannot hold a socket")
 		return nil
 	case kind == unix.S_IFDIR:
-		return p.addFolder(dir, base, name, &st, depth)
+		return p.addFolder(dir, base, at, &st, depth)
 	case st.Dev != dev: // only folders can be subvolumes
 		p.Omitted.Add(name, "something is mounted on it")
 		return nil
@@ -120,9 +124,9 @@ func (p *Packer) add(dir int, base, name string, dev uint64, depth int) error {
 	if st.Nlink > 1 {
 		key := inode{st.Dev, st.Ino}
 		if first, ok := p.links[key]; ok {
-			return p.writeHeader(name, first, &st, tar.TypeLink, nil)
+			return p.writeHeader(name, first.String(), &st, tar.TypeLink, nil)
 		}
-		p.links[key] = name
+		p.links[key] = at
 	}
 	switch kind {
 	case unix.S_IFREG:
@@ -143,7 +147,8 @@ func (p *Packer) add(dir int, base, name string, dev uint64, depth int) error {
 }
 
 // addFolder adds a folder inside an open one. On a mount point the folder stays, what is mounted on it does not.
-func (p *Packer) addFolder(dir int, base, name string, st *unix.Stat_t, depth int) error {
+func (p *Packer) addFolder(dir int, base string, at *treecopy.Path, st *unix.Stat_t, depth int) error {
+	name := at.String()
 	sub, err := openBelow(dir, base, unix.O_DIRECTORY)
 	switch {
 	case errors.Is(err, unix.EXDEV):
@@ -154,7 +159,7 @@ func (p *Packer) addFolder(dir int, base, name string, st *unix.Stat_t, depth in
 	case err != nil:
 		return fmt.Errorf("pack %s: %w", name, err)
 	}
-	return p.addDir(sub, name, st, depth+1)
+	return p.addDir(sub, at, st, depth+1)
 }
 
 func (p *Packer) addFile(dir int, base, name string) error {
@@ -248,52 +253,6 @@ func (p *Packer) header(name, link string, st *unix.Stat_t, kind byte, xattrs ma
 		}
 	}
 	return h, nil
-}
-
-// inside is the value of an extended attribute without the map.
-func (p *Packer) inside(key, value string) (string, error) {
-	switch {
-	case len(p.IDMap) == 0:
-		return value, nil
-	case key == "security.capability":
-		return string(idmap.InsideCapability([]byte(value))), nil
-	case idmap.IsACL(key):
-		acl, err := idmap.InsideACL(p.IDMap, []byte(value))
-		return string(acl), err
-	}
-	return value, nil
-}
-
-// xattrs reads the attributes of an open file that belong into an archive. A file system without attributes has none. Where st says what goes with one
-// that cannot be packed, it is changed.
-func (p *Packer) xattrs(fd int, file string, st *unix.Stat_t) map[string]string {
-	size, err := unix.Flistxattr(fd, p.buf) // which holds XATTR_LIST_MAX, and XATTR_SIZE_MAX below
-	if errors.Is(err, unix.EOPNOTSUPP) || err == nil && size == 0 {
-		return nil
-	}
-	if err != nil {
-		p.Omitted.Add(file, "its attributes cannot be listed: %v", err)
-		return nil
-	}
-	found := map[string]string{}
-	for _, name := range strings.Split(strings.TrimSuffix(string(p.buf[:size]), "\x00"), "\x00") {
-		n, err := unix.Fgetxattr(fd, name, p.buf)
-		switch {
-		case errors.Is(err, unix.ENODATA): // gone meanwhile
-		case err != nil:
-			p.Omitted.Add(file, "attribute %s cannot be read: %v", name, err)
-		case !keepXattr(name):
-			p.Omitted.Add(file, "attribute %s belongs to this host", name)
-		case strings.Contains(name, "="): // PAX ends a key there
-			p.Omitted.Add(file, "an archive cannot hold attribute %s", name)
-		case p.NoACLs && idmap.IsACL(name):
-			p.Omitted.Add(file, "this format cannot hold %s", name)
-			st.Mode = idmap.ModeWithout(name, p.buf[:n], st.Mode)
-		default:
-			found[name] = string(p.buf[:n])
-		}
-	}
-	return found
 }
 
 type zeros struct{}
