@@ -121,7 +121,23 @@ func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 		}
 		return os.Symlink(link, target)
 	}
+	if err := makeWay(target, isDir); err != nil {
+		return err
+	}
 	return p.write(from.path, content, info, target, func() (*os.File, error) { return os.Create(target) })
+}
+
+// makeWay keeps a file from being written to where a link leads: that may be what the same name was in an instance when it was pulled before. One
+// in a target folder gives way, as it does to a folder that is pulled; one that the user names is refused. /dev has the user's own, as stdout.
+func makeWay(target string, inFolder bool) error {
+	now, err := os.Lstat(target)
+	if err != nil || now.Mode()&fs.ModeSymlink == 0 || strings.HasPrefix(target, "/dev/") {
+		return nil // what is wrong with it is for the call that makes it to say
+	}
+	if inFolder {
+		return os.Remove(target)
+	}
+	return fmt.Errorf(T("%s is a symbolic link: remove it, or name the file that it leads to"), target)
 }
 
 // maxLinks is how many links are followed to a file, as many as Linux follows.

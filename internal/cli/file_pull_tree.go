@@ -26,7 +26,8 @@ func (p *pullCmd) dir(from *instancePath, info *client.FileInfo, root *os.Root, 
 	if rel != "/" && rel != "." {
 		name := filepath.FromSlash(rel)
 		if err := root.Mkdir(name, fs.FileMode(info.Mode&0o777)|0o700); errors.Is(err, fs.ErrExist) {
-			if now, err := root.Stat(name); err != nil || !now.IsDir() {
+			// Not Stat: where a link leads that an earlier pull has left, an instance has chosen.
+			if now, err := root.Lstat(name); err != nil || !now.IsDir() {
 				return fmt.Errorf(T("%s is there and not a directory"), filepath.Join(root.Name(), name))
 			}
 		} else if err != nil {

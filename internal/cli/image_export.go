@@ -73,9 +73,10 @@ func (c *App) exportImage(server *client.Client, img *api.Image, target string) 
 	return nil
 }
 
-// exportName is where a file goes. Of the server's name only the last element is used.
+// exportName is where a file goes. Of the server's name only the last element is used, and not as a hidden file: in their home users have such
+// that are run.
 func exportName(target string, file client.ImageFile) string {
-	name := filepath.Base(filepath.Clean("/" + file.Name))
+	name := strings.TrimLeft(filepath.Base(filepath.Clean("/"+file.Name)), ".")
 	if info, err := os.Stat(target); err == nil && info.IsDir() || strings.HasSuffix(target, "/") {
 		return filepath.Join(target, name)
 	}

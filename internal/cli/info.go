@@ -52,7 +52,7 @@ func (c *App) instanceInfo(server *client.Client, name string, showLog bool) err
 	if err != nil {
 		return err
 	}
-	w := c.Out
+	w := printableWriter{c.Out}
 	fmt.Fprintf(w, T("Name: %s")+"\n", i.Name)
 	if i.Description != "" {
 		fmt.Fprintf(w, T("Description: %s")+"\n", i.Description)

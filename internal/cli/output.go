@@ -63,9 +63,9 @@ func (c *App) report(err error) int {
 	default:
 		return c.ret
 	}
-	fmt.Fprintf(c.Err, "Error: %v\n", err)
+	fmt.Fprintf(c.Err, "Error: %s\n", printable(err.Error()))
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(c.Err, T("Hint: %s")+"\n", hint)
+		fmt.Fprintf(c.Err, T("Hint: %s")+"\n", printable(hint))
 	}
 	if c.ret != 0 && unwritten == nil {
 		return c.ret

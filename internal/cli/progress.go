@@ -58,7 +58,7 @@ func (p *progress) columns() int {
 }
 
 func (p *progress) show(message string) {
-	message = runewidth.Truncate(message, p.columns()-1, "")
+	message = runewidth.Truncate(printable(message), p.columns()-1, "")
 	width := runewidth.StringWidth(message)
 	fmt.Fprint(p.c.Out, "\r"+message+strings.Repeat(" ", max(p.width-width, 0)))
 	p.width = width
@@ -128,7 +128,7 @@ func (p *progress) newBar(size int64) *progressbar.ProgressBar {
 	description := strings.TrimSuffix(fmt.Sprintf(p.format, ""), ": ")
 	bar := progressbar.NewOptions64(size,
 		progressbar.OptionSetWriter(p.c.Out),
-		progressbar.OptionSetDescription(runewidth.Truncate(description, max(p.columns()-barColumns, 10), "…")),
+		progressbar.OptionSetDescription(runewidth.Truncate(printable(description), max(p.columns()-barColumns, 10), "…")),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowTotalBytes(true),

@@ -59,7 +59,7 @@ func renderTable(w io.Writer, format string, header []string, rows [][]string, r
 }
 
 func newTable(w io.Writer, format string, header []string, rows [][]string) *tablewriter.Table {
-	t := tablewriter.NewWriter(w)
+	t := tablewriter.NewWriter(printableWriter{w})
 	t.SetAutoWrapText(false)
 	t.SetAlignment(tablewriter.ALIGN_LEFT)
 	if format == formatCompact {
