@@ -182,19 +182,45 @@ func (d *Driver) NetworkNamespace(id string) (*os.File, error) {
 	return i.namespace("net")
 }
 
+// freezeTime bounds how long the processes of a container may take to stand still. One that waits for a file system of the guest's own, by FUSE,
+// does not before that answers.
+var freezeTime = 30 * time.Second
+
+// errEnding says that a container was not frozen because somebody wants its end.
+var errEnding = errors.New("the instance is being stopped")
+
 // Freeze implements instance.Runtime.
 func (d *Driver) Freeze(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
 		return d.absent(id)
 	}
-	if err := d.payload(id).Freeze(ctx); err != nil {
-		thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		return errors.Join(fmt.Errorf("freezing: %w", err), d.payload(id).Thaw(thawing))
+	freezing, giveUp := context.WithTimeout(ctx, freezeTime)
+	defer giveUp()
+	c.freezing.Store(&giveUp)
+	defer c.freezing.CompareAndSwap(&giveUp, nil)
+	if c.ending.Load() > 0 {
+		return fmt.Errorf("freezing: %w", errEnding)
 	}
-	c.frozen.Store(true)
-	return nil
+	err := d.payload(id).Freeze(freezing)
+	if err == nil {
+		c.frozen.Store(true)
+	}
+	// Whoever wants the end asks whether it is frozen after having said so: what they cannot have seen is taken back here.
+	if c.ending.Load() > 0 {
+		err = errEnding
+	}
+	if err == nil {
+		return nil
+	}
+	thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := d.payload(id).Thaw(thawing); err == nil {
+		c.frozen.Store(false)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		d.log.Error("a container that cannot be frozen", "instance", id, "err", err)
+	}
+	return fmt.Errorf("freezing: %w", err)
 }
 
 // Thaw implements instance.Runtime.

@@ -28,6 +28,8 @@ type container struct {
 	ending  atomic.Int32 // how many callers want it to end: it is not to be restarted then
 	monitor atomic.Pointer[process]
 	giveUp  atomic.Pointer[context.CancelFunc] // ends a restart from inside that waits
+	// freezing ends a freeze that is under way, and in cgroup v1 would keep the processes from dying.
+	freezing atomic.Pointer[context.CancelFunc]
 
 	mu     sync.Mutex // held while gone is closed, a descriptor is closed, or used for what would harm whoever got its number
 	closed bool
@@ -51,12 +53,14 @@ func (c *container) close() {
 	}
 }
 
-// wantEnd says that somebody wants the container to end, until done is called: it is not to be restarted then, and a restart that
-// waits for its turn is given up.
+// wantEnd says that somebody wants the container to end, until done is called: it is not to be restarted or frozen then, and a restart
+// that waits for its turn, or a freeze that is under way, is given up.
 func (c *container) wantEnd() (done func()) {
 	c.ending.Add(1)
-	if giveUp := c.giveUp.Load(); giveUp != nil {
-		(*giveUp)()
+	for _, wait := range []*context.CancelFunc{c.giveUp.Load(), c.freezing.Load()} {
+		if wait != nil {
+			(*wait)()
+		}
 	}
 	return func() { c.ending.Add(-1) }
 }
