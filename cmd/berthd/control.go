@@ -95,7 +95,7 @@ func shutdownCommand() *cobra.Command {
 			if timeout > 0 {
 				query.Set("timeout", (time.Duration(timeout) * time.Second).String())
 			}
-			return shutdown(cmd.Context(), query)
+			return shutdown(cmd.Context(), query, time.Duration(timeout)*time.Second)
 		},
 	}
 	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait for operations and instances; 0: as configured")
@@ -103,20 +103,49 @@ func shutdownCommand() *cobra.Command {
 	return cmd
 }
 
-// shutdown ends the daemon and returns once its process has gone.
-func shutdown(ctx context.Context, query url.Values) error {
+// endTime is how much longer than it was told to wait for operations and instances a daemon may take to end. The kernel keeps one of
+// which a thread waits for a disk that hangs, and one that is stopped does not even answer.
+var endTime = 10 * time.Second // shorter in tests
+
+// shutdown ends the daemon and returns once its process has gone, or fails endTime after timeout, if there is one.
+func shutdown(ctx context.Context, query url.Values, timeout time.Duration) error {
+	if timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, timeout+endTime)
+		defer cancel()
+		ctx = limited
+	}
 	pidfd, err := daemonProcess(ctx)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(pidfd)
-	if err := ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode()); err != nil && !errors.Is(err, io.EOF) {
-		return err
+	err = ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode())
+	if err == nil || errors.Is(err, io.EOF) {
+		err = gone(ctx, pidfd)
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the daemon has not ended %s after the time-out of %s", endTime, timeout)
+	}
+	return err
+}
+
+// gone waits for the end of a process, or for the deadline of ctx.
+func gone(ctx context.Context, pidfd int) error {
 	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for {
-		if _, err := unix.Poll(poll, -1); !errors.Is(err, unix.EINTR) {
+		wait := -1
+		if deadline, ok := ctx.Deadline(); ok {
+			wait = max(int(time.Until(deadline).Milliseconds()), 0)
+		}
+		n, err := unix.Poll(poll, wait)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
 			return err
+		case n == 0:
+			return context.DeadlineExceeded
+		default:
+			return nil
 		}
 	}
 }

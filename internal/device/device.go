@@ -77,7 +77,7 @@ type Module interface {
 type Running interface {
 	// NetworkNamespace is the instance's own; the caller closes it.
 	NetworkNamespace() (*os.File, error)
-	// Mount makes a bind mount appear inside; Unmount takes it away.
+	// Mount makes a bind mount appear inside, or fails and has made none; Unmount takes it away.
 	Mount(ctx context.Context, m spec.Mount) error
 	Unmount(ctx context.Context, target string) error
 	// Mounted tells whether something is mounted at a path inside.
@@ -88,7 +88,8 @@ type Running interface {
 
 // HotPlugger is a module whose devices can come and go while the instance runs.
 type HotPlugger interface {
-	// Plug makes what Start prepared, and returned as c, appear inside.
+	// Plug makes what Start prepared, and returned as c, appear inside. After an error some of it may be there, unless that is a
+	// NotPlugged.
 	Plug(ctx context.Context, run Running, inst Instance, name string, cfg Config, c Contribution) error
 	// Look says, as JSON, what Replug will have to bring back of a device that is inside. It changes nothing.
 	Look(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) (json.RawMessage, error)
@@ -98,6 +99,15 @@ type HotPlugger interface {
 	// Replug undoes Unplug, by what Look saw before. That the device is inside still, or in part, is no error.
 	Replug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string, seen json.RawMessage) error
 }
+
+// NotPlugged is an error of Plug after which nothing is inside. To look whether there is would be to wait, for what may never answer.
+type NotPlugged struct{ Err error }
+
+// Error implements error.
+func (n *NotPlugged) Error() string { return n.Err.Error() }
+
+// Unwrap gives what went wrong.
+func (n *NotPlugged) Unwrap() error { return n.Err }
 
 // Updater is a module that can change some keys of a running device in place. LiveKeys names them; a change of
 // any other key is an unplug and a plug. An Update is undone by one the other way, also when it failed half way.

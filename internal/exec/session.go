@@ -160,19 +160,24 @@ func (s *session) run(ctx context.Context, rt Runtime, id string, r runtime.Exec
 	}
 	defer streams.close()
 	r.Stdin, r.Stdout, r.Stderr, r.Terminal = streams.in, streams.out, streams.err, s.interactive
-	c, err := rt.Exec(ctx, id, r)
+	over := make(chan struct{})
+	c := &pending{}
+	attaching := c.begin(ctx)
+	// What reads from the client is not waited for: it ends with the connections.
+	go s.control(c, streams.resize, over)
+	go s.input(c, streams.stdin, over)
+	err = c.attached(rt.Exec(attaching, id, r))
 	streams.started()
 	if err != nil {
+		close(over)
+		if ended, status := c.endedBy(); ended && ctx.Err() == nil {
+			return status, nil
+		}
 		return -1, err
 	}
 	began(ctx)
 	defer context.AfterFunc(ctx, func() { _ = c.Signal(sigkill) })()
 	defer s.cutLate(ctx)()
-
-	// What reads from the client is not waited for: it ends with the connections.
-	over := make(chan struct{})
-	go s.control(c, streams.resize, over)
-	go s.input(c, streams.stdin, over)
 	var output sync.WaitGroup
 	if s.interactive {
 		output.Go(func() { send(s.slots["0"].conn, streams.stdout) })

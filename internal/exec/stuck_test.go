@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -142,6 +143,56 @@ func TestACommandThatCannotBeKilledIsNotWaitedFor(t *testing.T) {
 			c.endsSoon(context.Canceled)
 		}
 		close(rt.release)
+	}
+}
+
+// farAway is a runtime whose commands never get into the instance.
+type farAway struct {
+	*local
+	begun chan struct{}
+}
+
+func (r farAway) Exec(ctx context.Context, _ string, _ runtime.ExecRequest) (runtime.Command, error) {
+	r.begun <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A guest's file system that does not answer kept a command, whose folder was there, from ever beginning; the client's signals, and even
+// its end, came to nobody, and the operation could not be ended.
+func TestACommandThatNeverBeginsEndsWithItsClient(t *testing.T) {
+	for name, end := range map[string]func(c *client){
+		"signal": func(c *client) {
+			c.send("control", websocket.TextMessage, `{"command":"signal","signal":28}`) // SIGWINCH ends nothing
+			c.send("control", websocket.TextMessage, `{"command":"signal","signal":15}`)
+		},
+		"gone": func(c *client) {
+			for _, conn := range c.conns {
+				_ = conn.UnderlyingConn().Close()
+			}
+		},
+	} {
+		for _, interactive := range []bool{false, true} {
+			s, l := service(t)
+			rt := farAway{l, make(chan struct{}, 1)}
+			s.Runtime = rt
+			task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"x"}, WaitForWS: true, Interactive: interactive})
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := []string{"0", "control"}
+			if !interactive {
+				names = []string{"0", "1", "2", "control"}
+			}
+			c := open(t, task, names...)
+			<-rt.begun
+			end(c)
+			c.endsSoon(nil)
+			want := map[string][]any{"signal": {128 + 15}, "gone": {128 + 9, 128 + 1}}[name]
+			if got := c.result["return"]; !slices.Contains(want, got) {
+				t.Errorf("%s, interactive %v: returned %v", name, interactive, got)
+			}
+		}
 	}
 }
 

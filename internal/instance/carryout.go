@@ -227,9 +227,12 @@ func (s *Service) applyPlug(ctx context.Context, st *step) error {
 	}
 	w := &st.way
 	for _, name := range w.Added {
-		st.done.plugged = append(st.done.plugged, name)
 		d := w.After.Devices[name]
-		if err := s.plugger(d).Plug(ctx, s.reach(st.old), w.After.of(s, st.next, name), name, d.Config, st.contributions[name]); err != nil {
+		err := s.plugger(d).Plug(ctx, s.reach(st.old), w.After.of(s, st.next, name), name, d.Config, st.contributions[name])
+		if not := (*device.NotPlugged)(nil); !errors.As(err, &not) {
+			st.done.plugged = append(st.done.plugged, name)
+		}
+		if err != nil {
 			return fmt.Errorf("Failed to start device %q: %w", name, err)
 		}
 	}

@@ -382,6 +382,9 @@ type fakeModule struct {
 	onStart  func(string) // called by each start
 }
 
+// errUnanswered is of a device on a file system inside that answers nobody.
+var errUnanswered = errors.New("a file system inside does not answer")
+
 func newFakeModule() *fakeModule {
 	return &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}, known: map[string]string{}, owners: map[string]string{}, updated: map[string]device.Config{}}
 }
@@ -455,6 +458,9 @@ func (m *fakeModule) Plug(_ context.Context, _ device.Running, in device.Instanc
 	if cfg["stuck"] != "" {
 		return errors.New("cannot be plugged")
 	}
+	if cfg["unanswered"] != "" {
+		return &device.NotPlugged{Err: errUnanswered}
+	}
 	other := in
 	other.Slot = 1 - in.Slot
 	if m.plugged[slotKey(other, name)] {
@@ -468,9 +474,12 @@ func (m *fakeModule) Look(_ context.Context, _ device.Running, in device.Instanc
 	return json.Marshal("as " + slotKey(in, name))
 }
 
-func (m *fakeModule) Unplug(_ context.Context, _ device.Running, in device.Instance, name string, _ device.Config, _ map[string]string) error {
+func (m *fakeModule) Unplug(_ context.Context, _ device.Running, in device.Instance, name string, cfg device.Config, _ map[string]string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if cfg["unanswered"] != "" {
+		return errUnanswered
+	}
 	delete(m.plugged, slotKey(in, name))
 	return nil
 }

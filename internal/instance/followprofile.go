@@ -54,6 +54,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 	future := &Service{Deps: s.Deps, instances: s.instances, snapshots: s.snapshots, background: s.background} // to check with
 	future.Profiles = overlay{Profiles: s.Profiles, project: project, name: name, config: c, devices: devices}
 	var steps []*step
+	newBlocks := false
 	for _, row := range users {
 		i := row.Value
 		after, err := future.check(ctx, i, i)
@@ -65,12 +66,16 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
 			future.promised = append(future.promised, r) // the next one must not be given it too
+			newBlocks = newBlocks || !sameBlock(i, after)
 		}
 		st, err := s.plan(ctx, i, i.clone(), s.effectiveOf(i), after)
 		if err != nil {
 			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
 		}
 		steps = append(steps, st)
+	}
+	if !newBlocks {
+		ids.Release() // guests are changed from here on, and a hostile one takes its time
 	}
 	mark := &profileMark{Project: project, Name: name, Digest: digest(c, devices)}
 	if len(steps) > maxTogether {

@@ -259,6 +259,22 @@ func TestDevicesAreAdoptedByWhatRuns(t *testing.T) {
 	}
 }
 
+// TestWhatWasNotPluggedIsNotUnplugged: where a guest's file system does not answer it was waited for twice, the change could "not be
+// undone", and each next start of the daemon waited for it again.
+func TestWhatWasNotPluggedIsNotUnplugged(t *testing.T) {
+	h := newHouse(t, nil)
+	h.launch("c1", nil)
+	before := h.situation()
+	err := h.patch("c1", nil, map[string]map[string]string{"eth2": {"type": "nic"}, "eth3": {"type": "nic", "unanswered": "1"}})
+	if !errors.Is(err, errUnanswered) || strings.Contains(err.Error(), "go back") {
+		t.Errorf("got %v", err)
+	}
+	h.is(before)
+	if n := h.Journal.Pending(); n != 0 {
+		t.Errorf("%d journal entries are left", n)
+	}
+}
+
 func (h *house) putProfile(name string, config map[string]string, devices map[string]map[string]string) error {
 	put := api.ProfilePut{}
 	put.Config, put.Devices = config, devices

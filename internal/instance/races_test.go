@@ -340,6 +340,31 @@ func TestAProfileGivesEachItsOwnIDs(t *testing.T) {
 	}
 }
 
+// TestAProfileHoldsNoIDsThatItDoesNotGive: how long its devices take is also up to the guests, and nobody else's IDs wait for them.
+func TestAProfileHoldsNoIDsThatItDoesNotGive(t *testing.T) {
+	h := newHouse(t, nil)
+	h.profile("p", nil, nil)
+	h.launch("c1", using("p"))
+	h.launch("c2", func(r *api.InstancesPost) {
+		using("p")(r)
+		r.Config = map[string]string{"security.idmap.isolated": "true"}
+	})
+	started := 0
+	h.nic.onStart = func(id string) {
+		started++
+		ids, other := h.Locks.Try(lock.Claim{Action: "claim"}, lock.Exclusive(lock.ForIDs()))
+		if other != nil {
+			t.Errorf("the IDs are held while a device of %s is started", id)
+			return
+		}
+		ids.Release()
+	}
+	h.do(h.putProfile("p", nil, map[string]map[string]string{"eth2": {"type": "nic"}}))
+	if started != 2 {
+		t.Errorf("%d devices were started", started)
+	}
+}
+
 // TestAProfileHoldsWhatItsDevicesName: what is being deleted is not named meanwhile.
 func TestAProfileHoldsWhatItsDevicesName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,13 +2,7 @@ package storage
 
 import (
 	"context"
-	"errors"
-	"os"
-	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
 )
 
@@ -26,32 +20,6 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 		return nil, err
 	}
 	return held.Release, nil
-}
-
-// holdSource keeps creations and deletions of pools on one folder apart, whatever the pools are called: a creation finds it empty, and
-// what it undoes, or a deletion clears, must not be what another has made there since. A lock on the folder itself tells other daemons
-// of the host. Where the file system has no such locks, or the folder is yet to be made, there is only ours.
-func (s *Service) holdSource(ctx context.Context, action string, r *poolRecord) (release func(), _ error) {
-	source := r.Config["source"]
-	if real, err := filepath.EvalSymlinks(source); err == nil {
-		source = real
-	}
-	unlock, err := s.hold(ctx, action, lock.Exclusive(lock.Of(lock.Source, source)))
-	if err != nil {
-		return nil, err
-	}
-	folder, err := os.Open(source)
-	if err != nil {
-		return unlock, nil
-	}
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		unlock()
-		return nil, errors.Join(api.Conflict("Source path '%s' is in use by another process", source), folder.Close())
-	}
-	return func() {
-		_ = folder.Close()
-		unlock()
-	}, nil
 }
 
 // holdMount keeps the mount and unmount of one volume apart.

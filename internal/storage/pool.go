@@ -134,7 +134,7 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 	if _, ok := s.pools.Get(req.Name); ok {
 		return api.Conflict("The storage pool already exists: The record already exists")
 	}
-	record, err := s.newPool(req)
+	record, err := s.newPool(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 }
 
 // newPool checks and completes the configuration of a pool to be.
-func (s *Service) newPool(req api.StoragePoolsPost) (*poolRecord, error) {
+func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolRecord, error) {
 	if _, ok := s.Drivers[req.Driver]; !ok {
 		return nil, s.errUnknownDriver(req.Driver)
 	}
@@ -168,9 +168,9 @@ func (s *Service) newPool(req api.StoragePoolsPost) (*poolRecord, error) {
 		return nil, api.BadRequest("Source path '%s' doesn't exist", source)
 	}
 	source = filepath.Clean(source)
-	real, err := filepath.EvalSymlinks(source)
+	real, err := s.realSource(ctx, source)
 	if err != nil {
-		real = source
+		return nil, err
 	}
 	if root, err := filepath.EvalSymlinks(s.Root); err == nil && source != own && below(real, root) {
 		return nil, api.BadRequest("Source path '%s' is within the daemon's folder", source)
@@ -192,8 +192,13 @@ func (s *Service) makePool(ctx context.Context, name string, r *poolRecord) (err
 	}
 	// Before the journal knows of it: an undo must never reach into a place that was taken already.
 	if c, ok := d.(storagedriver.Checker); ok {
-		if err := c.Check(); err != nil {
-			return api.BadRequest("%w", err)
+		if _, err := ofSource(ctx, s, r.Config["source"], func() (struct{}, error) {
+			if err := c.Check(); err != nil {
+				return struct{}{}, api.BadRequest("%w", err)
+			}
+			return struct{}{}, nil
+		}); err != nil {
+			return err
 		}
 	}
 	entry, err := s.Journal.Begin(ctx, kindPoolCreate, poolEntry{name, *r})

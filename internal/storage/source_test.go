@@ -1,13 +1,64 @@
 package storage
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
 )
+
+// inTime makes a call that must not wait for ever.
+func (w *world) inTime(what string, call func() error) error {
+	w.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- call() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(20 * time.Second):
+		w.Fatalf("the %s waits for the source", what)
+		return nil
+	}
+}
+
+// TestASourceThatIsAPipe: its opening waits until somebody writes to it; the pool's lock, and the caller, waited with it.
+func TestASourceThatIsAPipe(t *testing.T) {
+	w := newWorld(t)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	w.ok(unix.Mkfifo(pipe, 0o600))
+	err := w.inTime("creation", func() error { return w.pool("p", map[string]string{"source": pipe}) })
+	w.fails(err, 400, fmt.Sprintf("Source path '%s' isn't a directory", pipe))
+	w.ok(w.inTime("creation of another", func() error { return w.pool("p", nil) }))
+}
+
+// TestASourceThatHangs: a disk or a server may never answer. Who names it is told so, and the pool's name is free again.
+func TestASourceThatHangs(t *testing.T) {
+	w := newWorld(t)
+	source := t.TempDir()
+	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("needs FUSE:", err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fuse)
+	w.ok(unix.Mount("x", source, "fuse", 0, options)) // and nobody ever reads what it is asked
+	t.Cleanup(func() {
+		_ = unix.Unmount(source, unix.MNT_DETACH)
+		_ = unix.Close(fuse) // ends the call that is left
+	})
+	w.service.patience = 50 * time.Millisecond
+	for _, folder := range []string{source, filepath.Join(source, "below")} {
+		err := w.inTime("creation", func() error { return w.pool("p", map[string]string{"source": folder}) })
+		w.fails(err, 503, fmt.Sprintf("Source path '%s' does not answer", folder))
+	}
+	w.service.patience = time.Minute
+	w.ok(w.inTime("creation of another", func() error { return w.pool("p", nil) }))
+}
 
 // TestOfTwoPoolsOnOneFolderOneIsMade: a source is the host's, whatever the pools are called and whichever daemon makes them. The one
 // that comes late must take nothing of the other's with it.

@@ -49,7 +49,11 @@ func (d *Driver) Exec(ctx context.Context, id string, r runtime.ExecRequest) (ru
 	}
 	stop := context.AfterFunc(ctx, p.End)
 	c, err := attached(p)
-	stop()
+	if !stop() && err == nil { // the helper has been killed, and would tell of no end
+		_ = c.Signal(int(unix.SIGKILL))
+		c.forget()
+		err = ctx.Err()
+	}
 	if err != nil {
 		p.Kill()
 		p.Close()
@@ -102,16 +106,21 @@ func (c *command) Signal(sig int) error {
 	return unix.PidfdSendSignal(c.pidfd, unix.Signal(sig), nil, 0)
 }
 
-// Wait implements runtime.Command.
-func (c *command) Wait() (int, error) {
-	m, err := c.call.Next()
-	c.call.Close()
+// forget closes the handle of the process.
+func (c *command) forget() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.pidfd >= 0 {
 		_ = unix.Close(c.pidfd)
 		c.pidfd = -1
 	}
-	c.mu.Unlock()
+}
+
+// Wait implements runtime.Command.
+func (c *command) Wait() (int, error) {
+	m, err := c.call.Next()
+	c.call.Close()
+	c.forget()
 	switch {
 	case err != nil:
 		return -1, err

@@ -61,7 +61,10 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 		if err != nil {
 			return fmt.Errorf("mount on %s: %w", m.Target, err)
 		}
-		return unbindable(int(tree.Fd()), m)
+		if err = unbindable(int(tree.Fd()), m); err != nil {
+			err = errors.Join(err, unix.Fchdir(int(tree.Fd())), unix.Unmount(".", unix.MNT_DETACH))
+		}
+		return err
 	})
 }
 

@@ -360,6 +360,9 @@ func TestADiskIsReplacedAndThereIsAWayBack(t *testing.T) {
 		t.Errorf("inside is %q", run.mounts)
 	}
 	run.fail = errors.New("failure")
+	if not := (*device.NotPlugged)(nil); !errors.As(m.Plug(ctx, run, first, "d", old, c), &not) {
+		t.Error("it is not told that nothing was mounted")
+	}
 	if err := m.Plug(ctx, run, first, "d", old, c); !errors.Is(err, run.fail) {
 		t.Errorf("got %v", err)
 	}

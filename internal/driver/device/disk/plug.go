@@ -15,8 +15,12 @@ type seen struct {
 
 // Plug implements device.HotPlugger.
 func (m *Module) Plug(ctx context.Context, run device.Running, _ device.Instance, _ string, _ device.Config, c device.Contribution) error {
-	for _, mount := range c.Mounts {
-		if err := run.Mount(ctx, mount); err != nil {
+	for n, mount := range c.Mounts {
+		err := run.Mount(ctx, mount)
+		switch {
+		case err != nil && n == 0:
+			return &device.NotPlugged{Err: err}
+		case err != nil:
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,20 +72,25 @@ func (d *Dir) Create(context.Context) error {
 
 // Check implements storagedriver.Checker.
 func (d *Dir) Check() error {
-	entries, err := os.ReadDir(d.source)
-	if errors.Is(err, os.ErrNotExist) {
-		if d.external() {
-			return fmt.Errorf("Source path '%s' doesn't exist", d.source)
-		}
+	folder, err := os.OpenFile(d.source, os.O_RDONLY|unix.O_DIRECTORY, 0) // a pipe would wait for somebody to write
+	switch {
+	case errors.Is(err, os.ErrNotExist) && d.external():
+		return fmt.Errorf("Source path '%s' doesn't exist", d.source)
+	case errors.Is(err, os.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("Source path '%s' isn't a directory", d.source)
+	case err != nil:
 		return fmt.Errorf("read source path: %w", err)
 	}
-	if len(entries) > 0 {
-		return fmt.Errorf("Source path '%s' isn't empty", d.source)
+	defer folder.Close()
+	switch _, err := folder.Readdirnames(1); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read source path: %w", err)
 	}
-	return nil
+	return fmt.Errorf("Source path '%s' isn't empty", d.source)
 }
 
 // Mount implements storagedriver.Pool.
