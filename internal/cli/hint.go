@@ -56,7 +56,7 @@ func withImages(server *client.Client, err error) error {
 	}
 	names := imageAliases(server)
 	if len(names) == 0 {
-		return hinted{err, T("This server has no image with an alias yet: `berth image build debian/12 --alias debian` makes one")}
+		return hinted{err, T("This server has no image with an alias yet: `berth image build debian/12 --alias debian/12` makes one")}
 	}
 	more := ""
 	if len(names) > shownImages {

@@ -24,20 +24,24 @@ const (
 	handshakeTime = 10 * time.Second
 )
 
-// close ends the session: it sends each client a close message. A client has cutTime to close its connection, as it may not expect
-// it to be gone: pylxd asks for the result of the operation and then sends a message of its own.
+// close ends the session: each client hears that it does.
 func (s *session) close() {
 	deadline := time.Now().Add(cutTime) // for all of them
 	for _, slot := range s.end() {
-		conn := slot.conn
-		if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
-			cut(conn)
-		}
-		_ = conn.SetReadDeadline(deadline)
+		sayGoodbye(slot.conn, deadline)
 		if !slot.read {
-			go drain(conn)
+			go drain(slot.conn)
 		}
 	}
+}
+
+// sayGoodbye sends a client a close message. Until the deadline it may close its connection, as it may not expect it to be gone: pylxd
+// asks for the result of the operation and then sends a message of its own. Somebody has to read from it until then.
+func sayGoodbye(conn *websocket.Conn, deadline time.Time) {
+	if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
+		cut(conn)
+	}
+	_ = conn.SetReadDeadline(deadline)
 }
 
 // drain reads what a client still sends until it closes the connection or its time is over.

@@ -110,8 +110,11 @@ func (s *session) connect(secret string, w http.ResponseWriter, r *http.Request)
 		return nil // it has answered
 	}
 	conn.SetReadLimit(maxMessage)
-	if s.ended {
-		_ = conn.Close()
+	if s.ended { // while it shook hands
+		go func() {
+			sayGoodbye(conn, time.Now().Add(cutTime))
+			drain(conn)
+		}()
 		return nil
 	}
 	found.conn = conn
