@@ -77,11 +77,14 @@ type Module interface {
 type Running interface {
 	// NetworkNamespace is the instance's own; the caller closes it.
 	NetworkNamespace() (*os.File, error)
-	// Mount makes a bind mount appear inside, or fails and has made none; Unmount takes it away.
+	// Mount makes a bind mount appear inside, or fails and has made none.
 	Mount(ctx context.Context, m spec.Mount) error
-	Unmount(ctx context.Context, target string) error
-	// Mounted tells whether something is mounted at a path inside.
-	Mounted(ctx context.Context, target string) (bool, error)
+	// Unmount takes away what Mount, or the start, made of m; only its source and its target count. It is found by its source, wherever
+	// the guest's links lead by now and wherever it has moved it. others are the targets of mounts of the same source that stay. What
+	// cannot be got at is an error; that there is none is not.
+	Unmount(ctx context.Context, m spec.Mount, others []string) error
+	// Mounted tells whether there is something for Unmount to take away.
+	Mounted(ctx context.Context, m spec.Mount, others []string) (bool, error)
 	// AllowDevice changes the device rules.
 	AllowDevice(ctx context.Context, r spec.DeviceRule) error
 }
@@ -108,6 +111,12 @@ func (n *NotPlugged) Error() string { return n.Err.Error() }
 
 // Unwrap gives what went wrong.
 func (n *NotPlugged) Unwrap() error { return n.Err }
+
+// Placer is a module whose devices can cover each other inside. Place is the path, beneath the root, at which a device appears; empty for one that
+// does not. When a device comes or goes, those beneath its path are unplugged before and plugged in again after it.
+type Placer interface {
+	Place(cfg Config) string
+}
 
 // Updater is a module that can change some keys of a running device in place. LiveKeys names them; a change of
 // any other key is an unplug and a plug. An Update is undone by one the other way, also when it failed half way.

@@ -340,7 +340,13 @@ func (r *fakeRuntime) Limits(_ context.Context, id string, c spec.Cgroup) error 
 	return nil
 }
 
-func (r *fakeRuntime) Mounted(context.Context, string, string) (bool, error) { return false, nil }
+func (r *fakeRuntime) Mounted(context.Context, string, spec.Mount, []string) (bool, error) {
+	return false, nil
+}
+
+func (r *fakeRuntime) Resolve(_ context.Context, _ string, targets []string) ([]string, error) {
+	return targets, nil
+}
 
 func (r *fakeRuntime) CPUs(_ context.Context, id, set string) error {
 	r.mu.Lock()
@@ -363,10 +369,10 @@ func (r *fakeRuntime) Cleanup(_ context.Context, id, uuid string) error {
 	delete(r.state, id)
 	return nil
 }
-func (r *fakeRuntime) Mount(context.Context, string, spec.Mount) error            { return nil }
-func (r *fakeRuntime) Unmount(context.Context, string, string) error              { return nil }
-func (r *fakeRuntime) AllowDevice(context.Context, string, spec.DeviceRule) error { return nil }
-func (r *fakeRuntime) Log(string) string                                          { return "" }
+func (r *fakeRuntime) Mount(context.Context, string, spec.Mount) error             { return nil }
+func (r *fakeRuntime) Unmount(context.Context, string, spec.Mount, []string) error { return nil }
+func (r *fakeRuntime) AllowDevice(context.Context, string, spec.DeviceRule) error  { return nil }
+func (r *fakeRuntime) Log(string) string                                           { return "" }
 
 // fakeModule is a device type that counts what it has on the host, and inside, by instance/device and slot.
 type fakeModule struct {

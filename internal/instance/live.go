@@ -26,12 +26,12 @@ func (r runningInstance) Mount(ctx context.Context, m spec.Mount) error {
 	return r.rt.Mount(ctx, r.id, m)
 }
 
-func (r runningInstance) Unmount(ctx context.Context, target string) error {
-	return r.rt.Unmount(ctx, r.id, target)
+func (r runningInstance) Unmount(ctx context.Context, m spec.Mount, others []string) error {
+	return r.rt.Unmount(ctx, r.id, m, others)
 }
 
-func (r runningInstance) Mounted(ctx context.Context, target string) (bool, error) {
-	return r.rt.Mounted(ctx, r.id, target)
+func (r runningInstance) Mounted(ctx context.Context, m spec.Mount, others []string) (bool, error) {
+	return r.rt.Mounted(ctx, r.id, m, others)
 }
 
 func (r runningInstance) AllowDevice(ctx context.Context, rule spec.DeviceRule) error {

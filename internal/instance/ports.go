@@ -124,8 +124,10 @@ type Runtime interface {
 	Cleanup(ctx context.Context, id, uuid string) error
 	// Mount, Unmount, Mounted and AllowDevice act on a running instance (see device.Running).
 	Mount(ctx context.Context, id string, m spec.Mount) error
-	Unmount(ctx context.Context, id string, target string) error
-	Mounted(ctx context.Context, id string, target string) (bool, error)
+	Unmount(ctx context.Context, id string, m spec.Mount, others []string) error
+	Mounted(ctx context.Context, id string, m spec.Mount, others []string) (bool, error)
+	// Resolve is where paths beneath the root of a running instance lead, its links followed as far as there is anything of them.
+	Resolve(ctx context.Context, id string, targets []string) ([]string, error)
 	AllowDevice(ctx context.Context, id string, r spec.DeviceRule) error
 	// Log is the path of the runtime's log of an instance.
 	Log(id string) string

@@ -83,7 +83,7 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 	if is, was := after.Devices[after.Root]["size"], before.Devices[before.Root]["size"]; is != was {
 		st.way.Quota = &[2]string{was, is}
 	}
-	if err := s.planDevices(st); err != nil {
+	if err := s.planDevices(ctx, st); err != nil {
 		return nil, err
 	}
 	if !st.running {
@@ -93,12 +93,16 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 }
 
 // planDevices works out which devices are removed, added or changed in place, and the slot of each that is added.
-func (s *Service) planDevices(st *step) error {
+func (s *Service) planDevices(ctx context.Context, st *step) error {
 	w := &st.way
 	had := w.Before.configs()
 	d := diffDevices(had, st.after.Devices)
 	if st.running {
+		var err error
 		d, w.Updated = s.splitUpdates(d, had, st.after.Devices)
+		if d, err = s.uncover(ctx, st.old, d, had, st.after.Devices); err != nil {
+			return err
+		}
 		if err := s.checkHotPlug(d, had, st.after.Devices); err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func TestReadOnlyIsReadOnly(t *testing.T) {
 			if got := h.options(d, s.ID, "/mnt"); !strings.HasPrefix(got, "ro,nosuid,nodev,noexec") {
 				t.Errorf("%s, %s, from the start: %s", s.ID, bind, got)
 			}
-			h.do(d.Unmount(h.context(), s.ID, "mnt"))
+			h.do(d.Unmount(h.context(), s.ID, m, nil))
 			if got := h.options(d, s.ID, "/mnt"); got != "" {
 				t.Errorf("unplugged, and yet %q", got)
 			}
@@ -84,7 +84,7 @@ func TestReadOnlyIsReadOnly(t *testing.T) {
 			if got := h.options(d, s.ID, "/mnt"); !strings.HasPrefix(got, "ro,nosuid,nodev,noexec") {
 				t.Errorf("%s, %s, plugged in: %s", s.ID, bind, got)
 			}
-			h.do(d.Unmount(h.context(), s.ID, "mnt"))
+			h.do(d.Unmount(h.context(), s.ID, m, nil))
 			h.do(d.Kill(h.context(), s.ID))
 		}
 	})

@@ -484,8 +484,8 @@ func TestMountWhileItRuns(t *testing.T) {
 	if got := h.sh(d, "c1", "cat '/mnt/a b/c/file'; stat -c ' %u' '/mnt/a b/c/file' '/mnt/a b'; touch '/mnt/a b/c/x' || true"); !strings.HasPrefix(got, "data 0\n 0\n") || !strings.Contains(got, "Read-only") {
 		t.Errorf("%q", got)
 	}
-	h.do(d.Unmount(h.context(), "c1", "mnt/a b/c"))
-	h.do(d.Unmount(h.context(), "c1", "mnt/a b/c"))
+	h.do(d.Unmount(h.context(), "c1", spec.Mount{Source: source, Target: "mnt/a b/c"}, nil))
+	h.do(d.Unmount(h.context(), "c1", spec.Mount{Source: source, Target: "mnt/a b/c"}, nil))
 	h.sh(d, "c1", "test ! -e '/mnt/a b/c/file'")
 	h.do(d.Mount(h.context(), "c1", spec.Mount{Source: filepath.Join(source, "file"), Target: "tmp/f", Create: "file"}))
 	if got := h.sh(d, "c1", "cat /tmp/f"); got != "data" {

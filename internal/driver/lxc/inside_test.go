@@ -35,7 +35,7 @@ func TestFileSystemThatDoesNotAnswer(t *testing.T) {
 	ended := make(chan error, 2)
 	go func() {
 		ended <- d.Mount(h.context(), "c1", spec.Mount{Source: h.root, Target: "mnt/x/y", Create: "dir"})
-		ended <- d.Unmount(h.context(), "c1", "mnt/x/y")
+		ended <- d.Unmount(h.context(), "c1", spec.Mount{Target: "mnt/x/y"}, nil)
 	}()
 	for _, what := range []string{"mount", "unmount"} {
 		select {

@@ -70,6 +70,12 @@ func (d *Driver) undo(s *spec.Spec) error {
 // prepare writes the files that liblxc reads.
 func (d *Driver) prepare(ctx context.Context, s *spec.Spec, l layout) error {
 	_, devicesV2 := d.deviceRules()
+	mounts, err := resolveMounts(s.RootFS.Path, s.Mounts)
+	if err != nil {
+		return err
+	}
+	placed := *s
+	placed.Mounts, s = mounts, &placed
 	label, err := d.confine(ctx, s.ID, s.Confinement())
 	if err != nil {
 		return err

@@ -26,8 +26,8 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 		return err
 	}
 	defer i.release()
-	if !fs.ValidPath(m.Target) || m.Target == "." {
-		return api.BadRequest("mount target %q is not a path beneath the root", m.Target)
+	if err := validTarget(m.Target); err != nil {
+		return err
 	}
 	uid, gid, err := i.owner()
 	if err != nil {
@@ -68,68 +68,96 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 	})
 }
 
-// Unmount implements instance.Runtime. That nothing is mounted there is no error.
-func (d *Driver) Unmount(ctx context.Context, id string, target string) error {
+// stack bounds how many times over one source is found in an instance that is to lose it.
+const stack = 64
+
+// Unmount implements instance.Runtime. What goes is the mount of that source, wherever the guest's links lead by now and wherever it has moved it,
+// and any other mount of it that the guest has made in its own mount namespace. Only of a source that cannot be identified, as it is gone, does the
+// place count. That there is none is no error.
+func (d *Driver) Unmount(ctx context.Context, id string, m spec.Mount, others []string) error {
 	i, err := d.initOf(id)
 	if err != nil {
 		return err
 	}
 	defer i.release()
-	if !fs.ValidPath(target) || target == "." {
-		return api.BadRequest("mount target %q is not a path beneath the root", target)
-	}
-	return inside(ctx, i, func(wanted func() bool) error {
-		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(parent) }()
-		if !wanted() {
-			return errLate
-		}
-		// The folder is this thread's own, and the last step follows no link.
-		if err := unix.Fchdir(parent); err != nil {
-			return err
-		}
-		err = unix.Unmount(path.Base(target), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			return nil
-		}
+	if err := validTarget(m.Target); err != nil {
 		return err
-	})
+	}
+	from := originOf(m.Source)
+	for range stack { // one may lie beneath another
+		left := 0
+		err := inside(ctx, i, func(wanted func() bool) error {
+			tops, err := topsOf(from, m.Target, others)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = closeAll(tops...) }()
+			if !wanted() {
+				return errLate
+			}
+			left = len(tops)
+			return unmountTops(tops)
+		})
+		if err != nil || left == 0 {
+			return err
+		}
+	}
+	return fmt.Errorf("%s is mounted inside the instance more than %d times", m.Source, stack)
+}
+
+// topsOf opens the mounts of a source that can be reached; none if there are none.
+func topsOf(from origin, target string, others []string) ([]int, error) {
+	if from == (origin{}) {
+		return reachPlace(target)
+	}
+	mounts, err := shown(from, others)
+	if err != nil {
+		return nil, err
+	}
+	return reach(mounts)
 }
 
 // Mounted implements instance.Runtime.
-func (d *Driver) Mounted(ctx context.Context, id string, target string) (mounted bool, err error) {
+func (d *Driver) Mounted(ctx context.Context, id string, m spec.Mount, others []string) (mounted bool, err error) {
 	i, err := d.initOf(id)
 	if err != nil {
 		return false, err
 	}
 	defer i.release()
-	if !fs.ValidPath(target) || target == "." {
-		return false, api.BadRequest("mount target %q is not a path beneath the root", target)
+	if err := validTarget(m.Target); err != nil {
+		return false, err
 	}
+	from := originOf(m.Source)
 	err = inside(ctx, i, func(wanted func() bool) error {
-		parent, err := unix.Openat2(unix.AT_FDCWD, path.Dir("/"+target), how(unix.O_PATH|unix.O_DIRECTORY))
-		if err != nil {
-			return err
+		found := false
+		if from == (origin{}) {
+			tops, err := reachPlace(m.Target)
+			if err != nil {
+				return err
+			}
+			found = len(tops) > 0
+			_ = closeAll(tops...)
+		} else {
+			mounts, err := shown(from, others)
+			if err != nil {
+				return err
+			}
+			found = len(mounts) > 0
 		}
-		defer func() { _ = unix.Close(parent) }()
-		var st unix.Statx_t
-		err = unix.Statx(parent, path.Base(target), unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
 		if !wanted() {
 			return errLate
 		}
-		mounted = err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-		return err
+		mounted = found
+		return nil
 	})
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		err = nil // there is no such place
-	}
 	return mounted, err
+}
+
+func validTarget(target string) error {
+	if !fs.ValidPath(target) || target == "." {
+		return api.BadRequest("mount target %q is not a path beneath the root", target)
+	}
+	return nil
 }
 
 func how(flags int) *unix.OpenHow {

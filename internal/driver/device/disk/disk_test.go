@@ -300,12 +300,12 @@ func (r *running) find(target string) int {
 	return slices.IndexFunc(r.mounts, func(m string) bool { return strings.HasPrefix(m, target+" ") })
 }
 
-func (r *running) Mounted(_ context.Context, target string) (bool, error) {
-	return r.find(target) >= 0, nil
+func (r *running) Mounted(_ context.Context, m spec.Mount, _ []string) (bool, error) {
+	return r.find(m.Target) >= 0, nil
 }
 
-func (r *running) Unmount(_ context.Context, target string) error {
-	if n := r.find(target); n >= 0 {
+func (r *running) Unmount(_ context.Context, m spec.Mount, _ []string) error {
+	if n := r.find(m.Target); n >= 0 {
 		r.mounts = slices.Delete(r.mounts, n, n+1)
 	}
 	return r.fail
@@ -352,7 +352,7 @@ func TestADiskIsReplacedAndThereIsAWayBack(t *testing.T) {
 	has("mnt from " + one)
 
 	// What was not inside does not come back.
-	must(run.Unmount(ctx, "mnt"))
+	must(run.Unmount(ctx, spec.Mount{Target: "mnt"}, nil))
 	seen, err = m.Look(ctx, run, first, "d", old, nil)
 	must(err)
 	must(m.Replug(ctx, run, first, "d", old, nil, seen))
@@ -368,5 +368,21 @@ func TestADiskIsReplacedAndThereIsAWayBack(t *testing.T) {
 	}
 	if user(first, "d") == user(second, "d") || hostPath(first, "d") == hostPath(second, "d") {
 		t.Error("two of a device at once are told apart by nothing")
+	}
+}
+
+func TestOthersOfTheSameSource(t *testing.T) {
+	inst := device.Instance{Devices: map[string]device.Config{
+		"a": parse("source=/tmp path=/mnt"), "b": parse("source=/tmp path=srv/x/"), "c": parse("source=/var path=/c"),
+		"d": parse("pool=default source=/tmp path=/d"), "root": parse("pool=default path=/"), "nic": {"type": "nic"},
+	}}
+	if diff := cmp.Diff([]string{"srv/x"}, others(inst, "a", inst.Devices["a"])); diff != "" {
+		t.Error(diff)
+	}
+	m := &Module{}
+	for name, want := range map[string]string{"a": "mnt", "b": "srv/x", "root": ""} {
+		if got := m.Place(inst.Devices[name]); got != want {
+			t.Errorf("%s is at %q, want %q", name, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/spec"
 )
 
 // seen is what Look says of a disk.
@@ -28,8 +29,8 @@ func (m *Module) Plug(ctx context.Context, run device.Running, _ device.Instance
 }
 
 // Look implements device.HotPlugger.
-func (m *Module) Look(ctx context.Context, run device.Running, _ device.Instance, _ string, cfg device.Config, _ map[string]string) (json.RawMessage, error) {
-	mounted, err := mountedInside(ctx, run, cfg)
+func (m *Module) Look(ctx context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, _ map[string]string) (json.RawMessage, error) {
+	mounted, err := m.mountedInside(ctx, run, inst, name, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -37,12 +38,11 @@ func (m *Module) Look(ctx context.Context, run device.Running, _ device.Instance
 }
 
 // Unplug implements device.HotPlugger.
-func (m *Module) Unplug(ctx context.Context, run device.Running, _ device.Instance, _ string, cfg device.Config, _ map[string]string) error {
-	mounted, err := mountedInside(ctx, run, cfg)
-	if err != nil || !mounted {
-		return err
+func (m *Module) Unplug(ctx context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, _ map[string]string) error {
+	if m.Place(cfg) == "" {
+		return nil
 	}
-	return run.Unmount(ctx, target(cfg))
+	return run.Unmount(ctx, m.shows(ctx, inst, name, cfg), others(inst, name, cfg))
 }
 
 // Replug implements device.HotPlugger: the host's side is there still.
@@ -53,7 +53,7 @@ func (m *Module) Replug(ctx context.Context, run device.Running, inst device.Ins
 	if err := json.Unmarshal(before, &was); err != nil || !was.Mounted {
 		return err
 	}
-	if mounted, err := mountedInside(ctx, run, cfg); err != nil || mounted {
+	if mounted, err := m.mountedInside(ctx, run, inst, name, cfg); err != nil || mounted {
 		return err
 	}
 	mount, _, ok, err := m.mountOf(ctx, inst, name, cfg)
@@ -63,12 +63,43 @@ func (m *Module) Replug(ctx context.Context, run device.Running, inst device.Ins
 	return run.Mount(ctx, mount)
 }
 
-// mountedInside tells whether a disk is mounted where it belongs.
-func mountedInside(ctx context.Context, run device.Running, cfg device.Config) (bool, error) {
-	if isRoot(cfg) || target(cfg) == "" || isSpecial(cfg["source"]) {
+// Place implements device.Placer.
+func (m *Module) Place(cfg device.Config) string {
+	if isRoot(cfg) || isSpecial(cfg["source"]) {
+		return ""
+	}
+	return target(cfg)
+}
+
+// mountedInside tells whether a disk is mounted inside.
+func (m *Module) mountedInside(ctx context.Context, run device.Running, inst device.Instance, name string, cfg device.Config) (bool, error) {
+	if m.Place(cfg) == "" {
 		return false, nil
 	}
-	return run.Mounted(ctx, target(cfg))
+	return run.Mounted(ctx, m.shows(ctx, inst, name, cfg), others(inst, name, cfg))
+}
+
+// shows is what a disk is known by inside: its source, as far as that is there, and its path.
+func (m *Module) shows(ctx context.Context, inst device.Instance, name string, cfg device.Config) spec.Mount {
+	if mount, _, ok, err := m.mountOf(ctx, inst, name, cfg); err == nil && ok {
+		return mount
+	}
+	source := cfg["source"]
+	if at := hostPath(inst, name); isFolder(at) { // its block device is gone, the file system is there still
+		source = at
+	}
+	return spec.Mount{Source: source, Target: target(cfg)}
+}
+
+// others are the paths of the instance's other disks of the same source.
+func others(inst device.Instance, name string, cfg device.Config) []string {
+	var list []string
+	for other, c := range inst.Devices {
+		if other != name && c["type"] == "disk" && c["pool"] == cfg["pool"] && c["source"] == cfg["source"] && !isRoot(c) {
+			list = append(list, target(c))
+		}
+	}
+	return list
 }
 
 // Adopt implements device.Adopter: the hold on a volume is in the daemon's memory.

@@ -125,6 +125,11 @@ func validateSource(cfg device.Config) error {
 	return nil
 }
 
+func isFolder(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
 // mayBeFolder tells whether a source is, or may come to be, a folder.
 func mayBeFolder(source string) bool {
 	st, err := os.Stat(source)

@@ -57,9 +57,11 @@ type running struct{ guest *nettest.Guest }
 func (r running) NetworkNamespace() (*os.File, error) {
 	return os.Open(r.guest.Namespace().Name())
 }
-func (running) Mount(context.Context, spec.Mount) error            { return errors.ErrUnsupported }
-func (running) Unmount(context.Context, string) error              { return errors.ErrUnsupported }
-func (running) Mounted(context.Context, string) (bool, error)      { return false, errors.ErrUnsupported }
+func (running) Mount(context.Context, spec.Mount) error             { return errors.ErrUnsupported }
+func (running) Unmount(context.Context, spec.Mount, []string) error { return errors.ErrUnsupported }
+func (running) Mounted(context.Context, spec.Mount, []string) (bool, error) {
+	return false, errors.ErrUnsupported
+}
 func (running) AllowDevice(context.Context, spec.DeviceRule) error { return errors.ErrUnsupported }
 
 func instance(devices map[string]device.Config) device.Instance {
