@@ -18,6 +18,7 @@ import (
 type pullCmd struct {
 	c               *App
 	recursive, dirs bool
+	left            int // how much of a tree could not be pulled
 }
 
 func (c *App) filePullCommand() *cobra.Command {

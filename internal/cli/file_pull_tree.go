@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/client"
 )
 
@@ -19,7 +21,14 @@ func (p *pullCmd) tree(from *instancePath, info *client.FileInfo, target string)
 		return err
 	}
 	defer root.Close()
-	return p.dir(from, info, root, path.Base(from.path))
+	p.left = 0
+	if err := p.dir(from, info, root, path.Base(from.path)); err != nil {
+		return err
+	}
+	if p.left > 0 {
+		return fmt.Errorf(T("%d of what is in %s could not be pulled"), p.left, from.path)
+	}
+	return nil
 }
 
 func (p *pullCmd) dir(from *instancePath, info *client.FileInfo, root *os.Root, rel string) error {
@@ -48,7 +57,12 @@ func (p *pullCmd) dir(from *instancePath, info *client.FileInfo, root *os.Root, 
 func (p *pullCmd) child(from *instancePath, root *os.Root, rel string) error {
 	content, info, err := from.server.InstanceFile(from.instance, from.path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", from.path, err)
+		if !leftOut(err) {
+			return fmt.Errorf("%s: %w", from.path, err)
+		}
+		p.left++
+		fmt.Fprintf(p.c.Err, T("Left out: %s: %v")+"\n", from.path, err)
+		return nil
 	}
 	if info.Type == client.FileDirectory {
 		return p.dir(from, info, root, rel)
@@ -71,8 +85,19 @@ func (p *pullCmd) child(from *instancePath, root *os.Root, rel string) error {
 	return p.write(from.path, content, info, name, func() (*os.File, error) { return root.Create(name) })
 }
 
+// leftOut tells errors that concern one file of a tree: it is a FIFO, a socket or a device, nobody may read it, or it has gone meanwhile.
+func leftOut(err error) bool {
+	switch api.StatusOf(err) {
+	case http.StatusBadRequest, http.StatusForbidden:
+		return true
+	case http.StatusNotFound:
+		return err.Error() == "Not Found" // and not the instance
+	}
+	return false
+}
+
 // makeRoom takes away what an earlier pull has left where a link or a file is to be: a link always, as a file would be written to where it
-// leads; a file only for a link.
+// leads, and what is no file, as writing to a FIFO waits for a reader; a file only for a link.
 func makeRoom(root *os.Root, name string, files bool) error {
 	now, err := root.Lstat(name)
 	switch {
@@ -80,7 +105,7 @@ func makeRoom(root *os.Root, name string, files bool) error {
 		return nil
 	case err != nil:
 		return err
-	case now.Mode()&fs.ModeSymlink != 0 || files && !now.IsDir():
+	case !now.IsDir() && (files || !now.Mode().IsRegular()):
 		return root.Remove(name)
 	}
 	return nil

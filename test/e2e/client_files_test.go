@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berthd/berth/test/harness"
 )
 
@@ -96,6 +98,43 @@ func TestATreeIsPulledWhateverItsNames(t *testing.T) {
 	d.Berth("file", "push", "-r", dir+"/t", "c1/back", "-p")
 	if got := d.Berth("exec", "c1", "--", "find", "/back", "-name", "f"); got != "/back/t/d\x80/%41 é/f\n/back/t/f\n" && got != "/back/t/f\n/back/t/d\x80/%41 é/f\n" {
 		t.Errorf("pushed back: %q", got)
+	}
+}
+
+// TestAPulledTreeWithoutItsSpecialFiles: LXD waits for a writer of the FIFO; the pull ended there and left out all that came after, too.
+func TestAPulledTreeWithoutItsSpecialFiles(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1", "-c", "security.privileged=true")
+	d.Berth("exec", "c1", "--", "sh", "-c", `mkdir -p /t/m /t/z && echo a > /t/a && mkfifo /t/fifo && mknod /t/m/null c 1 3 && echo z > /t/z/f`)
+	if err := unix.Mknod(filepath.Join(d.Dir, "storage-pools/default/containers/c1/rootfs/t/m/sock"), unix.S_IFSOCK|0o666, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, running := range []bool{true, false} {
+		if !running {
+			d.Berth("stop", "-f", "c1")
+		}
+		said := d.BerthFails("file", "pull", "-r", "c1/t", dir)
+		for _, want := range []string{"/t/fifo: open /t/fifo: not a regular file", "/t/m/null", "/t/m/sock", "3 of what is in /t could not be pulled"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("running %t: %q is not in: %s", running, want, said)
+			}
+		}
+		got := below(t, filepath.Join(dir, "t"))
+		slices.Sort(got)
+		if want := []string{"a", "m", "z", "z/f"}; !slices.Equal(got, want) {
+			t.Errorf("running %t: got %q, want %q", running, got, want)
+		}
+		// A file is not written to a FIFO that is in its place.
+		if err := os.Remove(filepath.Join(dir, "t/a")); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mkfifo(filepath.Join(dir, "t/a"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said := d.BerthFails("file", "pull", "c1/t/fifo", dir); !strings.Contains(said, "not a regular file") {
+		t.Errorf("the FIFO itself: %s", said)
 	}
 }
 
