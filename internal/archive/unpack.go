@@ -44,11 +44,10 @@ const (
 
 // Stats is what Unpack made.
 type Stats struct {
-	Entries   int
-	Bytes     int64
-	Nodes     int           // device nodes left out
-	FirstNode string        // the name of one of them
-	Lost      *omitted.List // attributes of files that could not be kept, or are not for here
+	Entries int
+	Bytes   int64
+	Nodes   *omitted.List // device nodes left out; nil if there are none
+	Lost    *omitted.List // attributes of files that could not be kept, or are not for here
 }
 
 // Unpack writes the archive f into dir, which must exist and be empty. On error dir is empty again.
@@ -243,10 +242,10 @@ func (u *unpacker) leaveOut(name string, kind uint32) error {
 		return err
 	}
 	if u.left == nil {
-		u.left, u.stats.FirstNode = map[string]uint32{}, name
+		u.left, u.stats.Nodes = map[string]uint32{}, &omitted.List{}
 	}
 	u.left[name] = kind
-	u.stats.Nodes++
+	u.stats.Nodes.Add(name, "an instance gets its devices from its configuration")
 	return nil
 }
 

@@ -48,7 +48,7 @@ func packImageFolder(ctx context.Context, dir string) (name string, err error) {
 	if err == nil {
 		err = p.Close()
 	}
-	p.Omitted.Warn(ctx, "The image lacks what could not be packed", "folder", dir)
+	p.Omitted.Warn(ctx, "The image lacks what could not be packed", dir)
 	return out.Name(), archive.Finish(w, err)
 }
 

@@ -171,7 +171,18 @@ func (c *App) waitOp(op *client.Operation, p *progress) error {
 	if p != nil {
 		p.finish("")
 	}
+	c.warn(op.State())
 	return err
+}
+
+// warn shows what an operation had to leave out.
+func (c *App) warn(state api.Operation) {
+	warnings, _ := state.Metadata["warnings"].([]any)
+	for _, w := range warnings {
+		if text, ok := w.(string); ok {
+			fmt.Fprintf(c.Err, T("Warning: %s")+"\n", text)
+		}
+	}
 }
 
 // errCancelled is for work that was cancelled and has left nothing.

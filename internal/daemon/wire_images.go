@@ -18,7 +18,7 @@ func (d *Daemon) wireImages() {
 	images := filepath.Join(d.Root, "images")
 	sandbox.UseAppArmor(d.apparmor, images) // all that tools are handed lies there
 	r.images = image.New(image.Deps{
-		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Dir: images,
+		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings}, Dir: images,
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{Proxy: d.proxy},
 		Setting:  d.config.Get,

@@ -28,7 +28,7 @@ func (d *Daemon) wireInstances() error {
 		return err
 	}
 	r.instances = instance.New(instance.Deps{
-		Root: d.Root, Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub,
+		Root: d.Root, Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings},
 		Volumes: r.storage, Images: r.images, Profiles: r.profiles, Runtime: runtime, Modules: d.modules(),
 		Host: instance.Host{
 			IDs: ids, CPUs: hostinfo.OnlineCPUs(), MemoryTotal: hostinfo.MemoryTotal(), Arch: hostinfo.Architectures()[0],

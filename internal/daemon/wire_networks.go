@@ -16,7 +16,7 @@ const networkDown = "Unable to bring up network"
 func (d *Daemon) wireNetworks() {
 	r := &d.resources
 	r.networks = network.New(network.Deps{
-		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Dir: filepath.Join(d.Root, "networks"), AppArmor: d.apparmor,
+		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings}, Dir: filepath.Join(d.Root, "networks"), AppArmor: d.apparmor,
 		UsedBy: func(project, name string) []string {
 			uses := func(devices map[string]device.Config) bool {
 				return anyDevice(devices, func(c device.Config) bool {

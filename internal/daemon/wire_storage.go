@@ -11,7 +11,7 @@ import (
 func (d *Daemon) wireStorage() {
 	r := &d.resources
 	r.storage = storage.New(storage.Deps{
-		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: d.Hub, Root: d.Root,
+		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings}, Root: d.Root,
 		Drivers: map[string]storage.Open{
 			"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) },
 		},

@@ -101,7 +101,12 @@ func (s *Service) pack(ctx context.Context, p operation.Progress, name string, c
 	if err != nil {
 		return r, err
 	}
-	lacks.Warn(ctx, "A published image lacks what its instance has", "project", q.Project, "instance", name)
+	const kind = "A published image lacks what its instance has"
+	entity := "/1.0/instances/" + name
+	if lacks.Count() == 0 {
+		omitted.Say(ctx, omitted.Remark{Kind: kind, Entity: entity})
+	}
+	lacks.Warn(ctx, kind, entity)
 	f, err := os.Open(packed)
 	if err != nil {
 		return r, fmt.Errorf("publish: %w", err)

@@ -4,7 +4,6 @@ package omitted
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 )
@@ -46,10 +45,10 @@ func (l *List) String() string {
 	return text
 }
 
-// Warn says in the log what was left out, if anything was.
-func (l *List) Warn(ctx context.Context, message string, args ...any) {
+// Warn says of an entity (see Remark) what was left out, if anything was.
+func (l *List) Warn(ctx context.Context, kind, entity string) {
 	if l.Count() > 0 {
-		slog.WarnContext(ctx, message, append(args, "omitted", l.String())...)
+		Say(ctx, Remark{Kind: kind, Entity: entity, Message: l.String()})
 	}
 }
 

@@ -32,13 +32,13 @@ func TestOnlyOmissionsAreWarnedOf(t *testing.T) {
 	var b bytes.Buffer
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	var l List
-	l.Warn(context.Background(), "A copy lacks something")
+	l.Warn(context.Background(), "A copy lacks something", "")
 	if b.Len() > 0 {
 		t.Errorf("for nothing: %s", &b)
 	}
 	l.Add("etc/a\nlevel=ERROR", "it is gone")
-	l.Warn(context.Background(), "A copy lacks something", "source", "c1")
-	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "source=c1") || !strings.Contains(got, "it is gone") {
+	l.Warn(context.Background(), "A copy lacks something", "/1.0/instances/c1")
+	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "entity=/1.0/instances/c1") || !strings.Contains(got, "it is gone") {
 		t.Errorf("%s", got)
 	}
 }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 // errCancelled is why an operation's context ended that somebody cancelled.
@@ -38,6 +41,9 @@ const (
 
 // Manager starts operations and knows those that run or have ended a moment ago.
 type Manager struct {
+	// Remarked, if set, is told what a task had to leave out, before its operation ends; entities are named where they can be.
+	Remarked func(ctx context.Context, project string, remarks []omitted.Remark)
+
 	followers Followers
 	bound     time.Duration
 	base      context.Context
@@ -96,7 +102,9 @@ func (m *Manager) run(ctx context.Context, o *Operation) {
 	unlink := context.AfterFunc(m.base, func() { o.cancel(context.Cause(m.base)) })
 	defer unlink()
 	bounded, release := context.WithTimeout(context.WithValue(ctx, idKey{}, o.id), o.bound())
+	bounded, remarks := omitted.Gather(bounded)
 	err := call(bounded, o, o.work.Load().run)
+	m.remark(ctx, o, remarks.List())
 	var cause error
 	if err != nil {
 		cause = context.Cause(bounded)
@@ -110,6 +118,41 @@ func (m *Manager) run(ctx context.Context, o *Operation) {
 		slog.Debug("Success for operation", "operation", o.id, "description", o.task.Description)
 	}
 	m.forgetLater()
+}
+
+// remark shows what a task had to leave out, as "warnings" in the operation's metadata, and tells whoever keeps such things.
+func (m *Manager) remark(ctx context.Context, o *Operation, remarks []omitted.Remark) {
+	if len(remarks) == 0 {
+		return
+	}
+	var texts []string
+	for i, r := range remarks {
+		if r.Message != "" {
+			texts = append(texts, r.String())
+		}
+		if r.Entity == "" {
+			remarks[i].Entity = o.about()
+		}
+	}
+	if texts != nil {
+		o.Update(map[string]any{"warnings": texts})
+	}
+	if m.Remarked != nil {
+		m.Remarked(context.WithoutCancel(ctx), o.project, remarks)
+	}
+}
+
+// about is the URL of what the operation is about first.
+func (o *Operation) about() string {
+	for _, kind := range slices.Sorted(maps.Keys(o.task.Resources)) {
+		if kind == "containers" && len(o.task.Resources["instances"]) > 0 {
+			continue // the same, by its old name
+		}
+		if urls := o.task.Resources[kind]; len(urls) > 0 {
+			return urls[0]
+		}
+	}
+	return ""
 }
 
 // call runs the task; a panic in it costs this operation only.

@@ -10,7 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/omitted"
 )
 
 type recorder struct {
@@ -261,5 +264,34 @@ func TestAFailureCarriesItsStatus(t *testing.T) {
 		if got := wait(t, o).ErrCode; got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
+	}
+}
+
+// TestWhatATaskLeavesOutIsShown with its operation, and told before that ends.
+func TestWhatATaskLeavesOutIsShown(t *testing.T) {
+	m := NewManager(nil)
+	var told []omitted.Remark
+	m.Remarked = func(_ context.Context, project string, remarks []omitted.Remark) {
+		if project != "default" {
+			t.Errorf("project %q", project)
+		}
+		told = append(told, remarks...)
+	}
+	o := start(t, m, &Task{
+		Resources: map[string][]string{"containers": {"/1.0/containers/c1"}, "instances": {"/1.0/instances/c1"}},
+		Run: func(ctx context.Context, _ Progress) error {
+			omitted.Say(ctx, omitted.Remark{Kind: "A", Message: "1"})
+			omitted.Say(ctx, omitted.Remark{Kind: "B", Entity: "/1.0/images/x"})
+			return nil
+		},
+	})
+	if err := o.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"A: 1"}, o.Snapshot().Metadata["warnings"]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]omitted.Remark{{Kind: "A", Entity: "/1.0/instances/c1", Message: "1"}, {Kind: "B", Entity: "/1.0/images/x"}}, told); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -72,7 +72,7 @@ func CopyDir(ctx context.Context, dst, src *os.File, o Options) error {
 	if err := c.attributes(to, from, nil, ".", &st); err != nil {
 		return err
 	}
-	c.lost.Warn(ctx, "A copy lacks what its source has", "source", src.Name())
+	c.lost.Warn(ctx, "A copy lacks what its source has", "")
 	return nil
 }
 

@@ -84,6 +84,36 @@ func (s *Service) Resolve(ctx context.Context, kind, project, entityURL string) 
 	})
 }
 
+// Forget removes the warnings about an object, which has gone.
+func (s *Service) Forget(ctx context.Context, project, entityURL string) error {
+	return s.changeAbout(ctx, project, entityURL, func(w *api.Warning) store.Op { return s.table.Remove(w.UUID) })
+}
+
+// Move gives the warnings about an object its new URL.
+func (s *Service) Move(ctx context.Context, project, from, to string) error {
+	return s.changeAbout(ctx, project, from, func(w *api.Warning) store.Op {
+		moved := *w
+		moved.EntityURL = to
+		return s.table.Put(&moved, w.UUID)
+	})
+}
+
+func (s *Service) changeAbout(ctx context.Context, project, entityURL string, change func(*api.Warning) store.Op) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ops []store.Op
+	for _, row := range s.table.List() {
+		if row.Value.Project == project && row.Value.EntityURL == entityURL {
+			ops = append(ops, change(row.Value))
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	_, err := s.store.CommitAll(ctx, ops) // each by itself
+	return err
+}
+
 // Host is one thing about the host that is worth a warning.
 type Host struct{ Type, Severity, Message string }
 

@@ -67,6 +67,24 @@ func TestWarnings(t *testing.T) {
 	if w, _, _ := s.Get(id); w.Status != StatusResolved {
 		t.Errorf("%+v", w)
 	}
+	if err := s.Move(ctx, "default", "/1.0/networks/x", "/1.0/networks/y"); err != nil {
+		t.Fatal(err)
+	}
+	if w, _, _ := s.Get(id); w.EntityURL != "/1.0/networks/y" {
+		t.Errorf("moved: %+v", w)
+	}
+	if err := s.Upsert(ctx, "Other", Low, "x", "default", "/1.0/networks/z"); err != nil {
+		t.Fatal(err)
+	}
+	before := len(s.List("", nil))
+	for range 2 {
+		if err := s.Forget(ctx, "default", "/1.0/networks/z"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := s.List("", nil); len(left) != before-1 {
+		t.Errorf("of %d %d are left", before, len(left))
+	}
 	if err := s.Delete(ctx, id); err != nil {
 		t.Fatal(err)
 	}
