@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
@@ -43,9 +44,12 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		if volume.Object() != o.sources[0].Object {
 			return api.Conflict("Instance %q was moved meanwhile", name)
 		}
+		if !slices.Equal(next.Profiles, i.Profiles) { // they are held
+			return api.Conflict("Profiles of %q were made or deleted meanwhile", req.Source.Source)
+		}
 		next.UUID = i.UUID
 		*i = *next
-		o.like = volume
+		o.like, o.missing = volume, without(req.Profiles, i.Profiles)
 		if !alone {
 			for _, row := range s.snapshots.List(from, name) {
 				o.snaps = append(o.snaps, snapshotCopy{name: row.Path[2], record: row.Value.ofCopy(), like: src.snapshotVolume(row.Path[2])})
@@ -99,6 +103,9 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	maps.Copy(devices, req.Devices)
 	req.Config, req.Devices = c, devices
 	req.Architecture = body.Architecture
+	if req.Profiles != nil {
+		req.Profiles = s.existingOf(project, req.Profiles, body.Profiles)
+	}
 	if req.Description == "" {
 		req.Description = body.Description
 	}

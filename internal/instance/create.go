@@ -188,6 +188,7 @@ type origin struct {
 	// For a copy: sources are locked shared until it is done, and look completes the instance and the origin once they are.
 	sources []lock.Want
 	look    func(i *Instance, o *origin) error
+	missing []string // profiles that the copy does without
 }
 
 // createTask checks the finished record and returns the work.
@@ -246,6 +247,9 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 		s.expiryChanged()
 	}
 	s.deviceAdded(ctx, i, nil, eff)
+	if len(from.missing) > 0 {
+		sayMissing(ctx, i.Name, from.missing)
+	}
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
 	for _, snap := range from.snaps {
 		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)

@@ -49,18 +49,20 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	case !slices.Equal(profiles, s.profilesOf(project, name, snapshot)):
 		return api.Conflict("Snapshot %s/%s was replaced meanwhile", name, snapshot)
 	}
+	back, missing := snap.Value.body(), []string(nil)
+	back.Profiles, missing = s.existing(project, back.Profiles)
 	_, devices := expand(s.Profiles, i.Project, &i.Body)
-	content, err := s.holdUsed(ctx, "restore", restored(i, snap.Value), append(used(i.Project, devices),
+	content, err := s.holdUsed(ctx, "restore", restored(i, back), append(used(i.Project, devices),
 		lock.Exclusive(i.volume().Object()), lock.Exclusive(i.freeze()), lock.Shared(lock.ForPool(i.Pool)))...)
 	if err != nil {
 		return err
 	}
 	defer content.Release()
-	eff, err := s.check(ctx, restored(i, snap.Value), i)
+	eff, err := s.check(ctx, restored(i, back), i)
 	if err != nil {
 		return err
 	}
-	_, claimed, err := s.claimIDs(ctx, i, restored(i, snap.Value), eff)
+	_, claimed, err := s.claimIDs(ctx, i, restored(i, back), eff)
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 			}
 		},
 		next: func(now *Instance) *Instance {
-			next := restored(now, snap.Value)
+			next := restored(now, back)
 			setIDMap(next.Config, eff)
 			if wasRunning && now.Ephemeral {
 				next.Ephemeral = true // a stop would have taken it away
@@ -97,6 +99,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if err != nil {
 		return err
 	}
+	sayMissing(ctx, name, missing)
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
 	return nil
 }
@@ -111,9 +114,9 @@ func (s *Service) profilesOf(project, name, snapshot string) []string {
 }
 
 // restored is an instance with the configuration of a snapshot. It keeps its identity and what describes its present run.
-func restored(i *Instance, snap *Snapshot) *Instance {
+func restored(i *Instance, body Body) *Instance {
 	next := i.clone()
-	body := snap.body().clone()
+	body = body.clone()
 	for _, key := range []string{"volatile.uuid", "volatile.last_state.power", "volatile.idmap.current"} {
 		delete(body.Config, key)
 		if v := i.Config[key]; v != "" {
