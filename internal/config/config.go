@@ -338,7 +338,10 @@ var UserKey = Key{Name: "user.*", Live: true, Restricted: Free, Doc: "Free-form 
 // DeviceWords are those of an instance's device.
 var DeviceWords = Words{
 	Unknown: func(name, _ string) string { return fmt.Sprintf("Invalid device option %q", name) },
-	Invalid: func(_ Key, name, _ string, cause error) error {
+	Invalid: func(k Key, name, _ string, cause error) error {
+		if k.Allowed != "" {
+			return fmt.Errorf("Invalid value for device option %q: %w (allowed: %s)", name, cause, k.Allowed)
+		}
 		return fmt.Errorf("Invalid value for device option %q: %w", name, cause)
 	},
 }

@@ -174,13 +174,22 @@ func (m *Module) Remove(ctx context.Context, inst device.Instance, name string, 
 // Check refuses a change that would take an address or a name of another NIC. A NIC without a hardware address belongs to an
 // instance that is being made and is not checked: a copy may start out with the addresses of its source.
 func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
+	t, err := m.resolve(inst.Project, cfg)
+	if err != nil {
+		return err
+	}
+	if t.managed == nil {
+		// Whoever gives addresses there does not ask this server. A NIC that had one before starts as ever.
+		for _, key := range []string{"ipv4.address", "ipv6.address"} {
+			if cfg[key] != "" && t.kind == bridged {
+				return api.BadRequest("Cannot use manually specified %s when using unmanaged parent bridge", key)
+			}
+		}
+		return nil
+	}
 	volatile := map[string]string{"hwaddr": inst.Config["volatile."+name+".hwaddr"]}
 	if volatile["hwaddr"] == "" {
 		return nil
-	}
-	t, err := m.resolve(inst.Project, cfg)
-	if err != nil || t.managed == nil {
-		return err
 	}
 	h, err := hostOf(inst, name, cfg, volatile, t)
 	if err != nil {

@@ -3,6 +3,7 @@ package nic
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -342,6 +343,10 @@ func TestValidate(t *testing.T) {
 		}
 		return cfg
 	}
+	const (
+		v4 = " (allowed: an address such as 10.0.0.9, without a prefix length)"
+		v6 = " (allowed: an address such as fd42::9, without a prefix length)"
+	)
 	for _, test := range []struct {
 		cfg  device.Config
 		want string // empty: valid
@@ -354,9 +359,18 @@ func TestValidate(t *testing.T) {
 		{with("hwaddr", "x"), `Invalid value for device option "hwaddr": Invalid MAC address, must be 6 bytes of hex separated by colons`},
 		{with("name", "waytoolongnameforaninterface"), `Invalid value for device option "name": Network interface is too long (maximum 15 characters)`},
 		{with("name", "a/b"), `Invalid value for device option "name": Network interface contains invalid characters`},
-		{with("ipv4.routes", "1.2.3.4/33"), `Invalid value for device option "ipv4.routes": Item "1.2.3.4/33": invalid CIDR address: 1.2.3.4/33`},
+		{with("ipv4.routes", "1.2.3.4/33"), `Invalid value for device option "ipv4.routes": Item "1.2.3.4/33": invalid CIDR address: 1.2.3.4/33 (allowed: networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them)`},
 		{with("ipv4.address", "10.99.1.1"), `Device IP address "10.99.1.1" not within network "br0t" subnet`},
-		{with("ipv4.address", "x"), `Device IP address "x" not within network "br0t" subnet`},
+		{with("ipv4.address", "x"), `Invalid value for device option "ipv4.address": Not an IPv4 address "x"` + v4},
+		{with("ipv4.address", "10.3.3.9/32"), `Invalid value for device option "ipv4.address": Not an IPv4 address "10.3.3.9/32"` + v4},
+		{with("ipv6.address", "fd42::9/128"), `Invalid value for device option "ipv6.address": Not an IPv6 address "fd42::9/128"` + v6},
+		{device.Config{"type": "nic", "nictype": "bridged", "parent": "br0t", "ipv4.address": "10.3.3.9/32"}, `Invalid value for device option "ipv4.address": Not an IPv4 address "10.3.3.9/32"` + v4},
+		{device.Config{"type": "nic", "nictype": "bridged", "parent": "theirs", "ipv4.address": "10.3.3.9/32"}, `Invalid value for device option "ipv4.address": Not an IPv4 address "10.3.3.9/32"` + v4},
+		{device.Config{"type": "nic", "nictype": "bridged", "parent": "theirs", "ipv6.address": "fd42::9/128"}, `Invalid value for device option "ipv6.address": Not an IPv6 address "fd42::9/128"` + v6},
+		{device.Config{"type": "nic", "nictype": "p2p", "ipv4.address": "10.3.3.9/32"}, `Invalid device option "ipv4.address"`},
+		{device.Config{"type": "nic", "nictype": "macvlan", "parent": "theirs", "ipv4.address": "10.3.3.9/32"}, `Invalid device option "ipv4.address"`},
+		{device.Config{"type": "nic", "nictype": "p2p", "ipv4.routes": "10.3.3.9"}, `Invalid value for device option "ipv4.routes": Item "10.3.3.9": invalid CIDR address: 10.3.3.9 (allowed: networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them)`},
+		{device.Config{"type": "nic", "nictype": "p2p", "ipv4.routes": "10.3.3.9/32,10.4.0.0/16", "ipv6.routes": "fd42::9/128"}, ""},
 		{with("ipv4.address", "10.3.3.1"), `IP address "10.3.3.1" is assigned to parent managed network device "br0t"`},
 		{with("ipv4.address", "none"), "Cannot have ipv4.address as none unless using security.ipv4_filtering"},
 		{with("ipv6.address", "fd42::9"), `Cannot specify "ipv6.address" when DHCP or "ipv6.dhcp.stateful" are disabled (unless using security.ipv6_filtering) on network "br0t"`},
@@ -418,6 +432,24 @@ func TestHostFile(t *testing.T) {
 	} {
 		if got := hostFile(device.Instance{Project: test[0], Name: test[1]}, test[2]); got != test[3] {
 			t.Errorf("%v: %s", test[:3], got)
+		}
+	}
+}
+
+// An address on a bridge that is not the server's was taken and had no effect.
+func TestAnAddressNeedsAManagedNetwork(t *testing.T) {
+	m := New(networks{})
+	for parent, want := range map[string]string{
+		"br0t": "", "theirs": "Cannot use manually specified ipv4.address when using unmanaged parent bridge",
+	} {
+		cfg := device.Config{"type": "nic", "nictype": "bridged", "parent": parent, "ipv4.address": "10.3.3.9"}
+		inst := instance(map[string]device.Config{"eth0": cfg})
+		if err := m.Validate(t.Context(), inst, "eth0", cfg); err != nil {
+			t.Errorf("%s: one that is there already: %v", parent, err)
+		}
+		err := m.Check(t.Context(), inst, "eth0", cfg)
+		if got := fmt.Sprint(err); err != nil && (got != want || api.StatusOf(err) != 400) || err == nil && want != "" {
+			t.Errorf("%s: %v", parent, err)
 		}
 	}
 }

@@ -24,8 +24,8 @@ func keys(more ...config.Key) *config.Table {
 // vethKeys are those of NICs with an end on the host.
 var vethKeys = []config.Key{
 	{Name: "host_name", Validate: config.IsInterfaceName, Doc: "The name of the interface on the host"},
-	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Live: true, Doc: "Comma-separated list of IPv4 routes to add on the host"},
-	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Live: true, Doc: "Comma-separated list of IPv6 routes to add on the host"},
+	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Allowed: "networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them", Live: true, Doc: "Comma-separated list of IPv4 routes to add on the host"},
+	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Allowed: "networks such as fd42::/64 or fd42::9/128, with commas between them", Live: true, Doc: "Comma-separated list of IPv6 routes to add on the host"},
 	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for incoming traffic"},
 	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for outgoing traffic"},
 	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for both directions"},
@@ -41,8 +41,8 @@ var tables = map[string]*config.Table{
 	bridged: keys(append([]config.Key{
 		parentKey,
 		{Name: "network", Doc: "The managed network to connect to"},
-		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Live: true, Doc: "An IPv4 address to give to the instance through DHCP"},
-		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Live: true, Doc: "An IPv6 address to give to the instance through DHCP"},
+		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Allowed: "an address such as 10.0.0.9, without a prefix length", Live: true, Doc: "An IPv4 address to give to the instance through DHCP"},
+		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Allowed: "an address such as fd42::9, without a prefix length", Live: true, Doc: "An IPv6 address to give to the instance through DHCP"},
 		{Name: "security.mac_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's MAC address"},
 		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv4 address"},
 		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv6 address"},
@@ -65,10 +65,11 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, name string, 
 	if err != nil {
 		return api.BadRequest("Failed loading device %q: %w", name, err)
 	}
-	// The addresses of a managed network's NIC are checked against the network, which says more.
+	// What is an address at all is checked against a managed network, which says more.
 	checked := device.Config{}
 	for k, v := range cfg {
-		if t.managed == nil || k != "ipv4.address" && k != "ipv6.address" {
+		_, err := netip.ParseAddr(v)
+		if t.managed == nil || err != nil || k != "ipv4.address" && k != "ipv6.address" {
 			checked[k] = v
 		}
 	}
