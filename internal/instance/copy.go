@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -79,7 +80,8 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		}
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
-	return src, s.copyRecord(project, req, body), volume, nil
+	i = s.copyRecord(project, req, body)
+	return src, i, volume, cloudinit.Check(body.Config, i.Config)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
@@ -196,6 +197,11 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 	for _, p := range i.Profiles {
 		if _, _, ok := s.Profiles.Definition(i.Project, p); !ok {
 			return nil, api.NotFound("Requested profile %q doesn't exist", p)
+		}
+	}
+	if from.look == nil { // a copy is compared with its source
+		if err := cloudinit.Check(nil, i.Config); err != nil {
+			return nil, err
 		}
 	}
 	return &operation.Task{

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
@@ -114,6 +115,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	next := row.Value.clone()
 	if err := edit(next); err != nil {
 		return err
+	}
+	if err := cloudinit.Check(row.Value.Config, next.Config); err != nil {
+		return wrapIf(true, "Invalid config", err)
 	}
 	if err := s.replace(ctx, row, next); err != nil {
 		return err

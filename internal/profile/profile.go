@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -164,6 +165,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer release()
+	if err := cloudinit.Check(nil, p.Config); err != nil {
+		return err
+	}
 	if err := s.instances.CheckProfile(ctx, project, p.Config, p.Devices); err != nil {
 		return err
 	}
@@ -251,6 +255,9 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	next := edit(row)
+	if err := cloudinit.Check(row.Value.Config, next.Config); err != nil {
+		return err
+	}
 	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
 		return err
 	}
