@@ -75,7 +75,8 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		}
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
-	return src, s.copyRecord(project, req, body), volume, nil
+	i = s.copyRecord(project, req, body)
+	return src, i, volume, s.checkSupported(&body, &i.Body)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

@@ -197,6 +197,11 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 			return nil, api.NotFound("Requested profile %q doesn't exist", p)
 		}
 	}
+	if from.look == nil { // else the source has been compared with
+		if err := s.checkSupported(&Body{}, &i.Body); err != nil {
+			return nil, err
+		}
+	}
 	return &operation.Task{
 		Description: "Creating instance",
 		Resources:   resources(append([]string{i.Name}, from.also...)...),

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/snapname"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -355,31 +353,11 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 	}, nil
 }
 
-// nextSnapshotName fills a pattern: "%d" becomes one more than the highest number at its place among the snapshots.
+// nextSnapshotName is the next name of an instance's snapshots by a pattern.
 func (s *Service) nextSnapshotName(ctx context.Context, project, name, pattern string) (string, error) {
-	pattern, err := renderPattern(ctx, pattern, time.Now())
-	if err != nil {
-		return "", err
-	}
-	if strings.Count(pattern, "%") > strings.Count(pattern, "%d") || strings.Count(pattern, "%d") > 1 {
-		return "", api.BadRequest("Snapshot pattern may contain '%%d' only once")
-	}
-	if !strings.Contains(pattern, "%d") {
-		if _, taken := s.snapshots.Get(project, name, pattern); !taken {
-			return pattern, nil
-		}
-		pattern += "-%d"
-	}
-	before, after, _ := strings.Cut(pattern, "%d")
-	number := regexp.MustCompile("^" + regexp.QuoteMeta(before) + "([0-9]{1,9})" + regexp.QuoteMeta(after) + "$")
-	next := 0
+	var taken []string
 	for _, row := range s.snapshots.List(project, name) {
-		if m := number.FindStringSubmatch(row.Path[2]); m != nil {
-			n, err := strconv.Atoi(m[1])
-			if err == nil && n >= next {
-				next = n + 1
-			}
-		}
+		taken = append(taken, row.Path[2])
 	}
-	return before + strconv.Itoa(next) + after, nil
+	return snapname.Next(ctx, pattern, time.Now(), taken)
 }

@@ -115,6 +115,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := edit(next); err != nil {
 		return err
 	}
+	if err := s.checkSupported(&row.Value.Body, &next.Body); err != nil {
+		return err
+	}
 	if err := s.replace(ctx, row, next); err != nil {
 		return err
 	}

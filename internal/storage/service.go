@@ -55,6 +55,9 @@ type Service struct {
 	open    map[string]storagedriver.Driver // pools that are mounted
 	opening map[string]*opening             // pools that are being mounted
 	mounts  map[VolumeID]int
+	// expiries wakes up pruning; tasks are what runs in the background until life ends.
+	expiries chan struct{}
+	tasks    sync.WaitGroup
 	// attached are the custom volumes that devices hold, by the word that names the device.
 	attached map[string]attachment
 }
@@ -79,6 +82,7 @@ func New(d Deps) *Service {
 		mounts:  map[VolumeID]int{},
 
 		patience: mountPatience,
+		expiries: make(chan struct{}, 1),
 		attached: map[string]attachment{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())

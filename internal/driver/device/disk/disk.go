@@ -46,6 +46,7 @@ var (
 	_ device.Updater    = (*Module)(nil)
 	_ device.Checker    = (*Module)(nil)
 	_ device.Adopter    = (*Module)(nil)
+	_ device.Refuser    = (*Module)(nil)
 )
 
 func isRoot(cfg device.Config) bool { return cfg["path"] == "/" }
