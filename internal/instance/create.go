@@ -248,7 +248,7 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 		return err
 	}
 	if len(from.snaps) > 0 {
-		s.expiryChanged()
+		s.pruner.Changed()
 	}
 	s.deviceAdded(ctx, i, nil, eff)
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})

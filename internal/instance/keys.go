@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/kmod"
 )
@@ -118,7 +119,7 @@ func isUUID(v string) error {
 }
 
 func isExpiry(v string) error {
-	_, err := parseExpiry(v)
+	_, err := expiry.Parse(v)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -84,11 +85,11 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	case req.ExpiresAt != nil:
 		snap.ExpiresAt = req.ExpiresAt.UTC()
 	case c["snapshots.expiry"] != "":
-		e, err := parseExpiry(c["snapshots.expiry"])
+		e, err := expiry.Parse(c["snapshots.expiry"])
 		if err != nil {
 			return err
 		}
-		snap.ExpiresAt = e.after(snap.CreatedAt)
+		snap.ExpiresAt = e.After(snap.CreatedAt)
 	}
 	if err := s.addSnapshot(ctx, i, req.Name, snap, s.Volumes.Snapshot, i.volume()); err != nil {
 		return err
@@ -132,7 +133,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	}
 	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Create(snap, i.Project, i.Name, name),
 		s.Volumes.Record(i.snapshotVolume(name), from))
-	s.expiryChanged()
+	s.pruner.Changed()
 	return err
 }
 
@@ -346,7 +347,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 			if _, err := s.Store.Commit(ctx, s.snapshots.Replace(row, &next)); err != nil {
 				return err
 			}
-			s.expiryChanged()
+			s.pruner.Changed()
 			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(name, snapshot), nil)
 			return nil
 		},

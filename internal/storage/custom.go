@@ -149,7 +149,7 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 	if _, err := s.Store.CommitAll(ctx, ops, entry.Done(), s.volumes.Create(volumes[0].record, id.path()...)); err != nil {
 		return err
 	}
-	s.expiryChanged()
+	s.pruner.Changed()
 	action := "storage-volume-created"
 	if id.Snapshot != "" {
 		action = "storage-volume-snapshot-created"

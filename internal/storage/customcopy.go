@@ -9,6 +9,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/snapname"
@@ -201,8 +202,8 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	record := &volumeRecord{Description: row.Value.Description, Config: row.Value.Config}
 	if req.ExpiresAt != nil {
 		record.ExpiresAt = *req.ExpiresAt
-	} else if at, err := expiryFrom(time.Now().UTC(), row.Value.Config["snapshots.expiry"]); err == nil {
-		record.ExpiresAt = at
+	} else if age, err := expiry.Parse(row.Value.Config["snapshots.expiry"]); err == nil {
+		record.ExpiresAt = age.After(time.Now().UTC())
 	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
@@ -295,7 +296,7 @@ func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api
 	if _, err := s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
 		return err
 	}
-	s.expiryChanged()
+	s.pruner.Changed()
 	s.event(ctx, "storage-volume-snapshot-updated", id, nil)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/expiry"
 )
 
 // volumeKeys are the keys of a volume; a pool may have each as a default, with "volume." in front.
@@ -85,4 +86,10 @@ func merge(old, given map[string]string) map[string]string {
 		all[k] = v
 	}
 	return all
+}
+
+// isExpiry accepts what snapshots.expiry may be.
+func isExpiry(value string) error {
+	_, err := expiry.Parse(value)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/bounded"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
@@ -55,9 +56,9 @@ type Service struct {
 	open    map[string]storagedriver.Driver // pools that are mounted
 	opening map[string]*opening             // pools that are being mounted
 	mounts  map[VolumeID]int
-	// expiries wakes up pruning; tasks are what runs in the background until life ends.
-	expiries chan struct{}
-	tasks    sync.WaitGroup
+	// pruner deletes snapshots that expire; tasks are what runs in the background until life ends.
+	pruner *expiry.Pruner
+	tasks  sync.WaitGroup
 	// attached are the custom volumes that devices hold, by the word that names the device.
 	attached map[string]attachment
 }
@@ -82,7 +83,7 @@ func New(d Deps) *Service {
 		mounts:  map[VolumeID]int{},
 
 		patience: mountPatience,
-		expiries: make(chan struct{}, 1),
+		pruner:   expiry.New(),
 		attached: map[string]attachment{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
