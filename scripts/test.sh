@@ -29,7 +29,7 @@ packages() { go list ./... | grep -v '/test/'; }
 unit() { go test -timeout 15m -p 2 $(packages) ./test/arch/... ./test/lint/... ./test/lab/machine ./test/lab/suite; }
 race() { go test -timeout 20m -p 2 -race -short $(packages); }
 fuzz() { scripts/fuzz.sh "${FUZZTIME:-10s}"; }
-e2e() { go test -timeout 30m -count 1 -v ./test/e2e/... ./test/cli/... ./test/hostile/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
+e2e() { go test -timeout 30m -count 1 -v ./test/e2e/... ./test/keys/... ./test/cli/... ./test/hostile/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
 faults() { go test -timeout 30m -count 1 -v ./test/faults/... 2>&1 | scripts/brief.awk; return "${PIPESTATUS[0]}"; }
 # What this host's kernel cannot show, in a guest; docs/lab.md.
 lab() {

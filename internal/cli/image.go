@@ -37,13 +37,16 @@ fingerprint, of which any unique start will do, and by its aliases.`))
 	return cmd
 }
 
-// findImage gives the image that an alias or the start of a fingerprint names, and its ETag.
-func findImage(server *client.Client, name string) (*api.Image, string, error) {
+// findImage gives the image that an alias or the start of a fingerprint names, and its ETag. vm leaves out aliases of images that are
+// not for virtual machines.
+func findImage(server *client.Client, name string, vm bool) (*api.Image, string, error) {
 	if name == "" {
 		return nil, "", errors.New(T("Image identifier missing"))
 	}
 	if alias, _, err := server.ImageAlias(name); err == nil {
-		name = alias.Target
+		if !vm || alias.Type == string(api.InstanceTypeVM) {
+			name = alias.Target
+		}
 	} else if !api.IsNotFound(err) {
 		return nil, "", err
 	}
@@ -52,15 +55,22 @@ func findImage(server *client.Client, name string) (*api.Image, string, error) {
 
 // oneImage parses the argument of a command that takes one image.
 func (c *App) oneImage(raw string) (*client.Client, *api.Image, string, error) {
+	return c.oneImageOf(raw, false)
+}
+
+// oneImageOf is oneImage for a command with vmFlag.
+func (c *App) oneImageOf(raw string, vm bool) (*client.Client, *api.Image, string, error) {
 	server, name, err := c.parse(raw)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	img, etag, err := findImage(server, name)
+	img, etag, err := findImage(server, name, vm)
 	return server, img, etag, err
 }
 
-func vmFlag(cmd *cobra.Command) { cmd.Flags().Bool("vm", false, T("Query virtual machine images")) }
+func vmFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("vm", false, T("Query virtual machine images"))
+}
 
 func (c *App) imageDeleteCommand() *cobra.Command {
 	return &cobra.Command{
@@ -113,18 +123,19 @@ func (c *App) imageRefreshCommand() *cobra.Command {
 }
 
 func (c *App) imageShowCommand() *cobra.Command {
+	var vm *bool
 	cmd := &cobra.Command{
 		Use:   usage("show", "[<remote>:]<image>"),
 		Short: T("Show image properties"),
 		RunE: takes(1, 1, func(args []string) error {
-			_, img, _, err := c.oneImage(args[0])
+			_, img, _, err := c.oneImageOf(args[0], *vm)
 			if err != nil {
 				return err
 			}
 			return c.printYAML(img.ImagePut)
 		}),
 	}
-	vmFlag(cmd)
+	vm = vmFlag(cmd)
 	return cmd
 }
 
@@ -221,11 +232,12 @@ func (c *App) imageUnsetPropertyCommand() *cobra.Command {
 }
 
 func (c *App) imageInfoCommand() *cobra.Command {
+	var vm *bool
 	cmd := &cobra.Command{
 		Use:   usage("info", "[<remote>:]<image>"),
 		Short: T("Show useful information about images"),
 		RunE: takes(1, 1, func(args []string) error {
-			_, img, _, err := c.oneImage(args[0])
+			_, img, _, err := c.oneImageOf(args[0], *vm)
 			if err != nil {
 				return err
 			}
@@ -233,7 +245,7 @@ func (c *App) imageInfoCommand() *cobra.Command {
 			return nil
 		}),
 	}
-	vmFlag(cmd)
+	vm = vmFlag(cmd)
 	return cmd
 }
 

@@ -21,9 +21,9 @@ func (c *App) imageExportCommand() *cobra.Command {
 		Long: describe(T("Export and download images"), T(
 			`The target is a folder, or the name of the file to write; its ending is added. The default is the current folder.`)),
 	}
-	vmFlag(cmd)
+	vm := vmFlag(cmd)
 	cmd.RunE = takes(1, 2, func(args []string) error {
-		server, img, _, err := c.oneImage(args[0])
+		server, img, _, err := c.oneImageOf(args[0], *vm)
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (c *App) imageCopyCommand() *cobra.Command {
 	aliases := f.StringArray("alias", nil, T("New aliases to add to the image")+"``")
 	mode := f.String("mode", "pull", T("Transfer mode. One of pull (default), push or relay")+"``")
 	project := f.String("target-project", "", T("Copy to a project different from the source")+"``")
-	f.Bool("vm", false, T("Copy virtual machine images"))
+	vm := f.Bool("vm", false, T("Copy virtual machine images"))
 	cmd.RunE = takes(2, 2, func(args []string) error {
 		switch *mode {
 		case "pull", "push", "relay":
@@ -127,7 +127,7 @@ func (c *App) imageCopyCommand() *cobra.Command {
 		if *project != "" {
 			to.server = to.server.UseProject(*project)
 		}
-		img, _, err := findImage(from.server, from.name)
+		img, _, err := findImage(from.server, from.name, *vm)
 		if err != nil {
 			return err
 		}

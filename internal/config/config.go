@@ -56,6 +56,11 @@ type Key struct {
 	Live bool
 	// Restricted says who may set the key in a restricted project.
 	Restricted Restriction
+	// Unsupported says why this server cannot give the key its effect. Where it is new it is refused (Table.CheckSupported); a record that
+	// holds it, written by an earlier version or brought from elsewhere, loads and runs as ever.
+	Unsupported string
+	// Except tells the values that are taken of an unsupported key; nil: none.
+	Except func(value string) bool
 	// Hidden keeps the key's value from being shown (passwords).
 	Hidden bool
 	// Condition is where the key applies: "container", "bridge", …; empty: everywhere. For docs and completion.
@@ -78,6 +83,9 @@ func (k Key) allowed() string {
 		Bool: "true or false", Integer: "a whole number", Size: "bytes, or a size such as 64MiB", Duration: "a time such as 1h30m",
 	}[k.Type]
 }
+
+// Settable tells whether there are values of the key that this server takes.
+func (k Key) Settable() bool { return k.Unsupported == "" || k.Except != nil }
 
 func (k Key) validate(value string) error {
 	if value == "" {
@@ -207,6 +215,23 @@ func (t *Table) ValidateKey(name, value string) error {
 	}
 	if err := k.validate(value); err != nil {
 		return api.BadRequest("%w", t.words.Invalid(k, name, value, err))
+	}
+	return nil
+}
+
+// CheckSupported refuses what is new in after, compared with before, and has no effect on this server. Errors are api.BadRequest and name
+// the key and the reason.
+func (t *Table) CheckSupported(before, after map[string]string) error {
+	for _, name := range Changed(before, after) {
+		k, ok := t.Lookup(name)
+		value := after[name]
+		if !ok || k.Unsupported == "" || value == "" || k.Except != nil && k.Except(value) {
+			continue
+		}
+		if len(value) > longest {
+			value = value[:longest] + "…"
+		}
+		return api.BadRequest("%s=%q is not supported by this server: %s", name, value, k.Unsupported)
 	}
 	return nil
 }

@@ -165,3 +165,41 @@ func FuzzValidators(f *testing.F) {
 		}
 	})
 }
+
+func TestUnsupportedKeysAreRefusedWhereTheyAreNew(t *testing.T) {
+	table := NewTable(InstanceWords, Key{Name: "a", Unsupported: "there is no a"}, Key{Name: "b.*", Unsupported: "there is no b", Except: IsFalse}, Key{Name: "c"})
+	for _, c := range []struct {
+		before, after map[string]string
+		want          string
+	}{
+		{nil, map[string]string{"a": "1", "c": "1"}, `a="1" is not supported by this server: there is no a`},
+		{map[string]string{"a": "1"}, map[string]string{"a": "1", "c": "2"}, ""},
+		{map[string]string{"a": "1"}, map[string]string{"a": "2"}, `a="2" is not supported by this server: there is no a`},
+		{map[string]string{"a": "1"}, map[string]string{"a": ""}, ""},
+		{map[string]string{"a": "1"}, nil, ""},
+		{nil, map[string]string{"b.x": "no"}, ""},
+		{nil, map[string]string{"b.x": "yes"}, `b.x="yes" is not supported by this server: there is no b`},
+		{nil, map[string]string{"unknown": "1"}, ""},
+	} {
+		err := table.CheckSupported(c.before, c.after)
+		if got := errText(err); got != c.want || err != nil && api.StatusOf(err) != http.StatusBadRequest {
+			t.Errorf("%v after %v: got %q, want %q", c.after, c.before, got, c.want)
+		}
+	}
+	long := table.CheckSupported(nil, map[string]string{"a": strings.Repeat("x", 1000)})
+	if len(errText(long)) > 200 {
+		t.Errorf("%d bytes of an error", len(errText(long)))
+	}
+	for name, want := range map[string]bool{"a": false, "b.x": true, "c": true} {
+		if k, _ := table.Lookup(name); k.Settable() != want {
+			t.Errorf("%s: settable %v", name, k.Settable())
+		}
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

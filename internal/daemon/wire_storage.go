@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
@@ -36,7 +38,12 @@ func (d *Daemon) wireStorage() {
 		return []api.ServerStorageDriverInfo{{Name: "dir", Version: "1"}}
 	}
 	d.environment.storageUsed = r.storage.DriversUsed
-	d.parts = append(d.parts, part{name: "storage", prepare: r.storage.Start, close: r.storage.Close})
+	d.parts = append(d.parts, part{
+		name:    "storage",
+		prepare: r.storage.Start,
+		start:   func(context.Context) error { r.storage.PruneSnapshots(); return nil },
+		close:   r.storage.Close,
+	})
 }
 
 func anyDevice(devices map[string]device.Config, fits func(device.Config) bool) bool {

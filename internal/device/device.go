@@ -131,6 +131,12 @@ type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
 }
 
+// Refuser is a module some of whose keys have no effect on this server. It refuses those that a device has not had before; was is
+// nil for a new device. Errors are api.BadRequest and name key and reason.
+type Refuser interface {
+	CheckSupported(was, cfg Config) error
+}
+
 // Adder is a module that prepares something as soon as a device belongs to an instance, running or not: a DHCP
 // reservation. Add is called after a change of the instance's devices is kept, for each device that is new or
 // changed, with the device's volatile keys. It is idempotent, and what it does is done again by Start if it failed.

@@ -81,7 +81,10 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
 	i = s.copyRecord(project, req, body)
-	return src, i, volume, cloudinit.Check(body.Config, i.Config)
+	if err := cloudinit.Check(body.Config, i.Config); err != nil {
+		return nil, nil, storage.VolumeID{}, err
+	}
+	return src, i, volume, s.checkSupported(&body, &i.Body)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

@@ -203,6 +203,9 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 		if err := cloudinit.Check(nil, i.Config); err != nil {
 			return nil, err
 		}
+		if err := s.checkSupported(&Body{}, &i.Body); err != nil {
+			return nil, err
+		}
 	}
 	return &operation.Task{
 		Description: "Creating instance",
@@ -250,7 +253,7 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 		return err
 	}
 	if len(from.snaps) > 0 {
-		s.expiryChanged()
+		s.pruner.Changed()
 	}
 	s.deviceAdded(ctx, i, nil, eff)
 	if len(from.missing) > 0 {

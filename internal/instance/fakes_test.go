@@ -38,6 +38,7 @@ type fakeVolumes struct {
 	copying func(dst storage.VolumeID) error
 	// deleting, if set, is called before each removal, and can make it fail.
 	deleting func(storage.VolumeID) error
+	quotas   map[string]int64 // by path
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -81,6 +82,11 @@ func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.quotas != nil { // they are the contents'
+		v.quotas[v.Path(a)], v.quotas[v.Path(b)] = v.quotas[v.Path(b)], v.quotas[v.Path(a)]
+	}
 	return unix.Renameat2(unix.AT_FDCWD, v.Path(a), unix.AT_FDCWD, v.Path(b), unix.RENAME_EXCHANGE)
 }
 
@@ -127,8 +133,19 @@ func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() erro
 	v.mounts[id]++
 	return func() error { v.mu.Lock(); defer v.mu.Unlock(); v.mounts[id]--; return nil }, nil
 }
-func (v *fakeVolumes) SetQuota(context.Context, storage.VolumeID, int64) error { return nil }
-func (v *fakeVolumes) Usage(context.Context, storage.VolumeID) (int64, error)  { return -1, nil }
+
+// SetQuota notes what a volume is held to.
+func (v *fakeVolumes) SetQuota(_ context.Context, id storage.VolumeID, bytes int64) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.quotas == nil {
+		v.quotas = map[string]int64{}
+	}
+	v.quotas[v.Path(id)] = bytes
+	return nil
+}
+
+func (v *fakeVolumes) Usage(context.Context, storage.VolumeID) (int64, error) { return -1, nil }
 
 func (v *fakeVolumes) key(id storage.VolumeID) []string {
 	return []string{id.Pool, id.Project, id.Name, id.Snapshot}
@@ -393,6 +410,14 @@ var errUnanswered = errors.New("a file system inside does not answer")
 
 func newFakeModule() *fakeModule {
 	return &fakeModule{up: map[string]bool{}, plugged: map[string]bool{}, known: map[string]string{}, owners: map[string]string{}, updated: map[string]device.Config{}}
+}
+
+// CheckSupported refuses the key "idle" where it is new.
+func (m *fakeModule) CheckSupported(was, cfg device.Config) error {
+	if cfg["idle"] != "" && cfg["idle"] != was["idle"] {
+		return api.BadRequest("idle=%q is not supported by this server: it has no effect", cfg["idle"])
+	}
+	return nil
 }
 
 func slotKey(in device.Instance, name string) string {

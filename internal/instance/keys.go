@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/kmod"
 )
@@ -28,7 +29,8 @@ const (
 
 var miscKeys = []config.Key{
 	{Name: "cluster.evacuate", Type: config.String, Default: "auto", Restricted: config.Free,
-		Validate: config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
+		Unsupported: "it is no member of a cluster, so nothing is ever evacuated",
+		Validate:    config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
 	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Validate: config.OneLine, Doc: "Environment variable for the instance and for exec"},
 	{Name: "linux.kernel_modules", Type: config.String, Live: true, Restricted: lowlevel, Condition: container,
 		Validate: kernelModules, Allowed: "names with commas between them", Doc: "Comma-separated list of kernel modules to load before the start"},
@@ -58,7 +60,8 @@ var limitKeys = []config.Key{
 	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Validate: config.OneOf("soft", "hard"), Doc: "Whether the memory limit may be exceeded while the host has memory to spare"},
 	{Name: "limits.memory.swap", Type: config.Bool, Default: "true", Live: true, Restricted: config.Free, Condition: container, Doc: "Whether the instance's memory may be swapped out"},
 	{Name: "limits.memory.swap.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "The higher, the less likely to be swapped out (0 to 10)"},
-	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's network traffic (0 to 10)"},
+	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's network traffic (0 to 10)",
+		Unsupported: "it has no way to order the traffic of instances; limits.ingress and limits.egress of their NICs bound it"},
 	{Name: "limits.processes", Type: config.Integer, Live: true, Restricted: config.Free, Condition: container, Doc: "Largest number of processes"},
 }
 
@@ -70,7 +73,8 @@ var rawKeys = []config.Key{
 }
 
 var securityKeys = []config.Key{
-	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside. This server has none yet, whatever the value"},
+	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside",
+		Unsupported: "it makes no /dev/lxd inside instances, as with false", Except: config.IsFalse},
 	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
 	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
 	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
@@ -115,7 +119,7 @@ func isUUID(v string) error {
 }
 
 func isExpiry(v string) error {
-	_, err := parseExpiry(v)
+	_, err := expiry.Parse(v)
 	return err
 }
 

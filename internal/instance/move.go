@@ -109,6 +109,9 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if err := s.Volumes.Copy(ctx, next.volume(), old.volume()); err != nil {
 		return settle(err)
 	}
+	if err := s.limitCopy(ctx, next, next.volume()); err != nil {
+		return settle(err)
+	}
 	var ops []store.Op
 	for _, snap := range snapshots {
 		n := snap.Path[2]

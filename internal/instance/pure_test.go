@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -68,26 +67,6 @@ func TestNames(t *testing.T) {
 	for range 100 {
 		if err := checkName(newName(func(string) bool { return false })); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-func TestExpiry(t *testing.T) {
-	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
-	for v, want := range map[string]time.Time{
-		"":            {},
-		"1d":          at.AddDate(0, 0, 1),
-		"1M 2H 3d 4w": at.AddDate(0, 0, 31).Add(2*time.Hour + time.Minute),
-		"5m 6y":       at.AddDate(6, 5, 0),
-	} {
-		e, err := parseExpiry(v)
-		if err != nil || !e.after(at).Equal(want) {
-			t.Errorf("%q: %v %v", v, e.after(at), err)
-		}
-	}
-	for _, v := range []string{"x", "1", "1d 2d", "-1d", "1.5d"} {
-		if _, err := parseExpiry(v); err == nil {
-			t.Errorf("%q was taken", v)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/kmod"
@@ -49,7 +50,7 @@ type Service struct {
 	promised    []idmap.Range // blocks given to others in the same change, which the store does not have yet
 	runs        runs
 	copyFreezes copyFreezes
-	expiries    chan struct{} // see prune
+	pruner      *expiry.Pruner
 	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
 	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.
@@ -81,7 +82,7 @@ func New(d Deps) *Service {
 		instances: store.NewTable[Instance](d.Store, "instances"),
 		snapshots: store.NewTable[Snapshot](d.Store, "instance-snapshots"),
 		idClaims:  store.NewTable[idClaim](d.Store, "id-claims"),
-		expiries:  make(chan struct{}, 1),
+		pruner:    expiry.New(),
 	}
 	s.runs.table = store.NewTable[live](d.Store, "instance-runs")
 	s.background, s.end = context.WithCancel(context.Background())

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/snapname"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -86,11 +85,11 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	case req.ExpiresAt != nil:
 		snap.ExpiresAt = req.ExpiresAt.UTC()
 	case c["snapshots.expiry"] != "":
-		e, err := parseExpiry(c["snapshots.expiry"])
+		e, err := expiry.Parse(c["snapshots.expiry"])
 		if err != nil {
 			return err
 		}
-		snap.ExpiresAt = e.after(snap.CreatedAt)
+		snap.ExpiresAt = e.After(snap.CreatedAt)
 	}
 	if err := s.addSnapshot(ctx, i, req.Name, snap, s.Volumes.Snapshot, i.volume()); err != nil {
 		return err
@@ -134,7 +133,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	}
 	_, err = s.Store.Commit(ctx, entry.Done(), s.snapshots.Create(snap, i.Project, i.Name, name),
 		s.Volumes.Record(i.snapshotVolume(name), from))
-	s.expiryChanged()
+	s.pruner.Changed()
 	return err
 }
 
@@ -348,38 +347,18 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 			if _, err := s.Store.Commit(ctx, s.snapshots.Replace(row, &next)); err != nil {
 				return err
 			}
-			s.expiryChanged()
+			s.pruner.Changed()
 			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(name, snapshot), nil)
 			return nil
 		},
 	}, nil
 }
 
-// nextSnapshotName fills a pattern: "%d" becomes one more than the highest number at its place among the snapshots.
+// nextSnapshotName is the next name of an instance's snapshots by a pattern.
 func (s *Service) nextSnapshotName(ctx context.Context, project, name, pattern string) (string, error) {
-	pattern, err := renderPattern(ctx, pattern, time.Now())
-	if err != nil {
-		return "", err
-	}
-	if strings.Count(pattern, "%") > strings.Count(pattern, "%d") || strings.Count(pattern, "%d") > 1 {
-		return "", api.BadRequest("Snapshot pattern may contain '%%d' only once")
-	}
-	if !strings.Contains(pattern, "%d") {
-		if _, taken := s.snapshots.Get(project, name, pattern); !taken {
-			return pattern, nil
-		}
-		pattern += "-%d"
-	}
-	before, after, _ := strings.Cut(pattern, "%d")
-	number := regexp.MustCompile("^" + regexp.QuoteMeta(before) + "([0-9]{1,9})" + regexp.QuoteMeta(after) + "$")
-	next := 0
+	var taken []string
 	for _, row := range s.snapshots.List(project, name) {
-		if m := number.FindStringSubmatch(row.Path[2]); m != nil {
-			n, err := strconv.Atoi(m[1])
-			if err == nil && n >= next {
-				next = n + 1
-			}
-		}
+		taken = append(taken, row.Path[2])
 	}
-	return before + strconv.Itoa(next) + after, nil
+	return snapname.Next(ctx, pattern, time.Now(), taken)
 }

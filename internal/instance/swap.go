@@ -102,6 +102,9 @@ func (c *swap) prepare(ctx context.Context) error {
 	if err := c.fill(ctx, c.w.Stage); err != nil {
 		return err
 	}
+	if err := c.service.limitCopy(ctx, c.next(c.i), c.w.Stage); err != nil {
+		return err
+	}
 	if err := c.service.putMark(ctx, c.w.Stage, c.w.Mark); err != nil {
 		return err
 	}

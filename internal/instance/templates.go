@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -22,14 +21,6 @@ import (
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/template"
 )
-
-func renderPattern(ctx context.Context, pattern string, now time.Time) (string, error) {
-	name, err := template.Name(ctx, pattern, now)
-	if err != nil {
-		return "", api.BadRequest("Invalid snapshots.pattern: %w", err)
-	}
-	return name, nil
-}
 
 // maxMetadata bounds metadata.yaml of an instance, in bytes.
 const maxMetadata = 1 << 20

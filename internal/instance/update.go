@@ -119,6 +119,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := cloudinit.Check(row.Value.Config, next.Config); err != nil {
 		return wrapIf(true, "Invalid config", err)
 	}
+	if err := s.checkSupported(&row.Value.Body, &next.Body); err != nil {
+		return err
+	}
 	if err := s.replace(ctx, row, next); err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type Profile struct {
 type Instances interface {
 	// CheckProfile checks a profile's content by itself.
 	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
+	// ProfileSupported refuses what has no effect on this server, unless the profile had it before.
+	ProfileSupported(was, now map[string]string, wasDevices, devices map[string]device.Config) error
 	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
 	// writes the profile.
 	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config, write store.Op) error
@@ -171,6 +173,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 	if err := s.instances.CheckProfile(ctx, project, p.Config, p.Devices); err != nil {
 		return err
 	}
+	if err := s.instances.ProfileSupported(nil, p.Config, nil, p.Devices); err != nil {
+		return err
+	}
 	_, err = s.store.Commit(ctx, s.table.Create(p, project, req.Name))
 	if errors.Is(err, store.ErrConflict) {
 		return errExists(req.Name)
@@ -259,6 +264,9 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
+		return err
+	}
+	if err := s.instances.ProfileSupported(row.Value.Config, next.Config, row.Value.Devices, next.Devices); err != nil {
 		return err
 	}
 	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {

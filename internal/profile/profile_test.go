@@ -36,6 +36,13 @@ func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]s
 	return nil
 }
 
+func (f *fakeInstances) ProfileSupported(was, now map[string]string, _, _ map[string]device.Config) error {
+	if now["idle"] != was["idle"] {
+		return api.BadRequest("idle is not supported by this server")
+	}
+	return nil
+}
+
 func (f *fakeInstances) ChangeProfile(ctx context.Context, _, name string, _ map[string]string, _ map[string]device.Config, write store.Op) error {
 	if f.refuse != nil {
 		return f.refuse

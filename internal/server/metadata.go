@@ -41,6 +41,9 @@ func described(t *config.Table) map[string]keyGroup {
 	keys := t.Keys()
 	group := keyGroup{Keys: make([]map[string]describedKey, 0, len(keys))}
 	for _, k := range keys {
+		if !k.Settable() {
+			continue
+		}
 		d := describedKey{Type: string(k.Type), DefaultDesc: k.Default, ShortDesc: k.Doc, LiveUpdate: "no", Condition: k.Condition}
 		if d.Type == "" {
 			d.Type = string(config.String)

@@ -72,6 +72,9 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	if err := volumeTable.Worded(volumeWords(id)).Validate(req.Config); err != nil {
 		return nil, errors.New(err.Error())
 	}
+	if err := volumeTable.CheckSupported(s.copied(id, req.Source), req.Config); err != nil {
+		return nil, err
+	}
 	record := &volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
 	switch req.Source.Type {
 	case "":
@@ -81,7 +84,10 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 		}
 		defer release()
 		return nil, s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
-			return d.CreateVolume(ctx, made[0].onDisk(), openFolder)
+			if err := d.CreateVolume(ctx, made[0].onDisk(), openFolder); err != nil {
+				return err
+			}
+			return s.applySize(ctx, made[0], record.Config)
 		})
 	case "copy":
 		return s.copyTask(id, *record, req.Source), nil
@@ -143,6 +149,7 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 	if _, err := s.Store.CommitAll(ctx, ops, entry.Done(), s.volumes.Create(volumes[0].record, id.path()...)); err != nil {
 		return err
 	}
+	s.pruner.Changed()
 	action := "storage-volume-created"
 	if id.Snapshot != "" {
 		action = "storage-volume-snapshot-created"

@@ -3,23 +3,24 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/berthd/berth/api"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/snapname"
 	"github.com/berthd/berth/internal/store"
 )
 
 // openFolder lets the users of a custom volume pass through its folder, as LXD does.
 func openFolder(_ context.Context, dir string) error { return os.Chmod(dir, 0o711) }
 
-// copyTask copies a custom volume, with its snapshots unless VolumeOnly is set, or one snapshot of one.
-func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
+// sourceOf is what a new volume is to be a copy of; by default it is of the same pool and project.
+func sourceOf(id VolumeID, src api.StorageVolumeSource) VolumeID {
 	from := VolumeID{Pool: src.Pool, Project: src.Project, Type: VolumeCustom}
 	if from.Pool == "" {
 		from.Pool = id.Pool
@@ -28,6 +29,24 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 		from.Project = id.Project
 	}
 	from.Name, from.Snapshot, _ = strings.Cut(src.Name, "/")
+	return from
+}
+
+// copied is the configuration of what a new volume is to be a copy of; nil if it is none.
+func (s *Service) copied(id VolumeID, src api.StorageVolumeSource) map[string]string {
+	if src.Type != "copy" {
+		return nil
+	}
+	row, ok := s.volumes.Get(sourceOf(id, src).path()...)
+	if !ok {
+		return nil
+	}
+	return row.Value.Config
+}
+
+// copyTask copies a custom volume, with its snapshots unless VolumeOnly is set, or one snapshot of one.
+func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
+	from := sourceOf(id, src)
 	return &operation.Task{
 		Description: "Copying storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
@@ -71,7 +90,7 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 				return err
 			}
 		}
-		return nil
+		return s.applySize(ctx, made[0], record.Config)
 	})
 }
 
@@ -168,7 +187,11 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	}
 	id.Snapshot = req.Name
 	if id.Snapshot == "" {
-		id.Snapshot = s.nextSnapshot(id.of())
+		name, err := s.nextSnapshot(context.Background(), id.of(), row.Value.Config["snapshots.pattern"])
+		if err != nil {
+			return nil, err
+		}
+		id.Snapshot = name
 	}
 	if err := checkName(id.Snapshot); err != nil {
 		return nil, err
@@ -179,8 +202,8 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	record := &volumeRecord{Description: row.Value.Description, Config: row.Value.Config}
 	if req.ExpiresAt != nil {
 		record.ExpiresAt = *req.ExpiresAt
-	} else if at, err := expiryFrom(time.Now().UTC(), row.Value.Config["snapshots.expiry"]); err == nil {
-		record.ExpiresAt = at
+	} else if age, err := expiry.Parse(row.Value.Config["snapshots.expiry"]); err == nil {
+		record.ExpiresAt = age.After(time.Now().UTC())
 	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
@@ -194,26 +217,28 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 			if _, _, err := s.Volume(id.of()); err != nil {
 				return err
 			}
-			if req.Name == "" {
-				id.Snapshot = s.nextSnapshot(id.of()) // another may have come meanwhile
+			if req.Name == "" { // another may have come meanwhile
+				if id.Snapshot, err = s.nextSnapshot(ctx, id.of(), row.Value.Config["snapshots.pattern"]); err != nil {
+					return err
+				}
 			}
 			return s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
-				return d.CreateSnapshot(ctx, made[0].onDisk())
+				return d.CreateSnapshot(s.paced(ctx, id.Pool), made[0].onDisk())
 			})
 		},
 	}, nil
 }
 
-// nextSnapshot is the first free name of the form snap0, snap1, ….
-func (s *Service) nextSnapshot(id VolumeID) string {
-	next := 0
-	for _, row := range s.volumes.List(id.path()...) {
-		var n int
-		if _, err := fmt.Sscanf(idOf(row.Path).Snapshot, "snap%d", &n); err == nil && n >= next {
-			next = n + 1
-		}
+// nextSnapshot is the next name of a volume's snapshots by a pattern; "" is snap%d.
+func (s *Service) nextSnapshot(ctx context.Context, id VolumeID, pattern string) (string, error) {
+	if pattern == "" {
+		pattern = "snap%d"
 	}
-	return fmt.Sprintf("snap%d", next)
+	var taken []string
+	for _, row := range s.volumes.List(id.path()...) {
+		taken = append(taken, idOf(row.Path).Snapshot)
+	}
+	return snapname.Next(ctx, pattern, time.Now(), taken)
 }
 
 // snapshotTask wraps a change of one snapshot, as the API wants it, into an operation.
@@ -271,6 +296,7 @@ func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api
 	if _, err := s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
 		return err
 	}
+	s.pruner.Changed()
 	s.event(ctx, "storage-volume-snapshot-updated", id, nil)
 	return nil
 }
@@ -301,6 +327,11 @@ func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot strin
 	}
 	if err := s.Restore(ctx, snap); err != nil {
 		return err
+	}
+	if row, ok := s.volumes.Get(id.path()...); ok { // the content is another tree now
+		if err := s.applySize(ctx, id, row.Value.Config); err != nil {
+			return err
+		}
 	}
 	s.event(ctx, "storage-volume-restored", id, map[string]any{"snapshot": snapshot})
 	return nil

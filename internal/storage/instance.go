@@ -123,6 +123,7 @@ func (s *Service) Copy(ctx context.Context, dst, src VolumeID) error {
 	if err != nil {
 		return err
 	}
+	ctx = s.paced(ctx, dst.Pool, src.Pool)
 	if dst.Pool == src.Pool {
 		if dst.Snapshot != "" {
 			return statusOf(to.CopySnapshot(ctx, dst.onDisk(), src.onDisk()))
@@ -161,7 +162,7 @@ func (s *Service) Snapshot(ctx context.Context, snap VolumeID) error {
 	if err != nil {
 		return err
 	}
-	return statusOf(d.CreateSnapshot(ctx, snap.onDisk()))
+	return statusOf(d.CreateSnapshot(s.paced(ctx, snap.Pool), snap.onDisk()))
 }
 
 // Restore puts the snapshot's content in the place of its instance's volume, atomically.
@@ -170,7 +171,7 @@ func (s *Service) Restore(ctx context.Context, snap VolumeID) error {
 	if err != nil {
 		return err
 	}
-	return statusOf(d.RestoreSnapshot(ctx, snap.onDisk()))
+	return statusOf(d.RestoreSnapshot(s.paced(ctx, snap.Pool), snap.onDisk()))
 }
 
 // Exchange has two volumes of one pool change places, in one step.
@@ -350,18 +351,6 @@ func (s *Service) unmount(d storagedriver.Driver, vol VolumeID) error {
 		return nil
 	}
 	return d.UnmountVolume(ctx, vol.onDisk())
-}
-
-// SetQuota limits a volume, in bytes; 0 is no limit. Pools without quotas ignore it.
-func (s *Service) SetQuota(ctx context.Context, vol VolumeID, bytes int64) error {
-	d, err := s.driver(ctx, vol.Pool)
-	if err != nil {
-		return err
-	}
-	if q, ok := d.(storagedriver.QuotaSetter); ok {
-		return q.SetQuota(ctx, vol.onDisk(), bytes)
-	}
-	return nil
 }
 
 // Usage is what a volume takes, in bytes; -1 where the pool cannot tell cheaply.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/expiry"
 )
 
 // volumeKeys are the keys of a volume; a pool may have each as a default, with "volume." in front.
@@ -14,7 +15,7 @@ func volumeKeys() []config.Key {
 		{Name: "security.shifted", Type: config.Bool, Doc: "Let instances with different ID maps attach the volume."},
 		{Name: "security.unmapped", Type: config.Bool, Doc: "Do not map IDs on the volume."},
 		{Name: "snapshots.expiry", Validate: isExpiry, Live: true, Doc: "When snapshots are deleted: 1M 2H 3d 4w 5m 6y."},
-		{Name: "snapshots.schedule", Live: true, Doc: "Cron expression, or @daily and the like, for automatic snapshots."},
+		{Name: "snapshots.schedule", Live: true, Unsupported: "it takes snapshots of volumes only when asked to", Doc: "Cron expression, or @daily and the like, for automatic snapshots."},
 		{Name: "snapshots.pattern", Live: true, Doc: "Names of snapshots that are given none."},
 	}
 }
@@ -23,8 +24,8 @@ var poolKeys = func() *config.Table {
 	keys := []config.Key{
 		{Name: "source", Doc: "Folder or device that keeps the pool."},
 		{Name: "volatile.initial_source", Doc: "Source as given when the pool was made."},
-		{Name: "rsync.bwlimit", Live: true, Doc: "Bound of a migration's data rate."},
-		{Name: "rsync.compression", Type: config.Bool, Default: "true", Live: true, Doc: "Compress data while migrating."},
+		{Name: "rsync.bwlimit", Validate: isRate, Live: true, Doc: "Bound of the rate at which contents are copied, in KiB/s or with a unit."},
+		{Name: "rsync.compression", Type: config.Bool, Default: "true", Live: true, Unsupported: "it does not move volumes between servers yet", Doc: "Compress data while migrating."},
 		{Name: "user.*", Live: true, Doc: "Free for the user."},
 	}
 	for _, k := range volumeKeys() {
@@ -85,4 +86,10 @@ func merge(old, given map[string]string) map[string]string {
 		all[k] = v
 	}
 	return all
+}
+
+// isExpiry accepts what snapshots.expiry may be.
+func isExpiry(value string) error {
+	_, err := expiry.Parse(value)
+	return err
 }

@@ -42,7 +42,7 @@ func (s *Service) Start(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close ends the mounting of pools and waits for it, but not for what hangs.
+// Close ends the mounting of pools and what else runs in the background, and waits for it, but not for what hangs.
 func (s *Service) Close() {
 	s.end()
 	s.mu.Lock()
@@ -59,6 +59,12 @@ func (s *Service) Close() {
 		case <-limit.C:
 			return
 		}
+	}
+	ended := make(chan struct{})
+	go func() { s.tasks.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-limit.C:
 	}
 }
 

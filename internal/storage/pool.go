@@ -155,7 +155,7 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	if _, ok := s.Drivers[req.Driver]; !ok {
 		return nil, s.errUnknownDriver(req.Driver)
 	}
-	if err := poolKeys.Validate(req.Config); err != nil {
+	if err := errors.Join(poolKeys.Validate(req.Config), poolKeys.CheckSupported(nil, req.Config)); err != nil {
 		return nil, err
 	}
 	config := compact(req.Config)
@@ -287,7 +287,7 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 			next.Description = row.Value.Description
 		}
 	}
-	if err := poolKeys.Validate(next.Config); err != nil {
+	if err := errors.Join(poolKeys.Validate(next.Config), poolKeys.CheckSupported(row.Value.Config, next.Config)); err != nil {
 		return err
 	}
 	next.Config = compact(next.Config)

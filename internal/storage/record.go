@@ -106,7 +106,7 @@ func (s *Service) VolumeUsage(ctx context.Context, id VolumeID) (*api.StorageVol
 }
 
 // UpdateVolume changes a volume's configuration and description, or with Restore set, goes back to a snapshot.
-func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.StorageVolumePut, patch bool, check func(store.Revision) error) error {
+func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.StorageVolumePut, patch bool, check func(store.Revision) error) (err error) {
 	if id.Type == VolumeImage || patch && id.Type != VolumeCustom {
 		return api.BadRequest("Invalid storage volume type %q", id.Type)
 	}
@@ -139,8 +139,21 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 	if err := volumeTable.Worded(volumeWords(id)).Validate(next.Config); err != nil {
 		return err
 	}
+	if err := volumeTable.CheckSupported(row.Value.Config, next.Config); err != nil {
+		return err
+	}
 	next.Config = compact(next.Config)
-	if _, err := s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
+	if id.Type == VolumeCustom && next.Config["size"] != row.Value.Config["size"] {
+		if err := s.applySize(ctx, id, next.Config); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, s.applySize(context.WithoutCancel(ctx), id, row.Value.Config))
+			}
+		}()
+	}
+	if _, err = s.Store.Commit(ctx, s.volumes.Replace(row, &next)); err != nil {
 		return err
 	}
 	s.event(ctx, "storage-volume-updated", id, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/bounded"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
@@ -55,6 +56,9 @@ type Service struct {
 	open    map[string]storagedriver.Driver // pools that are mounted
 	opening map[string]*opening             // pools that are being mounted
 	mounts  map[VolumeID]int
+	// pruner deletes snapshots that expire; tasks are what runs in the background until life ends.
+	pruner *expiry.Pruner
+	tasks  sync.WaitGroup
 	// attached are the custom volumes that devices hold, by the word that names the device.
 	attached map[string]attachment
 }
@@ -79,6 +83,7 @@ func New(d Deps) *Service {
 		mounts:  map[VolumeID]int{},
 
 		patience: mountPatience,
+		pruner:   expiry.New(),
 		attached: map[string]attachment{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())

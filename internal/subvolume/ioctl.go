@@ -21,7 +21,11 @@ const (
 	createSubvolume    = 0x50009418 // BTRFS_IOC_SUBVOL_CREATE_V2
 	getFlags           = 0x80089419 // BTRFS_IOC_SUBVOL_GETFLAGS
 	setFlags           = 0x4008941a // BTRFS_IOC_SUBVOL_SETFLAGS
+	limitQuota         = 0x8030942b // BTRFS_IOC_QGROUP_LIMIT
 	destroySubvolumeV2 = 0x5000943f // BTRFS_IOC_SNAP_DESTROY_V2, since Linux 5.7
+
+	limitReferenced = 1 << 0     // BTRFS_QGROUP_LIMIT_MAX_RFER
+	noLimit         = ^uint64(0) // BTRFS_QGROUP_CLEAR_VALUE
 
 	readOnly = 1 << 1 // BTRFS_SUBVOL_RDONLY
 	byNumber = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID
@@ -73,6 +77,14 @@ type search struct {
 
 // foundHeader is the size of btrfs_ioctl_search_header: transid, objectid, offset; then type and length, 32 bits each.
 const foundHeader = 32
+
+// quota is btrfs_ioctl_qgroup_limit_args; with group 0 it is that of the subvolume that the open file is in.
+type quota struct {
+	group                     uint64
+	flags                     uint64
+	referenced, exclusive     uint64
+	reservedRef, reservedExcl uint64
+}
 
 func setName(to []byte, name string) error {
 	if name == "" || name == "." || name == ".." || len(name) > unix.NAME_MAX || strings.ContainsAny(name, "/\x00") {

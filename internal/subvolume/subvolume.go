@@ -103,6 +103,30 @@ func (FS) Freeze(path string) error {
 	return nil
 }
 
+// Limit bounds what is in the subvolume at path, shared with others or not, to a number of bytes; 0 is no bound. It answers
+// errors.ErrUnsupported for a plain folder, and where nobody has enabled quotas on the file system: they cost every write, so that is
+// for whoever keeps the file system to decide. Subvolumes within are not counted.
+func (FS) Limit(path string, bytes int64) error {
+	top, err := openTop(path)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	args := quota{flags: limitReferenced, referenced: uint64(bytes)}
+	if bytes <= 0 {
+		args.referenced = noLimit
+	}
+	err = call(top, limitQuota, &args)
+	// Kernels without quotas enabled have said each of these.
+	if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("limit %s: %w (%w)", path, errors.ErrUnsupported, err)
+	}
+	if err != nil {
+		return fmt.Errorf("limit %s: %w", path, err)
+	}
+	return nil
+}
+
 // Remove removes a subvolume with all subvolumes in it. That there is nothing at path is no error; for a plain folder it answers
 // errors.ErrUnsupported.
 func (FS) Remove(ctx context.Context, path string) error {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // smallFile is the size up to which one read and one write beat the in-kernel copy.
@@ -104,13 +105,20 @@ func (c *copier) sparse(target, source int, size int64) error {
 
 // copyRange copies length bytes at offset; fewer if the source ends before.
 func (c *copier) copyRange(target, source int, offset, length int64) (int64, error) {
+	step := int64(16 << 20) // how far a copy goes on after its context has ended
+	bound := pace(c.ctx)
+	if bound != nil {
+		step = burst
+	}
 	if length <= smallFile {
+		if err := wait(c.ctx, bound, length); err != nil {
+			return 0, err
+		}
 		return copyByHand(target, source, offset, length)
 	}
-	const step = 16 << 20 // how far a copy goes on after its context has ended
 	in, out := offset, offset
 	for left := length; left > 0; {
-		if err := c.ctx.Err(); err != nil {
+		if err := wait(c.ctx, bound, min(left, step)); err != nil {
 			return in - offset, err
 		}
 		n, err := retry(func() (int, error) {
@@ -119,7 +127,7 @@ func (c *copier) copyRange(target, source int, offset, length int64) (int64, err
 		switch err {
 		case nil:
 		case unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.EPERM:
-			done, err := copyByHand(target, source, in, left)
+			done, err := c.byHand(target, source, in, left, step, bound)
 			return in - offset + done, err
 		default:
 			return in - offset, err
@@ -130,6 +138,25 @@ func (c *copier) copyRange(target, source int, offset, length int64) (int64, err
 		left -= int64(n)
 	}
 	return in - offset, nil
+}
+
+// byHand is copyByHand in steps, the first of which has been waited for.
+func (c *copier) byHand(target, source int, offset, length, step int64, bound *rate.Limiter) (int64, error) {
+	var done int64
+	for done < length {
+		if done > 0 {
+			if err := wait(c.ctx, bound, min(length-done, step)); err != nil {
+				return done, err
+			}
+		}
+		want := min(length-done, step)
+		n, err := copyByHand(target, source, offset+done, want)
+		done += n
+		if err != nil || n < want {
+			return done, err
+		}
+	}
+	return done, nil
 }
 
 func copyByHand(target, source int, offset, length int64) (int64, error) {

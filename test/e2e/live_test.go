@@ -59,7 +59,7 @@ func memoryLimit(d *harness.Daemon, name string) string {
 func TestAFailedChangeOfWhatRunsChangesNothing(t *testing.T) {
 	d := withNIC(t)
 	before, record := within(d), d.Berth("config", "show", "c1")
-	d.BerthFails("config", "device", "set", "c1", "eth0", "vlan=5")
+	d.BerthFails("config", "device", "set", "c1", "eth0", "host_name=lv0") // the name of its bridge
 	for _, body := range []string{
 		`{"config":{"limits.memory":"128MiB"},"devices":{"bad":{"type":"disk","source":"/var/tmp","path":"/proc/1/x"}}}`,
 		`{"config":{"limits.memory":"128MiB"},"devices":{"bad":{"type":"disk","source":"/var/tmp","path":"/proc/1/x"},"eth0":{"type":"nic","network":"lv0","name":"eth0","hwaddr":"00:16:3e:00:00:02"}}}`,

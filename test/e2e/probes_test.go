@@ -96,6 +96,9 @@ var probes = []probe{
 	{"storage_shifted", "PATCH", "/1.0/storage-pools/second/volumes/custom/copied", config(`"security.shifted":"true"`), nil},
 	{"projects", "GET", "/1.0/projects/default", "", []string{`"features.images":"true"`}},
 	{"projects", "GET", "/1.0/profiles?project=none", "", []string{`"error_code":404`}},
+	// There is the one project, and clients list it only of a server that has the extension: others are refused by name.
+	{"projects", "POST", "/1.0/projects", `{"name":"other"}`, []string{`"error_code":501`, "roject"}},
+	{"projects", "GET", "/1.0/instances?project=default", "", []string{"instances/c1"}},
 	{"container_incremental_copy", "POST", "/1.0/instances", `{"name":"c3","source":{"type":"copy","source":"c1","refresh":true}}`, []string{"Cannot refresh a running instance"}},
 	{"container_incremental_copy", "PUT", "/1.0/instances/c3/state", `{"action":"stop","force":true}`, []string{"Success"}},
 	{"container_incremental_copy", "POST", "/1.0/instances", `{"name":"c3","source":{"type":"copy","source":"c1","refresh":true}}`, []string{"Success"}},
@@ -128,6 +131,8 @@ var probes = []probe{
 	{"custom_volume_snapshot_expiry", "PATCH", pool + "/volumes/custom/vol1", config(`"snapshots.expiry":"3d"`), nil},
 	{"custom_volume_snapshot_expiry", "POST", pool + "/volumes/custom/vol1/snapshots", `{"name":"s9"}`, []string{"Success"}},
 	{"custom_volume_snapshot_expiry", "GET", pool + "/volumes/custom/vol1/snapshots/s9", "", []string{`"expires_at":"2`}},
+	{"custom_volume_snapshot_expiry", "PUT", pool + "/volumes/custom/vol1/snapshots/s9", `{"expires_at":"2001-01-01T00:00:00Z"}`, nil},
+	{"custom_volume_snapshot_expiry", "RUN", "while $BERTH query " + pool + "/volumes/custom/vol1/snapshots/s9 2>/dev/null; do :; done; echo expired", "", []string{"expired"}},
 	{"resources_usb_pci", "GET", "/1.0/resources", "", []string{`"usb":{`, `"pci":{`}},
 	{"resources_cpu_threads_numa", "GET", "/1.0/resources", "", []string{`"threads":[{"id":0,"numa_node":0`}},
 	{"resources_cpu_core_die", "GET", "/1.0/resources", "", []string{`"die":0`}},
@@ -145,6 +150,7 @@ var probes = []probe{
 	{"instance_bulk_state_change", "PUT", "/1.0/instances", `{"state":{"action":"freeze"}}`, nil},
 	{"instance_bulk_state_change", "GET", c1, "", []string{"Frozen"}},
 	{"instance_bulk_state_change", "PUT", "/1.0/instances", `{"state":{"action":"unfreeze"}}`, nil},
+	// What LXD answers for a dir pool without project quotas too: nothing knows the usage but a walk over all files.
 	{"storage_volume_state", "GET", pool + "/volumes/custom/vol1/state", "", []string{"Not supported"}},
 	{"warnings", "GET", "/1.0/warnings?recursion=1", "", []string{`"metadata":[`}},
 	{"server_instance_driver_operational", "GET", "/1.0", "", []string{`"driver":"lxc"`}},

@@ -179,7 +179,8 @@ type Checker interface {
 
 // QuotaSetter is a driver that can bound what a volume takes.
 type QuotaSetter interface {
-	// SetQuota bounds a volume to a number of bytes; 0 is no bound.
+	// SetQuota bounds a volume to a number of bytes; 0 is no bound. errors.ErrUnsupported says that the pool keeps no quotas, or none
+	// for this volume. Copies, and what a restore puts in a volume's place, have no bound yet.
 	SetQuota(ctx context.Context, v Volume, bytes int64) error
 }
 

@@ -47,6 +47,7 @@ var (
 	_ device.Checker    = (*Module)(nil)
 	_ device.Adopter    = (*Module)(nil)
 	_ device.Placer     = (*Module)(nil)
+	_ device.Refuser    = (*Module)(nil)
 )
 
 func isRoot(cfg device.Config) bool { return cfg["path"] == "/" }

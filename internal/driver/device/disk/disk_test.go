@@ -386,3 +386,28 @@ func TestOthersOfTheSameSource(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatHasNoEffectIsRefusedWhereItIsNew: a disk that an earlier version took is one still.
+func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
+	m := &Module{}
+	for key, reason := range map[string]string{
+		"limits.read=10MB": "rate of disk I/O", "limits.write=30iops": "rate of disk I/O", "limits.max=1": "rate of disk I/O",
+		"size.state=1GiB": "only virtual machines", "source=cloud-init:config": "only virtual machines",
+	} {
+		cfg := parse(key)
+		err := m.CheckSupported(nil, cfg)
+		name, _, _ := strings.Cut(key, "=")
+		if api.StatusOf(err) != http.StatusBadRequest || !strings.Contains(err.Error(), name+"=") || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v", key, err)
+		}
+		if err := m.CheckSupported(cfg, cfg); err != nil {
+			t.Errorf("%s is there already: %v", key, err)
+		}
+		if err := m.CheckSupported(cfg, parse("")); err != nil {
+			t.Errorf("%s goes: %v", key, err)
+		}
+	}
+	if err := m.CheckSupported(nil, parse("source=/tmp path=/mnt size=1GiB boot.priority=3")); err != nil {
+		t.Error(err)
+	}
+}

@@ -15,10 +15,12 @@ import (
 var Keys = config.NewTable(config.DeviceWords,
 	config.Key{Name: "type", Doc: "disk"},
 	config.Key{Name: "path", Validate: cleanPath, Doc: "Path inside the instance."},
-	config.Key{Name: "source", Validate: cleanPath, Doc: "Path on the host, or name of a custom volume of the pool."},
+	config.Key{Name: "source", Validate: cleanPath, Unsupported: "only virtual machines have a drive for cloud-init", Except: func(v string) bool { return !isSpecial(v) },
+		Doc: "Path on the host, or name of a custom volume of the pool."},
 	config.Key{Name: "pool", Restricted: config.Free, Doc: "Storage pool of the root disk or of the volume."},
 	config.Key{Name: "size", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk."},
-	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk's file system for state."},
+	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk's file system for state.",
+		Unsupported: "only virtual machines keep state in a file system of its own"},
 	config.Key{Name: "readonly", Type: config.Bool, Restricted: config.Free, Doc: "Mount it read-only."},
 	config.Key{Name: "recursive", Type: config.Bool, Doc: "Bring along what is mounted beneath the source."},
 	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Fail if the source does not exist."},
@@ -27,14 +29,19 @@ var Keys = config.NewTable(config.DeviceWords,
 	config.Key{Name: "propagation", Validate: config.OneOf("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"),
 		Doc: "How mounts pass between the host and the instance."},
 	config.Key{Name: "raw.mount.options", Validate: config.OneLine, Doc: "Mount options of the source's file system."},
-	config.Key{Name: "limits.read", Validate: config.OneLine, Doc: "Bound of reads, in bytes/s or iops."},
-	config.Key{Name: "limits.write", Validate: config.OneLine, Doc: "Bound of writes, in bytes/s or iops."},
-	config.Key{Name: "limits.max", Validate: config.OneLine, Doc: "Bound of both reads and writes."},
+	config.Key{Name: "limits.read", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of reads, in bytes/s or iops."},
+	config.Key{Name: "limits.write", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of writes, in bytes/s or iops."},
+	config.Key{Name: "limits.max", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of both reads and writes."},
 	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines boot from disks."},
 	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Cluster of a Ceph source."},
 	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "User of a Ceph source."},
 	config.UserKey,
 )
+
+const noThrottle = "it does not bound the rate of disk I/O yet"
+
+// CheckSupported implements device.Refuser.
+func (m *Module) CheckSupported(was, cfg device.Config) error { return Keys.CheckSupported(was, cfg) }
 
 // cleanPath keeps out what would break the configuration file of the runtime.
 func cleanPath(value string) error {

@@ -49,6 +49,7 @@ type Module struct{ networks Networks }
 
 var (
 	_ device.Module     = (*Module)(nil)
+	_ device.Refuser    = (*Module)(nil)
 	_ device.HotPlugger = (*Module)(nil)
 	_ device.Updater    = (*Module)(nil)
 	_ device.Adder      = (*Module)(nil)

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 
 	"github.com/berthd/berth/api"
@@ -33,11 +34,26 @@ var vethKeys = []config.Key{
 
 var parentKey = config.Key{Name: "parent", Doc: "The interface of the host to connect to"}
 
+const noVLAN = "it does not put NICs into VLANs yet"
+
+var (
+	macvlanVLAN = config.Key{Name: "vlan", Validate: config.InRange(1, 4094), Unsupported: noVLAN, Doc: "The VLAN to attach to"}
+	gvrp        = config.Key{Name: "gvrp", Type: config.Bool, Unsupported: noVLAN, Except: config.IsFalse, Doc: "Register the VLAN using GARP VLAN Registration Protocol"}
+	untagged    = config.Key{Name: "vlan", Validate: config.Or(config.OneOf("none"), config.InRange(0, 4094)), Unsupported: noVLAN, Doc: "The VLAN of untagged traffic"}
+	tagged      = config.Key{Name: "vlan.tagged", Validate: config.OneLine, Unsupported: noVLAN, Doc: "The VLANs of tagged traffic"}
+
+	// unsupported are the keys without an effect, of whatever kind.
+	unsupported = config.NewTable(config.DeviceWords, untagged, tagged, gvrp)
+)
+
+// CheckSupported implements device.Refuser. What is refused would fail at the start.
+func (m *Module) CheckSupported(was, cfg device.Config) error {
+	return unsupported.CheckSupported(was, cfg)
+}
+
 var tables = map[string]*config.Table{
-	p2p: keys(vethKeys...),
-	macvlan: keys(parentKey,
-		config.Key{Name: "vlan", Validate: config.InRange(1, 4094), Doc: "The VLAN to attach to"},
-		config.Key{Name: "gvrp", Type: config.Bool, Doc: "Register the VLAN using GARP VLAN Registration Protocol"}),
+	p2p:     keys(vethKeys...),
+	macvlan: keys(parentKey, macvlanVLAN, gvrp),
 	bridged: keys(append([]config.Key{
 		parentKey,
 		{Name: "network", Doc: "The managed network to connect to"},
@@ -47,10 +63,12 @@ var tables = map[string]*config.Table{
 		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv4 address"},
 		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv6 address"},
 		{Name: "security.port_isolation", Type: config.Bool, Doc: "Keep NICs with this option from reaching each other"},
-		{Name: "vlan", Validate: config.Or(config.OneOf("none"), config.InRange(0, 4094)), Doc: "The VLAN of untagged traffic"},
-		{Name: "vlan.tagged", Validate: config.OneLine, Doc: "The VLANs of tagged traffic"},
+		untagged, tagged,
 	}, vethKeys...)...),
 }
+
+// Tables are the keys of each kind of NIC.
+func Tables() map[string]*config.Table { return maps.Clone(tables) }
 
 // Validate implements device.Module.
 func (m *Module) Validate(_ context.Context, inst device.Instance, name string, cfg device.Config) error {

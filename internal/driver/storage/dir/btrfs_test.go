@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -136,4 +137,39 @@ func TestPlainVolumesOnBtrfs(t *testing.T) {
 	must(t, d.DeleteVolume(ctx, container("c", "")))
 	must(t, d.DeleteVolume(ctx, container("c", "s0")))
 	must(t, d.Delete(ctx))
+}
+
+// TestQuotaOnBtrfs: a volume's size holds where quotas are enabled, and is unsupported where they are not.
+func TestQuotaOnBtrfs(t *testing.T) {
+	d, ctx := onBtrfs(t)
+	v := container("q", "")
+	must(t, d.CreateVolume(ctx, v, nil))
+	if err := d.SetQuota(ctx, v, 1<<20); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("without quotas: %v", err)
+	}
+	if out, err := exec.Command("btrfs", "quota", "enable", d.root).CombinedOutput(); err != nil {
+		t.Skipf("btrfs quota enable: %v: %s", err, out)
+	}
+	late := container("late", "")
+	must(t, d.CreateVolume(ctx, late, nil))
+	must(t, d.SetQuota(ctx, late, 4<<20))
+	write := func() error {
+		f, err := os.Create(filepath.Join(d.Path(late), "big"))
+		must(t, err)
+		defer f.Close()
+		for range 16 {
+			if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+				return err
+			}
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := write(); !errors.Is(err, unix.EDQUOT) {
+		t.Errorf("16 MiB with a quota of 4 MiB: %v", err)
+	}
+	must(t, d.SetQuota(ctx, late, 0))
+	must(t, write())
 }

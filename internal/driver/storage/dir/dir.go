@@ -36,6 +36,8 @@ type Dir struct {
 var (
 	_ storagedriver.Driver  = (*Dir)(nil)
 	_ storagedriver.Checker = (*Dir)(nil)
+
+	_ storagedriver.QuotaSetter = (*Dir)(nil)
 )
 
 // New makes the driver of one pool; it touches nothing.

@@ -22,6 +22,10 @@ type (
 	}
 	// freezer makes a tree one that nobody can write to.
 	freezer interface{ Freeze(path string) error }
+	// limiter bounds what a tree holds, in bytes; 0 is no bound.
+	limiter interface {
+		Limit(path string, bytes int64) error
+	}
 	// remover removes a tree; that it is not there is no error.
 	remover interface {
 		Remove(ctx context.Context, path string) error
@@ -81,6 +85,15 @@ func (d *Dir) clone(c cloner, dst, src string, v storagedriver.Volume) error {
 		return f.Freeze(dst)
 	}
 	return nil
+}
+
+// SetQuota implements storagedriver.QuotaSetter; errors.ErrUnsupported: the file system keeps no quotas.
+func (d *Dir) SetQuota(_ context.Context, v storagedriver.Volume, bytes int64) error {
+	l, ok := d.host().(limiter)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return l.Limit(d.Path(v), bytes)
 }
 
 // removeTree removes a volume, or the folder of a volume's snapshots, with all that is in it.

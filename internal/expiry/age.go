@@ -1,4 +1,4 @@
-package instance
+package expiry
 
 import (
 	"errors"
@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-var errExpiry = errors.New("Invalid expiry expression")
+var errAge = errors.New("Invalid expiry expression")
 
-var expiryPart = regexp.MustCompile(`^([0-9]{1,6})([SMHdwmy])$`)
+var agePart = regexp.MustCompile(`^([0-9]{1,6})([SMHdwmy])$`)
 
-// expiry is an age in calendar units: a month from now is not a fixed number of hours.
-type expiry struct {
+// Age is how old something gets before it expires, in calendar units: a month from now is not a fixed number of hours.
+type Age struct {
 	years, months, days int
 	rest                time.Duration
 }
 
-// parseExpiry reads "1M 2H 3d 4w 5m 6y": minutes, hours, days, weeks, months, years, each at most once.
-func parseExpiry(v string) (expiry, error) {
-	var e expiry
+// Parse reads "1M 2H 3d 4w 5m 6y": minutes, hours, days, weeks, months, years, each at most once.
+func Parse(v string) (Age, error) {
+	var e Age
 	seen := map[string]bool{}
 	for _, field := range strings.Fields(v) {
-		m := expiryPart.FindStringSubmatch(field)
+		m := agePart.FindStringSubmatch(field)
 		if m == nil || seen[m[2]] {
-			return expiry{}, errExpiry
+			return Age{}, errAge
 		}
 		seen[m[2]] = true
 		n, err := strconv.Atoi(m[1])
 		if err != nil {
-			return expiry{}, errExpiry
+			return Age{}, errAge
 		}
 		switch m[2] {
 		case "S":
@@ -52,9 +52,9 @@ func parseExpiry(v string) (expiry, error) {
 	return e, nil
 }
 
-// after is the instant that the age ends, for something made at t; the zero time for no age at all.
-func (e expiry) after(t time.Time) time.Time {
-	if e == (expiry{}) {
+// After is the instant that the age ends, for something made at t; the zero time for no age at all.
+func (e Age) After(t time.Time) time.Time {
+	if e == (Age{}) {
 		return time.Time{}
 	}
 	return t.AddDate(e.years, e.months, e.days).Add(e.rest)

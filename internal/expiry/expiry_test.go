@@ -1,0 +1,125 @@
+package expiry
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// shelf is things with dates.
+type shelf struct {
+	mu    sync.Mutex
+	dates map[string]time.Time
+	fails map[string]int // how often a deletion fails
+	tried int
+}
+
+func (s *shelf) all() iter.Seq2[[]string, time.Time] {
+	return func(yield func([]string, time.Time) bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for name, at := range s.dates {
+			if !yield([]string{"p", name}, at) {
+				return
+			}
+		}
+	}
+}
+
+func (s *shelf) remove(_ context.Context, path []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried++
+	if s.fails[path[1]] > 0 {
+		s.fails[path[1]]--
+		return errors.New("busy")
+	}
+	delete(s.dates, path[1])
+	return nil
+}
+
+func TestWhatExpiresGoesInItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		now := time.Now()
+		s := &shelf{fails: map[string]int{"stubborn": 1}, dates: map[string]time.Time{
+			"past": now.Add(-time.Hour), "soon": now.Add(time.Minute), "stubborn": now.Add(2 * time.Minute), "far": now.Add(100 * time.Hour),
+			"never": {}, "epoch": time.Unix(0, 0),
+		}}
+		p := New()
+		p.Dates, p.Delete, p.Log = s.all, s.remove, slog.New(slog.NewTextHandler(&log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Run(ctx) }()
+		left := func(names ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for name := range s.dates {
+				got = append(got, name)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, names) {
+				t.Errorf("after %s: %q is left, want %q", time.Since(now), got, names)
+			}
+		}
+		left("epoch", "far", "never", "soon", "stubborn")
+		time.Sleep(time.Minute)
+		left("epoch", "far", "never", "stubborn")
+		time.Sleep(time.Minute)
+		left("epoch", "far", "never", "stubborn") // it failed
+		if !strings.Contains(log.String(), "snapshot=p/stubborn") || s.tried != 3 {
+			t.Errorf("%d tries, and the log says %q", s.tried, &log)
+		}
+		time.Sleep(again)
+		left("epoch", "far", "never")
+		s.mu.Lock()
+		s.dates["far"] = time.Now().Add(time.Second)
+		s.mu.Unlock()
+		p.Changed()
+		p.Changed() // nobody is blocked by a second
+		synctest.Wait()
+		time.Sleep(time.Second)
+		left("epoch", "never")
+		cancel()
+		<-done
+	})
+}
+
+func TestAges(t *testing.T) {
+	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
+	for v, want := range map[string]time.Time{
+		"":            {},
+		"1d":          at.AddDate(0, 0, 1),
+		"1M 2H 3d 4w": at.AddDate(0, 0, 31).Add(2*time.Hour + time.Minute),
+		"5m 6y":       at.AddDate(6, 5, 0),
+	} {
+		e, err := Parse(v)
+		if err != nil || !e.After(at).Equal(want) {
+			t.Errorf("%q: %v %v", v, e.After(at), err)
+		}
+	}
+	for _, v := range []string{"x", "1", "1d 2d", "-1d", "1.5d"} {
+		if _, err := Parse(v); err == nil {
+			t.Errorf("%q was taken", v)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"", "1M 2H 3d 4w 5m 6y", "999999y", "1d 1d", "\x00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		if a, err := Parse(v); err == nil && a.After(time.Unix(1, 0)).Before(time.Time{}) {
+			t.Errorf("%q: %v", v, a.After(time.Unix(1, 0)))
+		}
+	})
+}

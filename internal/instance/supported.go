@@ -1,0 +1,41 @@
+package instance
+
+import (
+	"fmt"
+
+	"github.com/berthd/berth/internal/device"
+)
+
+// checkSupported refuses keys that have no effect on this server, of an instance and of its devices, unless they were there before. It
+// stands at the doors where clients write, and not in check: what is there already starts, is renamed, restored and copied.
+func (s *Service) checkSupported(was, now *Body) error {
+	if err := Keys.CheckSupported(was.Config, now.Config); err != nil {
+		return fmt.Errorf("Invalid config: %w", err)
+	}
+	return s.devicesSupported(was.Devices, now.Devices)
+}
+
+// ProfileSupported is checkSupported for a profile.
+func (s *Service) ProfileSupported(was, now map[string]string, wasDevices, devices map[string]device.Config) error {
+	if err := Keys.CheckSupported(was, now); err != nil {
+		return err
+	}
+	return s.devicesSupported(wasDevices, devices)
+}
+
+func (s *Service) devicesSupported(was, now map[string]device.Config) error {
+	for _, name := range sortedNames(now) {
+		m, ok := s.Modules[now[name]["type"]].(device.Refuser)
+		if !ok {
+			continue
+		}
+		before := was[name]
+		if before["type"] != now[name]["type"] {
+			before = nil
+		}
+		if err := m.CheckSupported(before, now[name]); err != nil {
+			return fmt.Errorf("Invalid devices: Device validation failed for %q: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package storage
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/berthd/berth/internal/lock"
+)
+
+// PruneSnapshots deletes, in the background until Close, snapshots of custom volumes whose expires_at has come.
+func (s *Service) PruneSnapshots() {
+	s.pruner.Dates, s.pruner.Delete, s.pruner.Log = s.dates, s.pruneOne, slog.Default()
+	s.tasks.Go(func() { s.pruner.Run(s.life) })
+}
+
+// dates lists snapshots of custom volumes with their expires_at.
+func (s *Service) dates() iter.Seq2[[]string, time.Time] {
+	return func(yield func([]string, time.Time) bool) {
+		for _, row := range s.volumes.List() {
+			if id := idOf(row.Path); id.Type != VolumeCustom || id.Snapshot == "" {
+				continue
+			}
+			if !yield(row.Path, row.Value.ExpiresAt) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Service) pruneOne(ctx context.Context, path []string) error {
+	id := idOf(path)
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "delete", Patience: lock.Unbounded}, lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	// It may be gone, or its date have been changed, while we waited.
+	if row, ok := s.volumes.Get(path...); !ok || row.Value.ExpiresAt.After(time.Now()) {
+		return nil
+	}
+	return s.deleteVolume(held.Context(ctx), id)
+}
