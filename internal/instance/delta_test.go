@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/berthd/berth/internal/rawjson"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -45,7 +47,31 @@ func deltas(t testing.TB) (pairs []struct {
 	add("other description", plain, encoded(t, func(s *storedSnapshot) { s.Description = "x" }), false)
 	add("other device", plain, encoded(t, func(s *storedSnapshot) { s.Devices["root"]["size"] = "1GiB" }), false)
 	add("shifting", plain, encoded(t, func(s *storedSnapshot) { s.Shifting = true }), false)
-	add("both shifting", encoded(t, func(s *storedSnapshot) { s.Shifting = true }), encoded(t, func(s *storedSnapshot) { s.Shifting = true }), false)
+	add("both shifting", encoded(t, func(s *storedSnapshot) { s.Shifting = true }), encoded(t, func(s *storedSnapshot) { s.Shifting = true }), true)
+
+	members, ok := rawjson.Members(plain)
+	if !ok {
+		t.Fatal(plain)
+	}
+	joined := func(members ...string) string { return "{" + strings.Join(members, ",") + "}" }
+	backwards := slices.Clone(members)
+	slices.Reverse(backwards)
+	add("backwards", plain, joined(backwards...), true)
+	add("forwards", joined(backwards...), plain, true)
+	for n := range members {
+		without := slices.Delete(slices.Clone(members), n, n+1)
+		add("moved to the end", plain, joined(append(without, members[n])...), true)
+		add("moved to the front", plain, joined(append([]string{members[n]}, without...)...), true)
+		name := members[n][:rawjson.StringEnd(members[n])]
+		own := ownMemberOf(name) != notOwn
+		add("without "+name, plain, joined(without...), own) // as of a version that did not know it
+		add("both without "+name, joined(without...), joined(without...), true)
+		add("twice "+name, plain, joined(append(slices.Clone(members), members[n])...), false)
+		add("in capitals "+name, plain, joined(append(slices.Clone(members), strings.ToUpper(name)+members[n][len(name):])...), false)
+		odd := joined(append(slices.Clone(members), strings.ToUpper(name)+members[n][len(name):])...)
+		add("both in capitals "+name, odd, odd, false)
+	}
+	add("null time", plain, strings.Replace(plain, `"2001-09-09T01:46:40Z"`, "null", 1), false)
 
 	first := config(func(c map[string]string) { c["a"] = "1" })
 	last := config(func(c map[string]string) { c["z"] = "1" })

@@ -4,10 +4,13 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/rawjson"
+	"github.com/berthd/berth/internal/store"
 )
 
 // Instances are encoded by the batch: small ones where each needs the kernel, which are shared among the CPUs, or has a history;
@@ -40,11 +43,12 @@ func (s *Service) WriteList(ctx context.Context, w io.Writer, project string, fu
 		return err
 	}
 	err := inOrder((len(rows)+size-1)/size, workers, func(n int, b []byte) []byte {
+		one := &instanceWriter{full: full}
 		for k := n * size; k < min(n*size+size, len(rows)); k++ {
 			if k > 0 {
 				b = append(b, ',')
 			}
-			b = s.appendInstance(ctx, b, rows[k], full)
+			b = s.appendInstance(ctx, b, rows[k], one)
 		}
 		return b
 	}, func(b []byte) error {
@@ -58,22 +62,46 @@ func (s *Service) WriteList(ctx context.Context, w io.Writer, project string, fu
 	return err
 }
 
-func (s *Service) appendInstance(ctx context.Context, b []byte, i *Instance, full bool) []byte {
-	b = s.viewOf(i).append(b, s.Runtime.Status(i.id()))
-	if !full {
-		return append(b, '}')
+// instanceWriter encodes instances one after another.
+type instanceWriter struct {
+	full bool // api.InstanceFull, else api.Instance
+
+	// Of the instance that is written:
+	status    api.StatusCode
+	state     *api.InstanceState
+	snapshots []store.Row[Snapshot]
+	history   snapshotWriter
+}
+
+// instanceForm is api.InstanceFull. Without what that has besides it is api.Instance.
+var instanceForm = rawjson.NewForm[api.InstanceFull](map[string]func([]byte, *instanceWriter) []byte{
+	"status":      func(b []byte, w *instanceWriter) []byte { return rawjson.AppendString(b, w.status.String()) },
+	"status_code": func(b []byte, w *instanceWriter) []byte { return strconv.AppendInt(b, int64(w.status), 10) },
+	"backups":     ofFull(func(b []byte, _ *instanceWriter) []byte { return append(b, "null"...) }),
+	"state":       ofFull(func(b []byte, w *instanceWriter) []byte { return appendState(b, w.state) }),
+	"snapshots": ofFull(func(b []byte, w *instanceWriter) []byte {
+		return rawjson.AppendList(b, w.snapshots, w.history.append)
+	}),
+})
+
+// ofFull leaves a field out that api.Instance has not.
+func ofFull(fill func([]byte, *instanceWriter) []byte) func([]byte, *instanceWriter) []byte {
+	return func(b []byte, w *instanceWriter) []byte {
+		if !w.full {
+			return b
+		}
+		return fill(b, w)
 	}
-	b = s.state(ctx, i).AppendJSON(append(b, `,"backups":null,"state":`...))
-	b = append(b, `,"snapshots":`...)
-	snapshots := s.sortedSnapshots(i.Project, i.Name)
-	if len(snapshots) == 0 {
-		return append(b, `null}`...)
+}
+
+func (s *Service) appendInstance(ctx context.Context, b []byte, i *Instance, w *instanceWriter) []byte {
+	v := s.viewOf(i)
+	w.status = s.Runtime.Status(i.id())
+	if w.full {
+		w.state, w.snapshots = s.state(ctx, i), s.sortedSnapshots(i.Project, i.Name)
+		w.history = snapshotWriter{profiles: s.Profiles, project: i.Project}
 	}
-	w := snapshotWriter{profiles: s.Profiles, project: i.Project}
-	for n, row := range snapshots {
-		b = w.append(append(b, "[,"[min(n, 1)]), row)
-	}
-	return append(b, `]}`...)
+	return v.encoded.Append(b, w)
 }
 
 // inOrder calls fill for 0 to count-1, as many at a time as there are workers, and take with what each appended to the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
+	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -228,19 +229,22 @@ func (s *Service) sortedSnapshots(project, name string) []store.Row[Snapshot] {
 func (s *Service) showSnapshot(project string, row store.Row[Snapshot]) api.InstanceSnapshot {
 	snap := row.Value.body()
 	c, devices := expand(s.Profiles, project, &snap)
+	shown := showRest(&snap, devices)
+	shown.ExpiresAt, shown.CreatedAt, shown.LastUsedAt = row.Value.ExpiresAt, snap.CreatedAt, snap.LastUsedAt
+	shown.Name, shown.Config, shown.ExpandedConfig = row.Path[2], snap.Config, c
+	return shown
+}
+
+// showRest is a snapshot as the API gives it without its times, its name and its configuration: with devices for its own and those of
+// its profiles.
+func showRest(b *Body, devices map[string]device.Config) api.InstanceSnapshot {
 	return api.InstanceSnapshot{
-		InstanceSnapshotPut: api.InstanceSnapshotPut{ExpiresAt: row.Value.ExpiresAt},
-		Architecture:        snap.Architecture,
-		Config:              snap.Config,
-		CreatedAt:           snap.CreatedAt,
-		Devices:             fromDevices(snap.Devices),
-		Ephemeral:           snap.Ephemeral,
-		ExpandedConfig:      c,
-		ExpandedDevices:     fromDevices(devices),
-		LastUsedAt:          snap.LastUsedAt,
-		Name:                row.Path[2],
-		Profiles:            list(snap.Profiles),
-		Stateful:            snap.Stateful,
-		Size:                -1,
+		Architecture:    b.Architecture,
+		Devices:         fromDevices(b.Devices),
+		Ephemeral:       b.Ephemeral,
+		ExpandedDevices: fromDevices(devices),
+		Profiles:        list(b.Profiles),
+		Stateful:        b.Stateful,
+		Size:            -1,
 	}
 }

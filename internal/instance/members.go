@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/rawjson"
 )
 
 // members are a map of strings as JSON: each is `"key":"value"` just as encoding/json writes it, sorted by key. Nil is null. They
@@ -25,7 +25,7 @@ func membersOf(m map[string]string) members {
 }
 
 func appendMember(b []byte, key, value string) []byte {
-	return api.AppendString(append(api.AppendString(b, key), ':'), value)
+	return rawjson.AppendString(append(rawjson.AppendString(b, key), ':'), value)
 }
 
 // decode makes the map.
@@ -82,16 +82,19 @@ func (m members) share(like members) members {
 	if m == nil {
 		return nil
 	}
-	if read, _, ok := readMembers(m.append(nil)[1:], like); ok {
+	if read, _, ok := readMembers(m.append(nil), like); ok {
 		return read
 	}
 	return m
 }
 
-// readMembers reads an object behind its first brace, and returns what is behind its last one. It holds the members that like has
-// too as like's, and keeps nothing of data. It fails if encoding/json would have written the object in another way.
+// readMembers reads the object that data starts with, and returns what is behind it. It holds the members that like has too as like's,
+// and keeps nothing of data. It fails if encoding/json would have written the object in another way.
 func readMembers(data []byte, like members) (m members, rest []byte, ok bool) {
-	if len(data) > 0 && data[0] == '}' {
+	if len(data) == 0 || data[0] != '{' {
+		return nil, nil, false
+	}
+	if data = data[1:]; len(data) > 0 && data[0] == '}' {
 		return members{}, data[1:], true
 	}
 	var room [32]string // so that what is kept is not longer than it need be
@@ -152,11 +155,11 @@ func startsWith(data []byte, text string) bool {
 
 // firstMember is the member that data starts with; "" if it starts with none, or one that encoding/json writes otherwise.
 func firstMember(data []byte) string {
-	colon := stringEnd(data)
+	colon := rawjson.StringEnd(data)
 	if colon < 0 || colon == len(data) || data[colon] != ':' {
 		return ""
 	}
-	length := stringEnd(data[colon+1:])
+	length := rawjson.StringEnd(data[colon+1:])
 	if length < 0 {
 		return ""
 	}
@@ -171,11 +174,11 @@ func firstMember(data []byte) string {
 
 // cutMember decodes a member. What is no JSON gives what does not encode to it.
 func cutMember(text string) (key, value string) {
-	colon := stringEnd(text)
+	colon := rawjson.StringEnd(text)
 	return unquote(text[:colon]), unquote(text[colon+1:])
 }
 
-func keyOf(text string) string { return unquote(text[:stringEnd(text)]) }
+func keyOf(text string) string { return unquote(text[:rawjson.StringEnd(text)]) }
 
 func unquote(text string) string {
 	for i := range len(text) {
@@ -186,20 +189,4 @@ func unquote(text string) string {
 		}
 	}
 	return text[1 : len(text)-1]
-}
-
-// stringEnd is where the string ends that text starts with; -1 if it starts with none.
-func stringEnd[T string | []byte](text T) int {
-	if len(text) == 0 || text[0] != '"' {
-		return -1
-	}
-	for i := 1; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return -1
 }

@@ -1,11 +1,10 @@
 package instance
 
 import (
-	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/rawjson"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -15,15 +14,25 @@ type snapshotWriter struct {
 	profiles Profiles
 	project  string
 
-	rest *snapshotRest // that parts and below are of
-	// parts are the JSON of api.InstanceSnapshot before config, expanded_config and last_used_at, and behind name, without
-	// created_at.
-	parts [4][]byte
-	below members // what the profiles give
+	rest    *snapshotRest // that encoded and below are of
+	encoded *rawjson.Encoded[*snapshotWriter]
+	below   members // what the profiles give
 
 	config        members // that own and expanded are of
-	own, expanded []byte
+	own, expanded []byte  // expanded is empty if there is no configuration at all
+
+	row store.Row[Snapshot] // that is written
 }
+
+// snapshotForm is api.InstanceSnapshot.
+var snapshotForm = rawjson.NewForm[api.InstanceSnapshot](map[string]func([]byte, *snapshotWriter) []byte{
+	"expires_at":      func(b []byte, w *snapshotWriter) []byte { return rawjson.AppendTime(b, w.row.Value.ExpiresAt) },
+	"config":          func(b []byte, w *snapshotWriter) []byte { return append(b, w.own...) },
+	"created_at":      func(b []byte, w *snapshotWriter) []byte { return rawjson.AppendTime(b, w.row.Value.CreatedAt) },
+	"expanded_config": func(b []byte, w *snapshotWriter) []byte { return append(b, w.expanded...) },
+	"last_used_at":    func(b []byte, w *snapshotWriter) []byte { return rawjson.AppendTime(b, w.row.Value.LastUsedAt) },
+	"name":            func(b []byte, w *snapshotWriter) []byte { return rawjson.AppendString(b, w.row.Path[2]) },
+})
 
 // append appends api.InstanceSnapshot as JSON.
 func (w *snapshotWriter) append(b []byte, row store.Row[Snapshot]) []byte {
@@ -35,67 +44,23 @@ func (w *snapshotWriter) append(b []byte, row store.Row[Snapshot]) []byte {
 	if other || !w.config.same(s.config) {
 		w.encodeConfig(s.config)
 	}
-	b = appendTime(append(b, `{"expires_at":`...), s.ExpiresAt)
-	b = append(append(b, w.parts[0]...), w.own...)
-	b = appendTime(append(b, `,"created_at":`...), s.CreatedAt)
-	b = append(append(append(b, w.parts[1]...), w.expanded...), w.parts[2]...)
-	b = appendTime(b, s.LastUsedAt)
-	b = api.AppendString(append(b, `,"name":`...), row.Path[2])
-	return append(b, w.parts[3]...)
+	w.row = row
+	return w.encoded.Append(b, w)
 }
 
 func (w *snapshotWriter) encodeRest(rest *snapshotRest) {
-	body := &rest.body
-	config, devices := expand(w.profiles, w.project, body)
-	w.rest, w.below = rest, membersOf(config)
-	w.parts = [...][]byte{
-		part(`"config":`, struct {
-			Architecture string `json:"architecture"`
-		}{body.Architecture}),
-		part("", struct {
-			Devices   map[string]map[string]string `json:"devices"`
-			Ephemeral bool                         `json:"ephemeral"`
-		}{fromDevices(body.Devices), body.Ephemeral}),
-		part(`"last_used_at":`, struct {
-			ExpandedDevices map[string]map[string]string `json:"expanded_devices,omitempty"`
-		}{fromDevices(devices)}),
-		append(part("", struct {
-			Profiles []string `json:"profiles"`
-			Stateful bool     `json:"stateful"`
-			Size     int64    `json:"size"`
-		}{list(body.Profiles), body.Stateful, -1}), '}'),
+	config, devices := expand(w.profiles, w.project, &rest.body)
+	shown := showRest(&rest.body, devices)
+	encoded, err := snapshotForm.Encode(&shown)
+	if err != nil {
+		panic(fmt.Sprintf("instance: encode a snapshot: %v", err)) // strings and numbers of our own
 	}
+	w.rest, w.encoded, w.below = rest, encoded, membersOf(config)
 }
 
 func (w *snapshotWriter) encodeConfig(config members) {
 	w.config, w.own, w.expanded = config, config.append(w.own[:0]), w.expanded[:0]
 	if len(config)+len(w.below) > 0 {
-		w.expanded = config.appendOver(append(w.expanded, `,"expanded_config":`...), w.below)
+		w.expanded = config.appendOver(w.expanded, w.below)
 	}
-}
-
-// part encodes fields that others come before, and then the key of the field after them if there is one.
-func part(next string, fields any) []byte {
-	data, err := json.Marshal(fields)
-	if err != nil {
-		panic(fmt.Sprintf("instance: encode a snapshot: %v", err)) // strings and numbers of our own
-	}
-	data = data[:len(data)-1]
-	if len(data) > 1 {
-		data[0] = ','
-	} else {
-		data = data[:0]
-	}
-	if next != "" {
-		data = append(append(data, ','), next...)
-	}
-	return data
-}
-
-func appendTime(b []byte, t time.Time) []byte {
-	b, err := t.AppendText(append(b, '"'))
-	if err != nil {
-		panic(fmt.Sprintf("instance: encode a time: %v", err)) // it was decoded, or is of our own
-	}
-	return append(b, '"')
 }

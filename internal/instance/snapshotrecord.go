@@ -1,9 +1,8 @@
 package instance
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,9 +32,9 @@ type storedSnapshot struct {
 // snapshotRest is what a snapshot has besides its times and its config, and as a rule in common with those beside it.
 type snapshotRest struct {
 	body Body // without what Snapshot has
-	// head and tail are the encoding before the members of config, and between them and the first time; nil if it is
-	// not of that shape.
-	head, tail []byte
+	// members are those of the record that it was read from, in their order and without what Snapshot has; nil if it was not read, or
+	// is of another shape than MarshalJSON's.
+	members []string
 }
 
 // newSnapshot makes a record that shares with b what is not its config. b is not changed from then on.
@@ -43,15 +42,6 @@ func newSnapshot(b Body, expiresAt time.Time) *Snapshot {
 	s := &Snapshot{ExpiresAt: expiresAt, CreatedAt: b.CreatedAt, LastUsedAt: b.LastUsedAt, config: membersOf(b.Config)}
 	b.Config, b.CreatedAt, b.LastUsedAt = nil, time.Time{}, time.Time{}
 	s.rest = &snapshotRest{body: b}
-	data, err := json.Marshal(&b)
-	if err != nil {
-		panic(fmt.Sprintf("instance: encode a snapshot: %v", err)) // strings and booleans of our own
-	}
-	// No text of a user can look like the name of a field: within a string its quotes would have backslashes.
-	head, tail, _ := bytes.Cut(data, []byte(`"config":null`))
-	if tail, ok := bytes.CutSuffix(tail, []byte(`0001-01-01T00:00:00Z","last_used_at":"0001-01-01T00:00:00Z"}`)); ok {
-		s.rest.head, s.rest.tail = append(head[:len(head):len(head)], `"config":{`...), tail
-	}
 	return s
 }
 
@@ -74,36 +64,8 @@ func (s *Snapshot) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*s = *newSnapshot(stored.Body, stored.ExpiresAt)
+	s.rest.members = restMembers(data)
 	return nil
-}
-
-// DecodeDelta implements store.DeltaDecoder. All it accepts is what MarshalJSON gives for a snapshot that has like's rest.
-func (s *Snapshot) DecodeDelta(data []byte, like *Snapshot) bool {
-	r := like.rest
-	if r.head == nil {
-		return false
-	}
-	data, ok := bytes.CutPrefix(data, r.head)
-	if !ok {
-		return false
-	}
-	config, data, ok := readMembers(data, like.config)
-	if !ok {
-		return false
-	}
-	if data, ok = bytes.CutPrefix(data, r.tail); !ok {
-		return false
-	}
-	next := Snapshot{config: config, rest: r}
-	// A time has no quotes: nothing else is between two keys.
-	created, data, _ := bytes.Cut(data, []byte(`","last_used_at":"`))
-	used, data, _ := bytes.Cut(data, []byte(`","expires_at":"`))
-	expires, ok := bytes.CutSuffix(data, []byte(`"}`))
-	if !ok || next.CreatedAt.UnmarshalText(created) != nil || next.LastUsedAt.UnmarshalText(used) != nil || next.ExpiresAt.UnmarshalText(expires) != nil {
-		return false
-	}
-	*s = next
-	return true
 }
 
 // Intern implements store.Interner.
@@ -112,7 +74,7 @@ func (s *Snapshot) Intern(like *Snapshot) {
 		return
 	}
 	s.config = s.config.share(like.config)
-	if a, b := s.rest, like.rest; a.head != nil && bytes.Equal(a.head, b.head) && bytes.Equal(a.tail, b.tail) {
+	if a, b := s.rest, like.rest; a.members != nil && slices.Equal(a.members, b.members) {
 		s.rest = b
 	} else {
 		a.body.share(&b.body)

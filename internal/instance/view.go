@@ -1,27 +1,20 @@
 package instance
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/rawjson"
 )
 
 // view is what lists need of an instance besides its live state. It is made once for as long as neither the record
 // nor a profile changes, and goes with the record.
 type view struct {
-	profiles uint64 // Profiles.Changes when it was made
-	// head and tail are the JSON of api.Instance before and after its status, without the braces around it.
-	head, tail []byte
-	root       string            // name of the root disk device
-	hostNames  map[string]string // the host's ends of its NICs, by their names inside
+	profiles  uint64 // Profiles.Changes when it was made
+	encoded   *rawjson.Encoded[*instanceWriter]
+	root      string            // name of the root disk device
+	hostNames map[string]string // the host's ends of its NICs, by their names inside
 }
-
-// unknown is how an instance is encoded whose status is not set. No text of a user can look like it: within a string
-// its quotes would have backslashes, and no other object has numbers.
-var unknown = []byte(`"status":"","status_code":0,`)
 
 // viewOf returns the view of a record.
 func (s *Service) viewOf(i *Instance) *view {
@@ -53,29 +46,9 @@ func (s *Service) newView(i *Instance, profiles uint64) *view {
 			v.hostNames[first(cfg["name"], own["name"], name)] = host
 		}
 	}
-	v.head, v.tail = halves(showExpanded(i, e, 0))
-	return v
-}
-
-// halves encodes an instance without its status.
-func halves(i *api.Instance) (head, tail []byte) {
-	i.Status, i.StatusCode = "", 0
-	data, err := json.Marshal(i)
-	if err != nil {
+	var err error
+	if v.encoded, err = instanceForm.Encode(&api.InstanceFull{Instance: *showExpanded(i, e, 0)}); err != nil {
 		panic(fmt.Sprintf("instance: encode %s: %v", i.Name, err)) // strings, numbers and times of our own
 	}
-	head, tail, ok := bytes.Cut(data[1:len(data)-1], unknown)
-	if !ok {
-		panic("instance: api.Instance has no status any more")
-	}
-	return head, tail
-}
-
-// append appends api.Instance as JSON, without the last brace.
-func (v *view) append(b []byte, status api.StatusCode) []byte {
-	b = append(append(b, '{'), v.head...)
-	b = append(append(b, `"status":"`...), status.String()...)
-	b = append(b, `","status_code":`...)
-	b = strconv.AppendInt(b, int64(status), 10)
-	return append(append(b, ','), v.tail...)
+	return v
 }
