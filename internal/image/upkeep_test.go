@@ -123,3 +123,21 @@ func TestPropertiesPreferTheDefaultArchitecture(t *testing.T) {
 		}
 	}
 }
+
+// A date in a time zone behind all others can be one of the year 10000 in UTC, which JSON has no date for.
+func TestExtremeDates(t *testing.T) {
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	beyond := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600))
+	r, err := importFile(t, s, unified(t), Request{ExpiresAt: beyond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := api.ImagePut{ExpiresAt: beyond}
+	if err := s.Update(context.Background(), "default", r.Fingerprint, put, 0); err != nil {
+		t.Error(err)
+	}
+	img, _, err := s.Get(context.Background(), "default", r.Fingerprint)
+	if err != nil || img.ExpiresAt.Year() != 9999 {
+		t.Errorf("%+v, %v", img, err)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berthd/berth/internal/date"
 )
 
 var expiryTerm = regexp.MustCompile(`^([0-9]{1,6})(M|H|d|w|m|y)$`)
@@ -46,5 +48,5 @@ func expiryFrom(start time.Time, value string) (time.Time, error) {
 	if at.Equal(start) {
 		return time.Time{}, nil
 	}
-	return at, nil
+	return date.UTC(at), nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -405,4 +406,23 @@ func FuzzExpiry(f *testing.F) {
 	f.Add("999999y 999999y")
 	f.Add("-1d")
 	f.Fuzz(func(t *testing.T, value string) { _ = isExpiry(value) })
+}
+
+// The largest ages that snapshots.expiry takes lead past the years that a date can have in JSON.
+func TestExtremeAges(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	for n, age := range []string{"999999y", "999999m", "999999w 999999d", "0d"} {
+		id := custom(string(rune('a' + n)))
+		req := api.StorageVolumesPost{Name: id.Name, Type: "custom"}
+		req.Config = map[string]string{"snapshots.expiry": age}
+		w.run(w.service.CreateVolume(w.ctx, "p", "default", req))
+		w.run(w.service.CreateVolumeSnapshot(id, api.StorageVolumeSnapshotsPost{Name: "s"}))
+		id.Snapshot = "s"
+		snap, _, err := w.service.VolumeSnapshot(id)
+		w.ok(err)
+		if age != "0d" && snap.ExpiresAt.Before(time.Now().AddDate(100, 0, 0)) {
+			t.Errorf("%s: it expires at %s", age, snap.ExpiresAt)
+		}
+	}
 }
