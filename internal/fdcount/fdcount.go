@@ -21,14 +21,14 @@ const wait = 2 * time.Second
 func Steady(t testing.TB, do func()) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	SteadyOf(t, os.Getpid(), do)
+	SteadyOf(t, []int{os.Getpid()}, do)
 }
 
-// SteadyOf is Steady for another process, which should be run with GOGC=off if it is in Go.
-func SteadyOf(t testing.TB, pid int, do func()) {
+// SteadyOf is Steady for other processes, which should be run with GOGC=off if they are in Go.
+func SteadyOf(t testing.TB, pids []int, do func()) {
 	t.Helper()
 	do()
-	before := open(t, pid)
+	before := openAll(t, pids)
 	for range Runs {
 		do()
 		if t.Failed() {
@@ -37,15 +37,24 @@ func SteadyOf(t testing.TB, pid int, do func()) {
 	}
 	// What is done may be closed on its way out: as many as there are runs are not.
 	deadline := time.Now().Add(wait)
-	after := open(t, pid)
-	for len(after) >= len(before)+Runs/2 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond) // lint:allow no-wait-by-sleep: nothing tells when another goroutine or process closes its own
-		after = open(t, pid)
+	for n, pid := range pids {
+		after := open(t, pid)
+		for len(after) >= len(before[n])+Runs/2 && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond) // lint:allow no-wait-by-sleep: nothing tells when another goroutine or process closes its own
+			after = open(t, pid)
+		}
+		if len(after) >= len(before[n])+Runs/2 {
+			t.Errorf("%d descriptors are left open by %d runs: %s", len(after)-len(before[n]), Runs, most(before[n], after))
+		}
 	}
-	if len(after) < len(before)+Runs/2 {
-		return
+}
+
+func openAll(t testing.TB, pids []int) (all [][]string) {
+	t.Helper()
+	for _, pid := range pids {
+		all = append(all, open(t, pid))
 	}
-	t.Errorf("%d descriptors are left open by %d runs: %s", len(after)-len(before), Runs, most(before, after))
+	return all
 }
 
 // open lists what the descriptors of a process are of.
