@@ -161,3 +161,21 @@ func TestFoldersAreClosedToTheHostsUsers(t *testing.T) {
 	h.do(h.run(h.Create(ctx, "default", api.InstancesPost{Name: "c3", Source: api.InstanceSource{Type: "copy", Source: "c1"}})))
 	closed("copied", "c3", 0)
 }
+
+// TestARenameBeforeTheFirstStart leaves what the templates of a creation are to write to that start.
+func TestARenameBeforeTheFirstStart(t *testing.T) {
+	for _, started := range []bool{false, true} {
+		h := newHouse(t, nil)
+		h.create("c1", nil)
+		want := "create"
+		if started {
+			h.do(h.action("c1", "start"))
+			h.do(h.action("c1", "stop"))
+			want = "rename"
+		}
+		h.do(h.run(h.Post(t.Context(), "default", "c1", api.InstancePost{Name: "c2"})))
+		if got := h.record("c2").Config["volatile.apply_template"]; got != want {
+			t.Errorf("started before %v: %q is to be applied, want %q", started, got, want)
+		}
+	}
+}

@@ -2,9 +2,12 @@
 package loopfs
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +37,7 @@ func Each(t *testing.T, run func(t *testing.T, kind, path string)) {
 // where that cannot be done.
 func Mount(t testing.TB, kind string) string {
 	t.Helper()
-	return makeDisk(t, kind, "loop").Path
+	return makeDisk(t, kind, "").Path
 }
 
 func makeDisk(t testing.TB, kind, options string) *Disk {
@@ -56,8 +59,8 @@ func makeDisk(t testing.TB, kind, options string) *Disk {
 	if out, err := exec.Command(mkfs[0], append(mkfs[1:len(mkfs):len(mkfs)], d.image)...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", mkfs[0], err, out)
 	}
-	if out, err := d.mount(); err != nil {
-		t.Skipf("%s cannot be mounted: %s", kind, out)
+	if err := d.mount(); err != nil {
+		t.Skipf("%s cannot be mounted: %v", kind, err)
 	}
 	t.Cleanup(d.unmount)
 	return d
@@ -69,17 +72,35 @@ type Disk struct {
 
 	t              testing.TB
 	image, options string
+	device         string // the loop device that is mounted
 }
 
 // PowerDisk is Mount for a file system that can lose power. Of what is written to it only what was synced is sure to be there
 // then: it writes nothing by itself while a test runs, and does not guess which files will be wanted whole.
 func PowerDisk(t testing.TB) *Disk {
 	t.Helper()
-	return makeDisk(t, "ext4", "loop,commit=600,noauto_da_alloc")
+	return makeDisk(t, "ext4", "commit=600,noauto_da_alloc")
 }
 
-func (d *Disk) mount() ([]byte, error) {
-	return exec.Command("mount", "-o", d.options, d.image, d.Path).CombinedOutput()
+// mount mounts the disk on a loop device of its own, which goes with the mount.
+func (d *Disk) mount() error {
+	out, err := exec.Command("losetup", "--find", "--show", d.image).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("losetup: %w: %s", err, out)
+	}
+	d.device = strings.TrimSpace(string(out))
+	args := []string{d.device, d.Path}
+	if d.options != "" {
+		args = append([]string{"-o", d.options}, args...)
+	}
+	out, err = exec.Command("mount", args...).CombinedOutput()
+	if detached, derr := exec.Command("losetup", "--detach", d.device).CombinedOutput(); derr != nil {
+		err, out = errors.Join(err, derr), append(out, detached...)
+	}
+	if err != nil {
+		return fmt.Errorf("mount: %w: %s", err, out)
+	}
+	return nil
 }
 
 func (d *Disk) unmount() {
@@ -110,9 +131,18 @@ func (d *Disk) PowerCut(closeFiles func()) {
 	if closeFiles != nil {
 		closeFiles()
 	}
+	// Whoever has copied the mount meanwhile keeps the dead file system, so it comes back on another device. What the old one has to
+	// write of what was synced it writes before.
+	old, err := os.Open(d.device)
+	if err == nil {
+		err = errors.Join(old.Sync(), old.Close())
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	d.unmount()
-	if out, err := d.mount(); err != nil {
-		d.t.Fatalf("mount after the power came back: %v: %s", err, out)
+	if err := d.mount(); err != nil {
+		d.t.Fatalf("after the power came back: %v", err)
 	}
 }
 

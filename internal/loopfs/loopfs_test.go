@@ -2,6 +2,7 @@ package loopfs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -37,4 +38,31 @@ func TestAPowerCutLosesWhatWasNotSynced(t *testing.T) {
 	}
 	d.SyncOther()
 	d.PowerCut(nil)
+}
+
+// TestADeadFileSystemThatSomebodyHolds does not come back: others of the host copy its mount when they make a mount namespace.
+func TestADeadFileSystemThatSomebodyHolds(t *testing.T) {
+	d := PowerDisk(t)
+	path := filepath.Join(d.Path, "f")
+	for range 3 {
+		holder := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; cat")
+		in, err := holder.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := holder.StdoutPipe()
+		if err == nil {
+			err = holder.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = out.Read(make([]byte, 1)) // it has its namespace
+		defer func() { _, _ = in.Close(), holder.Wait() }()
+		d.PowerCut(nil)
+		if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.SyncOther()
+	}
 }
