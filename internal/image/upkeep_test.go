@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,5 +141,31 @@ func TestExtremeDates(t *testing.T) {
 	img, _, err := s.Get(context.Background(), "default", r.Fingerprint)
 	if err != nil || img.ExpiresAt.Year() != 9999 {
 		t.Errorf("%+v, %v", img, err)
+	}
+}
+
+// Of images that properties fit, the newest is meant; and what is not public is not there for strangers, nor is its alias.
+func TestWhichImageIsMeant(t *testing.T) {
+	ctx := context.Background()
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	var last string
+	for n, date := range []string{"1700000000", "1700000002", "1700000001"} {
+		meta := strings.Replace(goodMetadata, "1700000000", date, 1)
+		r, err := importFile(t, s, tarball(t, file{name: "metadata.yaml", data: meta}, file{name: "rootfs/"}), Request{Aliases: []api.ImageAlias{{Name: fmt.Sprint("a", n)}}, Public: n == 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			last = r.Fingerprint
+		}
+	}
+	img, err := s.Resolve(ctx, "default", api.InstanceSource{Properties: map[string]string{"os": "debian"}})
+	if err != nil || img.Fingerprint != last {
+		t.Errorf("%+v, %v, want %s", img, err, last)
+	}
+	for name, public := range map[string]bool{"a0": true, "a1": false} {
+		if _, _, err := s.Alias(ctx, "default", name, true); (err == nil) != public || err != nil && !api.IsNotFound(err) {
+			t.Errorf("%s for strangers: %v", name, err)
+		}
 	}
 }
