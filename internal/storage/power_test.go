@@ -89,3 +89,15 @@ func TestWhatIsMovedOutlivesAPowerCut(t *testing.T) {
 		})
 	}
 }
+
+// An instance that moves to another pool is copied there, and removed here.
+func TestWhatIsCopiedToAnotherPoolOutlivesAPowerCut(t *testing.T) {
+	w, disk := onDisk(t)
+	a := VolumeID{Pool: "p", Project: "default", Type: VolumeContainer, Name: "a"}
+	w.ok(w.service.CreateFromImage(w.ctx, a, "f00d", fillFile))
+	b := a
+	b.Pool = "q"
+	w.ok(w.service.Copy(w.ctx, b, a))
+	w.powerCut(disk)
+	w.holds(b, "rootfs/f", "text")
+}
