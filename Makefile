@@ -43,6 +43,10 @@ unit race fuzz e2e faults: build ; FUZZTIME=$(FUZZTIME) scripts/test.sh $@
 .PHONY: storm
 storm: build ; KILLS=$(or $(KILLS),500) $(GO) test -timeout 8h -count 1 -v -run AStormOfKills ./test/faults
 
+# Plausible mistakes, put into a copy of HEAD one at a time: which test notices which. ONLY="name name" tries these.
+.PHONY: mutants
+mutants: build ; test/mutants/run.sh $(ONLY)
+
 # Tests in a guest whose kernel has what this one lacks; docs/lab.md.
 bin/berth-lab: FORCE
 	CGO_ENABLED=0 $(GO) build -o $@ ./test/lab/cmd/lab

@@ -317,3 +317,17 @@ func TestACLsAndSquashfs(t *testing.T) {
 		}
 	}
 }
+
+// Of a folder that comes twice the last member says what it is like, too.
+func TestTheLastMemberOfAFolderCounts(t *testing.T) {
+	needRoot(t)
+	first, last := dirItem("d/"), dirItem("d/")
+	first.h.Mode, last.h.Mode = 0o755, 0o700
+	dir := t.TempDir()
+	if _, err := Unpack(context.Background(), fileOf(t, build(t, first, regular("d/f", "x"), last)), dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "d")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}

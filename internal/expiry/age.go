@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berthd/berth/internal/date"
 )
 
 var errAge = errors.New("Invalid expiry expression")
@@ -57,5 +59,5 @@ func (e Age) After(t time.Time) time.Time {
 	if e == (Age{}) {
 		return time.Time{}
 	}
-	return t.AddDate(e.years, e.months, e.days).Add(e.rest)
+	return date.UTC(t.AddDate(e.years, e.months, e.days).Add(e.rest))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/date"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 )
@@ -178,7 +179,7 @@ func newRecord(r *Received, q Request, d *description) *record {
 	return &record{
 		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split,
 		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source,
-		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: expires.UTC(), UploadedAt: time.Now().UTC(),
+		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: date.UTC(expires), UploadedAt: time.Now().UTC(),
 	}
 }
 

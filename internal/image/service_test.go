@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -315,4 +316,52 @@ func TestAliases(t *testing.T) {
 	}
 	_, _, err = s.Alias(ctx, "default", "b", true)
 	check(err, 404, "Image alias not found")
+}
+
+// TestAPublishLetsGoOfItsInstance whatever becomes of it, once for each time that it held it.
+func TestAPublishLetsGoOfItsInstance(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	s, j := newService(t, store.NewMemory(), dir)
+	good := t.TempDir()
+	if err := os.Mkdir(filepath.Join(good, "rootfs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("busy")
+	for name, c := range map[string]struct {
+		dir     string
+		release error
+		fails   string
+	}{
+		"works":      {good, nil, ""},
+		"no content": {t.TempDir(), nil, "no such file"},
+		"not let go": {good, broken, "busy"},
+		"neither":    {t.TempDir(), broken, "busy"},
+	} {
+		held, publish := 0, true
+		s.Publish = func(context.Context, string, string) (*Content, error) {
+			held++
+			return &Content{Dir: c.dir, Metadata: &api.ImageMetadata{Architecture: "x86_64"}, Release: func() error {
+				held--
+				if publish {
+					return nil
+				}
+				return c.release
+			}}, nil
+		}
+		task, err := s.PublishInstance(ctx, "c1", "none", Request{Project: "default"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish = false
+		err = task.Run(ctx, operation.NoProgress{})
+		if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if held != 0 || j.Pending() != 0 {
+			t.Errorf("%s: held %d times, %d journal entries", name, held, j.Pending())
+		}
+	}
+	if left := names(t, dir); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
 }

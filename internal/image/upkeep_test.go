@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +122,50 @@ func TestPropertiesPreferTheDefaultArchitecture(t *testing.T) {
 		img, err := s.Resolve(ctx, "default", api.InstanceSource{Properties: map[string]string{"k": "v"}})
 		if err != nil || img.Fingerprint != prints[i] {
 			t.Errorf("%s: %v %v", architecture, img, err)
+		}
+	}
+}
+
+// A date in a time zone behind all others can be one of the year 10000 in UTC, which JSON has no date for.
+func TestExtremeDates(t *testing.T) {
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	beyond := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600))
+	r, err := importFile(t, s, unified(t), Request{ExpiresAt: beyond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := api.ImagePut{ExpiresAt: beyond}
+	if err := s.Update(context.Background(), "default", r.Fingerprint, put, 0); err != nil {
+		t.Error(err)
+	}
+	img, _, err := s.Get(context.Background(), "default", r.Fingerprint)
+	if err != nil || img.ExpiresAt.Year() != 9999 {
+		t.Errorf("%+v, %v", img, err)
+	}
+}
+
+// Of images that properties fit, the newest is meant; and what is not public is not there for strangers, nor is its alias.
+func TestWhichImageIsMeant(t *testing.T) {
+	ctx := context.Background()
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	var last string
+	for n, date := range []string{"1700000000", "1700000002", "1700000001"} {
+		meta := strings.Replace(goodMetadata, "1700000000", date, 1)
+		r, err := importFile(t, s, tarball(t, file{name: "metadata.yaml", data: meta}, file{name: "rootfs/"}), Request{Aliases: []api.ImageAlias{{Name: fmt.Sprint("a", n)}}, Public: n == 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			last = r.Fingerprint
+		}
+	}
+	img, err := s.Resolve(ctx, "default", api.InstanceSource{Properties: map[string]string{"os": "debian"}})
+	if err != nil || img.Fingerprint != last {
+		t.Errorf("%+v, %v, want %s", img, err, last)
+	}
+	for name, public := range map[string]bool{"a0": true, "a1": false} {
+		if _, _, err := s.Alias(ctx, "default", name, true); (err == nil) != public || err != nil && !api.IsNotFound(err) {
+			t.Errorf("%s for strangers: %v", name, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/date"
 	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
@@ -83,7 +84,7 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	snap := newSnapshot(body, time.Time{})
 	switch {
 	case req.ExpiresAt != nil:
-		snap.ExpiresAt = req.ExpiresAt.UTC()
+		snap.ExpiresAt = date.UTC(*req.ExpiresAt)
 	case c["snapshots.expiry"] != "":
 		e, err := expiry.Parse(c["snapshots.expiry"])
 		if err != nil {
@@ -343,7 +344,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 				return err
 			}
 			next := *row.Value
-			next.ExpiresAt = req.ExpiresAt.UTC()
+			next.ExpiresAt = date.UTC(req.ExpiresAt)
 			if _, err := s.Store.Commit(ctx, s.snapshots.Replace(row, &next)); err != nil {
 				return err
 			}

@@ -185,3 +185,27 @@ func TestEntriesOfOthersAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAnEntryThatCouldNotBeClosedTwice waits for the change after the next one where that cannot begin either.
+func TestAnEntryThatCouldNotBeClosedTwice(t *testing.T) {
+	_, j, _ := daemon(t, store.NewMemory())
+	e, err := j.Begin(t.Context(), "create", thing{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Close(ended); err == nil {
+		t.Fatal("closed with a context that has ended")
+	}
+	if _, err := j.Begin(ended, "create", thing{"b"}); err == nil {
+		t.Fatal("begun with a context that has ended")
+	}
+	next, err := j.Begin(t.Context(), "create", thing{"c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(t.Context()); err != nil || j.Pending() != 0 {
+		t.Errorf("%d pending, %v", j.Pending(), err)
+	}
+}

@@ -229,3 +229,52 @@ func TestStorm(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestTheStrongerWantCounts: what a claim wants both to rely upon and to change, it changes.
+func TestTheStrongerWantCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, wants := range [][]lock.Want{{lock.Shared(pool), lock.Exclusive(pool)}, {lock.Exclusive(pool), lock.Shared(pool)}, {lock.Shared(pool), lock.Exclusive(pool), lock.Shared(pool)}} {
+			var m lock.Manager
+			held := acquire(t, &m, patient, wants...)
+			if h, _ := m.Try(lock.Claim{}, lock.Shared(pool)); h != nil {
+				t.Errorf("%v: it is shared with others", wants)
+			}
+			held.Release()
+			if h, _ := m.Try(lock.Claim{}, lock.Exclusive(pool)); h == nil {
+				t.Errorf("%v: it is held after the release", wants)
+			}
+		}
+	})
+}
+
+// TestWhoWaitsBehindOneThatGivesUp is granted what it would have been granted without that one.
+func TestWhoWaitsBehindOneThatGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m lock.Manager
+		reader := acquire(t, &m, patient, lock.Shared(pool))
+		ctx, cancel := context.WithCancel(t.Context())
+		gaveUp := make(chan error, 1)
+		go func() {
+			_, err := m.Acquire(ctx, patient, lock.Exclusive(pool))
+			gaveUp <- err
+		}()
+		synctest.Wait()
+		read, result := later(t, &m, patient, lock.Shared(pool))
+		synctest.Wait()
+		if read.Load() {
+			t.Fatal("a reader went past a writer that waits")
+		}
+		cancel()
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if !read.Load() {
+			t.Error("a reader waits for a writer that has given up")
+		}
+		reader.Release()
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	})
+}

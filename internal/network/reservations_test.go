@@ -25,10 +25,16 @@ func host(n int) bridge.Host {
 func file(n int) string { return fmt.Sprintf("c%d.eth0", n) }
 
 func TestReservations(t *testing.T) {
-	r := newReservations(map[string]bridge.Host{file(1): host(1), file(2): host(2)})
+	six := func(n int) bridge.Host {
+		h := host(n)
+		h.IPv6 = netip.AddrFrom16([16]byte{0xfd, 15: byte(n)})
+		return h
+	}
+	r := newReservations(map[string]bridge.Host{file(1): six(1), file(2): six(2)})
 	for what, change := range map[string]func(*bridge.Host){
 		"MAC address": func(h *bridge.Host) { h.HWAddr = host(1).HWAddr },
 		"IP address":  func(h *bridge.Host) { h.IPv4 = host(1).IPv4 },
+		`"fd00::1"`:   func(h *bridge.Host) { h.IPv6 = six(1).IPv6 },
 		"DNS name":    func(h *bridge.Host) { h.Name = "c1" },
 	} {
 		h := host(3)

@@ -357,3 +357,47 @@ func TestPortsGoBack(t *testing.T) {
 	must(t, s.Delete(ctx, "default", "brports"))
 	must(t, netlink.LinkDel(ext))
 }
+
+// TestANICComesToANetworkThatGoes is told so from the moment that nobody looks any more whether somebody uses it.
+func TestANICComesToANetworkThatGoes(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx := t.Context()
+	s := daemon(t, store.NewMemory(), nettest.Dir(t))
+	must(t, s.Create(ctx, "default", post("brleaves", noAddresses)))
+	h := host(1)
+	h.IPv4 = netip.Addr{}
+	came := errors.New("nobody looked who uses it")
+	s.UsedBy = func(string, string) []string {
+		came = s.Reserve(ctx, "brleaves", file(1), h)
+		return nil
+	}
+	must(t, s.Delete(ctx, "default", "brleaves"))
+	if !api.IsNotFound(came) {
+		t.Errorf("a NIC that came meanwhile: %v", came)
+	}
+	s.UsedBy = func(string, string) []string { return nil }
+	must(t, s.Create(ctx, "default", post("brleaves", noAddresses)))
+	must(t, s.Reserve(ctx, "brleaves", file(1), h)) // another one of its name takes NICs
+	must(t, s.Delete(ctx, "default", "brleaves"))
+}
+
+// TestANetworkInUseStays what it is called, and where it is.
+func TestANetworkInUseStays(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx := t.Context()
+	s := daemon(t, store.NewMemory(), nettest.Dir(t))
+	must(t, s.Create(ctx, "default", post("brinuse", noAddresses)))
+	s.UsedBy = func(string, string) []string { return []string{"/1.0/instances/c1"} }
+	if err := s.Rename(ctx, "default", "brinuse", api.NetworkPost{Name: "brother"}); api.StatusOf(err) != 400 || err.Error() != "Network is currently in use" {
+		t.Errorf("renamed: %v", err)
+	}
+	if err := s.Delete(ctx, "default", "brinuse"); api.StatusOf(err) != 400 || err.Error() != "The network is currently in use" {
+		t.Errorf("deleted: %v", err)
+	}
+	if !exists("brinuse") || exists("brother") {
+		t.Error("the interface has changed")
+	}
+	s.UsedBy = func(string, string) []string { return nil }
+	must(t, s.Rename(ctx, "default", "brinuse", api.NetworkPost{Name: "brother"}))
+	must(t, s.Delete(ctx, "default", "brother"))
+}

@@ -95,7 +95,19 @@ func generate(crt, key string) error {
 	if err := replace(key, "EC PRIVATE KEY", keyDER, 0o600); err != nil {
 		return err
 	}
-	return replace(crt, "CERTIFICATE", der, 0o644)
+	if err := replace(crt, "CERTIFICATE", der, 0o644); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(crt)) // clients remember what they are shown from now on
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // replace writes a PEM file whole or not at all.

@@ -133,6 +133,9 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 			if err := s.copyVolume(ctx, to, id, volumeRecord{}, false); err != nil {
 				return err
 			}
+			if err := syncContent(s.Path(to)); err != nil { // both stay, and either can be removed
+				return err
+			}
 			return s.deleteVolume(ctx, id)
 		},
 	}, nil

@@ -77,7 +77,13 @@ func (s *Service) prepare(ctx context.Context, d storagedriver.Driver, prepared 
 	if ok, err := d.Exists(image); ok || err != nil {
 		return err
 	}
-	if err := d.CreateVolume(ctx, image, fill); err != nil {
+	err = d.CreateVolume(ctx, image, func(ctx context.Context, dir string) error {
+		if err := fill(ctx, dir); err != nil {
+			return err
+		}
+		return syncContent(dir)
+	})
+	if err != nil {
 		return err
 	}
 	return faultImagePrepared.Hit()
@@ -133,7 +139,8 @@ func (s *Service) Copy(ctx context.Context, dst, src VolumeID) error {
 	return s.copyAcross(ctx, to, dst, src)
 }
 
-// copyAcross copies between pools. A snapshot arrives by way of a volume with a name that no instance can have.
+// copyAcross copies between pools, and to the disk, as a move removes the source next. A snapshot arrives by way of a volume with a
+// name that no instance can have.
 func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, src VolumeID) (err error) {
 	release, err := s.Mount(ctx, src)
 	if err != nil {
@@ -150,9 +157,12 @@ func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, 
 		return statusOf(err)
 	}
 	if dst.Snapshot == "" {
-		return nil
+		return syncContent(to.Path(target))
 	}
 	err = to.CopySnapshot(ctx, dst.onDisk(), target)
+	if err == nil {
+		err = syncContent(to.Path(dst.onDisk()))
+	}
 	return errors.Join(statusOf(err), to.DeleteVolume(context.WithoutCancel(ctx), target))
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -405,4 +406,99 @@ func FuzzExpiry(f *testing.F) {
 	f.Add("999999y 999999y")
 	f.Add("-1d")
 	f.Fuzz(func(t *testing.T, value string) { _ = isExpiry(value) })
+}
+
+// The largest ages that snapshots.expiry takes lead past the years that a date can have in JSON.
+func TestExtremeAges(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	for n, age := range []string{"999999y", "999999m", "999999w 999999d", "0d"} {
+		id := custom(string(rune('a' + n)))
+		req := api.StorageVolumesPost{Name: id.Name, Type: "custom"}
+		req.Config = map[string]string{"snapshots.expiry": age}
+		w.run(w.service.CreateVolume(w.ctx, "p", "default", req))
+		w.run(w.service.CreateVolumeSnapshot(id, api.StorageVolumeSnapshotsPost{Name: "s"}))
+		id.Snapshot = "s"
+		snap, _, err := w.service.VolumeSnapshot(id)
+		w.ok(err)
+		if age != "0d" && snap.ExpiresAt.Before(time.Now().AddDate(100, 0, 0)) {
+			t.Errorf("%s: it expires at %s", age, snap.ExpiresAt)
+		}
+	}
+}
+
+// TestOneUnpacksAnImage while others that want it wait: none begins to, and none fails.
+func TestOneUnpacksAnImage(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	var filling atomic.Int32
+	second, both := make(chan struct{}), make(chan error, 2)
+	fill := func(_ context.Context, dir string) error {
+		if filling.Add(1) > 1 {
+			close(second)
+			return nil
+		}
+		select {
+		case <-second:
+			t.Error("two unpack an image at once")
+		case <-time.After(100 * time.Millisecond): // nobody else has come in: that takes no time
+		}
+		return os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
+	}
+	for _, name := range []string{"a", "b"} {
+		go func() {
+			both <- w.service.CreateFromImage(w.ctx, VolumeID{Pool: "p", Project: "default", Type: VolumeContainer, Name: name}, "f00d", fill)
+		}()
+	}
+	w.ok(errors.Join(<-both, <-both))
+}
+
+// mounting is a driver that counts the mounts of volumes.
+type mounting struct {
+	storagedriver.Driver
+	mounts, unmounts *atomic.Int32
+}
+
+func (m mounting) MountVolume(ctx context.Context, v storagedriver.Volume) error {
+	m.mounts.Add(1)
+	return m.Driver.MountVolume(ctx, v)
+}
+
+func (m mounting) UnmountVolume(ctx context.Context, v storagedriver.Volume) error {
+	m.unmounts.Add(1)
+	return m.Driver.UnmountVolume(ctx, v)
+}
+
+// TestAVolumeIsMountedUntilItsLastUserHasGone, however often one of them lets go.
+func TestAVolumeIsMountedUntilItsLastUserHasGone(t *testing.T) {
+	w := newWorld(t)
+	m := mounting{mounts: &atomic.Int32{}, unmounts: &atomic.Int32{}}
+	w.service.Drivers = map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver {
+		m := m
+		m.Driver = dir.New(c)
+		return m
+	}}
+	w.ok(w.pool("p", nil))
+	w.run(w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"}))
+	counts := func(when string, mounts, unmounts int32) {
+		t.Helper()
+		if m.mounts.Load() != mounts || m.unmounts.Load() != unmounts {
+			t.Errorf("%s: mounted %d times, unmounted %d, want %d and %d", when, m.mounts.Load(), m.unmounts.Load(), mounts, unmounts)
+		}
+	}
+	for round := range int32(2) {
+		var releases []func() error
+		for range 3 {
+			release, err := w.service.Mount(w.ctx, custom("v"))
+			w.ok(err)
+			releases = append(releases, release)
+		}
+		counts("used by three", round+1, round)
+		w.ok(releases[0]())
+		w.ok(releases[0]())
+		w.ok(releases[2]())
+		counts("used by one", round+1, round)
+		w.ok(releases[1]())
+		counts("used by none", round+1, round+1)
+	}
 }

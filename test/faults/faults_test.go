@@ -83,7 +83,8 @@ type bench struct {
 	d      *harness.Daemon
 	words  *strings.Replacer
 	before []string
-	paused []string // instances that users may have paused
+	paused []string                     // instances that users may have paused
+	images map[string]map[string]string // the files of each, as its prepared copy has them
 
 	starting int // commits seen of the daemon's start
 }
@@ -267,6 +268,7 @@ func (b *bench) whole(point string) {
 		if _, err := os.Stat(filepath.Join(d.Dir, "containers", i.Name, "rootfs")); err != nil {
 			d.T.Errorf("%s: instance %s has no root file system: %v", point, i.Name, err)
 		}
+		b.content(point, i, filepath.Join("containers", i.Name))
 		if !get(d, "instances/"+i.Name+"/state", nil) {
 			d.T.Errorf("%s: instance %s has no state", point, i.Name)
 		}
@@ -277,14 +279,15 @@ func (b *bench) whole(point string) {
 			if _, err := os.Stat(filepath.Join(d.Dir, "snapshots", i.Name, snap.Name, "rootfs")); err != nil {
 				d.T.Errorf("%s: snapshot %s of %s has no root file system: %v", point, snap.Name, i.Name, err)
 			}
+			b.content(point, i, filepath.Join("snapshots", i.Name, snap.Name))
 		}
 		counts.checks.Add(int64(2 + len(snapshots)))
 	}
 	var images []struct{ Fingerprint string }
 	get(d, "images?recursion=1", &images)
 	for _, i := range images {
-		if _, err := os.Stat(filepath.Join(d.Dir, "images", i.Fingerprint)); err != nil {
-			d.T.Errorf("%s: image: %v", point, err)
+		if got := hashOf(d.Dir+"/images/"+i.Fingerprint, d.Dir+"/images/"+i.Fingerprint+".rootfs"); got != i.Fingerprint {
+			d.T.Errorf("%s: the files of image %s hash to %s", point, i.Fingerprint, got)
 		}
 	}
 	counts.checks.Add(int64(len(images)))

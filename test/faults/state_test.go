@@ -2,13 +2,16 @@ package faults
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/berthd/berth/test/harness"
 )
@@ -45,12 +48,42 @@ func state(d *harness.Daemon) []string {
 		case strings.HasPrefix(name, "berthd.log"):
 			return nil
 		}
-		all = append(all, "file "+name)
+		all = append(all, "file "+name+" "+content(path, name))
 		return nil
 	})
 	slices.Sort(all)
 	return all
 }
+
+// content says what a file is, whose, and what is in it.
+func content(path, name string) string {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "is gone"
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	what := fmt.Sprintf("%s %d:%d", info.Mode(), st.Uid, st.Gid)
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, _ := os.Readlink(path)
+		return what + " to " + target
+	case !info.Mode().IsRegular() || slices.ContainsFunc(unlike, func(u string) bool { return strings.HasPrefix(name, u) }):
+		return what
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return what
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return what
+	}
+	return fmt.Sprintf("%s %d bytes, %x", what, info.Size(), sum.Sum(nil)[:8])
+}
+
+// unlike are the files whose content is another each time: what a process says of itself, and logs.
+var unlike = []string{"run/", "logs/", "networks/"}
 
 // processes lists what runs for the daemon besides itself.
 func processes(d *harness.Daemon) []string {
