@@ -49,6 +49,7 @@ type Service struct {
 	promised    []idmap.Range // blocks given to others in the same change, which the store does not have yet
 	runs        runs
 	copyFreezes copyFreezes
+	visits      visits
 	expiries    chan struct{} // see prune
 	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
