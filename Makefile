@@ -62,14 +62,17 @@ bench-fs: build ; scripts/bench_fs.sh
 bench-floor: build ; scripts/bench_floor.sh
 bench-trace: build ; scripts/bench_trace.sh
 
+# Units of systemd; a package has its own folder for them, /lib/systemd/system.
+UNITDIR ?= /etc/systemd/system
+UNITS   := berth.service berth.socket berth-instances.service
+
 .PHONY: install
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/berth
 	install -m 0755 bin/berth bin/berthd $(DESTDIR)$(PREFIX)/bin/
 	install -m 0755 bin/berth-lxc bin/berth-sandbox $(DESTDIR)$(PREFIX)/libexec/berth/
-	install -d $(DESTDIR)/etc/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.service > $(DESTDIR)/etc/systemd/system/berth.service
-	sed 's|@PREFIX@|$(PREFIX)|g' packaging/berth.socket > $(DESTDIR)/etc/systemd/system/berth.socket
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' packaging/$$unit > $(DESTDIR)$(UNITDIR)/$$unit || exit; done
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/berth completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth
 	bin/berth completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth
@@ -83,7 +86,7 @@ install: build
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/berth $(DESTDIR)$(PREFIX)/bin/berthd
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/berth
-	rm -f $(DESTDIR)/etc/systemd/system/berth.service $(DESTDIR)/etc/systemd/system/berth.socket
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS))
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/berth.1 $(DESTDIR)$(PREFIX)/share/man/man1/berth.*.1
 	[ -n "$(DESTDIR)" ] || ! getent group berth > /dev/null || groupdel berth

@@ -5,6 +5,8 @@ type ConfigKey struct {
 	Type    string `json:"type"` // string, bool, integer, size or duration
 	Default string `json:"defaultdesc"`
 	Doc     string `json:"shortdesc"`
+	// Values are all there are, where the server has counted them up.
+	Values []string `json:"values"`
 }
 
 // ConfigKeys fetches the configuration keys of each kind of entity: instance, server, network-bridge, storage-dir, storage-volume. A

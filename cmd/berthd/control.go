@@ -84,10 +84,15 @@ func waitReady(ctx context.Context) error {
 
 func shutdownCommand() *cobra.Command {
 	var timeout int
-	var force bool
+	var force, ifRunning bool
 	cmd := &cobra.Command{
 		Use: "shutdown", Short: "Stop all instances and the daemon", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ifRunning {
+				if running, err := daemon.Running(rootDir()); err != nil || !running {
+					return err
+				}
+			}
 			query := url.Values{}
 			if force {
 				query.Set("force", "true")
@@ -100,6 +105,7 @@ func shutdownCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait for operations and instances; 0: as configured")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not wait for running operations")
+	cmd.Flags().BoolVar(&ifRunning, "if-running", false, "Do nothing where no daemon runs, not even start one through a service manager's socket")
 	return cmd
 }
 

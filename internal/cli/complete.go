@@ -31,7 +31,7 @@ var arguments = map[string]string{
 	"config metadata edit": "instance", "config metadata show": "instance", "config template create": "instance", "config template delete": "instance",
 	"config template edit": "instance", "config template list": "instance", "config template show": "instance", "config trust edit": "certificate",
 	"config trust list": "remote", "config trust list-tokens": "remote", "config trust remove": "certificate", "config trust show": "certificate",
-	"console": "running", "copy": "snapshotted instance", "delete": "snapshotted...", "exec": "running", "file delete": "in-instance...", "file edit": "in-instance",
+	"console": "running", "copy": "snapshotted instance", "delete": "snapshotted...", "exec": "running", "file delete": "in-instance...", "file edit": "in-instance", "file mount": "in-instance file",
 	"file pull": "in-instance file...", "file push": "file in-instance file...", "image alias create": "none image", "image alias delete": "alias", "image alias list": "remote",
 	"image alias rename": "alias", "image build": "none remote", "image copy": "image remote", "image delete": "image...", "image edit": "image", "image export": "image file",
 	"image get-property": "image", "image import": "file...", "image info": "image", "image list": "remote", "image refresh": "image...", "image set-property": "image",

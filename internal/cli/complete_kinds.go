@@ -227,17 +227,18 @@ func (s completing) keys() map[string]map[string]client.ConfigKey {
 	return keys
 }
 
-// values are those that a key may have, as far as they can be counted up: truth values and the default.
+// values are those that a key may have, as far as they can be counted up: those the server names, truth values and the default.
 func (s completing) values(key string) (out []string) {
 	for _, keys := range s.keys() {
 		k, ok := keys[key]
 		if !ok {
 			continue
 		}
+		out = append(out, k.Values...)
 		if k.Type == "bool" {
 			out = append(out, "true", "false")
 		}
-		if k.Default != "" {
+		if k.Default != "" && len(k.Values) == 0 {
 			out = append(out, k.Default)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func (c *App) fileCommand() *cobra.Command {
-	return group("file", T("Manage files in instances"), c.fileDeleteCommand(), c.fileEditCommand(), c.filePullCommand(), c.filePushCommand())
+	return group("file", T("Manage files in instances"), c.fileDeleteCommand(), c.fileEditCommand(), c.fileMountCommand(), c.filePullCommand(), c.filePushCommand())
 }
 
 // instancePath is a file inside an instance.

@@ -48,7 +48,9 @@ type Key struct {
 	Type Type
 	// Default is what Get returns where nothing is set.
 	Default string
-	// Validate checks a value that is not empty; nil takes the validator of Type.
+	// Values are all there are, where they can be counted up; empty: others too.
+	Values []string
+	// Validate checks a value that is not empty; nil takes Values, or the validator of Type.
 	Validate func(value string) error
 	// Required tells that the key must have a value. It is for families of one, not for wildcards.
 	Required bool
@@ -76,7 +78,7 @@ func (k Key) allowed() string {
 	switch {
 	case k.Allowed != "":
 		return k.Allowed
-	case k.Validate != nil:
+	case k.Validate != nil || len(k.Values) > 0:
 		return ""
 	}
 	return map[Type]string{
@@ -96,6 +98,9 @@ func (k Key) validate(value string) error {
 	}
 	if k.Validate != nil {
 		return k.Validate(value)
+	}
+	if len(k.Values) > 0 {
+		return OneOf(k.Values...)(value)
 	}
 	switch k.Type {
 	case Bool:

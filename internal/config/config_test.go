@@ -58,7 +58,7 @@ func TestValidateWordsAsLXD(t *testing.T) {
 }
 
 func TestWordsOfOtherEntities(t *testing.T) {
-	server := NewTable(ServerWords, Key{Name: "core.x", Type: Bool}, Key{Name: "images.y", Validate: OneOf("a", "b")}, Key{Name: "core.p", Hidden: true, Validate: OneOf("a")})
+	server := NewTable(ServerWords, Key{Name: "core.x", Type: Bool}, Key{Name: "images.y", Values: []string{"a", "b"}}, Key{Name: "core.p", Hidden: true, Validate: OneOf("a")})
 	network := NewTable(NetworkWords("br0"), Key{Name: "bridge.mtu", Validate: IsMTU}, Key{Name: "ipv4.routes", Validate: ListOf(IsIPv4Network)})
 	device := NewTable(DeviceWords, Key{Name: "parent", Required: true})
 	for _, c := range []struct {

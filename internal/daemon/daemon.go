@@ -190,6 +190,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer end()
 	var starting sync.WaitGroup
 	starting.Go(func() { d.bringUp(life) })
+	d.running.Go(func() { watchdog(life, func() { d.config.Get("core.https_address") }) })
 
 	var req stopRequest
 	select {
@@ -232,6 +233,7 @@ func (d *Daemon) bringUp(ctx context.Context) {
 	d.markAdopted() // where the start was cut off before it came to that
 	d.raiseWarnings(ctx)
 	close(d.recovered)
+	notifyReady()
 	d.each(ctx, "start", func(p part) func(context.Context) error { return p.start })
 	close(d.ready)
 	slog.Info("Daemon is ready")

@@ -11,6 +11,9 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
+// Running tells whether there is a daemon on root. It connects to no socket: behind it may be a service manager, which would start one.
+func Running(root string) (bool, error) { return store.InUse(Path(root)) }
+
 // Needed tells why a daemon on root would have something to do at once: to listen on the network, or to start
 // instances. Empty is no reason. It only reads the store, which may be in use.
 func Needed(root string) (reason string, err error) {

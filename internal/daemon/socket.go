@@ -10,34 +10,21 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// firstPassedFD is where a service manager puts the sockets it passes (sd_listen_fds).
-const firstPassedFD = 3
-
-// passedSockets returns the sockets that a service manager opened for this very process.
+// passedSockets returns the sockets that a service manager opened for this very process. The variables that say so are taken out of the
+// environment: they are not for the programs that the daemon starts.
 func passedSockets() ([]net.Listener, error) {
-	pid, n := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
-	// The variables are for this process only, not for those it starts.
-	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		_ = os.Unsetenv(name)
+	list, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("sockets from the service manager: %w", err)
 	}
-	if pid != strconv.Itoa(os.Getpid()) {
-		return nil, nil
-	}
-	count, err := strconv.Atoi(n)
-	if err != nil || count < 1 || count > 16 {
-		return nil, nil
-	}
-	var list []net.Listener
-	for fd := firstPassedFD; fd < firstPassedFD+count; fd++ {
-		f := os.NewFile(uintptr(fd), "socket-"+strconv.Itoa(fd))
-		l, err := net.FileListener(f)
-		_ = f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("socket %d from the service manager: %w", fd, err)
+	for i, l := range list {
+		if l == nil {
+			return nil, fmt.Errorf("socket %d from the service manager is none that listens", i)
 		}
-		list = append(list, l)
 	}
 	return list, nil
 }

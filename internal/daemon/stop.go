@@ -83,6 +83,7 @@ func (d *Daemon) takeDown(req stopRequest) error {
 	if req.done != nil {
 		req.done <- err
 	}
+	notifyStopping()
 	d.closeAll()
 	closed := make(chan error, 1)
 	within(partTime, "store", func() { closed <- d.store.Close() })

@@ -39,6 +39,7 @@ func (d *Daemon) wire() error {
 		return err
 	}
 	d.services.Files = files.New(r.instances, d.Hub)
+	d.parts = append(d.parts, part{name: "files", close: d.services.Files.Close})
 	r.profiles.SetInstances(r.instances)
 	d.parts = append(d.parts, part{
 		name:    "profiles",

@@ -102,6 +102,8 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
 	s.forgetDevices(ctx, i)
 	s.forgetConfinement(i)
+	defer s.emptyVolume(i)
+	s.emptyVolume(i)
 	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
 		return err
 	}

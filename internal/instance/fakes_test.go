@@ -185,6 +185,7 @@ func (f *fakeImages) Used(string, string) []store.Op { return nil }
 
 // fakeRuntime is a host where starting is a matter of a map.
 type fakeRuntime struct {
+	rooted  bool
 	mu      sync.Mutex
 	state   map[string]api.StatusCode
 	exits   map[string]func()
@@ -330,7 +331,14 @@ func (r *fakeRuntime) Status(id string) api.StatusCode {
 	return api.Stopped
 }
 
-func (r *fakeRuntime) Root(string) (*os.File, error)             { return nil, errors.ErrUnsupported }
+// Root is any folder, while the instance runs; only with rooted, as tests look at what is in volumes.
+func (r *fakeRuntime) Root(id string) (*os.File, error) {
+	if !r.rooted || r.Status(id) != api.Running {
+		return nil, errors.ErrUnsupported
+	}
+	return os.Open("/")
+}
+
 func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {

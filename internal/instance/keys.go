@@ -30,7 +30,7 @@ const (
 var miscKeys = []config.Key{
 	{Name: "cluster.evacuate", Type: config.String, Default: "auto", Restricted: config.Free,
 		Unsupported: "it is no member of a cluster, so nothing is ever evacuated",
-		Validate:    config.OneOf("auto", "migrate", "live-migrate", "stop"), Doc: "What happens to the instance when its cluster member is evacuated"},
+		Values:      []string{"auto", "migrate", "live-migrate", "stop"}, Doc: "What happens to the instance when its cluster member is evacuated"},
 	{Name: "environment.*", Type: config.String, Live: true, Restricted: config.Free, Validate: config.OneLine, Doc: "Environment variable for the instance and for exec"},
 	{Name: "linux.kernel_modules", Type: config.String, Live: true, Restricted: lowlevel, Condition: container,
 		Validate: kernelModules, Allowed: "names with commas between them", Doc: "Comma-separated list of kernel modules to load before the start"},
@@ -57,7 +57,7 @@ var limitKeys = []config.Key{
 	{Name: "limits.disk.priority", Type: config.Integer, Default: "5", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's disk I/O (0 to 10)"},
 	{Name: "limits.kernel.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rlimit, Allowed: "a number or unlimited, or both as soft:hard", Doc: "Kernel resource limit, soft:hard"},
 	{Name: "limits.memory", Type: config.String, Live: true, Restricted: config.Free, Validate: config.IsMemory, Allowed: "bytes, a size such as 64MiB, or a share such as 10%", Doc: "Bytes, with units, or percent of the host's memory"},
-	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Validate: config.OneOf("soft", "hard"), Doc: "Whether the memory limit may be exceeded while the host has memory to spare"},
+	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Values: []string{"soft", "hard"}, Doc: "Whether the memory limit may be exceeded while the host has memory to spare"},
 	{Name: "limits.memory.swap", Type: config.Bool, Default: "true", Live: true, Restricted: config.Free, Condition: container, Doc: "Whether the instance's memory may be swapped out"},
 	{Name: "limits.memory.swap.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "The higher, the less likely to be swapped out (0 to 10)"},
 	{Name: "limits.network.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's network traffic (0 to 10)",

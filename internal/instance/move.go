@@ -106,6 +106,8 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if err := moveBegun.Hit(); err != nil {
 		return settle(err)
 	}
+	defer s.emptyVolume(old)
+	s.emptyVolume(old)
 	if err := s.Volumes.Copy(ctx, next.volume(), old.volume()); err != nil {
 		return settle(err)
 	}

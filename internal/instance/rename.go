@@ -93,6 +93,8 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if err := renameBegun.Hit(); err != nil {
 		return err
 	}
+	defer s.emptyVolume(old)
+	s.emptyVolume(old)
 	if err := s.Volumes.Rename(ctx, old.volume(), next.volume()); err != nil {
 		return fmt.Errorf("Rename instance: %w", err)
 	}

@@ -151,6 +151,8 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 // starts it. The record of an ephemeral instance that has ended for good goes on saying that it is being stopped: so it is
 // removed, if not now by the next daemon.
 func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, error) {
+	s.visits.expel(visited{r.id, true})
+	s.visits.expel(visited{r.id, false}) // whoever could not get at the root of the run
 	err := s.Runtime.Cleanup(ctx, r.id, r.uuid)
 	row, gone := s.get(r.project, r.name)
 	if gone != nil {

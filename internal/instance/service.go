@@ -51,6 +51,7 @@ type Service struct {
 	runs        runs
 	copyFreezes copyFreezes
 	pruner      *expiry.Pruner
+	visits      visits
 	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
 	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.

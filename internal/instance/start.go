@@ -77,6 +77,8 @@ func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 	if r.release, err = s.Volumes.Mount(ctx, i.volume()); err != nil {
 		return err
 	}
+	defer s.emptyVolume(i)
+	s.emptyVolume(i)
 	next, sp, err := s.compile(ctx, i, eff)
 	if err != nil {
 		return err

@@ -128,6 +128,8 @@ func (c *swap) replace(ctx context.Context) error {
 	if c.leave != nil {
 		c.leave(ctx)
 	}
+	defer s.emptyVolume(c.i)
+	s.emptyVolume(c.i)
 	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.w.Stage); err != nil {
 		return err
 	}

@@ -94,51 +94,88 @@ func (r *Root) Symlink(target, name string, owner Owner) error {
 
 // Remove removes a file, a link or an empty directory.
 func (r *Root) Remove(name string) error {
+	err := r.unlink(name, 0)
+	if errors.Is(err, unix.EISDIR) {
+		err = r.unlink(name, unix.AT_REMOVEDIR)
+	}
+	return err
+}
+
+// Unlink removes a file or a link.
+func (r *Root) Unlink(name string) error { return r.unlink(name, 0) }
+
+// Rmdir removes an empty directory.
+func (r *Root) Rmdir(name string) error { return r.unlink(name, unix.AT_REMOVEDIR) }
+
+func (r *Root) unlink(name string, flags int) error {
 	dir, base, err := r.parent(name)
 	if err != nil {
 		return wrap("remove", name, err)
 	}
 	defer unix.Close(dir)
-	err = unix.Unlinkat(dir, base, 0)
-	if errors.Is(err, unix.EISDIR) {
-		err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
+	if err := r.allowRemoval(dir, base); err != nil {
+		return wrap("remove", name, err)
 	}
-	return wrap("remove", name, err)
+	return wrap("remove", name, unix.Unlinkat(dir, base, flags))
 }
 
-// Chown changes the owner of what a path leads to.
-func (r *Root) Chown(name string, owner Owner) error {
-	fd, err := r.openat(name, unix.O_PATH, 0)
+// Rename gives an object another path. What is there already is fs.ErrExist, or with replace its end.
+func (r *Root) Rename(from, to string, replace bool) error {
+	dir, base, err := r.parent(from)
 	if err != nil {
-		return wrap("chown", name, err)
+		return wrap("rename", from, err)
 	}
-	defer unix.Close(fd)
-	return wrap("chown", name, unix.Fchownat(fd, "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
+	defer unix.Close(dir)
+	newDir, newBase, err := r.parent(to)
+	if err != nil {
+		return wrap("rename", to, err)
+	}
+	defer unix.Close(newDir)
+	if err := r.allowRemoval(dir, base); err != nil {
+		return wrap("rename", from, err)
+	}
+	if err := r.allowRemoval(newDir, newBase); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return wrap("rename", to, err)
+	}
+	flags := uint(unix.RENAME_NOREPLACE)
+	if replace {
+		flags = 0
+	}
+	return wrap("rename", from, unix.Renameat2(dir, base, newDir, newBase, flags))
 }
 
-// Chmod changes the permissions of a regular file or directory, links followed.
-func (r *Root) Chmod(name string, perm fs.FileMode) error {
-	fd, err := r.openat(name, unix.O_PATH, 0)
+// Link gives a regular file of the guest's one more path.
+func (r *Root) Link(from, to string) error {
+	fd, err := r.openat(from, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return wrap("chmod", name, err)
+		return wrap("link", from, err)
 	}
 	defer unix.Close(fd)
 	info, err := fdInfo(fd)
+	if err == nil && !info.Mode.IsRegular() {
+		err = ErrNotRegular
+	}
+	if err == nil {
+		err = r.allow(fd, ownerOnly)
+	}
 	if err != nil {
-		return wrap("chmod", name, err)
+		return wrap("link", from, err)
 	}
-	if info.Mode.IsDir() {
-		open, err := r.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return wrap("chmod", name, err)
-		}
-		defer unix.Close(open)
-		return wrap("chmod", name, unix.Fchmod(open, Permissions(perm)))
-	}
-	f, err := reopen(fd, unix.O_RDONLY, name)
+	dir, base, err := r.parent(to)
 	if err != nil {
-		return wrap("chmod", name, err)
+		return wrap("link", to, err)
 	}
-	defer f.Close()
-	return wrap("chmod", name, unix.Fchmod(int(f.Fd()), Permissions(perm)))
+	defer unix.Close(dir)
+	return wrap("link", to, unix.Linkat(fd, "", dir, base, unix.AT_EMPTY_PATH))
+}
+
+// Statfs tells of the file system that a path leads to.
+func (r *Root) Statfs(name string) (unix.Statfs_t, error) {
+	var st unix.Statfs_t
+	fd, err := r.openat(name, unix.O_PATH, 0)
+	if err != nil {
+		return st, wrap("statfs", name, err)
+	}
+	defer unix.Close(fd)
+	return st, wrap("statfs", name, unix.Fstatfs(fd, &st))
 }

@@ -8,12 +8,10 @@ package securefs
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +19,10 @@ import (
 )
 
 // Root is a handle of a guest's root directory.
-type Root struct{ fd int }
+type Root struct {
+	fd    int
+	owned func(uid, gid int) bool // see Limit; nil: everything is the guest's
+}
 
 // Owner is who a new object belongs to, in IDs of the host.
 type Owner struct{ UID, GID int }
@@ -47,7 +48,7 @@ func Open(path string) (*Root, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Root{fd}, nil
+	return &Root{fd: fd}, nil
 }
 
 // Close lets go of the root. Files opened beneath it stay open.
@@ -84,15 +85,21 @@ func (r *Root) openat(name string, flags int, perm uint32) (int, error) {
 	return -1, unix.EAGAIN
 }
 
-// parent opens the directory that a path's last element is in, links followed.
+// parent opens the directory that a path's last element is in, links followed, for a change of what is in it.
 func (r *Root) parent(name string) (dir int, base string, err error) {
 	trimmed := strings.TrimRight(name, "/")
 	above, base := path.Split(trimmed)
 	if base == "" || base == "." || base == ".." {
 		return -1, "", unix.EBUSY
 	}
-	dir, err = r.openat(above, unix.O_PATH|unix.O_DIRECTORY, 0)
-	return dir, base, err
+	if dir, err = r.openat(above, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return -1, "", err
+	}
+	if err := r.allow(dir, mayWrite|maySearch); err != nil {
+		_ = unix.Close(dir)
+		return -1, "", err
+	}
+	return dir, base, nil
 }
 
 func wrap(op, name string, err error) error {
@@ -123,10 +130,20 @@ func fdInfo(fd int) (Info, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Info{}, err
 	}
+	return infoOf(&st), nil
+}
+
+func infoOf(st *unix.Stat_t) Info {
 	return Info{
 		Mode: fileMode(st.Mode), UID: int(st.Uid), GID: int(st.Gid), Size: st.Size,
 		ModTime: time.Unix(st.Mtim.Unix()),
-	}, nil
+	}
+}
+
+// FileInfo tells of a file that was opened beneath a root.
+func FileInfo(f *os.File) (Info, error) {
+	info, err := fdInfo(int(f.Fd()))
+	return info, wrap("stat", f.Name(), err)
 }
 
 func fileMode(mode uint32) fs.FileMode {
@@ -167,111 +184,6 @@ func Permissions(mode fs.FileMode) uint32 {
 	return p
 }
 
-// OpenRead opens a regular file for reading, links followed.
-func (r *Root) OpenRead(name string) (*os.File, error) {
-	fd, err := r.openat(name, unix.O_PATH, 0)
-	if err != nil {
-		return nil, wrap("open", name, err)
-	}
-	defer unix.Close(fd)
-	f, err := reopen(fd, unix.O_RDONLY, name)
-	return f, wrap("open", name, err)
-}
-
-// reopen turns a handle that only names a file into one to read or write it, once it is known to be a regular file.
-func reopen(fd, flags int, name string) (*os.File, error) {
-	info, err := fdInfo(fd)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode.IsDir() {
-		return nil, unix.EISDIR
-	}
-	if !info.Mode.IsRegular() {
-		return nil, ErrNotRegular
-	}
-	if err := refuseKernel(fd, flags&unix.O_ACCMODE != unix.O_RDONLY); err != nil {
-		return nil, err
-	}
-	open, err := retry(func() (int, error) {
-		return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(open), name), nil
-}
-
-// OpenWrite opens an existing regular file for writing, links followed: at its end with append, emptied otherwise.
-func (r *Root) OpenWrite(name string, atEnd bool) (*os.File, error) {
-	fd, err := r.openat(name, unix.O_PATH, 0)
-	if err != nil {
-		return nil, wrap("open", name, err)
-	}
-	defer unix.Close(fd)
-	flags := unix.O_WRONLY | unix.O_TRUNC
-	if atEnd {
-		flags = unix.O_WRONLY | unix.O_APPEND
-	}
-	f, err := reopen(fd, flags, name)
-	return f, wrap("open", name, err)
-}
-
-// Create makes a regular file where nothing is; a link that leads nowhere yet is followed. What has come into being
-// meanwhile is emptied if it is a regular file of the same owner; another's is fs.ErrExist.
-func (r *Root) Create(name string, owner Owner, perm fs.FileMode) (*os.File, error) {
-	fd, err := r.openat(name, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_NOCTTY, 0o600)
-	if err != nil {
-		return nil, wrap("create", name, err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if err := settle(fd, owner, perm); err != nil {
-		_ = f.Close()
-		return nil, wrap("create", name, err)
-	}
-	return f, nil
-}
-
-func settle(fd int, owner Owner, perm fs.FileMode) error {
-	info, err := fdInfo(fd)
-	if err != nil {
-		return err
-	}
-	if !info.Mode.IsRegular() {
-		return ErrNotRegular
-	}
-	if err := refuseKernel(fd, true); err != nil {
-		return err
-	}
-	if !mine(info) {
-		return unix.EEXIST
-	}
-	if info.Size > 0 {
-		if err := unix.Ftruncate(fd, 0); err != nil {
-			return err
-		}
-	}
-	return own(fd, owner, perm)
-}
-
-// mine tells whether an object may be one that this thread has made. A guest can put another in its place, even one of the host's
-// that it sees in a disk, and must not be given that.
-func mine(info Info) bool {
-	uid, err := unix.SetfsuidRetUid(-1)
-	return err == nil && info.UID == uid
-}
-
-// own sets the owner before the mode: a change of owner clears the set-ID bits.
-func own(fd int, owner Owner, perm fs.FileMode) error {
-	if err := unix.Fchown(fd, owner.UID, owner.GID); err != nil {
-		return fmt.Errorf("chown: %w", err)
-	}
-	if err := unix.Fchmod(fd, Permissions(perm)); err != nil {
-		return fmt.Errorf("chmod: %w", err)
-	}
-	return nil
-}
-
 // ReadDir lists the names in a directory, sorted, links followed.
 func (r *Root) ReadDir(name string) ([]string, error) {
 	fd, err := r.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -280,6 +192,9 @@ func (r *Root) ReadDir(name string) ([]string, error) {
 	}
 	dir := os.NewFile(uintptr(fd), name)
 	defer dir.Close()
+	if err := r.allow(fd, mayRead); err != nil {
+		return nil, wrap("readdir", name, err)
+	}
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, wrap("readdir", name, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/berthd/berth/internal/securefs"
 )
 
-// filesAPI is /1.0/instances/<name>/files: files inside instances.
+// filesAPI is /1.0/instances/<name>/files and …/sftp: files inside instances.
 type filesAPI struct{ svc *files.Service }
 
 func (a filesAPI) routes() []Route {
@@ -27,7 +27,7 @@ func (a filesAPI) routes() []Route {
 	all = append(all, both(http.MethodHead, "/{name}/files", a.get)...)
 	all = append(all, both(http.MethodPost, "/{name}/files", a.post)...)
 	all = append(all, both(http.MethodDelete, "/{name}/files", a.delete)...)
-	return all
+	return append(all, Route{Method: http.MethodGet, Path: "/1.0/instances/{name}/sftp", Live: true, Handle: a.sftp})
 }
 
 // get answers with a file's content, where a link leads, or the names in a directory; who owns it and the like are in

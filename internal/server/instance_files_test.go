@@ -23,6 +23,10 @@ func (f oneFolder) FilesRoot(_ context.Context, project, name string) (files.Roo
 	return files.Root{Path: string(f)}, nil
 }
 
+func (f oneFolder) LastingRoot(ctx context.Context, project, name string) (files.Root, error) {
+	return f.FilesRoot(ctx, project, name)
+}
+
 func filesServer(t *testing.T) (*Server, string) {
 	t.Helper()
 	dir := t.TempDir()

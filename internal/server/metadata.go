@@ -35,6 +35,8 @@ type describedKey struct {
 	ShortDesc   string `json:"shortdesc"`
 	LiveUpdate  string `json:"liveupdate"`
 	Condition   string `json:"condition,omitempty"`
+	// Values are all there are; LXD has no such list.
+	Values []string `json:"values,omitempty"`
 }
 
 func described(t *config.Table) map[string]keyGroup {
@@ -44,7 +46,7 @@ func described(t *config.Table) map[string]keyGroup {
 		if !k.Settable() {
 			continue
 		}
-		d := describedKey{Type: string(k.Type), DefaultDesc: k.Default, ShortDesc: k.Doc, LiveUpdate: "no", Condition: k.Condition}
+		d := describedKey{Type: string(k.Type), DefaultDesc: k.Default, ShortDesc: k.Doc, LiveUpdate: "no", Condition: k.Condition, Values: k.Values}
 		if d.Type == "" {
 			d.Type = string(config.String)
 		}

@@ -23,16 +23,16 @@ var Keys = config.NewTable(config.ServerWords,
 	config.Key{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Whether cached images are updated"},
 	config.Key{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between updates of cached images; 0: never"},
 	config.Key{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of new images"},
-	config.Key{Name: "images.default_architecture", Validate: isArchitecture, Live: true, Doc: "Architecture to prefer where properties match images of several"},
+	config.Key{Name: "images.default_architecture", Values: architectures, Live: true, Doc: "Architecture to prefer where properties match images of several"},
 	config.Key{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days after which an unused cached image is dropped"},
 	config.Key{Name: "user.*", Live: true, Doc: "Free for users"},
 )
 
 const passwordKey = "core.trust_password"
 
-// isArchitecture accepts the names of architectures that LXD knows.
-var isArchitecture = config.OneOf("aarch64", "armv6l", "armv7l", "armv8l", "i686", "mips", "mips64", "ppc", "ppc64", "ppc64le",
-	"riscv32", "riscv64", "s390x", "x86_64")
+// architectures are the names that LXD knows.
+var architectures = []string{"aarch64", "armv6l", "armv7l", "armv8l", "i686", "mips", "mips64", "ppc", "ppc64", "ppc64le",
+	"riscv32", "riscv64", "s390x", "x86_64"}
 
 // isCompression accepts the name of a compression, with options after it: "gzip -9".
 func isCompression(value string) error {

@@ -81,3 +81,20 @@ func flock(f *os.File, how int) error {
 		}
 	}
 }
+
+// InUse tells whether a process has the store at path open to write to it. It waits for nobody.
+func InUse(path string) (bool, error) {
+	f, err := os.Open(path + ".lock")
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}

@@ -30,24 +30,33 @@ type Root struct {
 	IDMap []spec.IDMapEntry
 	// Release lets go of what keeps Path there: that descriptor, or a mount of the volume. Nil if there is nothing.
 	Release func()
+	// Gone is closed when Path is no longer where the files are, as the instance has stopped or started, or was removed. Whoever has a
+	// lasting root releases it then; changes of the instance wait for that.
+	Gone <-chan struct{}
 }
 
 // Instances finds the roots; *instance.Service implements it.
 type Instances interface {
 	// FilesRoot fails with api.NotFound "Instance not found".
 	FilesRoot(ctx context.Context, project, name string) (Root, error)
+	// LastingRoot is FilesRoot for whoever stays for longer than one call: its Gone is set.
+	LastingRoot(ctx context.Context, project, name string) (Root, error)
 }
 
 // Service is the files of all instances.
 type Service struct {
 	instances Instances
 	events    event.Publisher
+	sessions  sessions
 }
 
 // New makes the service.
 func New(instances Instances, events event.Publisher) *Service {
 	return &Service{instances: instances, events: events}
 }
+
+// Close ends the sessions, for the end of the daemon.
+func (s *Service) Close() { s.sessions.close() }
 
 // Type is the kind of an object, as X-LXD-type says it.
 type Type string
@@ -81,6 +90,7 @@ func (o *Object) Close() {
 type root struct {
 	*securefs.Root
 	ids  []spec.IDMapEntry
+	gone <-chan struct{}
 	done func()
 }
 
@@ -89,6 +99,10 @@ func (s *Service) open(ctx context.Context, project, name string) (*root, error)
 	if err != nil {
 		return nil, err
 	}
+	return openRoot(at)
+}
+
+func openRoot(at Root) (*root, error) {
 	release := at.Release
 	if release == nil {
 		release = func() {}
@@ -98,7 +112,10 @@ func (s *Service) open(ctx context.Context, project, name string) (*root, error)
 		release()
 		return nil, fmt.Errorf("open the instance's root: %w", err)
 	}
-	return &root{Root: r, ids: at.IDMap, done: func() {
+	if len(at.IDMap) > 0 {
+		r.Limit(func(uid, gid int) bool { return mapped(at.IDMap, uid, false) && mapped(at.IDMap, gid, true) })
+	}
+	return &root{Root: r, ids: at.IDMap, gone: at.Gone, done: func() {
 		_ = r.Close()
 		release()
 	}}, nil
@@ -280,27 +297,4 @@ func clean(file string) (string, error) {
 		file = "/" + file
 	}
 	return file, nil
-}
-
-// status gives errors of the file system the status of what they mean to the caller.
-func status(err error) error {
-	for errno, as := range map[syscall.Errno]func(string, ...any) error{
-		syscall.EEXIST: api.Conflict, syscall.EISDIR: api.BadRequest, syscall.EBUSY: api.BadRequest, syscall.ENOTEMPTY: api.BadRequest,
-		syscall.EINVAL: api.BadRequest, syscall.ELOOP: api.BadRequest, syscall.ENAMETOOLONG: api.BadRequest,
-		syscall.ENOTDIR: api.BadRequest, syscall.ENXIO: api.BadRequest, syscall.EROFS: api.BadRequest, syscall.EPERM: api.Forbidden, syscall.EACCES: api.Forbidden,
-	} {
-		if errors.Is(err, errno) {
-			return as("%w", err)
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return api.NotFound("Not Found")
-	case errors.Is(err, securefs.ErrNotRegular):
-		return api.BadRequest("%w", err)
-	case errors.Is(err, securefs.ErrKernel):
-		return api.Forbidden("%w", err)
-	default:
-		return err
-	}
 }

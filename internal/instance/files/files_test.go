@@ -33,6 +33,10 @@ func (f folder) FilesRoot(_ context.Context, _, name string) (Root, error) {
 	return Root{Path: f.path, IDMap: f.ids, Release: func() { *f.released++ }}, nil
 }
 
+func (f folder) LastingRoot(ctx context.Context, project, name string) (Root, error) {
+	return f.FilesRoot(ctx, project, name)
+}
+
 func service(t *testing.T) (*Service, string) {
 	t.Helper()
 	dir := t.TempDir()

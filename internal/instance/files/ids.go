@@ -22,6 +22,16 @@ func inside(ids []spec.IDMapEntry, id int, group bool) int {
 	return nobody
 }
 
+// mapped tells whether an ID of the host is one of the instance's.
+func mapped(ids []spec.IDMapEntry, id int, group bool) bool {
+	for _, e := range ids {
+		if covers(e, group) && int64(id) >= e.HostID && int64(id) < e.HostID+e.Count {
+			return true
+		}
+	}
+	return false
+}
+
 // outside turns an ID of the instance into that of the host; -1 if the map does not have it.
 func outside(ids []spec.IDMapEntry, id int64, group bool) int {
 	if len(ids) == 0 {
