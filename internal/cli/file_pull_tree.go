@@ -61,7 +61,7 @@ func (p *pullCmd) child(from *instancePath, root *os.Root, rel string) error {
 			return fmt.Errorf("%s: %w", from.path, err)
 		}
 		p.left++
-		fmt.Fprintf(p.c.Err, T("Left out: %s: %v")+"\n", from.path, err)
+		fmt.Fprint(p.c.Err, printable(fmt.Sprintf(T("Left out: %s: %v")+"\n", from.path, err)))
 		return nil
 	}
 	if info.Type == client.FileDirectory {

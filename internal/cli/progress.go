@@ -180,7 +180,7 @@ func (c *App) warn(state api.Operation) {
 	warnings, _ := state.Metadata["warnings"].([]any)
 	for _, w := range warnings {
 		if text, ok := w.(string); ok {
-			fmt.Fprintf(c.Err, T("Warning: %s")+"\n", text)
+			fmt.Fprintf(c.Err, T("Warning: %s")+"\n", printable(text))
 		}
 	}
 }
