@@ -143,6 +143,7 @@ func open(t *testing.T, task *operation.Task, names ...string) *client {
 			http.Error(w, err.Error(), api.StatusOf(err))
 		}
 	}))
+	_ = c.server.Listener.Close()
 	c.server.Listener = listen(t)
 	c.server.Start()
 	t.Cleanup(c.server.Close)

@@ -23,7 +23,7 @@ var samples = map[string]string{
 	"boot.autostart": "true", "boot.autostart.delay": "7", "boot.autostart.priority": "8", "boot.host_shutdown_timeout": "9", "boot.stop.priority": "10",
 	"limits.cpu": "0-1", "limits.cpu.allowance": "25ms/100ms", "limits.cpu.priority": "3", "limits.disk.priority": "7", "limits.kernel.nofile": "100",
 	"limits.memory": "64MiB", "limits.memory.enforce": "soft", "limits.memory.swap": "false", "limits.memory.swap.priority": "1",
-	"limits.network.priority": "5", "limits.processes": "33",
+	"limits.processes": "33",
 	"raw.apparmor": "capability,", "raw.lxc": "lxc.log.level = 1", "raw.idmap": "both 65537 1000", "raw.seccomp": "2\ndenylist\n",
 	"security.idmap.base": "1100000", "security.idmap.isolated": "true", "security.idmap.size": "131072", "security.nesting": "true",
 	"security.privileged": "true", "security.protection.delete": "true", "security.protection.shift": "true",
@@ -39,7 +39,7 @@ var with = map[string]string{
 }
 
 // others have no effect (yet), or are keys of instances alone.
-var others = []string{"cluster.evacuate", "security.devlxd", "image.*"}
+var others = []string{"cluster.evacuate", "limits.network.priority", "security.devlxd", "image.*"}
 
 // TestAKeyInAProfileDoesWhatItDoesInTheInstance sets each key there and here, and looks at all that it may have an effect on: a check that
 // looks at an instance's own configuration alone is none.

@@ -148,8 +148,8 @@ func (w *world) addTemplate(t *testing.T, name string) {
 	if err := os.WriteFile(file, []byte(template), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := w.TryInput(template, harness.Program("berth"), "config", "template", "edit", name, "keys.tpl"); err != nil {
-		if out, err = w.TryInput(template, harness.Program("berth"), "config", "template", "create", name, "keys.tpl"); err != nil {
+	if _, err := w.TryInput(template, harness.Program("berth"), "config", "template", "edit", name, "keys.tpl"); err != nil {
+		if out, err := w.TryInput(template, harness.Program("berth"), "config", "template", "create", name, "keys.tpl"); err != nil {
 			t.Fatal(err, out)
 		}
 	}
