@@ -80,10 +80,10 @@ const foundHeader = 32
 
 // quota is btrfs_ioctl_qgroup_limit_args; with group 0 it is that of the subvolume that the open file is in.
 type quota struct {
-	group                     uint64
-	flags                     uint64
-	referenced, exclusive     uint64
-	reservedRef, reservedExcl uint64
+	_             uint64 // group
+	flags         uint64
+	referenced, _ uint64 // exclusive
+	_, _          uint64 // reserved
 }
 
 func setName(to []byte, name string) error {
