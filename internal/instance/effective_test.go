@@ -24,7 +24,7 @@ var samples = map[string]string{
 	"limits.cpu": "0-1", "limits.cpu.allowance": "25ms/100ms", "limits.cpu.priority": "3", "limits.disk.priority": "7", "limits.kernel.nofile": "100",
 	"limits.memory": "64MiB", "limits.memory.enforce": "soft", "limits.memory.swap": "false", "limits.memory.swap.priority": "1",
 	"limits.processes": "33",
-	"raw.apparmor": "capability,", "raw.lxc": "lxc.log.level = 1", "raw.idmap": "both 65537 1000", "raw.seccomp": "2\ndenylist\n",
+	"raw.apparmor":     "capability,", "raw.lxc": "lxc.log.level = 1", "raw.idmap": "both 65537 1000", "raw.seccomp": "2\ndenylist\n",
 	"security.idmap.base": "1100000", "security.idmap.isolated": "true", "security.idmap.size": "131072", "security.nesting": "true",
 	"security.privileged": "true", "security.protection.delete": "true", "security.protection.shift": "true",
 	"security.syscalls.allow": "getpid", "security.syscalls.deny": "getpid", "security.syscalls.deny_default": "false",
