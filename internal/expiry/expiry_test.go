@@ -62,9 +62,11 @@ func TestWhatExpiresGoesInItsTime(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			var got []string
+			s.mu.Lock()
 			for name := range s.dates {
 				got = append(got, name)
 			}
+			s.mu.Unlock()
 			slices.Sort(got)
 			if !slices.Equal(got, names) {
 				t.Errorf("after %s: %q is left, want %q", time.Since(now), got, names)
@@ -75,8 +77,11 @@ func TestWhatExpiresGoesInItsTime(t *testing.T) {
 		left("epoch", "far", "never", "stubborn")
 		time.Sleep(time.Minute)
 		left("epoch", "far", "never", "stubborn") // it failed
-		if !strings.Contains(log.String(), "snapshot=p/stubborn") || s.tried != 3 {
-			t.Errorf("%d tries, and the log says %q", s.tried, &log)
+		s.mu.Lock()
+		tried := s.tried
+		s.mu.Unlock()
+		if !strings.Contains(log.String(), "snapshot=p/stubborn") || tried != 3 {
+			t.Errorf("%d tries, and the log says %q", tried, &log)
 		}
 		time.Sleep(again)
 		left("epoch", "far", "never")
