@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -304,6 +305,15 @@ func stall(t *testing.T, conn net.Conn) {
 	first := append(packet(1, 3), packet(3, 1, "/tmp/big", 1, 0)...)
 	if _, err := conn.Write(first); err != nil {
 		t.Fatal(err)
+	}
+	for range 2 { // the version, and the file's handle, without which no client asks for more
+		var size [4]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	read := packet(5, 2, "1", 0, 0, 32768)
 	for {
