@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,11 +32,8 @@ func small(t *testing.T, kind string) *harness.Daemon {
 		if top == "" {
 			return
 		}
-		if err := unix.Unmount(top, 0); err != nil {
-			t.Errorf("unmount %s: %v", top, err)
-			_ = unix.Unmount(top, unix.MNT_DETACH)
-			return
-		}
+		// What the daemon leaves to end may take a moment to let go.
+		harness.Eventually(t, 20*time.Second, "unmount "+top, func() bool { return unix.Unmount(top, 0) == nil })
 		_ = os.RemoveAll(top) // what was made before the mount
 		_ = os.Remove(top + ".img")
 	})
