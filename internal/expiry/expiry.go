@@ -14,7 +14,32 @@ const (
 	longestNap = time.Hour
 	// again is when a deletion that failed is tried again.
 	again = 10 * time.Minute
+	// grace is what is left to something whose date had passed already when it was given it: time to see that, and to put it right.
+	// Where dates change all the time, it is at most longestGrace in all.
+	grace, longestGrace = time.Minute, 10 * time.Minute
 )
+
+// changes are those of dates that came less than grace apart.
+type changes struct{ first, last time.Time }
+
+func (c *changes) add(now time.Time) {
+	if now.After(c.last.Add(grace)) {
+		c.first = now
+	}
+	c.last = now
+}
+
+// due is when something with a date is deleted.
+func (c changes) due(date time.Time) time.Time {
+	if date.After(c.last) {
+		return date
+	}
+	end, limit := c.last.Add(grace), c.first.Add(longestGrace)
+	if end.Before(limit) {
+		return end
+	}
+	return limit
+}
 
 // Pruner deletes what expires. Its fields are set before Run.
 type Pruner struct {
@@ -42,8 +67,9 @@ func (p *Pruner) Changed() {
 // Run prunes until the context ends. It sleeps until the next one is due and, when none ever will be, until Changed is called.
 func (p *Pruner) Run(ctx context.Context) {
 	failed := map[string]time.Time{} // when to try again, by path
+	var changed changes
 	for ctx.Err() == nil {
-		due, next := p.due(time.Now(), failed)
+		due, next := p.due(time.Now(), changed, failed)
 		for _, path := range due {
 			name := strings.Join(path, "/")
 			delete(failed, name)
@@ -62,17 +88,19 @@ func (p *Pruner) Run(ctx context.Context) {
 		select {
 		case <-timer:
 		case <-p.wake:
+			changed.add(time.Now())
 		case <-ctx.Done():
 		}
 	}
 }
 
 // due lists what to delete now, and when the next one has to be looked at; zero: never.
-func (p *Pruner) due(now time.Time, failed map[string]time.Time) (due [][]string, next time.Time) {
+func (p *Pruner) due(now time.Time, changed changes, failed map[string]time.Time) (due [][]string, next time.Time) {
 	for path, at := range p.Dates() {
 		if at.Unix() <= 0 {
 			continue
 		}
+		at = changed.due(at)
 		if len(failed) > 0 {
 			if later := failed[strings.Join(path, "/")]; later.After(at) {
 				at = later

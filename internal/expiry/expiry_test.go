@@ -93,6 +93,27 @@ func TestWhatExpiresGoesInItsTime(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Second)
 		left("epoch", "never")
+		// A date that has passed already leaves a minute, also when others are changed meanwhile, but not for ever.
+		set := func(name string) {
+			s.mu.Lock()
+			s.dates[name] = time.Now().Add(-time.Hour)
+			s.mu.Unlock()
+			p.Changed()
+			synctest.Wait()
+		}
+		set("past")
+		time.Sleep(grace - time.Second)
+		left("epoch", "never", "past")
+		time.Sleep(time.Second)
+		left("epoch", "never")
+		time.Sleep(grace)
+		set("past")
+		for range int(longestGrace/grace) * 2 {
+			left("epoch", "never", "past")
+			time.Sleep(grace / 2)
+			p.Changed()
+		}
+		left("epoch", "never")
 		cancel()
 		<-done
 	})

@@ -119,7 +119,7 @@ func TestExpiredSnapshotsGo(t *testing.T) {
 	d.Berth("snapshot", "c1", "gone")
 	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
 	d.Berth("query", "--wait", "-X", "PUT", "-d", `{"expires_at":"`+at+`"}`, "/1.0/instances/c1/snapshots/gone")
-	harness.Eventually(t, 20*time.Second, "the snapshot is deleted", func() bool {
+	harness.Eventually(t, 2*time.Minute, "the snapshot is deleted", func() bool {
 		return !strings.Contains(d.Berth("query", "/1.0/instances/c1/snapshots"), "gone")
 	})
 	if !strings.Contains(d.Berth("query", "/1.0/instances/c1/snapshots"), "keep") {
@@ -130,7 +130,7 @@ func TestExpiredSnapshotsGo(t *testing.T) {
 	at = time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
 	d.Berth("query", "--wait", "-X", "PUT", "-d", `{"expires_at":"`+at+`"}`, "/1.0/instances/c1/snapshots/late")
 	d.Restart()
-	harness.Eventually(t, 20*time.Second, "the late snapshot is deleted", func() bool {
+	harness.Eventually(t, 2*time.Minute, "the late snapshot is deleted", func() bool {
 		return !strings.Contains(d.Berth("query", "/1.0/instances/c1/snapshots"), "late")
 	})
 	d.Berth("delete", "c1")

@@ -36,7 +36,7 @@ var volumeEntries = []entry{
 	{key: "size", sh: `new v size=11MiB; grep size=11534336 $DIR/berthd.log; del v`, want: `size of a volume is not enforced`},
 	{key: "security.shifted", reason: "it lets instances with different ID maps have the volume at once, which here they always can: each sees it through its own"},
 	{key: "security.unmapped", sh: `for is in false true; do new v security.unmapped=$is; $BERTH config device add c d disk pool=p source=v path=/d >/dev/null; run stat -c %u /d; $BERTH config device remove c d; del v; done`, want: `^0\n.*65534\n`},
-	{key: "snapshots.expiry", sh: `new v snapshots.expiry=1d; $BERTH storage volume snapshot p v s; shots v; $BERTH query -X PUT -d '{"expires_at":"2001-01-01T00:00:00Z"}' /1.0/storage-pools/p/volumes/custom/v/snapshots/s; until_true sh -c '! $BERTH query /1.0/storage-pools/p/volumes/custom/v/snapshots/s 2>/dev/null' && echo expired; del v`, want: `"expires_at": ?"2.*expired`},
+	{key: "snapshots.expiry", sh: `new v snapshots.expiry=1d; $BERTH storage volume snapshot p v s; shots v; $BERTH query -X PUT -d '{"expires_at":"'$(date -u -d "+4 sec" +%FT%TZ)'"}' /1.0/storage-pools/p/volumes/custom/v/snapshots/s; until_true sh -c '! $BERTH query /1.0/storage-pools/p/volumes/custom/v/snapshots/s 2>/dev/null' && echo expired; del v`, want: `"expires_at": ?"2.*expired`},
 	{key: "snapshots.pattern", sh: `new v snapshots.pattern=walk%d; $BERTH storage volume snapshot p v; shots v; del v`, want: `"v/walk0"`},
 	{key: "snapshots.schedule", set: "@daily", refused: true},
 	{key: "volatile.idmap.last", reason: "owners of a volume's files are never shifted, but seen through maps; a record from LXD keeps it"},
