@@ -79,13 +79,21 @@ var always = map[string]bool{
 	"memory.max": true, "memory.high": true, "pids.max": true, "cpuset.cpus": true, "cpu.weight": true, "cpu.max": true,
 }
 
-// offers tells whether groups have a file. The group at the top lacks many; then any group below speaks for all.
+// offers tells whether groups have a file. The group at the top lacks many; then any group below speaks for all, or a new one if there is none.
 func (h *Host) offers(dir, file string) bool {
 	if always[file] || exists(filepath.Join(dir, file)) {
 		return true
 	}
 	below, _ := filepath.Glob(filepath.Join(dir, "*", file))
-	return len(below) > 0
+	if len(below) > 0 {
+		return true
+	}
+	probe, err := os.MkdirTemp(dir, "berth-probe-")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = os.Remove(probe) }()
+	return exists(filepath.Join(probe, file))
 }
 
 func exists(path string) bool {
