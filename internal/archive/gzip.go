@@ -135,7 +135,7 @@ func (z *igzip) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) && ended == nil && z.whole() {
 		return n, io.EOF
 	}
-	z.rest, err = z.takeOver()
+	z.rest, err = z.fallBack()
 	return n, err
 }
 
@@ -157,8 +157,8 @@ func (z *igzip) whole() bool {
 	return binary.LittleEndian.Uint32(trailer[:4]) == z.sum && binary.LittleEndian.Uint32(trailer[4:]) == uint32(z.n)
 }
 
-// takeOver gives the library's reader of the same stream, past what came out already.
-func (z *igzip) takeOver() (io.Reader, error) {
+// fallBack gives the library's reader of the same stream, past what came out already.
+func (z *igzip) fallBack() (io.Reader, error) {
 	r, err := newGzip(io.NewSectionReader(z.file, 0, z.size))
 	if err != nil {
 		return nil, err

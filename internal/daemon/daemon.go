@@ -140,7 +140,7 @@ func (d *Daemon) build() error {
 	d.ops = operation.NewManager(d.Hub)
 	d.config = serverconfig.New(d.store, d.Hub)
 	d.warnings = warning.New(d.store, d.Hub)
-	d.ops.Remarked = d.keepRemarks
+	d.ops.Remarked = d.recordWarnings
 	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
 	d.projects = project.New()
 	d.https = &httpsListener{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}

@@ -11,8 +11,8 @@ import (
 	"github.com/berthd/berth/internal/warning"
 )
 
-// keepRemarks puts what operations had to leave out on the list of warnings.
-func (d *Daemon) keepRemarks(ctx context.Context, project string, remarks []omitted.Remark) {
+// recordWarnings puts what operations had to leave out on the list of warnings.
+func (d *Daemon) recordWarnings(ctx context.Context, project string, remarks []omitted.Remark) {
 	for _, r := range remarks {
 		var err error
 		if r.Message != "" {

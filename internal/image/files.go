@@ -13,8 +13,8 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// settleFiles is the journal's handler for files under way: those of an image that no record names are removed.
-func (s *Service) settleFiles(ctx context.Context, data json.RawMessage) error {
+// recoverFiles is the journal's handler for files under way: those of an image that no record names are removed.
+func (s *Service) recoverFiles(ctx context.Context, data json.RawMessage) error {
 	var entry filesEntry
 	if err := json.Unmarshal(data, &entry); err != nil {
 		return fmt.Errorf("journal entry: %w", err)
@@ -24,11 +24,11 @@ func (s *Service) settleFiles(ctx context.Context, data json.RawMessage) error {
 		return err
 	}
 	defer release()
-	return s.settle(ctx, entry)
+	return s.removeUnrecorded(ctx, entry)
 }
 
-// settle removes what an import that came to nothing has put in place, or what a deletion has left.
-func (s *Service) settle(ctx context.Context, entry filesEntry) error {
+// removeUnrecorded removes what an import that came to nothing has put in place, or what a deletion has left.
+func (s *Service) removeUnrecorded(ctx context.Context, entry filesEntry) error {
 	if !entry.Import {
 		return s.dropFiles(ctx, entry.Fingerprint)
 	}

@@ -119,7 +119,7 @@ func New(d Deps) *Service {
 		uses:    store.NewTable[use](d.Store, "image-uses"),
 	}
 	d.Journal.Handle(kindUpload, s.undoUpload)
-	d.Journal.Handle(kindFiles, s.settleFiles)
+	d.Journal.Handle(kindFiles, s.recoverFiles)
 	d.Journal.Handle(kindAliases, s.finishAliases)
 	return s
 }

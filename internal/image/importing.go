@@ -110,7 +110,7 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	}
 	if err != nil && !errors.Is(err, errAliases) {
 		ctx = context.WithoutCancel(ctx)
-		return errors.Join(err, s.settle(ctx, about), entry.Close(ctx))
+		return errors.Join(err, s.removeUnrecorded(ctx, about), entry.Close(ctx))
 	}
 	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it

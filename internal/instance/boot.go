@@ -27,7 +27,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 	found, err := s.Runtime.Find(ctx, s.owner)
 	if err != nil { // what runs is not known: nothing is started, stopped or removed
 		for _, i := range s.rows("") {
-			s.keepHold(ctx, i)
+			s.adoptHeld(ctx, i)
 		}
 		s.adoptLater(s.rows(""))
 		return fmt.Errorf("find the instances that run: %w", err)
@@ -74,19 +74,19 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 	switch {
 	case runs && process.Others(i.UUID):
 		s.Log.Error("What runs under the name of an instance is another's", "instance", i.Name, "project", i.Project, "uuid", process.UUID)
-		s.keepHold(ctx, i)
+		s.adoptHeld(ctx, i)
 		return false
 	case runs && i.Stopping == stopForce:
 		return s.endAdopted(ctx, i, r, process)
 	case runs && process.Err != nil:
 		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
-		s.keepHold(ctx, i)
+		s.adoptHeld(ctx, i)
 		return false
 	case !runs:
 		if _, err := os.Lstat(s.devicesPath(i.id())); err != nil && i.Stopping == "" {
 			return true
 		}
-		s.settleDead(ctx, i, r, i.Config["volatile.last_state.power"] == powerRunning)
+		s.cleanUpDead(ctx, i, r, i.Config["volatile.last_state.power"] == powerRunning)
 		return true
 	}
 	s.adopt(ctx, i, r)
@@ -105,7 +105,7 @@ func (s *Service) endAdopted(ctx context.Context, i *Instance, r *run, process P
 			return false
 		}
 	}
-	s.settleDead(ctx, i, r, false)
+	s.cleanUpDead(ctx, i, r, false)
 	return true
 }
 
@@ -178,12 +178,12 @@ func (s *Service) pause(d time.Duration) bool {
 	}
 }
 
-// settleDead cleans up after a run that nobody watched the end of. restart keeps the power state, from which Autostart
+// cleanUpDead cleans up after a run that nobody watched the end of. restart keeps the power state, from which Autostart
 // sees that the instance ought to run, unless a stop was under way: then one that is ephemeral goes.
-func (s *Service) settleDead(ctx context.Context, i *Instance, r *run, restart bool) {
+func (s *Service) cleanUpDead(ctx context.Context, i *Instance, r *run, restart bool) {
 	last := i.Stopping != ""
 	r.atShutdown.Store(restart)
-	if _, err := s.settle(ctx, r, last); err != nil {
+	if _, err := s.cleanUp(ctx, r, last); err != nil {
 		s.Log.Error("clean-up after an instance", "instance", r.name, "err", err)
 	}
 	if i.Ephemeral && last {

@@ -17,15 +17,15 @@ var (
 	updateChanged   = fault.New("instance.update.changed")
 	updateUnplugged = fault.New("instance.update.unplugged")
 	updatePlugged   = fault.New("instance.update.plugged")
-	updateKept      = fault.New("instance.update.kept")
+	updateCommitted = fault.New("instance.update.committed")
 )
 
-// carryOut brings steps about, all of them or none: what can be undone comes first, then keep writes the records, and
+// carryOut brings steps about, all of them or none: what can be undone comes first, then commit writes the records, and
 // what cannot be undone comes last.
 //
 // New devices are made before old ones go, so most of what fails does so while everything is still there. A daemon that
 // is killed before the records are written is followed by one that goes back; after that, by one that goes on.
-func (s *Service) carryOut(ctx context.Context, steps []*step, keep func(context.Context) error) error {
+func (s *Service) carryOut(ctx context.Context, steps []*step, commit func(context.Context) error) error {
 	for _, st := range steps {
 		if st.running && st.before.Config["linux.kernel_modules"] != st.after.Config["linux.kernel_modules"] {
 			// They stay, as they do after a stop: others may use them.
@@ -41,18 +41,18 @@ func (s *Service) carryOut(ctx context.Context, steps []*step, keep func(context
 	finishing, cancel := detached(ctx) // whoever asked may go away: from here on it is to be one thing or the other
 	defer cancel()
 	if err == nil {
-		err = keep(finishing)
+		err = commit(finishing)
 	}
 	if err != nil {
-		return s.takeBackAll(finishing, steps, err)
+		return s.rollBackAll(finishing, steps, err)
 	}
 	for _, st := range steps {
 		if st.run != nil {
-			st.run.has.Store(st.way.After)
+			st.run.has.Store(st.plan.After)
 		}
 	}
 	for _, st := range steps {
-		s.settleStep(finishing, st)
+		s.completeStep(finishing, st)
 	}
 	s.rebalanceSteps(finishing, steps)
 	return nil
@@ -70,13 +70,13 @@ func (s *Service) applyAll(ctx context.Context, steps []*step) error {
 	return nil
 }
 
-// takeBackAll undoes steps, the last first.
-func (s *Service) takeBackAll(ctx context.Context, steps []*step, cause error) error {
+// rollBackAll undoes steps, the last first.
+func (s *Service) rollBackAll(ctx context.Context, steps []*step, cause error) error {
 	for _, st := range slices.Backward(steps) {
 		if st.entry == nil {
 			continue
 		}
-		if err := s.goBack(ctx, &st.way, st.done); err != nil {
+		if err := s.rollBack(ctx, &st.plan, st.done); err != nil {
 			s.Log.Error("A change could not be undone wholly", "instance", st.old.Name, "project", st.old.Project, "err", err)
 			cause = errors.Join(cause, fmt.Errorf("Failed to go back to what instance %q had before: %w", st.old.Name, err))
 			continue // its entry stays: the next start tries again
@@ -90,7 +90,7 @@ func (s *Service) takeBackAll(ctx context.Context, steps []*step, cause error) e
 // rebalanceSteps spreads CPUs anew where a step changed who asks for them.
 func (s *Service) rebalanceSteps(ctx context.Context, steps []*step) {
 	if slices.ContainsFunc(steps, func(st *step) bool {
-		return st.running && st.way.Before.Limits["limits.cpu"] != st.way.After.Limits["limits.cpu"]
+		return st.running && st.plan.Before.Limits["limits.cpu"] != st.plan.After.Limits["limits.cpu"]
 	}) {
 		s.rebalance(ctx)
 	}
@@ -103,8 +103,8 @@ func (s *Service) begin(ctx context.Context, steps []*step) error {
 			continue
 		}
 		var err error
-		if st.entry, err = s.Journal.Begin(ctx, kindUpdate, st.way); err != nil {
-			return s.takeBackAll(context.WithoutCancel(ctx), steps, err)
+		if st.entry, err = s.Journal.Begin(ctx, kindUpdate, st.plan); err != nil {
+			return s.rollBackAll(context.WithoutCancel(ctx), steps, err)
 		}
 	}
 	return nil
@@ -138,17 +138,17 @@ func (s *Service) applyStart(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	w := &st.way
-	for _, name := range w.Added {
+	plan := &st.plan
+	for _, name := range plan.Added {
 		st.done.started = append(st.done.started, name)
-		d := w.After.Devices[name]
-		c, err := s.Modules[d.Config["type"]].Start(ctx, w.After.of(s, st.next, name), name, d.Config, w.After.volatile(st.next, name))
+		d := plan.After.Devices[name]
+		c, err := s.Modules[d.Config["type"]].Start(ctx, plan.After.of(s, st.next, name), name, d.Config, plan.After.volatile(st.next, name))
 		if err != nil {
 			return fmt.Errorf("Failed to start device %q: %w", name, err)
 		}
 		setDeviceVolatile(st.next.Config, name, c.Volatile)
 		d.Volatile = deviceVolatile(st.next.Config, name)
-		w.After.Devices[name] = d
+		plan.After.Devices[name] = d
 		st.contribute(name, c)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (st *step) contribute(name string, c device.Contribution) {
 
 // applyLimits puts the new limits into force, the size of the root disk and the profile of the security module among them.
 func (s *Service) applyLimits(ctx context.Context, st *step) error {
-	if q := st.way.Quota; q != nil {
+	if q := st.plan.Quota; q != nil {
 		st.done.quota = true
 		if err := s.applyQuota(ctx, st.next, q[1]); err != nil {
 			return err
@@ -172,13 +172,13 @@ func (s *Service) applyLimits(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	if st.way.Limits {
+	if st.plan.Limits {
 		st.done.limits = true
-		if err := s.force(ctx, st.old.id(), st.way.After.Limits); err != nil {
+		if err := s.force(ctx, st.old.id(), st.plan.After.Limits); err != nil {
 			return err
 		}
 	}
-	if !st.way.Confine {
+	if !st.plan.Confine {
 		return nil
 	}
 	st.done.confined = true
@@ -187,10 +187,10 @@ func (s *Service) applyLimits(ctx context.Context, st *step) error {
 
 // applyUpdates changes in place the devices that can be.
 func (s *Service) applyUpdates(ctx context.Context, st *step) error {
-	w := &st.way
-	for _, name := range w.Updated {
+	plan := &st.plan
+	for _, name := range plan.Updated {
 		st.done.updated = append(st.done.updated, name)
-		if err := s.updateDevice(ctx, st.next, name, w.Before, w.After); err != nil {
+		if err := s.updateDevice(ctx, st.next, name, plan.Before, plan.After); err != nil {
 			return fmt.Errorf("Failed to update device %q: %w", name, err)
 		}
 	}
@@ -209,11 +209,11 @@ func (s *Service) applyUnplug(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	w := &st.way
-	for _, name := range w.Gone {
+	plan := &st.plan
+	for _, name := range plan.Gone {
 		st.done.unplugged = append(st.done.unplugged, name)
-		d := w.Before.Devices[name]
-		if err := s.plugger(d).Unplug(ctx, s.reach(st.old), w.Before.of(s, st.old, name), name, d.Config, w.Before.volatile(st.old, name)); err != nil {
+		d := plan.Before.Devices[name]
+		if err := s.plugger(d).Unplug(ctx, s.reach(st.old), plan.Before.of(s, st.old, name), name, d.Config, plan.Before.volatile(st.old, name)); err != nil {
 			return fmt.Errorf("Failed to remove device %q: %w", name, err)
 		}
 	}
@@ -225,10 +225,10 @@ func (s *Service) applyPlug(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	w := &st.way
-	for _, name := range w.Added {
-		d := w.After.Devices[name]
-		err := s.plugger(d).Plug(ctx, s.reach(st.old), w.After.of(s, st.next, name), name, d.Config, st.contributions[name])
+	plan := &st.plan
+	for _, name := range plan.Added {
+		d := plan.After.Devices[name]
+		err := s.plugger(d).Plug(ctx, s.reach(st.old), plan.After.of(s, st.next, name), name, d.Config, st.contributions[name])
 		if not := (*device.NotPlugged)(nil); !errors.As(err, &not) {
 			st.done.plugged = append(st.done.plugged, name)
 		}
@@ -239,16 +239,16 @@ func (s *Service) applyPlug(ctx context.Context, st *step) error {
 	return nil
 }
 
-// settleStep does what is left of a step whose record is written. The instance has all of the new already: what fails is
+// completeStep does what is left of a step whose record is written. The instance has all of the new already: what fails is
 // logged, and done again at the next start.
-func (s *Service) settleStep(ctx context.Context, st *step) {
-	if st.entry == nil || len(st.way.Gone) == 0 {
+func (s *Service) completeStep(ctx context.Context, st *step) {
+	if st.entry == nil || len(st.plan.Gone) == 0 {
 		s.deviceAdded(ctx, st.next, st.before.Devices, st.after)
 		return
 	}
-	hit := updateKept.Hit()
-	err := s.finishStep(ctx, st.next, &st.way)
-	if err == nil && !st.unkept {
+	hit := updateCommitted.Hit()
+	err := s.finishStep(ctx, st.next, &st.plan)
+	if err == nil && !st.uncommitted {
 		err = st.entry.Close(ctx)
 	}
 	if err = errors.Join(hit, err); err != nil {

@@ -349,7 +349,7 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 
 // undoCreate removes what a create that failed, or was cut off, has made so far; nothing if its last commit went through.
 func (s *Service) undoCreate(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	if ok && !i.Creating {
 		return nil
 	}

@@ -151,7 +151,7 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 
 // finishDelete is the recovery of a removal that was cut off.
 func (s *Service) finishDelete(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	if !ok {
 		return nil
 	}

@@ -80,10 +80,10 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 	mark := &profileMark{Project: project, Name: name, Digest: digest(c, devices)}
 	if len(steps) > maxTogether {
 		for _, st := range steps {
-			st.way.Profile = mark
+			st.plan.Profile = mark
 		}
 	}
-	return s.carryOut(ctx, steps, func(ctx context.Context) error { return s.keepProfile(ctx, steps, write) })
+	return s.carryOut(ctx, steps, func(ctx context.Context) error { return s.commitProfile(ctx, steps, write) })
 }
 
 // maxTogether is how many instances follow a profile in one commit: each needs three ops of it, and a commit has room for
@@ -97,11 +97,11 @@ func (s *Service) profileUsers(project, profile string) []store.Row[Instance] {
 	})
 }
 
-// keepProfile writes a profile and the instances that follow it.
-func (s *Service) keepProfile(ctx context.Context, steps []*step, write store.Op) error {
+// commitProfile writes a profile and the instances that follow it.
+func (s *Service) commitProfile(ctx context.Context, steps []*step, write store.Op) error {
 	for n := 0; n == 0 || n < len(steps); n += maxTogether {
 		some := steps[n:min(n+maxTogether, len(steps))]
-		err := s.keepSome(ctx, some, write, n == 0)
+		err := s.commitSteps(ctx, some, write, n == 0)
 		switch {
 		case err == nil:
 		case n == 0:
@@ -110,15 +110,15 @@ func (s *Service) keepProfile(ctx context.Context, steps []*step, write store.Op
 			// The profile is written, so all follow it; by their entries the next start keeps that they do.
 			s.Log.Error("What instances have could not be kept", "err", err)
 			for _, st := range some {
-				st.unkept = true
+				st.uncommitted = true
 			}
 		}
 	}
 	return nil
 }
 
-// keepSome is one commit of keepProfile. It is tried again if something else was written to a record meanwhile.
-func (s *Service) keepSome(ctx context.Context, steps []*step, write store.Op, first bool) error {
+// commitSteps is one commit of commitProfile. It is tried again if something else was written to a record meanwhile.
+func (s *Service) commitSteps(ctx context.Context, steps []*step, write store.Op, first bool) error {
 	for {
 		var ops []store.Op
 		if first {
@@ -205,14 +205,14 @@ func (s *Service) follows(m *profileMark) bool {
 	return ok && digest(c, devices) == m.Digest
 }
 
-// keepStep writes what a step that was cut off would have written next.
-func (s *Service) keepStep(ctx context.Context, i *Instance, w *way) error {
+// commitPlan writes what a step that was cut off would have written next.
+func (s *Service) commitPlan(ctx context.Context, i *Instance, plan *updatePlan) error {
 	var with []store.Op
 	if s.running(i) {
-		with = append(with, s.putLive(i, w.After))
+		with = append(with, s.putLive(i, plan.After))
 	}
 	return s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
-		setKeys(stored.Config, w.Record)
+		setKeys(stored.Config, plan.Record)
 		return nil
 	}, with...)
 }

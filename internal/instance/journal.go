@@ -48,8 +48,8 @@ func (c change) instance() *Instance {
 	return &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
 }
 
-// concerned returns the instance that a change is about, unless another one has its name by now.
-func (s *Service) concerned(c change) (*Instance, bool) {
+// instanceOf returns the instance that a change is about, unless another one has its name by now.
+func (s *Service) instanceOf(c change) (*Instance, bool) {
 	row, ok := s.instances.Get(c.Project, c.Name)
 	if !ok || row.Value.UUID != c.UUID {
 		return nil, false
@@ -64,7 +64,7 @@ func (s *Service) handleJournal() {
 		kindCreate:         s.undoCreate,
 		kindDelete:         s.finishDelete,
 		kindRename:         s.undoRename,
-		kindMove:           s.settleMove,
+		kindMove:           s.recoverMove,
 		kindSnapshot:       s.undoSnapshot,
 		kindSnapshotDelete: s.finishSnapshotDelete,
 		kindSnapshotRename: s.undoSnapshotRename,

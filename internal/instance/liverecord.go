@@ -103,8 +103,8 @@ func (s *Service) adoptLive(ctx context.Context, i *Instance, r *run) {
 	s.adoptDevices(ctx, i, l)
 }
 
-// keepHold lets device modules keep what an instance holds (volumes, say) when it is not known whether the instance runs.
-func (s *Service) keepHold(ctx context.Context, i *Instance) {
+// adoptHeld lets device modules keep what an instance holds (volumes, say) when it is not known whether the instance runs.
+func (s *Service) adoptHeld(ctx context.Context, i *Instance) {
 	if _, ok := s.runs.table.Get(i.Project, i.Name); ok {
 		s.adoptDevices(ctx, i, s.liveNow(i))
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	moveBegun  = fault.New("instance.move.begun")
-	moveCopied = fault.New("instance.move.copied")
-	moveKept   = fault.New("instance.move.kept")
+	moveBegun     = fault.New("instance.move.begun")
+	moveCopied    = fault.New("instance.move.copied")
+	moveCommitted = fault.New("instance.move.committed")
 )
 
 // moveTask checks a move to another pool, perhaps under another name, and returns the work.
@@ -91,10 +91,10 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 		return err
 	}
 	forgotten := false // the old volumes' records, by the commit of the move
-	settle := func(cause error) error {
+	finish := func(cause error) error {
 		ctx, cancel := detached(ctx)
 		defer cancel()
-		err := s.settleVolumes(ctx, c)
+		err := s.removeStale(ctx, c)
 		if err == nil && !forgotten {
 			err = s.forgetStale(ctx, c)
 		}
@@ -104,48 +104,48 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 		return errors.Join(cause, err)
 	}
 	if err := moveBegun.Hit(); err != nil {
-		return settle(err)
+		return finish(err)
 	}
 	defer s.emptyVolume(old)
 	s.emptyVolume(old)
 	if err := s.Volumes.Copy(ctx, next.volume(), old.volume()); err != nil {
-		return settle(err)
+		return finish(err)
 	}
 	if err := s.limitCopy(ctx, next, next.volume()); err != nil {
-		return settle(err)
+		return finish(err)
 	}
 	var ops []store.Op
 	for _, snap := range snapshots {
 		n := snap.Path[2]
 		if err := s.Volumes.Copy(ctx, next.snapshotOf(n, snap.Value), old.snapshotVolume(n)); err != nil {
-			return settle(err)
+			return finish(err)
 		}
 		ops = append(ops, s.Volumes.Record(next.snapshotVolume(n), old.snapshotVolume(n)))
 	}
 	if err := moveCopied.Hit(); err != nil {
-		return settle(err)
+		return finish(err)
 	}
 	ops = append(ops, s.Volumes.Record(next.volume(), old.volume()))
 	last := []store.Op{s.instances.Replace(row, next)}
-	if len(snapshots) < maxTogether { // else they go when it has settled
+	if len(snapshots) < maxTogether { // else they go when the move is finished
 		for _, vol := range s.volumesOf(old) {
 			last = append(last, s.Volumes.Forget(vol))
 		}
 	}
 	if _, err := s.Store.CommitAll(ctx, ops, last...); err != nil {
-		return settle(err)
+		return finish(err)
 	}
 	forgotten = len(last) > 1
-	if err := moveKept.Hit(); err != nil {
-		return settle(err)
+	if err := moveCommitted.Hit(); err != nil {
+		return finish(err)
 	}
-	return settle(nil)
+	return finish(nil)
 }
 
-// settleMove ends a move that was cut off: it removes the volumes of whichever pool the record does not name, and their
+// recoverMove ends a move that was cut off: it removes the volumes of whichever pool the record does not name, and their
 // records.
-func (s *Service) settleMove(ctx context.Context, c change) error {
-	if err := s.settleVolumes(ctx, c); err != nil {
+func (s *Service) recoverMove(ctx context.Context, c change) error {
+	if err := s.removeStale(ctx, c); err != nil {
 		return err
 	}
 	return s.forgetStale(ctx, c)
@@ -161,9 +161,9 @@ func stale(i *Instance, c change) *Instance {
 	return stale
 }
 
-// settleVolumes sets the links right, and removes the volumes of the other pool.
-func (s *Service) settleVolumes(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+// removeStale sets the links right, and removes the volumes of the other pool.
+func (s *Service) removeStale(ctx context.Context, c change) error {
+	i, ok := s.instanceOf(c)
 	if !ok {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (s *Service) settleVolumes(ctx context.Context, c change) error {
 
 // forgetStale removes the records of the volumes of the other pool.
 func (s *Service) forgetStale(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	if !ok {
 		return nil
 	}

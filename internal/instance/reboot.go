@@ -60,7 +60,7 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		return err
 	}
 	r.has.Store(liveOf(next, eff))
-	if err := s.keepStarted(ctx, next, r.live()); err != nil {
+	if err := s.commitStarted(ctx, next, r.live()); err != nil {
 		return err
 	}
 	if err := launch(sp); err != nil {

@@ -154,7 +154,7 @@ func (s *Service) moveLogs(from, to *Instance) error {
 
 // undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
-	old, ok := s.concerned(c)
+	old, ok := s.instanceOf(c)
 	if !ok { // the last commit went through
 		return nil
 	}

@@ -118,7 +118,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 		defer s.runs.drop(r)
 		work, cancel := detached(ctx)
 		defer cancel()
-		i, err := s.settle(work, r, last)
+		i, err := s.cleanUp(work, r, last)
 		if err != nil {
 			s.Log.Error("clean-up after an instance", "instance", r.name, "project", r.project, "err", err)
 		}
@@ -146,11 +146,11 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 	return row, false, err
 }
 
-// settle cleans up the host after a run (processes, devices, mounts) and updates the record: it says stopped, or still running
+// cleanUp cleans up the host after a run (processes, devices, mounts) and updates the record: it says stopped, or still running
 // if the instance ended with the host, or is to be started again (not last), and nobody had asked for its stop: so the next daemon
 // starts it. The record of an ephemeral instance that has ended for good goes on saying that it is being stopped: so it is
 // removed, if not now by the next daemon.
-func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, error) {
+func (s *Service) cleanUp(ctx context.Context, r *run, last bool) (*Instance, error) {
 	s.visits.expel(visited{r.id, true})
 	s.visits.expel(visited{r.id, false}) // whoever could not get at the root of the run
 	err := s.Runtime.Cleanup(ctx, r.id, r.uuid)
@@ -181,7 +181,7 @@ func (s *Service) settle(ctx context.Context, r *run, last bool) (*Instance, err
 		}
 		return nil
 	}, s.dropLive(r.project, r.name)))
-	if hitErr := stopKept.Hit(); hitErr != nil {
+	if hitErr := stopCommitted.Hit(); hitErr != nil {
 		err = errors.Join(err, hitErr)
 	}
 	err = errors.Join(err, s.dropDevicesPath(r.id))

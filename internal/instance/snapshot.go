@@ -139,7 +139,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 }
 
 func (s *Service) undoSnapshot(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	if row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot); there && ok && i.snapshotOf(c.Snapshot, row.Value) == c.Volumes[0] {
 		return nil // the last commit went through
 	}
@@ -205,7 +205,7 @@ func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot stri
 }
 
 func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
 	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
 		return nil
@@ -307,7 +307,7 @@ func (s *Service) moveSnapshot(ctx context.Context, i *Instance, snapshot, newNa
 }
 
 func (s *Service) undoSnapshotRename(ctx context.Context, c change) error {
-	i, ok := s.concerned(c)
+	i, ok := s.instanceOf(c)
 	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
 	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
 		return nil // the last commit went through

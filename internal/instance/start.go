@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	startMarked  = fault.New("instance.start.marked")
-	startDevices = fault.New("instance.start.devices")
-	startKept    = fault.New("instance.start.kept")
-	startRunning = fault.New("instance.start.running")
+	startMarked    = fault.New("instance.start.marked")
+	startDevices   = fault.New("instance.start.devices")
+	startCommitted = fault.New("instance.start.committed")
+	startRunning   = fault.New("instance.start.running")
 )
 
 // start runs an instance whose lock is held, unless it is being copied.
@@ -40,7 +40,7 @@ func (s *Service) start(ctx context.Context, i *Instance) error {
 //
 // It needs no journal entry. The folder devices/<id> marks, from before the first effect on, that the host may hold
 // something of the instance; the one commit says that it runs, before it does. What a killed daemon leaves is thus
-// either a mark without a running instance, which settle cleans up, or a running instance that is known.
+// either a mark without a running instance, which cleanUp takes away, or a running instance that is known.
 func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 	if i.Creating {
 		return api.BadRequest("Instance is not ready")
@@ -85,11 +85,11 @@ func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 	}
 	kept = true
 	r.has.Store(liveOf(next, eff))
-	if err := s.keepStarted(ctx, next, r.live(), claimed...); err != nil {
+	if err := s.commitStarted(ctx, next, r.live(), claimed...); err != nil {
 		return err
 	}
 	unclaim()
-	if err := startKept.Hit(); err != nil {
+	if err := startCommitted.Hit(); err != nil {
 		return err
 	}
 	if _, err := s.Runtime.Start(ctx, sp); err != nil {
@@ -148,8 +148,8 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 	return next, sp, nil
 }
 
-// keepStarted keeps that an instance runs, and what it has.
-func (s *Service) keepStarted(ctx context.Context, next *Instance, has *live, with ...store.Op) error {
+// commitStarted keeps that an instance runs, and what it has.
+func (s *Service) commitStarted(ctx context.Context, next *Instance, has *live, with ...store.Op) error {
 	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
 		stored.Config, stored.LastUsedAt, stored.Shifting, stored.Stopping = next.Config, next.LastUsedAt, next.Shifting, ""
 		return nil

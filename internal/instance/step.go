@@ -22,15 +22,15 @@ type step struct {
 	before, after *effective
 	running       bool
 	run           *run // nil if it does not run, or nobody watches it
-	way           way
+	plan          updatePlan
 	entry         *journal.Entry // nil if the record is all that changes
 	done          progress
 	contributions map[string]device.Contribution // of the devices that come
-	unkept        bool                           // its record could not be written: its entry has the next start do that
+	uncommitted   bool                           // its record could not be written: its entry has the next start do that
 }
 
-// way is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
-type way struct {
+// updatePlan is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
+type updatePlan struct {
 	Project string `json:"project"`
 	Name    string `json:"name"`
 	// Before and After are what the instance has, or, if it does not run, would have.
@@ -48,9 +48,9 @@ type way struct {
 	Seen map[string]json.RawMessage `json:"seen,omitempty"`
 	// Record are the keys of the record that change, with Profile. An empty value removes one.
 	Record map[string]string `json:"record,omitempty"`
-	// Kept is set by the commit that writes the record: from then on recovery finishes the step instead of undoing it.
-	Kept bool `json:"kept,omitempty"`
-	// Profile, if set, decides in the place of Kept: too many instances follow it for one commit.
+	// Committed is set by the commit that writes the record: from then on recovery finishes the step instead of undoing it.
+	Committed bool `json:"kept,omitempty"`
+	// Profile, if set, decides in the place of Committed: too many instances follow it for one commit.
 	Profile *profileMark `json:"profile,omitempty"`
 }
 
@@ -61,8 +61,8 @@ type progress struct {
 }
 
 // everything is the progress to assume when it is not known how far a step has got.
-func (w *way) everything() progress {
-	return progress{limits: w.Limits, confined: w.Confine, quota: w.Quota != nil, started: w.Added, updated: w.Updated, unplugged: w.Gone, plugged: w.Added}
+func (plan *updatePlan) everything() progress {
+	return progress{limits: plan.Limits, confined: plan.Confine, quota: plan.Quota != nil, started: plan.Added, updated: plan.Updated, unplugged: plan.Gone, plugged: plan.Added}
 }
 
 // plan works a step out: volatile keys are set in next, and everything that can be known beforehand is checked.
@@ -71,17 +71,17 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 		return nil, fmt.Errorf("Invalid devices: %w", err)
 	}
 	st := &step{old: old, next: next, before: before, after: after, running: s.running(old)}
-	st.way = way{Project: old.Project, Name: old.Name, Before: liveOf(old, before)}
+	st.plan = updatePlan{Project: old.Project, Name: old.Name, Before: liveOf(old, before)}
 	if st.running {
 		st.run = s.runs.get(old.id())
-		st.way.Before = s.liveNow(old)
+		st.plan.Before = s.liveNow(old)
 	}
 	setIDMap(next.Config, after)
 	if cloudInitChanged(before, after) {
 		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
 	}
 	if is, was := after.Devices[after.Root]["size"], before.Devices[before.Root]["size"]; is != was {
-		st.way.Quota = &[2]string{was, is}
+		st.plan.Quota = &[2]string{was, is}
 	}
 	if err := s.planDevices(ctx, st); err != nil {
 		return nil, err
@@ -94,12 +94,12 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 
 // planDevices works out which devices are removed, added or changed in place, and the slot of each that is added.
 func (s *Service) planDevices(ctx context.Context, st *step) error {
-	w := &st.way
-	had := w.Before.configs()
+	plan := &st.plan
+	had := plan.Before.configs()
 	d := diffDevices(had, st.after.Devices)
 	if st.running {
 		var err error
-		d, w.Updated = s.splitUpdates(d, had, st.after.Devices)
+		d, plan.Updated = s.splitUpdates(d, had, st.after.Devices)
 		if d, err = s.uncover(ctx, st.old, d, had, st.after.Devices); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (s *Service) planDevices(ctx context.Context, st *step) error {
 			return err
 		}
 	}
-	w.Gone, w.Added = d.gone, d.added
+	plan.Gone, plan.Added = d.gone, d.added
 	for _, name := range d.gone {
 		// What comes in its place may be of another type, or on another network; it is made known anew.
 		if now, replaced := st.after.Devices[name]; replaced {
@@ -122,18 +122,18 @@ func (s *Service) planDevices(ctx context.Context, st *step) error {
 	if err := s.deviceDefaults(st.next, st.after); err != nil {
 		return err
 	}
-	w.Record = changedKeys(st.old.Config, st.next.Config)
-	w.After = liveOf(st.next, st.after)
-	w.After.UUID = w.Before.UUID
-	for name, now := range w.After.Devices {
-		was, there := w.Before.Devices[name]
+	plan.Record = changedKeys(st.old.Config, st.next.Config)
+	plan.After = liveOf(st.next, st.after)
+	plan.After.UUID = plan.Before.UUID
+	for name, now := range plan.After.Devices {
+		was, there := plan.Before.Devices[name]
 		switch {
-		case there && !slices.Contains(w.Added, name):
+		case there && !slices.Contains(plan.Added, name):
 			now.Slot, now.Volatile = was.Slot, was.Volatile
 		case there:
 			now.Slot = 1 - was.Slot
 		}
-		w.After.Devices[name] = now
+		plan.After.Devices[name] = now
 	}
 	return nil
 }
@@ -150,22 +150,22 @@ func dropHostVolatile(c map[string]string, name string) {
 
 // planLive looks at what is inside, and checks the limits.
 func (s *Service) planLive(ctx context.Context, st *step) error {
-	w := &st.way
-	w.Limits = !maps.Equal(w.Before.Limits, w.After.Limits)
-	if w.Limits {
-		if _, err := cgroup(w.After.Limits, "", s.Host.MemoryTotal); err != nil {
+	plan := &st.plan
+	plan.Limits = !maps.Equal(plan.Before.Limits, plan.After.Limits)
+	if plan.Limits {
+		if _, err := cgroup(plan.After.Limits, "", s.Host.MemoryTotal); err != nil {
 			return err
 		}
 	}
-	w.Confine = s.confinementChanges(st.before, st.after)
-	w.Seen = map[string]json.RawMessage{}
-	for _, name := range w.Gone {
-		d := w.Before.Devices[name]
-		seen, err := s.plugger(d).Look(ctx, s.reach(st.old), w.Before.of(s, st.old, name), name, d.Config, w.Before.volatile(st.old, name))
+	plan.Confine = s.confinementChanges(st.before, st.after)
+	plan.Seen = map[string]json.RawMessage{}
+	for _, name := range plan.Gone {
+		d := plan.Before.Devices[name]
+		seen, err := s.plugger(d).Look(ctx, s.reach(st.old), plan.Before.of(s, st.old, name), name, d.Config, plan.Before.volatile(st.old, name))
 		if err != nil {
 			return fmt.Errorf("Failed to remove device %q: %w", name, err)
 		}
-		w.Seen[name] = seen
+		plan.Seen[name] = seen
 	}
 	return nil
 }
@@ -176,15 +176,15 @@ func (s *Service) plugger(d liveDevice) device.HotPlugger {
 
 // effects tells whether a step is more than its record, and so needs an entry in the journal.
 func (s *Service) effects(st *step) bool {
-	w := &st.way
-	if w.Quota != nil || w.Limits || w.Confine || len(w.Updated) > 0 {
+	plan := &st.plan
+	if plan.Quota != nil || plan.Limits || plan.Confine || len(plan.Updated) > 0 {
 		return true
 	}
 	if st.running {
-		return len(w.Gone)+len(w.Added) > 0
+		return len(plan.Gone)+len(plan.Added) > 0
 	}
-	for _, name := range w.Gone {
-		if _, ok := s.Modules[w.Before.Devices[name].Config["type"]].(device.Remover); ok {
+	for _, name := range plan.Gone {
+		if _, ok := s.Modules[plan.Before.Devices[name].Config["type"]].(device.Remover); ok {
 			return true
 		}
 	}
@@ -196,15 +196,15 @@ func (s *Service) effects(st *step) bool {
 func (s *Service) ops(st *step) []store.Op {
 	var ops []store.Op
 	if st.running {
-		ops = append(ops, s.putLive(st.old, st.way.After))
+		ops = append(ops, s.putLive(st.old, st.plan.After))
 	}
 	if st.entry == nil {
 		return ops
 	}
-	if len(st.way.Gone) == 0 { // nothing is left to do
+	if len(st.plan.Gone) == 0 { // nothing is left to do
 		return append(ops, st.entry.Done())
 	}
-	kept := st.way
-	kept.Kept = true
-	return append(ops, st.entry.Amend(kept))
+	committed := st.plan
+	committed.Committed = true
+	return append(ops, st.entry.Amend(committed))
 }

@@ -13,10 +13,10 @@ import (
 )
 
 var (
-	stopBegun   = fault.New("instance.stop.begun")
-	stopGone    = fault.New("instance.stop.gone")
-	stopDevices = fault.New("instance.stop.devices")
-	stopKept    = fault.New("instance.stop.kept")
+	stopBegun     = fault.New("instance.stop.begun")
+	stopGone      = fault.New("instance.stop.gone")
+	stopDevices   = fault.New("instance.stop.devices")
+	stopCommitted = fault.New("instance.stop.committed")
 )
 
 // Stopping is how a stop that is under way ends an instance. The record says so before anything is done to it: a daemon

@@ -18,12 +18,12 @@ import (
 )
 
 // swapPoints are the instants between the steps of a swap.
-type swapPoints struct{ begun, staged, stopped, exchanged, kept *fault.Point }
+type swapPoints struct{ begun, staged, stopped, exchanged, committed *fault.Point }
 
 func newSwapPoints(name string) *swapPoints {
 	return &swapPoints{
 		begun: fault.New(name + ".begun"), staged: fault.New(name + ".staged"), stopped: fault.New(name + ".stopped"),
-		exchanged: fault.New(name + ".exchanged"), kept: fault.New(name + ".kept"),
+		exchanged: fault.New(name + ".exchanged"), committed: fault.New(name + ".committed"),
 	}
 }
 
@@ -38,22 +38,22 @@ type swap struct {
 	like    storage.VolumeID          // what the volume is listed as from then on
 	next    func(*Instance) *Instance // the new record, from the one there is when it is written
 	leave   func(context.Context)     // called once the instance is stopped, before its record changes; may be nil
-	w       swapWay
+	state   swapState
 	entry   *journal.Entry
 	listed  store.Op // how the volume is listed before
 	service *Service
 }
 
-// swapWay is what the journal knows of a swap.
-type swapWay struct {
+// swapState is what the journal knows of a swap.
+type swapState struct {
 	Project string           `json:"project"`
 	Name    string           `json:"name"`
 	UUID    string           `json:"uuid"`
 	Stage   storage.VolumeID `json:"stage"`
 	// Mark stands in the new content, so that it is known wherever it is.
-	Mark    string `json:"mark"`
-	Running bool   `json:"running,omitempty"` // before, and to run afterwards
-	Kept    bool   `json:"kept,omitempty"`    // the record is the new one
+	Mark      string `json:"mark"`
+	Running   bool   `json:"running,omitempty"` // before, and to run afterwards
+	Committed bool   `json:"kept,omitempty"`    // the record is the new one
 }
 
 // markFile is where a mark stands: beside the root file system, where no guest reaches.
@@ -66,11 +66,11 @@ func (c *swap) do(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.w = swapWay{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
-	c.w.Stage = c.i.volume()
-	c.w.Stage.Name += ".stage-" + c.w.Mark // no instance has such a name
+	c.state = swapState{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
+	c.state.Stage = c.i.volume()
+	c.state.Stage.Name += ".stage-" + c.state.Mark // no instance has such a name
 	c.listed = s.Volumes.Record(c.i.volume(), c.i.volume())
-	if c.entry, err = s.Journal.Begin(ctx, c.kind, c.w); err != nil {
+	if c.entry, err = s.Journal.Begin(ctx, c.kind, c.state); err != nil {
 		return err
 	}
 	if err = c.prepare(ctx); err == nil {
@@ -84,8 +84,8 @@ func (c *swap) do(ctx context.Context) (err error) {
 	if err != nil {
 		return c.back(finishing, err)
 	}
-	hit := c.points.kept.Hit()
-	if undone := s.endSwap(finishing, &c.w); undone != nil || hit != nil {
+	hit := c.points.committed.Hit()
+	if undone := s.endSwap(finishing, &c.state); undone != nil || hit != nil {
 		s.Log.Error("What is left of a change waits for the next start", "instance", c.i.Name, "err", errors.Join(undone, hit))
 		if undone != nil {
 			return nil
@@ -99,13 +99,13 @@ func (c *swap) prepare(ctx context.Context) error {
 	if err := c.points.begun.Hit(); err != nil {
 		return err
 	}
-	if err := c.fill(ctx, c.w.Stage); err != nil {
+	if err := c.fill(ctx, c.state.Stage); err != nil {
 		return err
 	}
-	if err := c.service.limitCopy(ctx, c.next(c.i), c.w.Stage); err != nil {
+	if err := c.service.limitCopy(ctx, c.next(c.i), c.state.Stage); err != nil {
 		return err
 	}
-	if err := c.service.putMark(ctx, c.w.Stage, c.w.Mark); err != nil {
+	if err := c.service.putMark(ctx, c.state.Stage, c.state.Mark); err != nil {
 		return err
 	}
 	return c.points.staged.Hit()
@@ -114,7 +114,7 @@ func (c *swap) prepare(ctx context.Context) error {
 // replace stops the instance, has the contents change places, and writes the record.
 func (c *swap) replace(ctx context.Context) error {
 	s := c.service
-	if c.w.Running {
+	if c.state.Running {
 		if err := s.halt(ctx, c.i, true, 0, false); err != nil {
 			return err
 		}
@@ -130,24 +130,24 @@ func (c *swap) replace(ctx context.Context) error {
 	}
 	defer s.emptyVolume(c.i)
 	s.emptyVolume(c.i)
-	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.w.Stage); err != nil {
+	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.state.Stage); err != nil {
 		return err
 	}
 	if err := c.points.exchanged.Hit(); err != nil {
 		return err
 	}
-	kept := c.w
-	kept.Kept = true
+	committed := c.state
+	committed.Committed = true
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := s.keepSwapped(ctx, c, s.Volumes.Record(c.i.volume(), c.like), c.entry.Amend(kept)); err != nil {
+	if err := s.commitSwap(ctx, c, s.Volumes.Record(c.i.volume(), c.like), c.entry.Amend(committed)); err != nil {
 		return err
 	}
-	c.w.Kept = true
+	c.state.Committed = true
 	return nil
 }
 
-func (s *Service) keepSwapped(ctx context.Context, c *swap, with ...store.Op) error {
+func (s *Service) commitSwap(ctx context.Context, c *swap, with ...store.Op) error {
 	return s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
 		i.Body = c.next(i).Body
 		return nil
@@ -156,7 +156,7 @@ func (s *Service) keepSwapped(ctx context.Context, c *swap, with ...store.Op) er
 
 // start runs the instance again if it ran before.
 func (c *swap) start(ctx context.Context) error {
-	if !c.w.Running {
+	if !c.state.Running {
 		return nil
 	}
 	row, err := c.service.get(c.i.Project, c.i.Name)
@@ -169,9 +169,9 @@ func (c *swap) start(ctx context.Context) error {
 // back undoes a swap that failed with cause, however far it has got.
 func (c *swap) back(ctx context.Context, cause error) error {
 	s := c.service
-	if c.w.Kept {
-		undone := c.w
-		undone.Kept = false
+	if c.state.Committed {
+		undone := c.state
+		undone.Committed = false
 		err := s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
 			i.Body = c.i.Body.clone()
 			i.Config["volatile.last_state.power"] = powerStopped
@@ -184,12 +184,12 @@ func (c *swap) back(ctx context.Context, cause error) error {
 			// All of the new is there, and it does not run.
 			return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
 		}
-		c.w.Kept = false
+		c.state.Committed = false
 	}
-	if err := s.endSwap(ctx, &c.w); err != nil {
+	if err := s.endSwap(ctx, &c.state); err != nil {
 		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err)) // the next start tries again
 	}
-	if c.w.Running && !s.running(c.i) {
+	if c.state.Running && !s.running(c.i) {
 		if err := c.start(ctx); err != nil {
 			cause = errors.Join(cause, err, s.staysStopped(ctx, c.i.Project, c.i.Name))
 		}
@@ -198,45 +198,45 @@ func (c *swap) back(ctx context.Context, cause error) error {
 }
 
 // endSwap puts the content that belongs to the record in place and deletes the other one. It is idempotent.
-func (s *Service) endSwap(ctx context.Context, w *swapWay) error {
-	volume := w.Stage
-	volume.Name = w.Name
-	there, err := s.hasMark(ctx, volume, w.Mark)
+func (s *Service) endSwap(ctx context.Context, state *swapState) error {
+	volume := state.Stage
+	volume.Name = state.Name
+	there, err := s.hasMark(ctx, volume, state.Mark)
 	if err != nil {
 		return err
 	}
-	if there != w.Kept {
-		staged, err := s.hasMark(ctx, w.Stage, w.Mark)
+	if there != state.Committed {
+		staged, err := s.hasMark(ctx, state.Stage, state.Mark)
 		if err != nil {
 			return err
 		}
 		if there || staged { // else the stage has been ended already
-			if err := s.Volumes.Exchange(ctx, volume, w.Stage); err != nil {
+			if err := s.Volumes.Exchange(ctx, volume, state.Stage); err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.Volumes.Delete(ctx, w.Stage); err != nil {
+	if err := s.Volumes.Delete(ctx, state.Stage); err != nil {
 		return err
 	}
-	return s.dropMark(ctx, volume, w.Mark)
+	return s.dropMark(ctx, volume, state.Mark)
 }
 
-// recoverSwap settles a swap that was cut off, one way or the other.
+// recoverSwap finishes or undoes a swap that was cut off.
 func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
-	var w swapWay
-	if err := json.Unmarshal(data, &w); err != nil {
+	var state swapState
+	if err := json.Unmarshal(data, &state); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
-	row, ok := s.instances.Get(w.Project, w.Name)
-	if !ok || row.Value.UUID != w.UUID {
-		return s.Volumes.Delete(ctx, w.Stage) // the instance has gone meanwhile
+	row, ok := s.instances.Get(state.Project, state.Name)
+	if !ok || row.Value.UUID != state.UUID {
+		return s.Volumes.Delete(ctx, state.Stage) // the instance has gone meanwhile
 	}
-	if err := s.endSwap(ctx, &w); err != nil || !w.Running {
+	if err := s.endSwap(ctx, &state); err != nil || !state.Running {
 		return err
 	}
 	s.runs.revive(row.Value.id())
-	return s.modify(ctx, w.Project, w.Name, func(i *Instance) error {
+	return s.modify(ctx, state.Project, state.Name, func(i *Instance) error {
 		i.Config["volatile.last_state.power"] = powerRunning
 		return nil
 	})

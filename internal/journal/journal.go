@@ -32,7 +32,7 @@ type Record struct {
 // Alone is the name of the one member of a daemon without a cluster.
 const Alone = "none"
 
-// ours tells whether this daemon made the entry. Another member's is its own to settle: it may be at it.
+// ours tells whether this daemon made the entry. Another member's is its own to recover: it may be at it.
 func (r *Record) ours() bool { return r.Member == "" || r.Member == Alone }
 
 // Handler finishes or undoes a change that was cut off.
@@ -44,8 +44,8 @@ type Journal struct {
 	table    *store.Table[Record]
 	handlers map[string]Handler
 
-	mu   sync.Mutex
-	over []string // entries of changes that are over, which could not be removed yet
+	mu       sync.Mutex
+	obsolete []string // entries of changes that are over, which could not be removed yet
 }
 
 // New makes the journal of s; it owns the table "journal".
@@ -68,7 +68,7 @@ type Entry struct {
 // committed with it.
 //
 // An entry of the same kind and data that is there already was left by an earlier attempt which could neither be
-// finished nor undone. This one stands for both: the old entry goes, lest it be settled when its object is another one.
+// finished nor undone. This one stands for both: the old entry goes, lest it be recovered when its object is another one.
 func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...store.Op) (*Entry, error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -76,10 +76,10 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 	}
 	e := &Entry{journal: j, id: uuid.NewString(), kind: kind, started: time.Now().UTC()}
 	ops := append(with, j.table.Create(&Record{Kind: kind, Member: Alone, Started: e.started, Data: raw}, e.id))
-	over := j.takeOver()
-	gone := slices.Clone(over)
+	obsolete := j.takeObsolete()
+	gone := slices.Clone(obsolete)
 	for _, row := range j.table.List() {
-		if row.Value.ours() && row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) && !slices.Contains(over, row.Path[0]) {
+		if row.Value.ours() && row.Value.Kind == kind && bytes.Equal(row.Value.Data, raw) && !slices.Contains(obsolete, row.Path[0]) {
 			gone = append(gone, row.Path[0])
 		}
 	}
@@ -87,24 +87,24 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 		ops = append(ops, j.table.Remove(id))
 	}
 	if _, err := j.store.Commit(ctx, ops...); err != nil {
-		j.keepOver(over...)
+		j.addObsolete(obsolete...)
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
 	return e, nil
 }
 
-func (j *Journal) takeOver() []string {
+func (j *Journal) takeObsolete() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	over := j.over
-	j.over = nil
-	return over
+	obsolete := j.obsolete
+	j.obsolete = nil
+	return obsolete
 }
 
-func (j *Journal) keepOver(ids ...string) {
+func (j *Journal) addObsolete(ids ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over = append(j.over, ids...)
+	j.obsolete = append(j.obsolete, ids...)
 }
 
 // Done is the op that ends the entry; it belongs into the change's last commit.
@@ -114,7 +114,7 @@ func (e *Entry) Done() store.Op { return e.journal.table.Remove(e.id) }
 func (e *Entry) Close(ctx context.Context) error {
 	_, err := e.journal.store.Commit(ctx, e.Done())
 	if err != nil {
-		e.journal.keepOver(e.id)
+		e.journal.addObsolete(e.id)
 	}
 	return err
 }

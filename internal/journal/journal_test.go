@@ -97,7 +97,7 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// TestAnotherAttemptStandsForBoth: what an attempt left that could be neither finished nor undone must not be settled later, when its
+// TestAnotherAttemptStandsForBoth: what an attempt left that could be neither finished nor undone must not be recovered later, when its
 // object may be another one.
 func TestAnotherAttemptStandsForBoth(t *testing.T) {
 	s, j, _ := daemon(t, store.NewMemory())

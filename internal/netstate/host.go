@@ -24,7 +24,7 @@ type Interface struct {
 // Interfaces lists the interfaces of the host, in the kernel's order, without the host's ends of veth pairs.
 func Interfaces() ([]Interface, error) {
 	var links []netlink.Link
-	if err := settled(func() (err error) { links, err = netlink.LinkList(); return err }); err != nil {
+	if err := retryInterrupted(func() (err error) { links, err = netlink.LinkList(); return err }); err != nil {
 		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
 	list := make([]Interface, 0, len(links))
@@ -68,7 +68,7 @@ func Host(name string) (*api.NetworkState, error) {
 		return nil, fmt.Errorf("network interface %q: %w", name, err)
 	}
 	var addrs []netlink.Addr
-	if err := settled(func() (err error) { addrs, err = netlink.AddrList(link, netlink.FAMILY_ALL); return err }); err != nil {
+	if err := retryInterrupted(func() (err error) { addrs, err = netlink.AddrList(link, netlink.FAMILY_ALL); return err }); err != nil {
 		return nil, fmt.Errorf("addresses of network interface %q: %w", name, err)
 	}
 	a := link.Attrs()
@@ -150,8 +150,8 @@ func number(dir, name string) uint64 {
 	return n
 }
 
-// settled repeats a dump that the kernel says was interrupted by a change.
-func settled(dump func() error) error {
+// retryInterrupted repeats a dump that the kernel says was interrupted by a change.
+func retryInterrupted(dump func() error) error {
 	var err error
 	for range retries {
 		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {

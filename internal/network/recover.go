@@ -24,7 +24,7 @@ var (
 )
 
 // change is what the journal keeps of a change under way. What it has made bears the UUID: interfaces, rules, the folder.
-// Names alone may be another network's by the time a change that was cut off is settled.
+// Names alone may be another network's by the time a change that was cut off is recovered.
 type change struct {
 	Project string   `json:"project"`
 	Name    string   `json:"name"`
@@ -58,7 +58,7 @@ func (s *Service) registerRecovery() {
 	handle(kindCreate, func(ctx context.Context, c change) error { return s.remove(ctx, c.Name, c.UUID) })
 	handle(kindDelete, s.finishDelete)
 	handle(kindRename, s.undoRename)
-	handle(kindUpdate, s.settlePorts)
+	handle(kindUpdate, s.recoverPorts)
 }
 
 func (s *Service) finishDelete(ctx context.Context, c change) error {
@@ -73,7 +73,7 @@ func (s *Service) finishDelete(ctx context.Context, c change) error {
 	return err
 }
 
-func (s *Service) settlePorts(_ context.Context, c change) error {
+func (s *Service) recoverPorts(_ context.Context, c change) error {
 	row, ok := s.table.Get(c.Project, c.Name)
 	if !ok || row.Value.UUID != c.UUID {
 		return nil // with the bridge its ports are free

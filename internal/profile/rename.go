@@ -78,7 +78,7 @@ func (s *Service) rename(ctx context.Context, row store.Row[Profile], name strin
 	}
 	err = renameBegun.Hit()
 	if err == nil {
-		err = s.follow(ctx, c, entry.Done())
+		err = s.moveUsers(ctx, c, entry.Done())
 	}
 	if err == nil {
 		return nil
@@ -89,19 +89,19 @@ func (s *Service) rename(ctx context.Context, row store.Row[Profile], name strin
 	return errors.Join(err, uerr)
 }
 
-// follow carries all users over to the new profile, and ends with the old one.
-func (s *Service) follow(ctx context.Context, c renaming, last ...store.Op) error {
+// moveUsers carries all users over to the new profile, and ends with the old one.
+func (s *Service) moveUsers(ctx context.Context, c renaming, last ...store.Op) error {
 	if _, err := s.store.CommitAll(ctx, s.instances.RenameProfile(c.Project, c.Name, c.New)); err != nil {
 		return err
 	}
 	if err := renameFollowed.Hit(); err != nil {
 		return err
 	}
-	return s.settle(ctx, c, append(last, s.table.RemoveAt(c.Old, c.Project, c.Name))...)
+	return s.completeRename(ctx, c, append(last, s.table.RemoveAt(c.Old, c.Project, c.Name))...)
 }
 
-// settle makes the new profile one like all others.
-func (s *Service) settle(ctx context.Context, c renaming, last ...store.Op) error {
+// completeRename makes the new profile one like all others.
+func (s *Service) completeRename(ctx context.Context, c renaming, last ...store.Op) error {
 	row, ok := s.table.Get(c.Project, c.New)
 	if !ok || row.Value.Renaming != c.ID {
 		return store.ErrConflict
@@ -123,7 +123,7 @@ func (s *Service) finishRename(ctx context.Context, data json.RawMessage) error 
 		return nil
 	}
 	if old, ok := s.table.Get(c.Project, c.Name); !ok || old.Revision != c.Old {
-		return s.settle(ctx, c)
+		return s.completeRename(ctx, c)
 	}
-	return s.follow(ctx, c)
+	return s.moveUsers(ctx, c)
 }

@@ -46,7 +46,7 @@ func TestARenameThatFailsIsTakenBack(t *testing.T) {
 	must(t, s.Rename(t.Context(), "default", "p", "q"))
 }
 
-// Whatever a kill left is settled by the profiles themselves, not by their names.
+// Whatever a kill left is recovered by the profiles themselves, not by their names.
 func TestARenameThatWasCutOff(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -276,7 +276,7 @@ func (s *Service) Undo(ctx context.Context, vols ...VolumeID) error {
 	})
 }
 
-func (s *Service) deleteEach(ctx context.Context, vols []VolumeID, settle func(storagedriver.Driver, VolumeID, error) error) error {
+func (s *Service) deleteEach(ctx context.Context, vols []VolumeID, after func(storagedriver.Driver, VolumeID, error) error) error {
 	for _, v := range vols {
 		d, err := s.driver(ctx, v.Pool)
 		if api.IsNotFound(err) {
@@ -285,7 +285,7 @@ func (s *Service) deleteEach(ctx context.Context, vols []VolumeID, settle func(s
 		if err != nil {
 			return err
 		}
-		err = settle(d, v, d.DeleteVolume(ctx, v.onDisk()))
+		err = after(d, v, d.DeleteVolume(ctx, v.onDisk()))
 		if errors.Is(err, storagedriver.ErrForeign) {
 			slog.Warn("A volume is left alone: it is another one of that name", "pool", v.Pool, "volume", v.onDisk().String())
 			err = nil

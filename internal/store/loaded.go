@@ -16,12 +16,12 @@ func (b *Bolt) Loaded() {
 	defer b.writeMu.Unlock()
 	if b.backup && !b.closed {
 		b.backup = false
-		b.background.Go(b.keepBackup)
+		b.background.Go(b.refreshBackup)
 	}
 }
 
-// keepBackup refreshes the copy of a store that is known to be good.
-func (b *Bolt) keepBackup() {
+// refreshBackup refreshes the copy of a store that is known to be good.
+func (b *Bolt) refreshBackup() {
 	if err := b.Backup(b.path + ".bak"); err != nil {
 		slog.Warn("cannot keep a backup of the store", "path", b.path, "err", err)
 	}

@@ -47,7 +47,7 @@ func (s *Store) Load(ctx context.Context) error {
 	s.seen.reach(from)
 	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
-	s.follow.Go(func() { s.keepUp(following) })
+	s.follow.Go(func() { s.followEngine(following) })
 	if e, ok := s.engine.(interface{ Loaded() }); ok { // what reading everything has taken can go
 		e.Loaded()
 	}
@@ -91,8 +91,8 @@ const (
 	lastPause  = 2 * time.Second
 )
 
-// keepUp has the tables follow the engine until ctx ends or the engine is closed.
-func (s *Store) keepUp(ctx context.Context) {
+// followEngine has the tables follow the engine until ctx ends or the engine is closed.
+func (s *Store) followEngine(ctx context.Context) {
 	defer s.seen.end()
 	pause := firstPause
 	for {

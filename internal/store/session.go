@@ -30,7 +30,7 @@ func NewSession(ctx context.Context, leases Leases, ttl time.Duration) (*Session
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Session{leases: leases, id: id, ttl: ttl, cancel: cancel, lost: make(chan struct{})}
-	s.renew.Go(func() { s.keep(ctx, begun) })
+	s.renew.Go(func() { s.renewLease(ctx, begun) })
 	return s, nil
 }
 
@@ -47,8 +47,8 @@ func (s *Session) Close(ctx context.Context) error {
 	return s.leases.Revoke(ctx, s.id)
 }
 
-// keep renews the lease until Close. The lease lasts at least ttl from the moment at which the last successful renewal was sent.
-func (s *Session) keep(ctx context.Context, granted time.Time) {
+// renewLease renews the lease until Close. The lease lasts at least ttl from the moment at which the last successful renewal was sent.
+func (s *Session) renewLease(ctx context.Context, granted time.Time) {
 	defer close(s.lost)
 	tick := time.NewTicker(s.ttl / renewals)
 	defer tick.Stop()

@@ -172,7 +172,7 @@ func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *c
 		return nil, bears, err
 	}
 	c.uuid = bears
-	if err := d.keep(c); err != nil {
+	if err := d.register(c); err != nil {
 		return nil, bears, err
 	}
 	return d.get(id), bears, nil

@@ -50,7 +50,7 @@ func (d *Driver) Start(ctx context.Context, s *spec.Spec) (runtime.Process, erro
 	}
 	c, err := d.launch(ctx, s.ID, l)
 	if err == nil {
-		err = errors.Join(d.keep(c), afterStart.Hit())
+		err = errors.Join(d.register(c), afterStart.Hit())
 	}
 	if err != nil {
 		return runtime.Process{}, errors.Join(err, d.undo(s))
@@ -262,8 +262,8 @@ func contains(list []int, n int) bool {
 	return false
 }
 
-// keep takes a container into the driver's keeping.
-func (d *Driver) keep(c *container) error {
+// register has the driver know a container, and watch it.
+func (d *Driver) register(c *container) error {
 	d.mu.Lock()
 	if have := d.running[c.id]; have != nil {
 		d.mu.Unlock()

@@ -110,7 +110,7 @@ func (d *Dir) Mount(ctx context.Context) error {
 		if err := os.Chmod(path, mode); err != nil {
 			return fmt.Errorf("pool folder: %w", err)
 		}
-		spread(path)
+		setTopDir(path)
 	}
 	return d.sweep(ctx)
 }

@@ -94,7 +94,7 @@ func (d *Dir) CopySnapshot(ctx context.Context, dst, src storagedriver.Volume) e
 	err := os.Mkdir(d.snapshots(dst), 0o700)
 	switch {
 	case err == nil:
-		spread(d.snapshots(dst))
+		setTopDir(d.snapshots(dst))
 	case !errors.Is(err, os.ErrExist):
 		return err
 	}

@@ -9,10 +9,10 @@ import (
 // topDir is FS_TOPDIR_FL of linux/fs.h, as `chattr +T` sets it.
 const topDir = 0x00020000
 
-// spread has ext4 put each folder made in path into a region of the disk of its own, as it does with those at the
+// setTopDir has ext4 put each folder made in path into a region of the disk of its own, as it does with those at the
 // top of a tree. All volumes of a pool else crowd into one, where a new file has to step over each that was
 // deleted there of late. It only helps: errors are no matter, other file systems are left alone.
-func spread(path string) {
+func setTopDir(path string) {
 	f, err := os.Open(path)
 	if err != nil {
 		return

@@ -11,43 +11,43 @@ import (
 	"github.com/berthd/berth/internal/device"
 )
 
-// goBack brings an instance back to what it had before a step, from wherever the step has got to. It goes on after
-// errors: the more of the old there is, the better. An entry that could not be settled may be older than what the instance
+// rollBack brings an instance back to what it had before a step, from wherever the step has got to. It goes on after
+// errors: the more of the old there is, the better. An entry that could not be closed may be older than what the instance
 // has by now: that is left alone.
-func (s *Service) goBack(ctx context.Context, w *way, p progress) error {
-	row, err := s.get(w.Project, w.Name)
+func (s *Service) rollBack(ctx context.Context, plan *updatePlan, p progress) error {
+	row, err := s.get(plan.Project, plan.Name)
 	if err != nil {
 		return err
 	}
 	i, has, runs := row.Value, s.liveNow(row.Value), s.running(row.Value)
 	var errs []error
 	for _, name := range slices.Backward(p.started) {
-		if runs && has.uses(name, w.After) {
+		if runs && has.uses(name, plan.After) {
 			continue
 		}
-		errs = append(errs, s.dropNew(ctx, i, w, name, runs && slices.Contains(p.plugged, name)))
+		errs = append(errs, s.dropNew(ctx, i, plan, name, runs && slices.Contains(p.plugged, name)))
 	}
 	for _, name := range slices.Backward(p.unplugged) {
-		if !runs || !has.same(name, w.Before) {
+		if !runs || !has.same(name, plan.Before) {
 			continue
 		}
-		d := w.Before.Devices[name]
-		err := s.plugger(d).Replug(ctx, s.reach(i), has.of(s, i, name), name, d.Config, has.volatile(i, name), w.Seen[name])
+		d := plan.Before.Devices[name]
+		err := s.plugger(d).Replug(ctx, s.reach(i), has.of(s, i, name), name, d.Config, has.volatile(i, name), plan.Seen[name])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("device %q: %w", name, err))
 		}
 	}
 	for _, name := range p.started {
-		if !has.same(name, w.After) {
-			s.forgetDevice(ctx, w.After.of(s, i, name), name, w.After.Devices[name].Config, w.After.volatile(i, name))
+		if !has.same(name, plan.After) {
+			s.forgetDevice(ctx, plan.After.of(s, i, name), name, plan.After.Devices[name].Config, plan.After.volatile(i, name))
 		}
 		errs = append(errs, s.addAgain(ctx, i, has, name))
 	}
 	for _, name := range slices.Backward(p.updated) {
-		if !runs || !has.same(name, w.Before) {
+		if !runs || !has.same(name, plan.Before) {
 			continue
 		}
-		if err := s.updateDevice(ctx, i, name, w.After, has); err != nil {
+		if err := s.updateDevice(ctx, i, name, plan.After, has); err != nil {
 			errs = append(errs, fmt.Errorf("device %q: %w", name, err))
 		}
 	}
@@ -76,9 +76,9 @@ func (l *live) uses(name string, other *live) bool {
 }
 
 // dropNew takes away a device that was to come.
-func (s *Service) dropNew(ctx context.Context, i *Instance, w *way, name string, plugged bool) error {
-	d := w.After.Devices[name]
-	in, volatile := w.After.of(s, i, name), w.After.volatile(i, name)
+func (s *Service) dropNew(ctx context.Context, i *Instance, plan *updatePlan, name string, plugged bool) error {
+	d := plan.After.Devices[name]
+	in, volatile := plan.After.of(s, i, name), plan.After.volatile(i, name)
 	var err error
 	if plugged {
 		err = s.plugger(d).Unplug(ctx, s.reach(i), in, name, d.Config, volatile)
@@ -104,22 +104,22 @@ func (s *Service) addAgain(ctx context.Context, i *Instance, has *live, name str
 }
 
 // finishStep does what is left of a step whose record is written: the devices that were taken away go from the host.
-func (s *Service) finishStep(ctx context.Context, i *Instance, w *way) error {
+func (s *Service) finishStep(ctx context.Context, i *Instance, plan *updatePlan) error {
 	has, runs := s.liveNow(i), s.running(i)
 	var errs []error
-	for _, name := range w.Gone {
-		d := w.Before.Devices[name]
-		in, volatile := w.Before.of(s, i, name), w.Before.volatile(i, name)
-		if !runs || !has.uses(name, w.Before) {
+	for _, name := range plan.Gone {
+		d := plan.Before.Devices[name]
+		in, volatile := plan.Before.of(s, i, name), plan.Before.volatile(i, name)
+		if !runs || !has.uses(name, plan.Before) {
 			if _, err := s.Modules[d.Config["type"]].Stop(ctx, in, name, d.Config, volatile); err != nil {
 				errs = append(errs, fmt.Errorf("device %q: %w", name, err))
 			}
 		}
-		if !has.same(name, w.Before) {
+		if !has.same(name, plan.Before) {
 			s.forgetDevice(ctx, in, name, d.Config, volatile)
 		}
 	}
-	for _, name := range slices.Concat(w.Gone, w.Added, w.Updated) {
+	for _, name := range slices.Concat(plan.Gone, plan.Added, plan.Updated) {
 		if err := s.addAgain(ctx, i, has, name); err != nil {
 			s.Log.Warn("A device could not be prepared", "instance", i.Name, "device", name, "err", err)
 		}
@@ -127,30 +127,30 @@ func (s *Service) finishStep(ctx context.Context, i *Instance, w *way) error {
 	return errors.Join(errs...)
 }
 
-// recoverUpdate settles a step that was cut off, one way or the other.
+// recoverUpdate finishes or undoes a step that was cut off.
 func (s *Service) recoverUpdate(ctx context.Context, data json.RawMessage) error {
-	var w way
-	if err := json.Unmarshal(data, &w); err != nil {
+	var plan updatePlan
+	if err := json.Unmarshal(data, &plan); err != nil {
 		return fmt.Errorf("%s: %w", kindUpdate, err)
 	}
-	row, ok := s.instances.Get(w.Project, w.Name)
-	if !ok || w.Before == nil || w.After == nil || row.Value.UUID != w.Before.UUID {
+	row, ok := s.instances.Get(plan.Project, plan.Name)
+	if !ok || plan.Before == nil || plan.After == nil || row.Value.UUID != plan.Before.UUID {
 		return nil // it has gone, and with it all that it had
 	}
 	if _, err := s.Runtime.Find(ctx, s.owner); err != nil { // recovery comes before running instances are adopted
 		return err
 	}
-	if !w.Kept && w.Profile != nil && s.follows(w.Profile) {
-		if err := s.keepStep(ctx, row.Value, &w); err != nil {
+	if !plan.Committed && plan.Profile != nil && s.follows(plan.Profile) {
+		if err := s.commitPlan(ctx, row.Value, &plan); err != nil {
 			return err
 		}
-		w.Kept = true
+		plan.Committed = true
 	}
-	if !w.Kept {
-		return s.goBack(ctx, &w, w.everything())
+	if !plan.Committed {
+		return s.rollBack(ctx, &plan, plan.everything())
 	}
-	if row, ok = s.instances.Get(w.Project, w.Name); !ok {
+	if row, ok = s.instances.Get(plan.Project, plan.Name); !ok {
 		return nil
 	}
-	return s.finishStep(ctx, row.Value, &w)
+	return s.finishStep(ctx, row.Value, &plan)
 }
