@@ -27,12 +27,12 @@ type Service struct {
 	table    *store.Table[api.Certificate]
 	events   event.Publisher
 	password func(string) bool
-	slow     *brake
+	slow     *limiter
 }
 
 // New makes the service; it owns the table "certificates". password tells whether a trust password is right.
 func New(s *store.Store, events event.Publisher, password func(string) bool) *Service {
-	return &Service{store: s, table: store.NewTable[api.Certificate](s, "certificates"), events: events, password: password, slow: newBrake()}
+	return &Service{store: s, table: store.NewTable[api.Certificate](s, "certificates"), events: events, password: password, slow: newLimiter()}
 }
 
 // URL is where the API shows a certificate.

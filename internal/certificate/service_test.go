@@ -156,7 +156,7 @@ func TestLifeOfACertificate(t *testing.T) {
 }
 
 func TestGuessesGetSlower(t *testing.T) {
-	b := newBrake()
+	b := newLimiter()
 	if wait, err := b.begin("h"); wait != 0 || err != nil {
 		t.Fatal(wait, err)
 	}
@@ -184,7 +184,7 @@ func TestGuessesGetSlower(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	b = newBrake()
+	b = newLimiter()
 	b.note("h", false)
 	if _, err := b.enter(ctx, "h:1"); err == nil || b.waiting != 0 {
 		t.Errorf("%v, %d waiting", err, b.waiting)

@@ -122,15 +122,15 @@ func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 		}
 		return os.Symlink(link, target)
 	}
-	if err := makeWay(target, isDir); err != nil {
+	if err := removeLink(target, isDir); err != nil {
 		return err
 	}
 	return p.write(from.path, content, info, target, func() (*os.File, error) { return os.Create(target) })
 }
 
-// makeWay keeps a file from being written to where a link leads: that may be what the same name was in an instance when it was pulled before. One
+// removeLink keeps a file from being written to where a link leads: that may be what the same name was in an instance when it was pulled before. One
 // in a target folder gives way, as it does to a folder that is pulled; one that the user names is refused. /dev has the user's own, as stdout.
-func makeWay(target string, inFolder bool) error {
+func removeLink(target string, inFolder bool) error {
 	now, err := os.Lstat(target)
 	if err != nil || now.Mode()&fs.ModeSymlink == 0 || strings.HasPrefix(target, "/dev/") {
 		return nil // what is wrong with it is for the call that makes it to say

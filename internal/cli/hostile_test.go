@@ -101,7 +101,7 @@ func TestNothingIsPulledThroughALink(t *testing.T) {
 // The user's own link to a device or a pipe is followed.
 func TestAFileIsPulledIntoStandardOutput(t *testing.T) {
 	guest{"/a": {kind: "file", content: "x"}}.serve(newFake(t))
-	if err := makeWay("/dev/stdout", false); err != nil {
+	if err := removeLink("/dev/stdout", false); err != nil {
 		t.Error(err)
 	}
 	if got := berth("", "file", "pull", "c1/a", "/dev/null"); got.code != 0 {

@@ -28,16 +28,16 @@ const (
 func (s *session) close() {
 	deadline := time.Now().Add(cutTime) // for all of them
 	for _, slot := range s.end() {
-		sayGoodbye(slot.conn, deadline)
+		sendClose(slot.conn, deadline)
 		if !slot.read {
 			go drain(slot.conn)
 		}
 	}
 }
 
-// sayGoodbye sends a client a close message. Until the deadline it may close its connection, as it may not expect it to be gone: pylxd
+// sendClose sends a client a close message. Until the deadline it may close its connection, as it may not expect it to be gone: pylxd
 // asks for the result of the operation and then sends a message of its own. Somebody has to read from it until then.
-func sayGoodbye(conn *websocket.Conn, deadline time.Time) {
+func sendClose(conn *websocket.Conn, deadline time.Time) {
 	if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
 		cut(conn)
 	}

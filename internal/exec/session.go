@@ -112,7 +112,7 @@ func (s *session) connect(secret string, w http.ResponseWriter, r *http.Request)
 	conn.SetReadLimit(maxMessage)
 	if s.ended { // while it shook hands
 		go func() {
-			sayGoodbye(conn, time.Now().Add(cutTime))
+			sendClose(conn, time.Now().Add(cutTime))
 			drain(conn)
 		}()
 		return nil

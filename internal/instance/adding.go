@@ -40,9 +40,9 @@ func (s *Service) deviceAdded(ctx context.Context, i *Instance, before map[strin
 	}
 }
 
-// tellAgain lets modules prepare the devices of all instances that do not run: a daemon that is killed between the commit of a
+// prepareDevices lets modules prepare the devices of all instances that do not run: a daemon that is killed between the commit of a
 // change and that has not done so. What is prepared already is left as it is.
-func (s *Service) tellAgain(ctx context.Context) {
+func (s *Service) prepareDevices(ctx context.Context) {
 	for _, i := range s.rows("") {
 		if !i.Creating && !s.running(i) {
 			s.deviceAdded(ctx, i, nil, s.effectiveOf(i))

@@ -47,7 +47,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	s.adoptLater(later)
-	s.tellAgain(ctx)
+	s.prepareDevices(ctx)
 	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
 
@@ -91,7 +91,7 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 	}
 	s.adopt(ctx, i, r)
 	if i.Stopping == stopClean {
-		s.goOnStopping(i)
+		s.resumeStop(i)
 	}
 	return true
 }
@@ -129,9 +129,9 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	}
 }
 
-// goOnStopping resumes a clean stop that the end of a daemon cut off. If the instance does not end in time it goes on
+// resumeStop resumes a clean stop that the end of a daemon cut off. If the instance does not end in time it goes on
 // running, as after any stop that failed.
-func (s *Service) goOnStopping(i *Instance) {
+func (s *Service) resumeStop(i *Instance) {
 	c, _ := expand(s.Profiles, i.Project, &i.Body)
 	s.tasks.Go(func() {
 		if err := s.stop(s.background, i.Project, i.Name, false, shutdownTime(c)); err != nil {

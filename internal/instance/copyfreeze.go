@@ -47,8 +47,8 @@ func (s *copyFreezes) set(id string, one *copyFreeze) {
 	}
 }
 
-// breakOff tells the copies of an instance that it goes on, or ends, although they are under way.
-func (s *copyFreezes) breakOff(id string) {
+// abort tells the copies of an instance that it goes on, or ends, although they are under way.
+func (s *copyFreezes) abort(id string) {
 	if one := s.get(id); one != nil {
 		one.broken.Store(true)
 	}

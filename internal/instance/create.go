@@ -257,7 +257,7 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	}
 	s.deviceAdded(ctx, i, nil, eff)
 	if len(from.missing) > 0 {
-		sayMissing(ctx, i.Name, from.missing)
+		warnMissing(ctx, i.Name, from.missing)
 	}
 	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
 	for _, snap := range from.snaps {

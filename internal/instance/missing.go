@@ -28,8 +28,8 @@ func (s *Service) existingOf(project string, names, of []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(missing, name) })
 }
 
-// sayMissing warns that an instance lacks profiles, or that it does not any more.
-func sayMissing(ctx context.Context, name string, missing []string) {
+// warnMissing warns that an instance lacks profiles, or that it does not any more.
+func warnMissing(ctx context.Context, name string, missing []string) {
 	r := omitted.Remark{Kind: "Profiles of a snapshot do not exist any more", Entity: url(name)}
 	if len(missing) > 0 {
 		r.Message = "without " + strings.Join(missing, ", ")

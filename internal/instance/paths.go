@@ -140,8 +140,8 @@ func (s *Service) unlinkLost(i *Instance) error {
 	return all
 }
 
-// leadsNowhere tells whether the link to an instance's volume is there and the volume is not.
-func (s *Service) leadsNowhere(i *Instance) bool {
+// isDangling tells whether the link to an instance's volume is there and the volume is not.
+func (s *Service) isDangling(i *Instance) bool {
 	return lost(s.containerLink(i), s.Volumes.Path(i.volume()))
 }
 

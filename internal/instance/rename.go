@@ -166,7 +166,7 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
 		return err
 	}
-	if s.leadsNowhere(next) { // this rename made the link: one of another instance leads to a volume
+	if s.isDangling(next) { // this rename made the link: one of another instance leads to a volume
 		if err := s.moveLogs(next, old); err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if err != nil {
 		return err
 	}
-	sayMissing(ctx, name, missing)
+	warnMissing(ctx, name, missing)
 	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
 	return nil
 }

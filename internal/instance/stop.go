@@ -66,7 +66,7 @@ func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, f
 		if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
 			s.recordStopping(ctx, i, stopForce)
 		}
-		s.copyFreezes.breakOff(i.id())
+		s.copyFreezes.abort(i.id())
 		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 		if !force && !r.atShutdown.Load() {
 			return errCopied()
 		}
-		s.copyFreezes.breakOff(i.id())
+		s.copyFreezes.abort(i.id())
 	}
 	recorded := last && !r.atShutdown.Load()
 	if recorded {

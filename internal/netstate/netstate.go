@@ -20,7 +20,7 @@ const retries = 3
 // State returns the interfaces of a network namespace, by name. HostName is filled for a veth whose other end is in the
 // caller's namespace.
 func State(ns *os.File) (map[string]api.InstanceStateNetwork, error) {
-	c, err := borrow()
+	c, err := acquireConn()
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func State(ns *os.File) (map[string]api.InstanceStateNetwork, error) {
 		c.close()
 		return nil, fmt.Errorf("state of a network namespace: %w", err)
 	}
-	giveBack(c)
+	releaseConn(c)
 	return state, nil
 }
 

@@ -26,7 +26,7 @@ const patience = 5
 // idle keeps a few sockets for the next requests.
 var idle = make(chan *conn, 4)
 
-func borrow() (*conn, error) {
+func acquireConn() (*conn, error) {
 	select {
 	case c := <-idle:
 		return c, nil
@@ -35,8 +35,8 @@ func borrow() (*conn, error) {
 	}
 }
 
-// giveBack takes a socket whose answers have all been read; others are to be closed.
-func giveBack(c *conn) {
+// releaseConn takes a socket whose answers have all been read; others are to be closed.
+func releaseConn(c *conn) {
 	select {
 	case idle <- c:
 	default:

@@ -11,7 +11,7 @@ import (
 // Loaded is told when all tables could be filled: only then is the store known to be worth the place of its last backup,
 // and nobody waits any more for what a copy of all of it takes.
 func (b *Bolt) Loaded() {
-	b.giveBack()
+	b.dropMapped()
 	b.writeMu.Lock()
 	defer b.writeMu.Unlock()
 	if b.backup && !b.closed {
@@ -27,9 +27,9 @@ func (b *Bolt) refreshBackup() {
 	}
 }
 
-// giveBack gives back the pages of the file that reading all of it has mapped into this process. They would count as the
+// dropMapped gives back the pages of the file that reading all of it has mapped into this process. They would count as the
 // daemon's memory for as long as it lives, while a commit needs only a few of them again; the kernel still has them cached.
-func (b *Bolt) giveBack() {
+func (b *Bolt) dropMapped() {
 	info, err := os.Stat(b.path)
 	if err == nil {
 		err = guarded(func() error {

@@ -24,7 +24,7 @@ func lockFile(path string) (*fileLock, error) {
 	}
 	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = outlive(f)
+		err = waitForKilled(f)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
@@ -41,9 +41,9 @@ func (l *fileLock) release() { _ = l.f.Close() }
 // endTime bounds the wait for a process that is about to be gone.
 const endTime = 10 * time.Second
 
-// outlive waits for the lock of a process that has been killed: it lets go of its files only when the last of its threads has
+// waitForKilled waits for the lock of a process that has been killed: it lets go of its files only when the last of its threads has
 // ended, after it has gone for whoever killed it. Of one that lives it says ErrLocked at once.
-func outlive(f *os.File) error {
+func waitForKilled(f *os.File) error {
 	holder, _ := io.ReadAll(io.LimitReader(f, 64))
 	pid := strings.TrimSpace(string(holder))
 	locked := ErrLocked

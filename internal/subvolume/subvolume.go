@@ -165,7 +165,7 @@ func Refreeze(top int) error {
 
 // Thaw makes the subvolume that an open folder is in writable. It tells whether that was not so before.
 func Thaw(fd int) bool {
-	top, err := climb(fd)
+	top, err := topOf(fd)
 	if err != nil {
 		return false
 	}
@@ -179,8 +179,8 @@ func Thaw(fd int) bool {
 	return call(f, setFlags, &flags) == nil
 }
 
-// climb opens the top of the subvolume that an open folder is in.
-func climb(fd int) (int, error) {
+// topOf opens the top of the subvolume that an open folder is in.
+func topOf(fd int) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	at, err := unix.Openat(fd, ".", flags, 0)
 	for err == nil {

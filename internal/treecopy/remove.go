@@ -120,7 +120,7 @@ func (r *remover) folder(dir int, name string, depth int, wg *sync.WaitGroup) er
 		return nil
 	}
 	if depth >= hoistDepth {
-		return r.hoist(dir, name)
+		return r.moveToTop(dir, name)
 	}
 	fd, err := openDirBelow(dir, name)
 	switch err {
@@ -150,8 +150,8 @@ func (r *remover) folder(dir int, name string, depth int, wg *sync.WaitGroup) er
 	return nil
 }
 
-// hoist moves a folder to the top of the tree, from where the next round removes it.
-func (r *remover) hoist(dir int, name string) error {
+// moveToTop moves a folder to the top of the tree, from where the next round removes it.
+func (r *remover) moveToTop(dir int, name string) error {
 	clearFlags(dir, "")
 	clearFlags(dir, name)
 	clearFlags(r.root, "")

@@ -66,8 +66,8 @@ func (d *Driver) empty(id string) bool {
 	return errors.Join(err1, err2) == nil && len(inside)+len(outside) == 0
 }
 
-// bears is the identity of what has, or had, an ID.
-func (d *Driver) bears(id string) (string, error) {
+// identityOf is the identity of what has, or had, an ID.
+func (d *Driver) identityOf(id string) (string, error) {
 	uuid, err := d.payload(id).Owner()
 	if uuid != "" || err != nil {
 		return uuid, err
@@ -75,28 +75,28 @@ func (d *Driver) bears(id string) (string, error) {
 	return d.monitor(id).Owner()
 }
 
-// whoseIs fails for what was not started for the instance that has the ID. What bears no identity is that instance's: daemons
+// checkIdentity fails for what was not started for the instance that has the ID. What has no identity is that instance's: daemons
 // before this one gave none, and a start that was cut off may not have come to it.
-func (d *Driver) whoseIs(id string, owner runtime.Owner) (bears string, err error) {
-	bears, err = d.bears(id)
+func (d *Driver) checkIdentity(id string, owner runtime.Owner) (identity string, err error) {
+	identity, err = d.identityOf(id)
 	if err != nil {
 		return "", err
 	}
 	switch uuid, ok := owner(id); {
 	case !ok:
-		return bears, fmt.Errorf("%w, which is not known", errStranger)
-	case runtime.Process{UUID: bears}.Others(uuid):
-		return bears, fmt.Errorf("%w, whose UUID is %s", errStranger, bears)
+		return identity, fmt.Errorf("%w, which is not known", errStranger)
+	case runtime.Process{UUID: identity}.Others(uuid):
+		return identity, fmt.Errorf("%w, whose UUID is %s", errStranger, identity)
 	}
-	return bears, nil
+	return identity, nil
 }
 
 func errLost(cause error) error {
 	return api.Unavailable("The instance may run but could not be taken over: %w", cause)
 }
 
-// whetherLost fails for a container that may run though the driver does not have it.
-func (d *Driver) whetherLost(id string) error {
+// checkLost fails for a container that may run though the driver does not have it.
+func (d *Driver) checkLost(id string) error {
 	if err := d.missing(id); err != nil {
 		return errLost(err)
 	}
@@ -105,7 +105,7 @@ func (d *Driver) whetherLost(id string) error {
 
 // absent is why there is nothing to be done to a container that the driver does not have.
 func (d *Driver) absent(id string) error {
-	if err := d.whetherLost(id); err != nil {
+	if err := d.checkLost(id); err != nil {
 		return err
 	}
 	return errNotRunning
@@ -124,9 +124,9 @@ func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runt
 	found, failed := map[string]runtime.Process{}, map[string]error{}
 	for _, name := range names {
 		id := strings.TrimPrefix(name, d.monitorPrefix())
-		c, bears := d.get(id), ""
+		c, identity := d.get(id), ""
 		if c == nil {
-			c, bears, err = d.take(ctx, id, owner)
+			c, identity, err = d.take(ctx, id, owner)
 		}
 		switch {
 		case c != nil:
@@ -135,7 +135,7 @@ func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runt
 			}
 		case err != nil:
 			failed[id] = err
-			found[id] = runtime.Process{ID: id, UUID: bears, Err: err}
+			found[id] = runtime.Process{ID: id, UUID: identity, Err: err}
 		}
 	}
 	d.wantRestart(found, owner)
@@ -144,9 +144,9 @@ func (d *Driver) Find(ctx context.Context, owner runtime.Owner) (map[string]runt
 	return found, nil
 }
 
-// take adopts a container that this daemon did not start; nil without an error if none runs under this ID. bears is its identity,
+// take adopts a container that this daemon did not start; nil without an error if none runs under this ID. identity is its identity,
 // whether or not it could be adopted.
-func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *container, bears string, err error) {
+func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *container, identity string, err error) {
 	// A start that a daemon before us began may still be on its way: it is over when its lock is free.
 	lock, err := d.lock(ctx, id, unix.LOCK_SH)
 	if err != nil {
@@ -156,26 +156,26 @@ func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *c
 	if c := d.get(id); c != nil {
 		return c, c.uuid, nil
 	}
-	bears, stranger := d.whoseIs(id, owner)
+	identity, stranger := d.checkIdentity(id, owner)
 	c, err = d.open(id)
 	if errors.Is(err, unix.ESRCH) {
 		if err := d.payload(id).Empty(context.WithoutCancel(ctx), endTime); err != nil {
-			return nil, bears, errors.Join(stranger, fmt.Errorf("%w, and their init is not to be found", err))
+			return nil, identity, errors.Join(stranger, fmt.Errorf("%w, and their init is not to be found", err))
 		}
 		d.log.Info("control groups without a running instance", "instance", id, "err", err)
-		return nil, bears, nil
+		return nil, identity, nil
 	}
 	if err == nil && stranger != nil {
 		c.close()
 	}
 	if err = errors.Join(stranger, err); err != nil {
-		return nil, bears, err
+		return nil, identity, err
 	}
-	c.uuid = bears
+	c.uuid = identity
 	if err := d.register(c); err != nil {
-		return nil, bears, err
+		return nil, identity, err
 	}
-	return d.get(id), bears, nil
+	return d.get(id), identity, nil
 }
 
 const (

@@ -298,7 +298,7 @@ func (d *Driver) watch(c *container) error {
 
 // Watch implements instance.Runtime.
 func (d *Driver) Watch(id string, exited func()) {
-	if c := d.get(id); c == nil || !c.whenGone(exited) {
+	if c := d.get(id); c == nil || !c.afterExit(exited) {
 		go exited()
 	}
 }
@@ -307,7 +307,7 @@ func (d *Driver) Watch(id string, exited func()) {
 func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return d.whetherLost(id)
+		return d.checkLost(id)
 	}
 	defer c.wantEnd()()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -368,7 +368,7 @@ func has(set uint64, sig unix.Signal) bool { return set&(1<<(sig-1)) != 0 }
 func (d *Driver) Kill(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return d.whetherLost(id)
+		return d.checkLost(id)
 	}
 	defer c.wantEnd()()
 	monitor, first, err := c.pidfds()
@@ -432,7 +432,7 @@ func (d *Driver) Cleanup(ctx context.Context, id, uuid string) error {
 	}
 	defer func() { _ = lock.Close() }()
 	// Groups of another's in which nothing runs are in the way of this one, and nobody misses them.
-	if _, err := d.whoseIs(id, func(string) (string, bool) { return uuid, true }); err != nil && !d.empty(id) {
+	if _, err := d.checkIdentity(id, func(string) (string, bool) { return uuid, true }); err != nil && !d.empty(id) {
 		return errLost(err)
 	}
 	if c := d.get(id); c != nil {

@@ -76,8 +76,8 @@ func (c *container) leave() {
 	c.after = nil
 }
 
-// whenGone has a function called on a goroutine of its own when the container has ended; false if it has already.
-func (c *container) whenGone(call func()) bool {
+// afterExit has a function called on a goroutine of its own when the container has ended; false if it has already.
+func (c *container) afterExit(call func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended() {

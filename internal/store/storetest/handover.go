@@ -42,8 +42,8 @@ func agree(t *testing.T, e store.Engine, pets *store.Table[pet]) {
 
 // testForeign has two stores change the same rows: each sees what the other does, and what it conflicted with.
 func testForeign(t *testing.T, in in) {
-	one, mine := petsOn(t, in.e)
-	two, theirs := petsOn(t, in.other)
+	one, mine := newPets(t, in.e)
+	two, theirs := newPets(t, in.other)
 	var writers sync.WaitGroup
 	for _, side := range []struct {
 		s    *store.Store
@@ -148,7 +148,7 @@ func (c *cut) Watch(ctx context.Context, prefix string, after store.Revision, de
 func testReload(t *testing.T, in in) {
 	must(t, in.e, store.Op{Key: "/pets/same", Value: []byte(`{"name":"s"}`)}, store.Op{Key: "/pets/gone", Value: []byte(`{}`)})
 	c := &cut{Engine: in.other}
-	s, pets := petsOn(t, c)
+	s, pets := newPets(t, c)
 	if _, err := s.Commit(t.Context(), pets.Put(&pet{Name: "1"}, "changed")); err != nil { // by now it watches
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func testReload(t *testing.T, in in) {
 
 // testUndecodable has another member write what this one does not understand.
 func testUndecodable(t *testing.T, in in) {
-	s, pets := petsOn(t, in.e)
+	s, pets := newPets(t, in.e)
 	if _, err := s.Commit(t.Context(), pets.Create(&pet{Name: "a"}, "a")); err != nil {
 		t.Fatal(err)
 	}

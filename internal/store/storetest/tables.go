@@ -15,8 +15,8 @@ type pet struct {
 	Tags map[string]string `json:"tags,omitempty"`
 }
 
-// petsOn is a store over an engine with a table.
-func petsOn(t *testing.T, e store.Engine) (*store.Store, *store.Table[pet]) {
+// newPets is a store over an engine with a table.
+func newPets(t *testing.T, e store.Engine) (*store.Store, *store.Table[pet]) {
 	t.Helper()
 	s := store.New(e)
 	pets := store.NewTable[pet](s, "pets")
@@ -28,7 +28,7 @@ func petsOn(t *testing.T, e store.Engine) (*store.Store, *store.Table[pet]) {
 }
 
 func testTables(t *testing.T, in in) {
-	s, pets := petsOn(t, in.e)
+	s, pets := newPets(t, in.e)
 	mine := &pet{Name: "a", Tags: map[string]string{"k": "v"}}
 	rev, err := s.Commit(t.Context(), pets.Create(mine, "home", "x/y"))
 	if err != nil {
@@ -94,7 +94,7 @@ func testTableGuards(t *testing.T, s *store.Store, pets *store.Table[pet]) {
 
 // testVisible is of many writers, each of which finds what it wrote; and of a store that loads it all.
 func testVisible(t *testing.T, in in) {
-	s, pets := petsOn(t, in.e)
+	s, pets := newPets(t, in.e)
 	var writers sync.WaitGroup
 	for w := range 8 {
 		writers.Go(func() {
@@ -111,7 +111,7 @@ func testVisible(t *testing.T, in in) {
 		})
 	}
 	writers.Wait()
-	if _, loaded := petsOn(t, in.other); loaded.Len() != 80 || pets.Len() != 80 {
+	if _, loaded := newPets(t, in.other); loaded.Len() != 80 || pets.Len() != 80 {
 		t.Errorf("loaded %d, have %d", loaded.Len(), pets.Len())
 	}
 }

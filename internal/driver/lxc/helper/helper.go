@@ -41,7 +41,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	sock := s.sock
 	s.mu.Unlock()
-	cmd, err := s.letGo(sock)
+	cmd, err := s.release(sock)
 	if cmd == nil {
 		return err
 	}
@@ -60,9 +60,9 @@ func (s *Server) Close() error {
 	return errors.Join(err, errors.New("the helper of liblxc does not end"))
 }
 
-// letGo forgets the program behind a socket: the next call starts another. It is the caller's to wait for; nil if it has been
+// release forgets the program behind a socket: the next call starts another. It is the caller's to wait for; nil if it has been
 // forgotten already.
-func (s *Server) letGo(sock *os.File) (*exec.Cmd, error) {
+func (s *Server) release(sock *os.File) (*exec.Cmd, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sock != sock || s.cmd == nil {
@@ -104,7 +104,7 @@ func (s *Server) socket() (*os.File, error) {
 
 // lost forgets a program that has ended, or that does not answer any more and is ended.
 func (s *Server) lost(sock *os.File) {
-	if cmd, _ := s.letGo(sock); cmd != nil {
+	if cmd, _ := s.release(sock); cmd != nil {
 		_ = cmd.Process.Kill()
 		go func() { _ = cmd.Wait() }() // it is not known how long one takes to die whose disk hangs
 	}

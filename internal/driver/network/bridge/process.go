@@ -36,7 +36,7 @@ func findDnsmasq(dir string) (*process, bool) {
 	// The pidfd was opened first: if the process has not ended afterwards, the answers are about it.
 	p := &process{fd: fd, record: r}
 	now, err := observe(r.PID)
-	if err == nil && r.sameAs(now) && besideUs(r.PID) && !p.ended() {
+	if err == nil && r.sameAs(now) && sharesNamespaces(r.PID) && !p.ended() {
 		return p, true
 	}
 	if err != nil && now.Boot == r.Boot && now.Start == r.Start {
@@ -141,7 +141,7 @@ func findOlder(dir string) (*process, bool) {
 	p := &process{fd: fd, record: processRecord{PID: pid}}
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	named := err == nil && strings.TrimSuffix(filepath.Base(program), " (deleted)") == "dnsmasq"
-	if !named || !besideUs(pid) || !hasOpen(pid, filepath.Join(dir, leasesFile)) || p.ended() {
+	if !named || !sharesNamespaces(pid) || !hasOpen(pid, filepath.Join(dir, leasesFile)) || p.ended() {
 		p.close()
 		return nil, false
 	}

@@ -134,8 +134,8 @@ func (r processRecord) sameAs(other processRecord) bool {
 	return r == other
 }
 
-// besideUs tells whether a process lives in the daemon's own PID and user namespaces. No process of a guest does.
-func besideUs(pid int) bool {
+// sharesNamespaces tells whether a process lives in the daemon's own PID and user namespaces. No process of a guest does.
+func sharesNamespaces(pid int) bool {
 	for _, ns := range []string{"pid", "user"} {
 		mine, err := os.Stat("/proc/self/ns/" + ns)
 		if err != nil {

@@ -17,9 +17,9 @@ const (
 	forgetAfter = 5 * time.Minute // since the last wrong guess
 )
 
-// brake slows down whoever guesses the password: each wrong guess from an address doubles the wait before the next
+// limiter slows down whoever guesses the password: each wrong guess from an address doubles the wait before the next
 // is looked at, and only one at a time is checked, since a check costs a good deal of work.
-type brake struct {
+type limiter struct {
 	check chan struct{} // held while a guess is checked
 
 	mu      sync.Mutex
@@ -32,10 +32,12 @@ type guesses struct {
 	last  time.Time
 }
 
-func newBrake() *brake { return &brake{check: make(chan struct{}, 1), wrong: map[string]guesses{}} }
+func newLimiter() *limiter {
+	return &limiter{check: make(chan struct{}, 1), wrong: map[string]guesses{}}
+}
 
 // enter waits until a guess from address may be checked; release says how it went.
-func (b *brake) enter(ctx context.Context, address string) (release func(right bool), err error) {
+func (b *limiter) enter(ctx context.Context, address string) (release func(right bool), err error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address
@@ -72,7 +74,7 @@ func (b *brake) enter(ctx context.Context, address string) (release func(right b
 	}, nil
 }
 
-func (b *brake) begin(host string) (time.Duration, error) {
+func (b *limiter) begin(host string) (time.Duration, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting >= maxWaiting {
@@ -86,7 +88,7 @@ func (b *brake) begin(host string) (time.Duration, error) {
 	return min(firstDelay<<min(g.count, 10), longestWait), nil
 }
 
-func (b *brake) note(host string, right bool) {
+func (b *limiter) note(host string, right bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if right {
