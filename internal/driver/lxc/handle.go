@@ -134,11 +134,16 @@ func (c *container) replace(now *initProcess) {
 	c.first = now
 }
 
-// become gives c the processes of next, a container that was started in its place. next must not be used any more.
+// become gives c the processes of next, a container that was started in its place, and closes its own; if c is closed, those of
+// next. next must not be used any more.
 func (c *container) become(next *container) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.monitor.Store(next.monitor.Load())
+	if c.closed {
+		next.close()
+		return
+	}
+	_ = unix.Close(c.monitor.Swap(next.monitor.Load()).fd)
 	c.replace(next.first)
 	c.frozen.Store(false)
 }

@@ -276,12 +276,10 @@ func (d *Driver) register(c *container) error {
 }
 
 func (d *Driver) watch(c *container) error {
-	m := c.monitor.Load()
-	return d.watcher.add(m.fd, func() {
+	return d.watcher.add(c.monitor.Load().fd, func() {
 		if d.wantsRestart(c.id) && c.ending.Load() == 0 {
 			err := d.restart(c)
 			if err == nil {
-				c.drop(m.fd)
 				return
 			}
 			d.log.Error("restart from inside failed", "instance", c.id, "err", err)

@@ -42,10 +42,14 @@ type process struct {
 	pid, fd int
 }
 
-// close gives the descriptors back. Nobody may signal by their numbers from then on: others get them.
+// close gives the descriptors back. Nobody may signal by their numbers, or close them again, from then on: others get them. The
+// driver's end and the container's own may come at the same time.
 func (c *container) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
 	c.closed = true
 	_ = unix.Close(c.monitor.Load().fd)
 	if c.first != nil {
@@ -85,13 +89,6 @@ func (c *container) afterExit(call func()) bool {
 	}
 	c.after = append(c.after, call)
 	return true
-}
-
-// drop closes a descriptor that another has taken the place of.
-func (c *container) drop(fd int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = unix.Close(fd)
 }
 
 // pidfds are the caller's own descriptors of monitor and init; init's is -1 when there is none now.

@@ -12,10 +12,13 @@ type watcher struct {
 	epoll int
 	wake  int // eventfd
 
-	mu    sync.Mutex
-	calls map[int32]func()
-	done  chan struct{}
+	mu     sync.Mutex
+	calls  map[int32]func()
+	closed bool // the descriptors are others' from then on
+	done   chan struct{}
 }
+
+var errNotWatching = errors.New("the driver is closed")
 
 func newWatcher() (*watcher, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -42,6 +45,9 @@ func newWatcher() (*watcher, error) {
 func (w *watcher) add(pidfd int, ended func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return errNotWatching
+	}
 	w.calls[int32(pidfd)] = ended
 	err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, pidfd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pidfd)})
 	if err != nil {
@@ -80,6 +86,9 @@ func (w *watcher) loop() {
 func (w *watcher) close() {
 	_, _ = unix.Write(w.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-w.done
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
 	_ = unix.Close(w.epoll)
 	_ = unix.Close(w.wake)
 }
