@@ -20,8 +20,8 @@ import (
 	"github.com/berthd/berth/internal/fault"
 )
 
-// ask makes one request of the daemon on this machine.
-func ask(ctx context.Context, method, path string) error {
+// ask makes one request of the daemon on this machine, and decodes the answer's metadata into result, if there is one to decode into.
+func ask(ctx context.Context, method, path string, result any) error {
 	socket := filepath.Join(rootDir(), "unix.socket")
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -40,11 +40,15 @@ func ask(ctx context.Context, method, path string) error {
 	}
 	defer resp.Body.Close()
 	var answer api.Response
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil {
-		return fmt.Errorf("answer of the daemon: %w", err)
-	}
-	if answer.Type == api.ErrorResponse {
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer)
+	if err == nil && answer.Type == api.ErrorResponse {
 		return &api.Error{Status: answer.ErrorCode, Message: answer.Error}
+	}
+	if err == nil && result != nil {
+		err = json.Unmarshal(answer.Metadata, result)
+	}
+	if err != nil {
+		return fmt.Errorf("answer of the daemon: %w", err)
 	}
 	return nil
 }
@@ -70,7 +74,7 @@ func waitreadyCommand() *cobra.Command {
 // waitReady asks until the daemon says that it is ready. A daemon that starts has no socket for a moment.
 func waitReady(ctx context.Context) error {
 	for {
-		err := ask(ctx, http.MethodGet, "/internal/ready")
+		err := ask(ctx, http.MethodGet, "/internal/ready", nil)
 		if err == nil {
 			return nil
 		}
@@ -120,17 +124,22 @@ func shutdown(ctx context.Context, query url.Values, timeout time.Duration) erro
 		defer cancel()
 		ctx = limited
 	}
+	err := endDaemon(ctx, query)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the daemon has not ended %s after the time-out of %s", endTime, timeout)
+	}
+	return err
+}
+
+func endDaemon(ctx context.Context, query url.Values) error {
 	pidfd, err := daemonProcess(ctx)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(pidfd)
-	err = ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode())
+	err = ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode(), nil)
 	if err == nil || errors.Is(err, io.EOF) {
 		err = gone(ctx, pidfd)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the daemon has not ended %s after the time-out of %s", endTime, timeout)
 	}
 	return err
 }
@@ -156,31 +165,18 @@ func gone(ctx context.Context, pidfd int) error {
 	}
 }
 
-// daemonProcess is a descriptor of the process that answers on the socket.
+// daemonProcess is a descriptor of the daemon's process. The socket's peer is not always it: the kernel names whoever has begun to listen,
+// and a service manager, which may have, does not end.
 func daemonProcess(ctx context.Context) (int, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", filepath.Join(rootDir(), "unix.socket"))
+	var server api.Server
+	if err := ask(ctx, http.MethodGet, "/1.0", &server); err != nil {
+		return -1, err
+	}
+	pidfd, err := unix.PidfdOpen(server.Environment.ServerPid, 0)
 	if err != nil {
-		return -1, err
+		return -1, fmt.Errorf("process %d of the daemon: %w", server.Environment.ServerPid, err)
 	}
-	defer conn.Close()
-	rawConn, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	pidfd := -1
-	var inner error
-	if err := rawConn.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			inner = err
-			return
-		}
-		pidfd, inner = unix.PidfdOpen(int(cred.Pid), 0)
-	}); err != nil {
-		return -1, err
-	}
-	return pidfd, inner
+	return pidfd, nil
 }
 
 func activateCommand(o *daemonOptions) *cobra.Command {
@@ -203,7 +199,7 @@ when instances are to be started with the machine, or when the daemon listens on
 			if reason == "" {
 				return nil
 			}
-			return ask(cmd.Context(), http.MethodGet, "/1.0")
+			return ask(cmd.Context(), http.MethodGet, "/1.0", nil)
 		},
 	}
 }

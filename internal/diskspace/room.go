@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/durable"
 )
 
 // Block is the smallest unit that a file system allocates, in bytes.
@@ -73,7 +75,7 @@ type Room struct {
 
 // New gives the room below dir, which errors call of. quota, if not 0, bounds what is taken from this Room, in bytes.
 func New(dir, of string, quota int64) *Room {
-	return &Room{dir: dir, of: of, quota: quota, stat: unix.Statfs, sync: syncfs}
+	return &Room{dir: dir, of: of, quota: quota, stat: unix.Statfs, sync: durable.FileSystem}
 }
 
 // Taken is what has been taken, in bytes.
@@ -167,13 +169,4 @@ func (r *Room) free() (free, reserve int64, st unix.Statfs_t, err error) {
 		unit = st.Bsize
 	}
 	return int64(st.Bavail) * unit, Reserve(int64(st.Blocks) * unit), st, nil
-}
-
-func syncfs(dir string) error {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return unix.Syncfs(fd)
 }

@@ -20,10 +20,7 @@ import (
 func TestCancelWithoutSockets(t *testing.T) {
 	for _, record := range []bool{false, true} {
 		s, l := service(t)
-		task, err := s.Exec(t.Context(), "default", "c1", api.InstanceExecPost{Command: []string{"sleep", "1000"}, RecordOutput: record})
-		if err != nil {
-			t.Fatal(err)
-		}
+		task := execute(t, s, api.InstanceExecPost{Command: []string{"sleep", "1000"}, RecordOutput: record})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		done := make(chan error, 1)
@@ -58,10 +55,7 @@ func TestCancelWithoutSockets(t *testing.T) {
 // TestRecordsAreForRootAlone: what commands say may be secret.
 func TestRecordsAreForRootAlone(t *testing.T) {
 	s, l := service(t)
-	task, err := s.Exec(t.Context(), "default", "c1", api.InstanceExecPost{Command: []string{"true"}, RecordOutput: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	task := execute(t, s, api.InstanceExecPost{Command: []string{"true"}, RecordOutput: true})
 	if err := task.Run(t.Context(), operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,19 +75,16 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 	s, _ := service(t)
 	alone := func(record bool, command ...string) func() {
 		return func() {
-			task, err := s.Exec(t.Context(), "default", "c1", api.InstanceExecPost{Command: command, RecordOutput: record})
-			if err != nil {
-				t.Fatal(err)
-			}
+			task := execute(t, s, api.InstanceExecPost{Command: command, RecordOutput: record})
 			if err := task.Run(t.Context(), operation.NoProgress{}); err != nil && !strings.Contains(err.Error(), "not found") {
 				t.Error(err)
 			}
 		}
 	}
-	session := func(interactive bool, command string, names ...string) func(t *testing.T) func() {
+	session := func(interactive bool) func(t *testing.T) func() {
 		return func(t *testing.T) func() {
 			return func() {
-				c := open(t, start(t, interactive, command), names...)
+				c := script(t, interactive, "true")
 				if err := <-c.done; err != nil {
 					t.Error(err)
 				}
@@ -108,8 +99,8 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 		"dropped":  func(*testing.T) func() { return alone(false, "true") },
 		"recorded": func(*testing.T) func() { return alone(true, "true") },
 		"missing":  func(*testing.T) func() { return alone(true, "nosuch-command") },
-		"pipes":    session(false, "true", "0", "1", "2", "control"),
-		"terminal": session(true, "true", "0", "control"),
+		"pipes":    session(false),
+		"terminal": session(true),
 	} {
 		t.Run(name, func(t *testing.T) { fdcount.Steady(t, do(t)) })
 	}

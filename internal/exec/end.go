@@ -2,11 +2,11 @@ package exec
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/berthd/berth/internal/rawconn"
 	"github.com/berthd/berth/internal/runtime"
 )
 
@@ -39,7 +39,7 @@ func (s *session) close() {
 // asks for the result of the operation and then sends a message of its own. Somebody has to read from it until then.
 func sendClose(conn *websocket.Conn, deadline time.Time) {
 	if conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline) != nil {
-		cut(conn)
+		_ = rawconn.Close(conn.NetConn())
 	}
 	_ = conn.SetReadDeadline(deadline)
 }
@@ -64,15 +64,6 @@ func (s *session) reader(name string) (*websocket.Conn, bool) {
 	}
 	slot.read = true
 	return slot.conn, true
-}
-
-// cut closes a connection without TLS's closing message, which would wait for a client that does not read. It ends pending writes.
-func cut(conn *websocket.Conn) {
-	raw := conn.NetConn()
-	if secure, ok := raw.(interface{ NetConn() net.Conn }); ok {
-		raw = secure.NetConn()
-	}
-	_ = raw.Close()
 }
 
 // end takes no more clients and returns, the first time, those that came.
@@ -102,7 +93,7 @@ func (s *session) cutLate(ctx context.Context) (stop func()) {
 		case <-left:
 		case <-late.C:
 			for _, slot := range s.end() {
-				cut(slot.conn)
+				_ = rawconn.Close(slot.conn.NetConn())
 			}
 		}
 	})

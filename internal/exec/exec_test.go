@@ -217,20 +217,57 @@ func (c *client) send(name string, kind int, text string) {
 	}
 }
 
-func start(t *testing.T, interactive bool, script string) *operation.Task {
+// execute begins a command in c1.
+func execute(t *testing.T, s *Service, post api.InstanceExecPost) *operation.Task {
 	t.Helper()
-	s, _ := service(t)
-	task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{
-		Command: []string{"/bin/sh", "-c", script}, WaitForWS: true, Interactive: interactive, Width: 90, Height: 33,
-	})
+	task, err := s.Exec(t.Context(), "default", "c1", post)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return task
 }
 
+// sockets are all that a client opens: with a terminal one for what is typed and shown, without one for each stream.
+func sockets(interactive bool) []string {
+	if interactive {
+		return []string{"0", "control"}
+	}
+	return []string{"0", "1", "2", "control"}
+}
+
+// attached is a client of a command in c1, with all its sockets.
+func attached(t *testing.T, s *Service, interactive bool, command ...string) *client {
+	t.Helper()
+	post := api.InstanceExecPost{Command: command, WaitForWS: true, Interactive: interactive, Width: 90, Height: 33}
+	return open(t, execute(t, s, post), sockets(interactive)...)
+}
+
+// watched is a client of c1's console.
+func watched(t *testing.T, s *Service) *client {
+	t.Helper()
+	task, err := s.Console(t.Context(), "default", "c1", api.InstanceConsolePost{Width: 80, Height: 25})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open(t, task, sockets(true)...)
+}
+
+// script is a client of a shell's script, on a service of its own.
+func script(t *testing.T, interactive bool, text string) *client {
+	t.Helper()
+	s, _ := service(t)
+	return attached(t, s, interactive, "/bin/sh", "-c", text)
+}
+
+// start is script without a client.
+func start(t *testing.T, text string) *operation.Task {
+	t.Helper()
+	s, _ := service(t)
+	return execute(t, s, api.InstanceExecPost{Command: []string{"/bin/sh", "-c", text}, WaitForWS: true})
+}
+
 func TestPipes(t *testing.T) {
-	c := open(t, start(t, false, "cat; echo err >&2; exit 7"), "0", "1", "2", "control")
+	c := script(t, false, "cat; echo err >&2; exit 7")
 	c.send("0", websocket.BinaryMessage, "one ")
 	c.send("0", websocket.BinaryMessage, "two")
 	c.send("0", websocket.TextMessage, "")
@@ -242,22 +279,18 @@ func TestPipes(t *testing.T) {
 
 func TestACommandThatIsNotThere(t *testing.T) {
 	s, _ := service(t)
-	for _, sockets := range []bool{true, false} {
-		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"/nosuch"}, WaitForWS: sockets})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, websockets := range []bool{true, false} {
 		var c *client
-		if sockets {
-			c = open(t, task, "0", "1", "2", "control")
+		if websockets {
+			c = attached(t, s, false, "/nosuch")
 		} else {
-			c = open(t, task)
+			c = open(t, execute(t, s, api.InstanceExecPost{Command: []string{"/nosuch"}}))
 		}
 		if err := <-c.done; err == nil || err.Error() != "Command not found" || api.StatusOf(err) != 400 {
-			t.Errorf("websockets %v: %v", sockets, err)
+			t.Errorf("websockets %v: %v", websockets, err)
 		}
 		if got := c.result["return"]; got != 127 {
-			t.Errorf("websockets %v: returned %v", sockets, got)
+			t.Errorf("websockets %v: returned %v", websockets, got)
 		}
 	}
 }
@@ -266,22 +299,17 @@ func TestACommandThatIsNotThere(t *testing.T) {
 func TestAClientMayCloseAfterTheEnd(t *testing.T) {
 	for _, console := range []bool{false, true} {
 		s, l := service(t)
-		var task *operation.Task
-		var err error
-		names := []string{"0", "1", "2", "control"}
+		var c *client
 		if console {
 			ended := &endlessConsole{closed: make(chan struct{})}
 			_ = ended.Close()
-			s.Runtime, names = consoleOf{l, ended}, []string{"0", "control"}
-			task, err = s.Console(t.Context(), "default", "c1", api.InstanceConsolePost{})
+			s.Runtime = consoleOf{l, ended}
+			c = watched(t, s)
 		} else {
-			task, err = s.Exec(t.Context(), "default", "c1", api.InstanceExecPost{Command: []string{"true"}, WaitForWS: true})
+			c = attached(t, s, false, "true")
 		}
+		err := <-c.done
 		if err != nil {
-			t.Fatal(err)
-		}
-		c := open(t, task, names...)
-		if err := <-c.done; err != nil {
 			t.Fatal(err)
 		}
 		for name, conn := range c.conns {
@@ -303,7 +331,7 @@ func TestAClientMayCloseAfterTheEnd(t *testing.T) {
 }
 
 func TestEndOfInputByClosing(t *testing.T) {
-	c := open(t, start(t, false, "cat"), "0", "1", "2") // and no control: pylxd has none
+	c := open(t, start(t, "cat"), "0", "1", "2") // and no control: pylxd has none
 	c.send("0", websocket.BinaryMessage, "x")
 	_ = c.conns["0"].Close()
 	if out := c.all("1"); out != "x" {
@@ -313,7 +341,7 @@ func TestEndOfInputByClosing(t *testing.T) {
 }
 
 func TestMuchOutput(t *testing.T) {
-	c := open(t, start(t, false, "head -c 20000000 /dev/zero"), "0", "1", "2", "control")
+	c := script(t, false, "head -c 20000000 /dev/zero")
 	if n := len(c.all("1")); n != 20000000 {
 		t.Errorf("%d bytes came", n)
 	}
@@ -321,7 +349,7 @@ func TestMuchOutput(t *testing.T) {
 }
 
 func TestInteractive(t *testing.T) {
-	c := open(t, start(t, true, "stty -echo; stty size; read x; stty size; echo got $x; (sleep 2 &) ; exit 3"), "0", "control")
+	c := script(t, true, "stty -echo; stty size; read x; stty size; echo got $x; (sleep 2 &) ; exit 3")
 	var seen string
 	for !strings.Contains(seen, "33 90") {
 		_, raw, err := c.conns["0"].ReadMessage()
@@ -346,7 +374,7 @@ func TestInteractive(t *testing.T) {
 }
 
 func TestSignal(t *testing.T) {
-	c := open(t, start(t, false, "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.01; done"), "0", "1", "2", "control")
+	c := script(t, false, "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.01; done")
 	if _, raw, err := c.conns["1"].ReadMessage(); err != nil || string(raw) != "ready\n" {
 		t.Fatal(err, string(raw))
 	}
@@ -359,11 +387,7 @@ func TestSignal(t *testing.T) {
 
 func TestClientThatVanishes(t *testing.T) {
 	for _, interactive := range []bool{true, false} {
-		names := []string{"0", "control"}
-		if !interactive {
-			names = []string{"0", "1", "2", "control"}
-		}
-		c := open(t, start(t, interactive, "echo ready; exec sleep 1000"), names...)
+		c := script(t, interactive, "echo ready; exec sleep 1000")
 		out := c.conns[map[bool]string{true: "0", false: "1"}[interactive]]
 		if _, _, err := out.ReadMessage(); err != nil {
 			t.Fatal(err)
@@ -381,8 +405,8 @@ func TestClientThatVanishes(t *testing.T) {
 }
 
 func TestNobodyReadsTheOutputAnyMore(t *testing.T) {
-	for name, script := range map[string]string{"1": "exec yes", "2": "exec yes >&2"} {
-		c := open(t, start(t, false, script), "0", "1", "2", "control")
+	for name, text := range map[string]string{"1": "exec yes", "2": "exec yes >&2"} {
+		c := script(t, false, text)
 		if _, _, err := c.conns[name].ReadMessage(); err != nil {
 			t.Fatal(err)
 		}
@@ -392,12 +416,12 @@ func TestNobodyReadsTheOutputAnyMore(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	c := open(t, start(t, false, "sleep 2 & sleep 1000"), "0", "1", "2", "control")
+	c := script(t, false, "sleep 2 & sleep 1000")
 	c.cancel()
 	if err := <-c.done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	c = open(t, start(t, false, "true")) // nobody connects
+	c = open(t, start(t, "true")) // nobody connects
 	c.cancel()
 	if err := <-c.done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -405,7 +429,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	c := open(t, start(t, false, "true"))
+	c := open(t, start(t, "true"))
 	for _, secret := range []string{"", "nonsense"} {
 		_, answer, err := c.tryDial(secret)
 		if err == nil || answer.StatusCode != http.StatusForbidden {
@@ -421,11 +445,7 @@ func TestSecrets(t *testing.T) {
 
 func TestConsole(t *testing.T) {
 	s, _ := service(t)
-	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{Width: 80, Height: 25})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := open(t, task, "0", "control")
+	c := watched(t, s)
 	if _, raw, err := c.conns["0"].ReadMessage(); err != nil || string(raw) != "login: " {
 		t.Errorf("%v, %q", err, raw)
 	}
@@ -438,11 +458,7 @@ func TestConsole(t *testing.T) {
 
 func TestAConsoleIsLeftByClosingItsControl(t *testing.T) {
 	s, _ := service(t)
-	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := open(t, task, "0", "control")
+	c := watched(t, s)
 	if _, _, err := c.conns["0"].ReadMessage(); err != nil {
 		t.Fatal(err)
 	}
@@ -464,12 +480,8 @@ func TestWithoutSockets(t *testing.T) {
 	s, l := service(t)
 	run := func(post api.InstanceExecPost) map[string]any {
 		t.Helper()
-		task, err := s.Exec(context.Background(), "default", "c1", post)
-		if err != nil {
-			t.Fatal(err)
-		}
 		c := &client{}
-		if err := task.Run(context.Background(), c); err != nil {
+		if err := execute(t, s, post).Run(context.Background(), c); err != nil {
 			t.Fatal(err)
 		}
 		return c.result
@@ -490,10 +502,7 @@ func TestWithoutSockets(t *testing.T) {
 
 func TestEnvironmentAndErrors(t *testing.T) {
 	s, l := service(t)
-	task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"true"}, Environment: map[string]string{"B": "client"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	task := execute(t, s, api.InstanceExecPost{Command: []string{"true"}, Environment: map[string]string{"B": "client"}})
 	if err := task.Run(context.Background(), operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}

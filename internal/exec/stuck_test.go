@@ -55,15 +55,7 @@ func stalls(t *testing.T, pid int) {
 func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
 		s, l := service(t)
-		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"yes"}, WaitForWS: true, Interactive: interactive})
-		if err != nil {
-			t.Fatal(err)
-		}
-		names := []string{"0", "control"}
-		if !interactive {
-			names = []string{"0", "1", "2", "control"}
-		}
-		c := open(t, task, names...)
+		c := attached(t, s, interactive, "yes")
 		stalls(t, <-l.started)
 		c.cancel()
 		c.endsSoon(context.Canceled)
@@ -74,11 +66,7 @@ func TestAConsoleThatNobodyReadsIsCutOff(t *testing.T) {
 	s, l := service(t)
 	endless := &endlessConsole{closed: make(chan struct{})}
 	s.Runtime = consoleOf{l, endless}
-	task, err := s.Console(context.Background(), "default", "c1", api.InstanceConsolePost{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := open(t, task, "0", "control")
+	c := watched(t, s)
 	var last int64
 	for same := 0; same < 5; <-time.After(20 * time.Millisecond) {
 		if same++; endless.read.Load() != last || last == 0 {
@@ -91,7 +79,7 @@ func TestAConsoleThatNobodyReadsIsCutOff(t *testing.T) {
 
 // What a command leaves behind may keep its standard input and never read it.
 func TestInputThatNobodyReadsHoldsNothingUp(t *testing.T) {
-	c := open(t, start(t, false, "exec 3<&0; sleep 20 <&3 >/dev/null 2>&1 & exec 3<&-; echo ready; read x; exit 3"), "0", "1", "2", "control")
+	c := script(t, false, "exec 3<&0; sleep 20 <&3 >/dev/null 2>&1 & exec 3<&-; echo ready; read x; exit 3")
 	if _, raw, err := c.conns["1"].ReadMessage(); err != nil || string(raw) != "ready\n" {
 		t.Fatal(err, string(raw))
 	}
@@ -123,19 +111,16 @@ func (r immortals) Exec(context.Context, string, runtime.ExecRequest) (runtime.C
 }
 
 func TestACommandThatCannotBeKilledIsNotWaitedFor(t *testing.T) {
-	for _, sockets := range []bool{false, true} {
+	for _, websockets := range []bool{false, true} {
 		s, l := service(t)
 		rt := immortals{l, immortal{make(chan struct{})}}
 		s.Runtime = rt
-		task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"x"}, WaitForWS: sockets})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if sockets {
-			c := open(t, task, "0", "1", "2", "control")
+		if websockets {
+			c := attached(t, s, false, "x")
 			c.cancel()
 			c.endsSoon(context.Canceled)
 		} else {
+			task := execute(t, s, api.InstanceExecPost{Command: []string{"x"}})
 			ctx, cancel := context.WithCancel(t.Context())
 			c := &client{T: t, done: make(chan error, 1)}
 			go func() { c.done <- task.Run(ctx, operation.NoProgress{}) }()
@@ -176,15 +161,7 @@ func TestACommandThatNeverBeginsEndsWithItsClient(t *testing.T) {
 			s, l := service(t)
 			rt := farAway{l, make(chan struct{}, 1)}
 			s.Runtime = rt
-			task, err := s.Exec(context.Background(), "default", "c1", api.InstanceExecPost{Command: []string{"x"}, WaitForWS: true, Interactive: interactive})
-			if err != nil {
-				t.Fatal(err)
-			}
-			names := []string{"0", "control"}
-			if !interactive {
-				names = []string{"0", "1", "2", "control"}
-			}
-			c := open(t, task, names...)
+			c := attached(t, s, interactive, "x")
 			<-rt.begun
 			end(c)
 			c.endsSoon(nil)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/date"
+	"github.com/berthd/berth/internal/durable"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 )
@@ -144,19 +145,7 @@ func (s *Service) place(r *Received) error {
 	if err := os.RemoveAll(r.dir); err != nil {
 		return fmt.Errorf("place image: %w", err)
 	}
-	return syncDir(s.Dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync: %w", err)
-	}
-	return nil
+	return durable.Dir(s.Dir)
 }
 
 func newRecord(r *Received, q Request, d *description) *record {

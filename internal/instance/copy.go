@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -81,10 +80,7 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
 	i = s.copyRecord(project, req, body)
-	if err := cloudinit.Check(body.Config, i.Config); err != nil {
-		return nil, nil, storage.VolumeID{}, err
-	}
-	return src, i, volume, s.checkSupported(&body, &i.Body)
+	return src, i, volume, s.checkNew(&body, &i.Body)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

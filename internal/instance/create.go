@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
@@ -200,10 +199,7 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 		}
 	}
 	if from.look == nil { // a copy is compared with its source
-		if err := cloudinit.Check(nil, i.Config); err != nil {
-			return nil, err
-		}
-		if err := s.checkSupported(&Body{}, &i.Body); err != nil {
+		if err := s.checkNew(&Body{}, &i.Body); err != nil {
 			return nil, err
 		}
 	}

@@ -3,19 +3,24 @@ package instance
 import (
 	"fmt"
 
+	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 )
 
-// checkSupported refuses keys that have no effect on this server, of an instance and of its devices, unless they were there before. It
-// stands at the doors where clients write, and not in check: what is there already starts, is renamed, restored and copied.
-func (s *Service) checkSupported(was, now *Body) error {
+// checkNew refuses what nothing could come of, of an instance and of its devices, unless it was there before: keys that have no effect on
+// this server, and what cloud-init could not read. It stands at the doors where clients write, and not in check: what is there already
+// starts, is renamed, restored and copied.
+func (s *Service) checkNew(was, now *Body) error {
+	if err := cloudinit.Check(was.Config, now.Config); err != nil {
+		return fmt.Errorf("Invalid config: %w", err)
+	}
 	if err := Keys.CheckSupported(was.Config, now.Config); err != nil {
 		return fmt.Errorf("Invalid config: %w", err)
 	}
 	return s.devicesSupported(was.Devices, now.Devices)
 }
 
-// ProfileSupported is checkSupported for a profile.
+// ProfileSupported refuses keys that have no effect on this server, of a profile and of its devices, unless they were there before.
 func (s *Service) ProfileSupported(was, now map[string]string, wasDevices, devices map[string]device.Config) error {
 	if err := Keys.CheckSupported(was, now); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
@@ -116,10 +115,7 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := edit(next); err != nil {
 		return err
 	}
-	if err := cloudinit.Check(row.Value.Config, next.Config); err != nil {
-		return wrapIf(true, "Invalid config", err)
-	}
-	if err := s.checkSupported(&row.Value.Body, &next.Body); err != nil {
+	if err := s.checkNew(&row.Value.Body, &next.Body); err != nil {
 		return err
 	}
 	if err := s.replace(ctx, row, next); err != nil {

@@ -167,13 +167,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer release()
-	if err := cloudinit.Check(nil, p.Config); err != nil {
-		return err
-	}
-	if err := s.instances.CheckProfile(ctx, project, p.Config, p.Devices); err != nil {
-		return err
-	}
-	if err := s.instances.ProfileSupported(nil, p.Config, nil, p.Devices); err != nil {
+	if err := s.check(ctx, project, &Profile{}, p); err != nil {
 		return err
 	}
 	_, err = s.store.Commit(ctx, s.table.Create(p, project, req.Name))
@@ -245,6 +239,18 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Profi
 	})
 }
 
+// check refuses a profile that no instance could have, and, unless they were there before, keys that have no effect on this server and what
+// cloud-init could not read.
+func (s *Service) check(ctx context.Context, project string, was, now *Profile) error {
+	if err := cloudinit.Check(was.Config, now.Config); err != nil {
+		return err
+	}
+	if err := s.instances.CheckProfile(ctx, project, now.Config, now.Devices); err != nil {
+		return err
+	}
+	return s.instances.ProfileSupported(was.Config, now.Config, was.Devices, now.Devices)
+}
+
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
 func (s *Service) change(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
@@ -260,13 +266,7 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	next := edit(row)
-	if err := cloudinit.Check(row.Value.Config, next.Config); err != nil {
-		return err
-	}
-	if err := s.instances.CheckProfile(ctx, project, next.Config, next.Devices); err != nil {
-		return err
-	}
-	if err := s.instances.ProfileSupported(row.Value.Config, next.Config, row.Value.Devices, next.Devices); err != nil {
+	if err := s.check(ctx, project, row.Value, next); err != nil {
 		return err
 	}
 	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {

@@ -71,13 +71,4 @@ type upgraded struct {
 func (u upgraded) Read(p []byte) (int, error) { return u.from.Read(p) }
 
 // NetConn is the connection beneath, as tls.Conn has it.
-func (u upgraded) NetConn() net.Conn {
-	under := u.Conn
-	for {
-		secure, ok := under.(interface{ NetConn() net.Conn })
-		if !ok {
-			return under
-		}
-		under = secure.NetConn()
-	}
-}
+func (u upgraded) NetConn() net.Conn { return u.Conn }

@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/berthd/berth/internal/durable"
 )
 
 // lifetime of a certificate that nobody renews.
@@ -92,44 +94,13 @@ func generate(crt, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(key, "EC PRIVATE KEY", keyDER, 0o600); err != nil {
+	if err := write(key, "EC PRIVATE KEY", keyDER, 0o600); err != nil {
 		return err
 	}
-	if err := replace(crt, "CERTIFICATE", der, 0o644); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(crt)) // clients remember what they are shown from now on
+	return write(crt, "CERTIFICATE", der, 0o644)
 }
 
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
-
-// replace writes a PEM file whole or not at all.
-func replace(path, kind string, der []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = f.Close()
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if err := pem.Encode(f, &pem.Block{Type: kind, Bytes: der}); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+// write makes the file durable: clients remember what they are shown from now on.
+func write(path, kind string, der []byte, mode fs.FileMode) error {
+	return durable.WriteFile(path, mode, func(f *os.File) error { return pem.Encode(f, &pem.Block{Type: kind, Bytes: der}) })
 }

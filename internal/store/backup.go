@@ -6,10 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/berthd/berth/internal/durable"
 )
 
 // Backup writes a consistent copy of the open store to path, which it replaces whole or not at all. Commits go on.
@@ -18,7 +19,7 @@ func (b *Bolt) Backup(path string) error {
 }
 
 func backupDB(db *bolt.DB, path string) error {
-	return writeWhole(path, func(f *os.File) error {
+	return durable.WriteFile(path, 0o600, func(f *os.File) error {
 		return boltError(db.View(func(tx *bolt.Tx) error {
 			_, err := tx.WriteTo(f)
 			return err
@@ -28,7 +29,7 @@ func backupDB(db *bolt.DB, path string) error {
 
 // BackupFile writes a checked copy of the store at path to target. The store may be in use.
 func BackupFile(path, target string) error {
-	err := writeWhole(target, func(f *os.File) error {
+	err := durable.WriteFile(target, 0o600, func(f *os.File) error {
 		if err := copyConsistent(path, f); err != nil {
 			return err
 		}
@@ -57,7 +58,7 @@ func restoreFile(backup, path string) error {
 	}
 	defer lock.release()
 	fresh := path + ".restore"
-	err = writeWhole(fresh, func(f *os.File) error {
+	err = durable.WriteFile(fresh, 0o600, func(f *os.File) error {
 		if err := copyConsistent(backup, f); err != nil {
 			return err
 		}
@@ -78,28 +79,7 @@ func restoreFile(backup, path string) error {
 	if err := os.Link(path, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return replaceFile(fresh, path)
-}
-
-// writeWhole makes a file by way of a temporary one beside it.
-func writeWhole(path string, write func(f *os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = f.Close()
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return replaceFile(f.Name(), path)
+	return durable.Rename(fresh, path)
 }
 
 // errMoving is that a store is being written faster than it can be copied.

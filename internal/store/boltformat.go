@@ -8,9 +8,10 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/berthd/berth/internal/durable"
 )
 
 // The file has two buckets. "entries" maps a key to its revision (8 bytes, big endian), a CRC-32C over key, revision
@@ -105,20 +106,7 @@ func create(path string, schema int) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return boltError(err)
 	}
-	return replaceFile(fresh, path)
-}
-
-// replaceFile puts a file, already synced, in the place of another, durably.
-func replaceFile(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.Rename(fresh, path)
 }
 
 // checkDB reads all there is in a file that verifyPages found whole: buckets, and the checksum of each entry.

@@ -11,6 +11,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/rawconn"
 )
 
 const (
@@ -77,21 +78,13 @@ func (s *Session) Serve(conn net.Conn) {
 		case <-s.end:
 		case <-over:
 		}
-		cut(conn)
+		_ = rawconn.Close(conn)
 	})
 	server := sftp.NewRequestServer(patient{conn}, sftp.Handlers{FileGet: t, FilePut: t, FileCmd: t, FileList: t})
 	_ = server.Serve() // why a client left is of no use to anybody
 	close(over)
 	watch.Wait()
 	t.closeAll()
-}
-
-// cut closes a connection without TLS's closing message, which would wait for a client that does not read.
-func cut(conn net.Conn) {
-	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = secure.NetConn()
-	}
-	_ = conn.Close()
 }
 
 // patient is a connection whose client may take its time to read, but not for ever.
@@ -106,10 +99,7 @@ func (c patient) Write(p []byte) (int, error) {
 }
 
 // Close implements io.Closer; the library calls it when a packet makes no sense.
-func (c patient) Close() error {
-	cut(c.Conn)
-	return nil
-}
+func (c patient) Close() error { return rawconn.Close(c.Conn) }
 
 func (s *sessions) add(one *Session) error {
 	s.mu.Lock()

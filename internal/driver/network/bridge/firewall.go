@@ -12,7 +12,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
-	nl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,18 +55,23 @@ func firewallTransaction(ctx context.Context, name, id string, chains []chain) e
 		return err
 	}
 	defer unlock()
-	conn, err := nftables.New(nftables.WithSockOptions(func(c *nl.Conn) error { return c.SetDeadline(time.Now().Add(firewallWait)) }))
-	if err == nil {
-		err = replaceChains(conn, name, id, chains)
-	}
-	if err != nil {
+	if err := replaceChains(name, id, chains); err != nil {
 		return fmt.Errorf("firewall of %s: %w", name, err)
 	}
 	return nil
 }
 
-func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
-	have, err := listChains(conn)
+func replaceChains(name, id string, chains []chain) error {
+	r, err := dialRules()
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return r.replace(name, id, chains)
+}
+
+func (r *rules) replace(name, id string, chains []chain) error {
+	have, err := r.listChains()
 	if err != nil {
 		if errors.Is(err, syscall.EAFNOSUPPORT) && len(chains) == 0 {
 			return nil
@@ -82,30 +86,36 @@ func replaceChains(conn *nftables.Conn, name, id string, chains []chain) error {
 		mine := slices.Contains([]string{"pstrt." + name, "fwd." + name, "in." + name, "out." + name}, ch.Name)
 		// Whoever adds rules owns the interface. A removal may come late, when another network has the interface's name.
 		if mine && len(chains) == 0 {
-			if mine, err = madeFor(conn, ch, id); err != nil {
+			if mine, err = r.madeFor(ch, id); err != nil {
 				return err
 			}
 		}
 		if mine {
-			conn.FlushChain(ch)
-			conn.DelChain(ch)
+			r.FlushChain(ch)
+			r.DelChain(ch)
 		}
 	}
 	if len(chains) > 0 {
-		conn.AddTable(table)
+		r.AddTable(table)
 	}
 	for _, ch := range chains {
-		ch.add(conn, table, name, id)
+		ch.add(r.Conn, table, name, id)
 	}
-	if err := conn.Flush(); err != nil || len(chains) > 0 {
+	if err := r.awaitAnswer(); err != nil {
 		return err
 	}
-	return removeTable(tableName)
+	if err := r.Flush(); err != nil || len(chains) > 0 {
+		return err
+	}
+	return r.removeTable(tableName)
 }
 
 // madeFor tells whether a chain was made for the network with an identity. One whose rules bear none is older than identities.
-func madeFor(conn *nftables.Conn, ch *nftables.Chain, id string) (bool, error) {
-	rules, err := conn.GetRules(ch.Table, ch)
+func (r *rules) madeFor(ch *nftables.Chain, id string) (bool, error) {
+	if err := r.awaitAnswer(); err != nil {
+		return false, err
+	}
+	rules, err := r.GetRules(ch.Table, ch)
 	if err != nil || len(rules) == 0 {
 		return err == nil, err
 	}

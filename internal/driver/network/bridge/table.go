@@ -15,20 +15,44 @@ import (
 // maxListings bounds how often the chains are listed anew because somebody changed rules meanwhile.
 const maxListings = 1000
 
+// rules is the kernel's rules for packets, by one connection. An error ends its use: what else the kernel says may stand unread.
+type rules struct {
+	*nftables.Conn
+	raw *nl.Conn // the same connection, for what the library cannot ask
+}
+
+func dialRules() (*rules, error) {
+	r := &rules{}
+	var err error
+	r.Conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *nl.Conn) error {
+		r.raw = c
+		return nil
+	}))
+	return r, err
+}
+
+func (r *rules) close() { _ = r.CloseLasting() }
+
+// awaitAnswer bounds the wait for the next answer.
+func (r *rules) awaitAnswer() error { return r.raw.SetDeadline(time.Now().Add(firewallWait)) }
+
 // listChains lists the chains of the inet family, of one state of the rules. The kernel's answer to one that others change while it
 // is made may lack a chain or name it twice, and the library does not say so; the rules' generation tells.
-func listChains(conn *nftables.Conn) ([]*nftables.Chain, error) {
-	before, err := generation()
+func (r *rules) listChains() ([]*nftables.Chain, error) {
+	before, err := r.generation()
 	for range maxListings {
 		if err != nil {
 			return nil, err
 		}
 		var chains []*nftables.Chain
-		if chains, err = conn.ListChainsOfTableFamily(nftables.TableFamilyINet); err != nil {
+		if err = r.awaitAnswer(); err != nil {
+			return nil, err
+		}
+		if chains, err = r.ListChainsOfTableFamily(nftables.TableFamilyINet); err != nil {
 			return nil, err
 		}
 		var after uint32
-		if after, err = generation(); err == nil && after == before {
+		if after, err = r.generation(); err == nil && after == before {
 			return chains, nil
 		}
 		before = after
@@ -37,8 +61,8 @@ func listChains(conn *nftables.Conn) ([]*nftables.Chain, error) {
 }
 
 // generation is the number of the rules' present state: each change makes another.
-func generation() (uint32, error) {
-	answers, err := ask(message(nftType(unix.NFT_MSG_GETGEN), 0, unix.AF_UNSPEC, 0, nil))
+func (r *rules) generation() (uint32, error) {
+	answers, err := r.ask(message(nftType(unix.NFT_MSG_GETGEN), 0, unix.AF_UNSPEC, 0, nil))
 	if err != nil {
 		return 0, fmt.Errorf("generation of the rules: %w", err)
 	}
@@ -64,12 +88,12 @@ func generation() (uint32, error) {
 // about to add the first. The kernel decides that; a look beforehand would be out of date by the time of the removal, which by
 // default takes all that is in a table with it. The library cannot ask for this, so the messages are made here
 // (linux/netfilter/nfnetlink.h and nf_tables.h).
-func removeTable(name string) error {
+func (r *rules) removeTable(name string) error {
 	attributes, err := nl.MarshalAttributes([]nl.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: []byte(name + "\x00")}})
 	if err != nil {
 		return err
 	}
-	_, err = ask(
+	_, err = r.ask(
 		message(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil),
 		message(nftType(unix.NFT_MSG_DELTABLE), nl.Acknowledge|unix.NLM_F_NONREC, unix.NFPROTO_INET, 0, attributes),
 		message(unix.NFNL_MSG_BATCH_END, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil),
@@ -93,17 +117,12 @@ func message(kind nl.HeaderType, flags nl.HeaderFlags, family, resource byte, da
 }
 
 // ask sends messages to the kernel and returns the first answer.
-func ask(messages ...nl.Message) ([]nl.Message, error) {
-	conn, err := nl.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
+func (r *rules) ask(messages ...nl.Message) ([]nl.Message, error) {
+	if err := r.awaitAnswer(); err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(firewallWait)); err != nil {
+	if _, err := r.raw.SendMessages(messages); err != nil {
 		return nil, err
 	}
-	if _, err := conn.SendMessages(messages); err != nil {
-		return nil, err
-	}
-	return conn.Receive()
+	return r.raw.Receive()
 }

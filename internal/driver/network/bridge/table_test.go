@@ -20,11 +20,7 @@ func TestTwoDaemonsShareOneTable(t *testing.T) {
 			c := config(t, name)
 			chains := chainsOf(c, false)
 			for round := range rounds {
-				conn, err := nftables.New()
-				if err == nil {
-					err = replaceChains(conn, c.Name, c.ID, chains)
-				}
-				if err != nil {
+				if err := replaceChains(c.Name, c.ID, chains); err != nil {
 					t.Errorf("%s, round %d: %v", name, round, err)
 					return
 				}
@@ -32,7 +28,7 @@ func TestTwoDaemonsShareOneTable(t *testing.T) {
 					t.Errorf("%s, round %d: %d chains of %d", name, round, n, len(chains))
 					return
 				}
-				if err := replaceChains(conn, c.Name, c.ID, nil); err != nil {
+				if err := replaceChains(c.Name, c.ID, nil); err != nil {
 					t.Errorf("%s, round %d: remove: %v", name, round, err)
 					return
 				}
@@ -51,12 +47,13 @@ func TestTwoDaemonsShareOneTable(t *testing.T) {
 
 // chainsNamed counts the chains of a network in the kernel.
 func chainsNamed(t *testing.T, network string) (n int) {
-	conn, err := nftables.New()
+	r, err := dialRules()
 	if err != nil {
 		t.Error(err)
 		return 0
 	}
-	chains, err := listChains(conn)
+	defer r.close()
+	chains, err := r.listChains()
 	if err != nil {
 		t.Error(err)
 	}
