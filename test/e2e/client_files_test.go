@@ -50,6 +50,13 @@ func TestFilesArePulledToWhereTheyAreWanted(t *testing.T) {
 			t.Errorf("%s to standard output: %s", source, got)
 		}
 	}
+	// Files of the kernel say that they are empty, or a page long.
+	for _, source := range []string{"/proc/version", "/sys/class/net/lo/mtu", "/sys/devices/system/cpu/online"} {
+		want := d.Berth("exec", "c1", "--", "cat", source)
+		if got := d.Berth("file", "pull", "c1"+source, "-"); got != want {
+			t.Errorf("%s to standard output: %q, want %q", source, got, want)
+		}
+	}
 	for _, tt := range []struct{ sources, target, want string }{
 		{"c1/a/one", "new/", "new new/one"},
 		{"c1/a/one", "deep/er/", "deep deep/er deep/er/one"},
