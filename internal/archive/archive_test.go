@@ -336,10 +336,12 @@ func TestUnpackReadsWhatTarWrites(t *testing.T) {
 	src := sample(t)
 	want := describe(t, src)
 	for _, args := range [][]string{
-		{"--format=gnu", "--sparse"},
+		{"--format=gnu", "--sparse", "--no-xattrs"},
 		{"--format=pax", "--sparse", "--xattrs", "--xattrs-include=*"},
+		{"--format=gnu", "--sparse", "--incremental", "--gzip"}, // a backup
+		{"--format=gnu", "--sparse", "--label=a label", "--gzip"},
 	} {
-		t.Run(args[0], func(t *testing.T) {
+		t.Run(strings.Join(args[:3], " "), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "a.tar")
 			cmd := exec.Command("tar", append(args, "--numeric-owner", "-C", src, "-cf", out, ".")...)
 			if msg, err := cmd.CombinedOutput(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -329,5 +330,32 @@ func TestTheLastMemberOfAFolderCounts(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "d")); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// A file may be older than Unix.
+func TestTimesBefore1970AreKept(t *testing.T) {
+	needRoot(t)
+	old := time.Date(1960, 1, 1, 0, 0, 0, 500_000_000, time.UTC)
+	dated := func(i item) item {
+		i.h.ModTime, i.h.Format = old, tar.FormatPAX
+		return i
+	}
+	dir := t.TempDir()
+	unpackInto(t, dir, build(t, dated(regular("f", "x")), dated(link("l", "f")), dated(dirItem("d"))))
+	var packed bytes.Buffer
+	p := NewPacker(context.Background(), &packed)
+	must(t, p.AddTree(dir, ""))
+	must(t, p.Close())
+	again := t.TempDir()
+	unpackInto(t, again, packed.Bytes())
+	for _, name := range []string{"f", "l", "d"} {
+		for at, whole := range map[string]time.Duration{dir: 1, again: time.Second} {
+			info, err := os.Lstat(filepath.Join(at, name))
+			must(t, err)
+			if got := info.ModTime(); got.Sub(old).Abs() >= whole {
+				t.Errorf("%s has the time %s, want %s", name, got.UTC(), old)
+			}
+		}
 	}
 }

@@ -60,10 +60,9 @@ func keepXattr(name string) bool {
 		strings.HasPrefix(name, "user.")
 }
 
-// timespec clamps a time to what every file system can keep.
+// timespec is a time as the kernel takes it, which holds it to what the file system can keep.
 func timespec(t time.Time) unix.Timespec {
-	sec := min(max(t.Unix(), 0), 1<<34)
-	return unix.Timespec{Sec: sec, Nsec: int64(t.Nanosecond())}
+	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
 }
 
 func (u *unpacker) directory(name string, m meta) error {

@@ -264,11 +264,17 @@ func (u *unpacker) takeEntry(kind Kind, name string, m meta) error {
 	return u.room.TakeFile()
 }
 
+// Kinds of members that only GNU tar writes (its manual, "Basic Tar Format").
+const (
+	typeDumpDir = 'D' // a directory, whose content is the list of its names: of an incremental backup
+	typeLabel   = 'V' // the archive's label, no file
+)
+
 func kindOf(h *tar.Header) (kind Kind, ok bool, err error) {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, '\x00':
 		return File, true, nil
-	case tar.TypeDir:
+	case tar.TypeDir, typeDumpDir:
 		return Directory, true, nil
 	case tar.TypeSymlink:
 		return Symlink, true, nil
@@ -278,7 +284,7 @@ func kindOf(h *tar.Header) (kind Kind, ok bool, err error) {
 		return Device, true, nil
 	case tar.TypeFifo:
 		return Fifo, true, nil
-	case tar.TypeXGlobalHeader:
+	case tar.TypeXGlobalHeader, typeLabel:
 		return 0, false, nil
 	default:
 		return 0, false, refused("unknown kind %q", h.Typeflag)

@@ -84,7 +84,7 @@ func (p *pullCmd) prepare(target string, slash, many bool) (isDir bool, err erro
 		return false, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
-	case slash || many || p.recursive:
+	case slash || many:
 		return true, os.MkdirAll(target, 0o755)
 	case p.dirs:
 		return false, os.MkdirAll(filepath.Dir(target), 0o755)
@@ -104,6 +104,9 @@ func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 	if info.Type == client.FileDirectory {
 		if !p.recursive {
 			return errors.New(T("Can't pull a directory without --recursive"))
+		}
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
 		}
 		return p.tree(from, info, target)
 	}

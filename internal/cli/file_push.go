@@ -56,11 +56,11 @@ func (p *pushCmd) run(cmd *cobra.Command, args []string) error {
 	}
 	mode := -1
 	if p.mode != "" {
-		m, err := strconv.ParseUint(p.mode, 8, 32)
+		m, err := strconv.ParseUint(strings.TrimPrefix(p.mode, "0o"), 8, 12)
 		if err != nil {
-			return err
+			return fmt.Errorf(T("Invalid mode %q: not an octal number up to 7777"), p.mode)
 		}
-		mode = int(m & uint64(fs.ModePerm|0o7000))
+		mode = int(m)
 	}
 	if p.recursive {
 		if p.uid != -1 || p.gid != -1 || mode != -1 {
@@ -106,6 +106,9 @@ func (p *pushCmd) file(source string, target *instancePath, intoDir bool, mode i
 	}
 	defer content.Close()
 	dest := target.path
+	if intoDir && source == "-" {
+		source = "stdin" // what LXD calls it there
+	}
 	if intoDir {
 		dest = path.Join(dest, filepath.Base(source))
 	}

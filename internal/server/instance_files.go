@@ -92,23 +92,32 @@ func attachment(h http.Header, file string) {
 // sentByKernel is the size from which a file is sent by the kernel. A smaller one goes out with its header in one write.
 const sentByKernel = 64 << 10
 
-// sendFile sends the content. What has no size, as files of /proc, or is asked for in parts goes its own way.
+// sendFile sends the content. A size is only announced when the content has been seen to have it: files of /proc say 0 and
+// those of /sys a page, whatever is in them. Of such files parts cannot be had, and who asks for one gets the whole.
 func sendFile(w http.ResponseWriter, r *Request, o *files.Object) error {
-	if r.Header.Get("Range") != "" || r.Header.Get("If-Modified-Since") != "" {
+	size, h := o.Info.Size, w.Header()
+	partly := r.Header.Get("Range") != "" || r.Header.Get("If-Modified-Since") != ""
+	large := size > sentByKernel
+	reaches := (partly || large) && files.Reaches(o.File, size)
+	if partly && reaches {
 		http.ServeContent(w, r.Request, "", o.Info.ModTime, o.File)
 		return nil
 	}
-	h := w.Header()
 	h.Set("Last-Modified", o.Info.ModTime.UTC().Format(http.TimeFormat))
-	if o.Info.Size == 0 {
-		return files.Copy(r.Context(), w, o.File)
+	announce := func(n int64) {
+		if n == size {
+			h.Set("Accept-Ranges", "bytes")
+		}
+		h.Set("Content-Length", strconv.FormatInt(n, 10))
 	}
-	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", strconv.FormatInt(o.Info.Size, 10))
-	if r.TLS == nil && o.Info.Size > sentByKernel {
-		return files.SendN(w, o.File, o.Info.Size)
+	if !large || !reaches {
+		return files.CopyAnnounced(r.Context(), w, o.File, announce)
 	}
-	return files.CopyN(r.Context(), w, o.File, o.Info.Size)
+	announce(size)
+	if r.TLS == nil {
+		return files.SendN(w, o.File, size)
+	}
+	return files.CopyN(r.Context(), w, o.File, size)
 }
 
 // post writes a file, a directory or a link, as the headers say.

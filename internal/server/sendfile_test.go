@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/instance/files"
 )
 
@@ -53,7 +55,8 @@ func onSocket(t *testing.T, s *Server) (*http.Client, *atomic.Int64) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", l.Addr().String())
 	}
-	transport := &http.Transport{DialContext: dial, DisableCompression: true}
+	// One connection: a request is answered when the one before it has been counted.
+	transport := &http.Transport{DialContext: dial, DisableCompression: true, MaxConnsPerHost: 1}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		if err := s.Shutdown(context.Background()); err != nil {
@@ -98,6 +101,10 @@ func TestLargeFilesAreSentByTheKernel(t *testing.T) {
 		if err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d bytes: %d came, %v", c.size, len(got), err)
 		}
+		if resp, err = client.Head("http://s/1.0/instances/c1/files?path=/f"); err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
 		if n := sent.Load(); !c.want(n) {
 			t.Errorf("%d bytes: the kernel sent %d", c.size, n)
 		}
@@ -128,5 +135,37 @@ func TestAFileThatShrinksWhileItIsSent(t *testing.T) {
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n > 1<<20 {
 		t.Errorf("%d bytes came, %v", n, err)
+	}
+}
+
+// Files of /sys say that they are a page long, and those of /proc that they are empty: what is in them comes, with its true length,
+// also to who asks for a part or for what is new.
+func TestFilesWhoseSizeIsNotTheirContents(t *testing.T) {
+	s := testServer(t, root, filesAPI{files.New(oneFolder("/"), event.Nobody{})}.routes()...)
+	client, _ := onSocket(t, s)
+	for _, name := range []string{"/sys/devices/system/cpu/online", "/proc/version"} {
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(name); err != nil || info.Size() == int64(len(want)) {
+			t.Fatalf("%s: its size is true here: %v, %v", name, info, err)
+		}
+		for _, header := range []string{"", "Range: bytes=0-", "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT"} {
+			req, _ := http.NewRequest(http.MethodGet, "http://s/1.0/instances/c1/files?path="+name, nil)
+			if field, value, ok := strings.Cut(header, ": "); ok {
+				req.Header.Set(field, value)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Errorf("%s, %q: %v", name, header, err)
+				continue
+			}
+			got, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || !bytes.Equal(got, want) || resp.StatusCode != http.StatusOK || resp.ContentLength != int64(len(want)) {
+				t.Errorf("%s, %q: %s, length %d, %q, %v", name, header, resp.Status, resp.ContentLength, got, err)
+			}
+		}
 	}
 }

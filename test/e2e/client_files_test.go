@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +52,13 @@ func TestFilesArePulledToWhereTheyAreWanted(t *testing.T) {
 			t.Errorf("%s to standard output: %s", source, got)
 		}
 	}
+	// Files of the kernel say that they are empty, or a page long.
+	for _, source := range []string{"/proc/version", "/sys/class/net/lo/mtu", "/sys/devices/system/cpu/online"} {
+		want := d.Berth("exec", "c1", "--", "cat", source)
+		if got := d.Berth("file", "pull", "c1"+source, "-"); got != want {
+			t.Errorf("%s to standard output: %q, want %q", source, got, want)
+		}
+	}
 	for _, tt := range []struct{ sources, target, want string }{
 		{"c1/a/one", "new/", "new new/one"},
 		{"c1/a/one", "deep/er/", "deep deep/er deep/er/one"},
@@ -58,6 +67,9 @@ func TestFilesArePulledToWhereTheyAreWanted(t *testing.T) {
 		{"-p c1/a/one", "d/file", "d d/file"},
 		{"c1/a/rel", "l", "l -> b/two"},
 		{"-r c1/a/b", "new", "new new/b new/b/two"},
+		{"-r c1/a/b", "deep/er", "deep deep/er deep/er/b deep/er/b/two"},
+		{"-r c1/a/one", "file", "file"}, // as without -r
+		{"-r c1/a/one c1/a/b", "new", "new new/b new/b/two new/one"},
 	} {
 		dir := t.TempDir()
 		for range 2 { // the second time over what is there
@@ -159,5 +171,40 @@ func TestAPushThatFailsLeavesNoFolders(t *testing.T) {
 	d.Berth("file", "push", file, "c1/n1/n2/f", "-p", "--uid", "7")
 	if got := d.Berth("exec", "c1", "--", "stat", "-c", "%u", "/n1/n2/f"); got != "7\n" {
 		t.Errorf("owner %q", got)
+	}
+}
+
+// TestPushesAsLXDHasThem: modes in each notation, and what standard input is called in a folder.
+func TestPushesAsLXDHasThem(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("init", "bb", "c1")
+	for mode, want := range map[string]string{"640": "640", "0604": "604", "0o4755": "4755", "1777": "1777"} {
+		if _, err := d.TryInput("x", harness.Program("berth"), "file", "push", "--mode", mode, "-", "c1/tmp/"+mode); err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := d.Berth("file", "pull", "c1/tmp/"+mode, "-"); got != "x" {
+			t.Errorf("%s: %q", mode, got)
+		}
+		info, err := os.Stat(filepath.Join(d.Dir, "storage-pools/default/containers/c1/rootfs/tmp", mode))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Mode&0o7777), 8); got != want {
+			t.Errorf("--mode %s gave %s, want %s", mode, got, want)
+		}
+	}
+	for _, mode := range []string{"999", "-1", "rw", "77777"} {
+		if got := d.BerthFails("file", "push", "--mode", mode, "/dev/null", "c1/tmp/f"); !strings.Contains(got, "Invalid mode \""+mode+"\"") {
+			t.Errorf("--mode %s: %s", mode, got)
+		}
+	}
+	for _, target := range []string{"c1/root", "c1/home/"} {
+		if _, err := d.TryInput("x", harness.Program("berth"), "file", "push", "-", target); err != nil {
+			t.Error(err)
+		}
+		if got := d.Berth("file", "pull", strings.TrimSuffix(target, "/")+"/stdin", "-"); got != "x" {
+			t.Errorf("standard input in %s: %q", target, got)
+		}
 	}
 }

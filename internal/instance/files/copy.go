@@ -21,16 +21,24 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // Copy copies until the end of from, with buffers that suit files and sockets, or until ctx ends. That the reader was
 // cut off is an error of its own: half a file must not look like a whole one.
 func Copy(ctx context.Context, to io.Writer, from io.Reader) error {
+	return CopyAnnounced(ctx, to, from, func(int64) {})
+}
+
+// CopyAnnounced is Copy that says how many bytes there are, before it writes any, if one buffer holds them all.
+func CopyAnnounced(ctx context.Context, to io.Writer, from io.Reader, announce func(n int64)) error {
 	if from == nil {
 		return nil
 	}
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
-	for {
+	for first := true; ; first = false {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n, err := fill(buffer[:], from)
+		if first && errors.Is(err, io.EOF) {
+			announce(int64(n))
+		}
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return err
@@ -64,6 +72,12 @@ func CopyN(ctx context.Context, to io.Writer, from io.Reader, n int64) error {
 		return err
 	}
 	return whole(rest)
+}
+
+// Reaches is whether f has content up to size: what stat(2) says of files of /proc and /sys is not what is in them.
+func Reaches(f *os.File, size int64) bool {
+	n, _ := f.ReadAt(make([]byte, 1), size-1)
+	return n == 1
 }
 
 // SendN is CopyN by way of to's io.ReaderFrom, which may leave it to the kernel.
