@@ -135,11 +135,18 @@ func TestTwoClientsWithOneETagHaveOneWinner(t *testing.T) {
 		p.Config["user.x"] = value
 		return func() error { return by.UpdateProfile("p", p.ProfilePut, etag) }
 	}
+	metadata := func(by *client.Client, value string) func() error {
+		m, etag, err := by.InstanceMetadata("c1")
+		c.must(err)
+		m.Properties = map[string]string{"user.x": value}
+		return func() error { return by.UpdateInstanceMetadata("c1", *m, etag) }
+	}
 	read := map[string]func() (string, error){
 		"instance": func() (string, error) { i, _, err := c.one.Instance("c1"); return i.Config["user.x"], err },
 		"profile":  func() (string, error) { p, _, err := c.one.Profile("p"); return p.Config["user.x"], err },
+		"metadata": func() (string, error) { m, _, err := c.one.InstanceMetadata("c1"); return m.Properties["user.x"], err },
 	}
-	for kind, put := range map[string]func(*client.Client, string) func() error{"instance": instance, "profile": profile} {
+	for kind, put := range map[string]func(*client.Client, string) func() error{"instance": instance, "profile": profile, "metadata": metadata} {
 		for round := range 20 {
 			values := []string{fmt.Sprint(round, " one"), fmt.Sprint(round, " two")}
 			errs := together(put(c.one, values[0]), put(c.two, values[1]))
@@ -151,7 +158,7 @@ func TestTwoClientsWithOneETagHaveOneWinner(t *testing.T) {
 				t.Fatalf("%s: got %v and %v, want one winner", kind, errs[0], errs[1])
 			}
 			// An instance's change may have begun when the other one is done: its operation fails with the same words.
-			if api.StatusOf(errs[lost]) != http.StatusPreconditionFailed && (kind == "profile" || !strings.Contains(errs[lost].Error(), "ETag doesn't match")) {
+			if api.StatusOf(errs[lost]) != http.StatusPreconditionFailed && (kind != "instance" || !strings.Contains(errs[lost].Error(), "ETag doesn't match")) {
 				t.Fatalf("%s: the loser is told %d %v", kind, api.StatusOf(errs[lost]), errs[lost])
 			}
 			got, err := read[kind]()
