@@ -2,6 +2,9 @@ package cli
 
 import (
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,5 +58,22 @@ func TestStorageInfo(t *testing.T) {
 				t.Errorf("storage info p %s: no %q in %+v", args, line, got)
 			}
 		}
+	}
+}
+
+// TestABuiltImageIsAFileLikeOthers: it is not for its maker alone, and there is nothing beside it.
+func TestABuiltImageIsAFileLikeOthers(t *testing.T) {
+	if _, err := exec.LookPath("busybox"); err != nil {
+		t.Skip("needs busybox")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "image.tar.gz")
+	got := berth("", "image", "build", "busybox", "--output", file)
+	info, err := os.Stat(file)
+	if got.code != 0 || err != nil || info.Mode() != 0o644 || info.Size() == 0 {
+		t.Errorf("%+v: %v %v", got, info, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("there are %v: %v", entries, err)
 	}
 }
