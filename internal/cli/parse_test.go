@@ -196,3 +196,27 @@ func TestWordsOfAliasesAndEditors(t *testing.T) {
 		t.Error("an alias with unbalanced quotes")
 	}
 }
+
+// TestWhichAliasIsMeant: the one with the most words, then a user's, then a command, then one of ours.
+func TestWhichAliasIsMeant(t *testing.T) {
+	user := map[string]string{
+		"go": "one", "go to": "two", "go to work": "three @ARGS@ now", "go to bed": "four", "cp": "mine", "info": "theirs", "launch slow": "launch -c limits.cpu=1",
+	}
+	root := &cobra.Command{Use: "berth"}
+	root.PersistentFlags().String("project", "", "")
+	root.AddCommand(&cobra.Command{Use: "launch"}, &cobra.Command{Use: "info"}, &cobra.Command{Use: "list"})
+	for args, want := range map[string]string{
+		"go": "one", "go x": "one x", "go to": "two", "go to x": "two x", "go to work": "three now", "go to work a b": "three a b now", "go to bed to": "four to",
+		"cp a b": "mine a b", "mv a b": "move a b", "shell c1": "exec c1 -- su -l", "info c1": "theirs c1",
+		"launch bb": "launch bb", "launch slow bb": "launch -c limits.cpu=1 bb", "list go": "list go", "x go": "x go", "-- go": "-- go",
+		"--project p go to x": "--project p two x", "--project=p go": "--project=p one", "--project go": "--project go",
+	} {
+		for range 20 { // chance has no say in it
+			got, err := expandAlias(user, root, strings.Fields(args))
+			if err != nil || strings.Join(got, " ") != want {
+				t.Errorf("%s: got %q, want %q: %v", args, got, want, err)
+				break
+			}
+		}
+	}
+}

@@ -14,8 +14,17 @@ import (
 const maxAlias = 255
 
 func checkAlias(name string) error {
-	if len(name) > maxAlias || strings.ContainsAny(name, "\x00\n") {
+	if name == "" || len(name) > maxAlias || strings.ContainsAny(name, "\x00\n") {
 		return api.BadRequest("Invalid alias name %q", name)
+	}
+	return nil
+}
+
+func checkAliases(list []api.ImageAlias) error {
+	for _, a := range list {
+		if err := checkAlias(a.Name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -59,13 +59,8 @@ func (s *Service) check(ctx context.Context, r *Received, q Request) (*descripti
 	if q.Fingerprint != "" && q.Fingerprint != r.Fingerprint {
 		return nil, api.BadRequest("fingerprints don't match, got %s expected %s", r.Fingerprint, q.Fingerprint)
 	}
-	for _, a := range q.Aliases {
-		if a.Name == "" {
-			return nil, api.BadRequest("Invalid alias name %q", a.Name)
-		}
-		if err := checkAlias(a.Name); err != nil {
-			return nil, err
-		}
+	if err := checkAliases(q.Aliases); err != nil {
+		return nil, err
 	}
 	d, err := r.inspect(ctx)
 	if err != nil {

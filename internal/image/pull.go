@@ -45,6 +45,9 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	if src.Protocol != "" && src.Protocol != "lxd" {
 		return "", api.BadRequest("Unsupported protocol: %s", src.Protocol)
 	}
+	if err := checkAliases(q.Aliases); err != nil { // before anything is fetched
+		return "", err
+	}
 	far, err := s.Remote.Describe(ctx, src)
 	if err != nil {
 		return "", err

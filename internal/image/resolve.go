@@ -141,16 +141,28 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 	if fingerprint == old {
 		return nil
 	}
-	var ops []store.Op
-	for _, a := range s.aliases.List(project) {
-		if a.Value.Target == old {
-			ops = append(ops, s.aliases.Replace(a, &alias{Target: fingerprint, Description: a.Value.Description}))
-		}
-	}
-	if len(ops) > 0 {
-		if _, err := s.Store.CommitAll(ctx, ops); err != nil {
-			return changed(err)
-		}
+	if err := s.moveAliases(ctx, project, old, fingerprint); err != nil {
+		return err
 	}
 	return s.delete(ctx, project, old)
+}
+
+// moveAliases gives an image the aliases of another one.
+func (s *Service) moveAliases(ctx context.Context, project, from, to string) error {
+	_, release, err := s.holdTarget(ctx, project, to)
+	if err != nil {
+		return err
+	}
+	defer release()
+	var ops []store.Op
+	for _, a := range s.aliases.List(project) {
+		if a.Value.Target == from {
+			ops = append(ops, s.aliases.Replace(a, &alias{Target: to, Description: a.Value.Description}))
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	_, err = s.Store.CommitAll(ctx, ops)
+	return changed(err)
 }

@@ -365,3 +365,52 @@ func TestAPublishLetsGoOfItsInstance(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// TestNamesOfAliases: whichever way an alias comes, its name is looked at.
+func TestNamesOfAliases(t *testing.T) {
+	ctx, far := t.Context(), &shop{data: unified(t)}
+	s, _ := newService(t, store.NewMemory(), t.TempDir())
+	s.Remote = far
+	pull := func(alias string) error {
+		src := api.ImagesPostSource{ImageSource: api.ImageSource{Server: "https://far", Alias: "web"}}
+		_, err := s.pull(ctx, operation.NoProgress{}, src, Request{Project: "default", Aliases: []api.ImageAlias{{Name: alias}}})
+		return err
+	}
+	if err := pull("first"); err != nil {
+		t.Fatal(err)
+	}
+	last := "first"
+	ways := map[string]func(name string) error{
+		"create": func(name string) error {
+			var req api.ImageAliasesPost
+			req.Name, req.Target = name, far.fingerprint()
+			_, err := s.CreateAlias(ctx, "default", req)
+			return err
+		},
+		"rename": func(name string) error {
+			_, err := s.RenameAlias(ctx, "default", last, name)
+			if err == nil {
+				last = name
+			}
+			return err
+		},
+		"fetch of what is here": pull,
+		"import": func(name string) error {
+			_, err := importFile(t, s, unified(t, file{name: "rootfs/" + fmt.Sprint(len(name)), data: "x"}), Request{Aliases: []api.ImageAlias{{Name: name}}})
+			return err
+		},
+	}
+	n := 0
+	for way, give := range ways {
+		n++
+		longest := fmt.Sprint(n, strings.Repeat("é", 127))
+		if err := give(longest); len(longest) != maxAlias || err != nil {
+			t.Errorf("%s: a name of %d bytes: %v", way, len(longest), err)
+		}
+		for _, bad := range []string{"", longest + "x", "a\nb", "a\x00"} {
+			if err := give(bad); api.StatusOf(err) != 400 {
+				t.Errorf("%s: %q gives %v, want 400", way, bad, err)
+			}
+		}
+	}
+}

@@ -265,6 +265,23 @@ func TestMoveToAnotherPool(t *testing.T) {
 	h.nothingLeft()
 }
 
+// TestAMoveIsRefusedAsAWhole: what is wrong with one part of a request, a new name or a pool, is said before the other part is done.
+func TestAMoveIsRefusedAsAWhole(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.create("c2", nil)
+	for _, req := range []api.InstancePost{{Name: "c2", Pool: "p2"}, {Name: "not_a_name", Pool: "p2"}, {Name: "c3", Pool: "nosuch"}} {
+		req.Migration = true
+		if err := h.run(h.Post(t.Context(), "default", "c1", req)); err == nil {
+			t.Errorf("to %q on %s: taken", req.Name, req.Pool)
+		}
+		if got := h.show("c1").ExpandedDevices["root"]["pool"]; got != "p1" {
+			t.Errorf("to %q on %s: refused, and it is on %s", req.Name, req.Pool, got)
+		}
+		h.nothingLeft()
+	}
+}
+
 func TestLiveChanges(t *testing.T) {
 	h := newHouse(t, nil)
 	h.create("c1", nil)

@@ -178,6 +178,9 @@ func TestClaimsOutOfOrderAreRefused(t *testing.T) {
 	if _, err := m.Acquire(ctx, patient, lock.Exclusive(web)); err == nil || !strings.Contains(err.Error(), "out of order") {
 		t.Errorf("an instance after a pool: %v", err)
 	}
+	if _, err := m.Acquire(ctx, patient, lock.Shared(pool)); err == nil || !strings.Contains(err.Error(), "out of order") {
+		t.Errorf("what it has already, for which it would wait itself: %v", err)
+	}
 	volume, err := m.Acquire(ctx, patient, lock.Exclusive(lock.Of(lock.Volume, "fast", "v")))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -117,4 +118,40 @@ func TestTheWaitForAPoolEndsWithItsCaller(t *testing.T) {
 	}
 	close(h.release)
 	<-h.ended // it writes to the test's folder
+}
+
+// failing is a driver whose Mount fails until it is mended.
+type failing struct {
+	storagedriver.Driver
+	mended *bool
+}
+
+func (f failing) Mount(ctx context.Context) error {
+	if !*f.mended {
+		return errors.New("no such device")
+	}
+	return f.Driver.Mount(ctx)
+}
+
+// TestAPoolThatCouldNotBeMountedIsTriedAgain each time when somebody uses it, and its error is that of the last time.
+func TestAPoolThatCouldNotBeMountedIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.build()
+	mended := false
+	w.service.Drivers = map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver { return failing{dir.New(c), &mended} }}
+	w.ok(w.service.Store.Load(w.ctx))
+	w.ok(w.service.Start(w.ctx))
+	for range 2 {
+		w.fails(w.service.CheckPool("p"), http.StatusServiceUnavailable, `Storage pool "p" unavailable: no such device`)
+		if status := w.statusOfPool("p"); status != "Unavailable" {
+			t.Errorf("the pool is shown as %s", status)
+		}
+	}
+	mended = true
+	w.ok(w.service.CheckPool("p"))
+	if status := w.statusOfPool("p"); status != "Created" {
+		t.Errorf("once it is mounted the pool is shown as %s", status)
+	}
+	w.ok(w.service.DeletePool(w.ctx, "p"))
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -44,22 +45,42 @@ func TestLeasesEndWithTheirProcess(t *testing.T) {
 // TestDamagedLeases: what says which keys are to go is believed only if it is whole.
 func TestDamagedLeases(t *testing.T) {
 	for n, damage := range [][]byte{nil, {1}, make([]byte, 12), append(make([]byte, 12), 1)} {
-		path := filled(t, 3)
-		db, err := bolt.Open(path, 0o600, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = db.Update(func(tx *bolt.Tx) error {
+		refused(t, fmt.Sprint(n), func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("leased"))
 			return errors.Join(err, b.Put([]byte("/things/0001"), damage))
 		})
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
+	}
+}
+
+// TestDamagedNumbers: a revision that is not the one that was written may be given twice, and a schema have data migrated once more.
+func TestDamagedNumbers(t *testing.T) {
+	for _, name := range []string{"schema", "revision"} {
+		for at := range 12 {
+			refused(t, fmt.Sprintf("byte %d of the %s", at, name), func(tx *bolt.Tx) error {
+				b := tx.Bucket([]byte("meta"))
+				damaged := bytes.Clone(b.Get([]byte(name)))
+				damaged[at] ^= 1
+				return b.Put([]byte(name), damaged)
+			})
 		}
-		_, opened := store.OpenBolt(path, store.Options{NoBackup: true})
-		_, checked := store.CheckFile(path)
-		if !errors.Is(opened, store.ErrCorrupt) || !errors.Is(checked, store.ErrCorrupt) {
-			t.Errorf("%s: opened: %v, checked: %v", fmt.Sprint(n), opened, checked)
-		}
+		refused(t, "no "+name, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Delete([]byte(name)) })
+	}
+}
+
+// refused damages a store in a way that leaves bbolt's own structure whole.
+func refused(t *testing.T, what string, damage func(tx *bolt.Tx) error) {
+	t.Helper()
+	path := filled(t, 3)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(damage), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, opened := store.OpenBolt(path, store.Options{NoBackup: true})
+	_, checked := store.CheckFile(path)
+	if !errors.Is(opened, store.ErrCorrupt) || !errors.Is(checked, store.ErrCorrupt) {
+		t.Errorf("%s: opened: %v, checked: %v", what, opened, checked)
 	}
 }

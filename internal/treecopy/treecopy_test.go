@@ -214,6 +214,45 @@ func TestCopyCancelled(t *testing.T) {
 	}
 }
 
+// until is a context that ends as soon as something is so.
+type until struct {
+	context.Context
+	is func() bool
+}
+
+func (u until) Err() error {
+	if u.is() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestALargeFileIsNotCopiedToItsEnd when the copy is cancelled meanwhile, whether the kernel copies it or we do.
+func TestALargeFileIsNotCopiedToItsEnd(t *testing.T) {
+	needRoot(t)
+	memory := t.TempDir() // where files cannot share their contents
+	must(t, unix.Mount("none", memory, "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(memory, 0)) })
+	src := filepath.Join(memory, "src")
+	must(t, os.Mkdir(src, 0o700))
+	const size = 64 << 20
+	must(t, os.WriteFile(filepath.Join(src, "large"), bytes.Repeat([]byte("x"), size), 0o600))
+	for where, dst := range map[string]string{"on the same file system": filepath.Join(memory, "dst"), "on another one": filepath.Join(t.TempDir(), "dst")} {
+		must(t, os.Mkdir(dst, 0o700))
+		copied := func() int64 {
+			info, err := os.Stat(filepath.Join(dst, "large"))
+			if err != nil {
+				return 0
+			}
+			return info.Size()
+		}
+		err := Copy(until{t.Context(), func() bool { return copied() > 0 }}, dst, src, Options{})
+		if !errors.Is(err, context.Canceled) || copied() == size {
+			t.Errorf("%s: %d of %d bytes were copied: %v", where, copied(), size, err)
+		}
+	}
+}
+
 func TestCopySkipsMounts(t *testing.T) {
 	needRoot(t)
 	src, dst := t.TempDir(), t.TempDir()

@@ -26,12 +26,6 @@ type answer struct {
 
 func call(t *testing.T, d *harness.Daemon, method, path, body string, header ...string) answer {
 	t.Helper()
-	c := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.Dir+"/unix.socket")
-		},
-		DisableKeepAlives: true,
-	}}
 	req, err := http.NewRequest(method, "http://berth"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +33,18 @@ func call(t *testing.T, d *harness.Daemon, method, path, body string, header ...
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	return send(t, d, req)
+}
+
+func send(t *testing.T, d *harness.Daemon, req *http.Request) answer {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", d.Dir+"/unix.socket")
+		},
+		DisableKeepAlives:     true,
+		ExpectContinueTimeout: harness.Slow(harness.Limit),
+	}}
 	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +56,7 @@ func call(t *testing.T, d *harness.Daemon, method, path, body string, header ...
 	}
 	a := answer{Status: resp.StatusCode, ETag: resp.Header.Get("ETag"), Location: resp.Header.Get("Location")}
 	if err := json.Unmarshal(data, &a); err != nil {
-		t.Fatalf("%s %s: %v: %s", method, path, err, data)
+		t.Fatalf("%s %s: %v: %s", req.Method, req.URL.Path, err, data)
 	}
 	return a
 }

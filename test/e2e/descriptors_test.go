@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,6 +43,60 @@ func TestTheDaemonGivesDescriptorsBack(t *testing.T) {
 		t.Fatalf("the daemon and its helper: %v", pids)
 	}
 	fdcount.SteadyOf(t, pids, day)
+}
+
+// TestWhatIsReadGivesDescriptorsBack does so with all that can be read, and with what is read in vain: each answer has an end of its own.
+func TestWhatIsReadGivesDescriptorsBack(t *testing.T) {
+	d := harness.New(t, "GOGC=off").Pool().Image()
+	d.Berth("network", "create", "fds0", "ipv4.address=10.199.23.1/24", "ipv6.address=none")
+	d.Berth("launch", "bb", "c1")
+	d.Berth("exec", "c1", "--", "sh", "-c", "echo text > /tmp/f; ln -s f /tmp/l")
+	d.Berth("snapshot", "c1", "s")
+	d.Berth("init", "bb", "c2") // which does not run
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.Dir+"/unix.socket")
+	}}}
+	defer c.CloseIdleConnections()
+	read := func(method, path string, wants bool) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://berth"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || (resp.StatusCode == http.StatusOK) != wants {
+			t.Errorf("%s %s: %s, %v", method, path, resp.Status, err)
+		}
+	}
+	const c1, c2 = "/1.0/instances/c1", "/1.0/instances/c2"
+	var image string
+	for _, url := range strings.Fields(d.Berth("image", "list", "--format=csv", "--columns=F")) {
+		image = "/1.0/images/" + url
+	}
+	fdcount.SteadyOf(t, []int{d.PID()}, func() {
+		for _, path := range []string{
+			"/1.0", "/1.0/resources", "/1.0/metadata/configuration", "/1.0/warnings?recursion=1", "/1.0/operations?recursion=1",
+			"/1.0/instances?recursion=2", c1, c1 + "/state", c1 + "/snapshots/s", c1 + "/console", c1 + "/logs", c1 + "/logs/lxc.log", c1 + "/logs/lxc.conf", c2 + "/logs",
+			c1 + "/metadata", c1 + "/metadata/templates", c1 + "/files?path=/tmp", c1 + "/files?path=/tmp/f", c1 + "/files?path=/tmp/l", c1 + "/files?path=/proc/uptime",
+			c2 + "/files?path=/", c2 + "/files?path=/bin/busybox", image, image + "/export", "/1.0/images/aliases/bb",
+			"/1.0/networks?recursion=1", "/1.0/networks/fds0/state", "/1.0/networks/fds0/leases",
+			"/1.0/storage-pools/default/resources", "/1.0/storage-pools/default/volumes?recursion=1",
+		} {
+			read("GET", path, true)
+		}
+		read("HEAD", c1+"/files?path=/tmp/f", true)
+		read("HEAD", c2+"/files?path=/", true)
+		for _, path := range []string{
+			c1 + "/files?path=/none", c2 + "/files?path=/bin/busybox/x", c1 + "/logs/none", c1 + "/logs/exec_none.stdout", c1 + "/metadata/templates?path=none",
+			"/1.0/images/none/export", "/1.0/networks/none/state", "/1.0/storage-pools/none/resources",
+		} {
+			read("GET", path, false)
+		}
+	})
 }
 
 // childrenOf lists the children of a process that run a program.

@@ -25,10 +25,12 @@ func TestModesOnTheHost(t *testing.T) {
 	d.Berth("storage", "volume", "create", "default", "v1")
 	d.Berth("init", "bb", "c2")
 	d.Berth("exec", "c1", "--", "true")
+	d.Berth("storage", "volume", "snapshot", "default", "v1", "s1")
 	for path, mode := range map[string]os.FileMode{
 		"containers": 0o711, "snapshots": 0o700, "storage-pools": 0o711, "storage-pools/default": 0o711, "storage-pools/default/containers": 0o711,
 		"database": 0o700, "images": 0o700, "logs": 0o700, "logs/c1": 0o700, "devices": 0o711, "networks": 0o711,
 		"storage-pools/default/images": 0o700, "storage-pools/default/custom": 0o700, "storage-pools/default/containers-snapshots": 0o711,
+		"storage-pools/default/containers-snapshots/c1": 0o700, "storage-pools/default/custom-snapshots": 0o700, "storage-pools/default/custom-snapshots/default_v1": 0o700,
 		"storage-pools/default/containers/c1": 0o100, "storage-pools/default/containers/c2": 0o100, "storage-pools/default/custom/default_v1": 0o711,
 		"server.key": 0o600, "server.crt": 0o644, "unix.socket": 0o660, "database/berth.db": 0o600,
 	} {

@@ -18,9 +18,12 @@ git -C "$top" worktree add --quiet --detach "$tree" HEAD || exit 1
 cp -r "$top/bin" "$tree/bin" || exit 1
 
 field() { sed -n "/^diff\|^---/q; s/^$1: //p" "$2"; }
+# Tests of the built programs need them as they are now, and are told where they are: a path of the source is not in what is built.
+export BERTH_BIN=$tree/bin
+programs() { case $1 in ./test/*) make -C "$tree" build || { echo '[build failed]'; return 1; } ;; esac; }
 # The words of a line are arguments of their own, and none has blanks.
 # shellcheck disable=SC2086
-check() { (cd "$tree" && timeout -k 10 300 go test -trimpath -vet=off -timeout 4m $1) > "$scratch/log" 2>&1; }
+check() { (cd "$tree" && programs "$1" && timeout -k 10 300 go test -trimpath -vet=off -timeout 4m $1) > "$scratch/log" 2>&1; }
 # The first test that failed, or else why there is none.
 failed() {
     local test

@@ -2,6 +2,7 @@ package lxc
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/berthd/berth/api"
@@ -60,5 +61,21 @@ func TestAKillWhileItRestartsFromInside(t *testing.T) {
 				t.Error("it has an init")
 			}
 		})
+	}
+}
+
+// TestARestartThatIsNotWantedAnyMore: the one who wants the end may come between the look at the mark and the restart.
+func TestARestartThatIsNotWantedAnyMore(t *testing.T) {
+	h := newHost(t)
+	d := h.driver()
+	d.OnRestart(func(ctx context.Context, _ string, _ func(*spec.Spec) error) error { return ctx.Err() })
+	c := &container{id: "c1"}
+	done := c.wantEnd()
+	if err := d.restart(c); !errors.Is(err, context.Canceled) {
+		t.Errorf("it waits for its turn to restart: %v", err)
+	}
+	done()
+	if err := d.restart(c); err != nil {
+		t.Errorf("the restart of one that is wanted is given up: %v", err)
 	}
 }

@@ -167,8 +167,18 @@ func TestErrors(t *testing.T) {
 	fail("full directory", s.Delete(t.Context(), "default", "c1", "/tmp"), http.StatusBadRequest, "not empty")
 	fail("the root", s.Delete(t.Context(), "default", "c1", "/"), http.StatusBadRequest, "busy")
 	fail("gone", s.Delete(t.Context(), "default", "c1", "/tmp/none"), http.StatusNotFound, "Not Found")
+	host := New(folder{path: "/", released: new(int)}, event.Nobody{})
+	_, err := host.Get(t.Context(), "default", "c1", "/proc/kmsg")
+	fail("the kernel's log", err, http.StatusForbidden, "a file of the kernel's")
+	const knob = "/proc/sys/kernel/hostname"
+	same, err := os.ReadFile(knob) // should it be written after all
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail("a setting of the kernel's", host.Put(t.Context(), "default", "c1", knob, Put{Type: TypeFile, Body: bytes.NewReader(same)}),
+		http.StatusForbidden, "a file of the kernel's")
 	cut := errors.New("cut")
-	err := write("/tmp/cut", Put{Type: TypeFile, Body: io.MultiReader(strings.NewReader("half"), broken{cut})})
+	err = write("/tmp/cut", Put{Type: TypeFile, Body: io.MultiReader(strings.NewReader("half"), broken{cut})})
 	if !errors.Is(err, cut) {
 		t.Errorf("a broken body: %v", err)
 	}
