@@ -22,7 +22,7 @@ func (a instancesAPI) metadata(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	return Sync(meta)
+	return SyncETag(meta, contentETag(meta))
 }
 
 func (a instancesAPI) setMetadata(r *Request) Response {
@@ -31,6 +31,9 @@ func (a instancesAPI) setMetadata(r *Request) Response {
 		return Fail(err)
 	}
 	err := a.svc.SetMetadata(r.Context(), r.Project(), r.Var("name"), func(meta *api.ImageMetadata) error {
+		if err := r.IfMatch(contentETag(meta)); err != nil {
+			return err
+		}
 		if r.Method == "PUT" {
 			*meta = api.ImageMetadata{}
 		}
