@@ -32,6 +32,9 @@ const masked = "MASKED"
 // websockets ("fds") and images.
 var secretKeys = regexp.MustCompile(`(?i)password|secret|token|private|^fds$|\.key$`)
 
+// userinfo is the password in a URL, wherever one stands in a text.
+var userinfo = regexp.MustCompile(`(://[^/@\s:"]*):[^/@\s"]+@`)
+
 // maskJSON masks secrets in a JSON text; nil where it is none.
 func maskJSON(text []byte) []byte {
 	var v any
@@ -61,6 +64,7 @@ func mask(v any, secret bool) any {
 		if secret && v != "" {
 			return masked
 		}
+		return userinfo.ReplaceAllString(v, "${1}:"+masked+"@")
 	}
 	return v
 }

@@ -19,7 +19,7 @@ func TestTraceShowsAllButSecrets(t *testing.T) {
 		case "/1.0/certificates":
 			answer(w, 409, api.Response{Type: api.ErrorResponse, ErrorCode: 409, Error: "it is there"})
 		default:
-			reply(w, map[string]any{"name": "a", "config": map[string]any{"core.trust_password": "hunter2", "user.a": "shown"}, "fds": map[string]string{"0": "hunter2"}, "n": 12345678901234567})
+			reply(w, map[string]any{"name": "a", "config": map[string]any{"core.trust_password": "hunter2", "user.a": "shown", "user.url": "at https://u:hunter2@h/x"}, "fds": map[string]string{"0": "hunter2"}, "n": 12345678901234567})
 		}
 	})
 	var seen strings.Builder
@@ -55,7 +55,7 @@ func TestTraceShowsAllButSecrets(t *testing.T) {
 		t.Errorf("a secret is shown:\n%s", got)
 	}
 	for _, want := range []string{
-		"> GET http://unix.socket/1.0/profiles/a?project=x \n", `"user.a":"shown"`, `"core.trust_password":"MASKED"`, `"fds":{"0":"MASKED"}`, `"n":12345678901234567`,
+		"> GET http://unix.socket/1.0/profiles/a?project=x \n", `"user.a":"shown"`, `"user.url":"at https://u:MASKED@h/x"`, `"core.trust_password":"MASKED"`, `"fds":{"0":"MASKED"}`, `"n":12345678901234567`,
 		"> POST http://unix.socket/1.0/certificates {", `409 Conflict {"error":"it is there"`, "export?secret=MASKED", "> WEBSOCKET ws://unix.socket/1.0/operations/o/websocket?secret=MASKED",
 	} {
 		if !strings.Contains(got, want) {

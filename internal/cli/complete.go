@@ -25,9 +25,9 @@ type completing struct {
 
 // arguments are what commands take, by their path: one completion for each argument, the last for all that follow if its name ends in "...".
 var arguments = map[string]string{
-	"config edit": "instance", "config get": "instance key", "config set": "instance key= value", "config show": "instance", "config unset": "instance key",
-	"config device add": "instance", "config device get": "instance device", "config device list": "instance", "config device override": "instance device",
-	"config device remove": "instance device...", "config device set": "instance device", "config device show": "instance", "config device unset": "instance device",
+	"config edit": "instance", "config get": "instance|key key", "config set": "instance|key= key= value", "config show": "instance", "config unset": "instance|key key",
+	"config device add": "instance none device-type", "config device get": "instance device device-key", "config device list": "instance", "config device override": "instance device",
+	"config device remove": "instance device...", "config device set": "instance device", "config device show": "instance", "config device unset": "instance device device-key",
 	"config metadata edit": "instance", "config metadata show": "instance", "config template create": "instance", "config template delete": "instance",
 	"config template edit": "instance", "config template list": "instance", "config template show": "instance", "config trust edit": "certificate",
 	"config trust list": "remote", "config trust list-tokens": "remote", "config trust remove": "certificate", "config trust show": "certificate",
@@ -41,10 +41,10 @@ var arguments = map[string]string{
 	"network get": "network network-key", "network info": "network", "network list": "remote", "network list-leases": "network", "network rename": "network",
 	"network set": "network network-key= value", "network show": "network", "network unset": "network network-key", "operation delete": "operation", "operation list": "remote",
 	"operation show": "operation", "pause": "running...", "profile add": "instance profile", "profile assign": "instance profile", "profile copy": "profile",
-	"profile delete": "profile...", "profile device add": "profile", "profile device get": "profile", "profile device list": "profile", "profile device remove": "profile",
-	"profile device set": "profile", "profile device show": "profile", "profile device unset": "profile", "profile edit": "profile", "profile get": "profile key",
-	"profile list": "remote", "profile remove": "instance profile", "profile rename": "profile", "profile set": "profile key= value", "profile show": "profile",
-	"profile unset": "profile key", "project delete": "project", "project edit": "project", "project get": "project", "project info": "project", "project list": "remote",
+	"profile delete": "profile...", "profile device add": "profile none device-type", "profile device get": "profile profile-device profile-device-key", "profile device list": "profile", "profile device remove": "profile profile-device...",
+	"profile device set": "profile profile-device", "profile device show": "profile", "profile device unset": "profile profile-device profile-device-key", "profile edit": "profile", "profile get": "profile profile-key",
+	"profile list": "remote", "profile remove": "instance profile", "profile rename": "profile", "profile set": "profile profile-key= value", "profile show": "profile",
+	"profile unset": "profile profile-key", "project delete": "project", "project edit": "project", "project get": "project", "project info": "project", "project list": "remote",
 	"project rename": "project", "project set": "project", "project show": "project", "project switch": "project", "project unset": "project", "publish": "snapshotted remote",
 	"remote remove": "remote-name", "remote rename": "remote-name", "remote set-url": "remote-name", "remote switch": "remote-name", "rename": "snapshotted",
 	"restart": "running...", "restore": "snapshotted snapshot", "snapshot": "instance", "start": "stopped...", "stop": "running...", "storage create": "none driver",

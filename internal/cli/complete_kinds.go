@@ -17,7 +17,7 @@ var completions = map[string]completion{
 	"snapshotted": snapshotted,
 	"snapshot":    snapshotOf,
 	"in-instance": inInstance,
-	"device":      deviceNames,
+	"device":      deviceNames(devicesOf),
 	"image":       images,
 	"alias":       namesOf(imageAliases),
 	"remote": func(s completing, _ []string, _ string) []string {
@@ -34,8 +34,14 @@ var completions = map[string]completion{
 	"operation":   namesOf(named((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
 	"warning":     namesOf(named((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
 	"certificate": namesOf(named((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
-	"key":         keysOf("instance", ""), "key=": keysOf("instance", "="),
-	"network-key": keysOf("network-bridge", ""), "network-key=": keysOf("network-bridge", "="),
+	"key":         withKeysOf(configOf, keysOf("instance", "")), "key=": withKeysOf(configOf, keysOf("instance", "=")),
+	"profile-key": withKeysOf(profileConfigOf, keysOf("instance", "")), "profile-key=": withKeysOf(profileConfigOf, keysOf("instance", "=")),
+	"instance|key": either(anyInstance, keysOf("server", "")), "instance|key=": either(anyInstance, keysOf("server", "=")),
+	"device-type":        func(completing, []string, string) []string { return []string{"disk", "nic", "none"} },
+	"device-key":         deviceKeys(devicesOf),
+	"profile-device":     deviceNames(profileDevicesOf),
+	"profile-device-key": deviceKeys(profileDevicesOf),
+	"network-key":        keysOf("network-bridge", ""), "network-key=": keysOf("network-bridge", "="),
 	"pool-key": keysOf("storage-dir", ""), "pool-key=": keysOf("storage-dir", "="),
 	"volume-key": keysOf("storage-volume", ""), "volume-key=": keysOf("storage-volume", "="),
 	"value": func(s completing, before []string, _ string) []string { return s.values(before[len(before)-1]) },
@@ -148,18 +154,6 @@ func inInstance(s completing, before []string, word string) []string {
 	return out
 }
 
-func deviceNames(s completing, before []string, _ string) []string {
-	server, _, name, ok := s.server(before[0])
-	if !ok {
-		return nil
-	}
-	i, _, err := server.Instance(name)
-	if err != nil {
-		return nil
-	}
-	return slices.Collect(maps.Keys(i.ExpandedDevices))
-}
-
 func imageAliases(server *client.Client) []string {
 	return named((*client.Client).ImageAliases, func(a api.ImageAliasesEntry) string { return a.Name })(server)
 }
@@ -189,57 +183,6 @@ func volumes(s completing, before []string, _ string) []string {
 	for _, v := range list {
 		if v.Type == "custom" && !strings.Contains(v.Name, "/") {
 			out = append(out, v.Name)
-		}
-	}
-	return out
-}
-
-// keysOf completes configuration keys of an entity, with what follows them. Behind "key=" it completes values.
-func keysOf(entity, suffix string) completion {
-	return func(s completing, before []string, word string) []string {
-		if key, _, ok := strings.Cut(word, "="); ok && suffix == "=" {
-			var out []string
-			for _, value := range s.values(key) {
-				out = append(out, key+"="+value)
-			}
-			return out
-		}
-		var out []string
-		for key := range s.keys()[entity] {
-			if !strings.Contains(key, "*") && !strings.HasPrefix(key, "volatile.") {
-				out = append(out, key+suffix)
-			}
-		}
-		return out
-	}
-}
-
-// keys are those of the default remote's server: which keys there are depends on its version, not on its instances.
-func (s completing) keys() map[string]map[string]client.ConfigKey {
-	server, _, _, ok := s.server("")
-	if !ok {
-		return nil
-	}
-	keys, err := server.ConfigKeys()
-	if err != nil {
-		return nil
-	}
-	return keys
-}
-
-// values are those that a key may have, as far as they can be counted up: those the server names, truth values and the default.
-func (s completing) values(key string) (out []string) {
-	for _, keys := range s.keys() {
-		k, ok := keys[key]
-		if !ok {
-			continue
-		}
-		out = append(out, k.Values...)
-		if k.Type == "bool" {
-			out = append(out, "true", "false")
-		}
-		if k.Default != "" && len(k.Values) == 0 {
-			out = append(out, k.Default)
 		}
 	}
 	return out

@@ -23,7 +23,7 @@ func completed(args ...string) (words []string, directive string) {
 func filled(t *testing.T) *fakeServer {
 	f := newFake(t)
 	f.gives("GET /1.0/instances", []api.Instance{{Name: "c1", StatusCode: api.Running}, {Name: "c2", StatusCode: api.Stopped}})
-	f.gives("GET /1.0/instances/c1", api.Instance{Name: "c1", ExpandedDevices: map[string]map[string]string{"eth0": {}, "root": {}}})
+	f.gives("GET /1.0/instances/c1", api.Instance{Name: "c1", InstancePut: api.InstancePut{Config: map[string]string{"user.x": "1"}}, ExpandedDevices: map[string]map[string]string{"eth0": {}, "root": {"type": "disk", "path": "/"}}})
 	f.gives("GET /1.0/instances/c1/snapshots", []string{"/1.0/instances/c1/snapshots/s1", "/1.0/instances/c1/snapshots/s2"})
 	f.gives("GET /1.0/images/aliases", []api.ImageAliasesEntry{{Name: "debian/12"}})
 	f.gives("GET /1.0/images", []api.Image{{Fingerprint: "dead5678901234567890"}})
@@ -31,6 +31,7 @@ func filled(t *testing.T) *fakeServer {
 	f.gives("GET /1.0/storage-pools/fast/volumes", []api.StorageVolume{{Name: "v1", Type: "custom"}, {Name: "v1/s", Type: "custom"}, {Name: "c1", Type: "container"}})
 	f.gives("GET /1.0/networks", []api.Network{{Name: "br0"}})
 	f.gives("GET /1.0/profiles", []api.Profile{{Name: "default"}, {Name: "web"}})
+	f.gives("GET /1.0/profiles/web", api.Profile{Name: "web", ProfilePut: api.ProfilePut{Config: map[string]string{"environment.A": "1"}, Devices: map[string]map[string]string{"eth0": {"type": "nic"}}}})
 	f.gives("GET /1.0/projects", []api.Project{{Name: "default"}})
 	key := func(kind, value string) map[string]any { return map[string]any{"type": kind, "defaultdesc": value} }
 	chosen := map[string]any{"type": "string", "defaultdesc": "hard", "values": []string{"soft", "hard"}}
@@ -39,6 +40,7 @@ func filled(t *testing.T) *fakeServer {
 			map[string]any{"limits.cpu": key("string", "")}, map[string]any{"boot.autostart": key("bool", "")}, map[string]any{"user.*": key("string", "")},
 			map[string]any{"volatile.uuid": key("string", "")}, map[string]any{"limits.memory.enforce": chosen},
 		}}},
+		"server":         map[string]any{"all": map[string]any{"keys": []any{map[string]any{"core.https_address": key("string", "")}}}},
 		"network-bridge": map[string]any{"all": map[string]any{"keys": []any{map[string]any{"bridge.mtu": key("integer", "1500")}}}},
 	}})
 	config := "remotes:\n  far:\n    addr: https://192.0.2.1:8443\naliases:\n  ll: list -c n\n"
@@ -70,6 +72,15 @@ func TestNamesAreCompleted(t *testing.T) {
 		"config set c1 boot.autostart=|":         "boot.autostart=false boot.autostart=true",
 		"config set c1 boot.autostart |":         "false true",
 		"config get c1 l|":                       "limits.cpu limits.memory.enforce",
+		"config get c1 us|":                      "user.x",
+		"config set c1 user.|":                   "user.x=",
+		"config get core.|":                      "core.https_address",
+		"config set core.|":                      "core.https_address=",
+		"config device add c1 d |":               "disk nic none",
+		"config device get c1 root |":            "path type",
+		"profile device remove web |":            "eth0",
+		"profile device get web eth0 |":          "type",
+		"profile get web env|":                   "environment.A",
 		"config device remove c1 |":              "eth0 root",
 		"profile set web bo|":                    "boot.autostart=",
 		"network set br0 bridge.mtu=|":           "bridge.mtu=1500",

@@ -154,8 +154,12 @@ func (p *pushCmd) send(target *instancePath, source, dest string, content interf
 	up.Content = &counted{r: content, p: line, size: size}
 	err := target.server.PutInstanceFile(target.instance, dest, up)
 	line.finish("")
+	return withFolder(dest, err)
+}
+
+// withFolder says what was not found: the folder, that is, as what was pushed would have been made.
+func withFolder(dest string, err error) error {
 	if api.IsNotFound(err) && err.Error() == "Not Found" {
-		// The folder, that is: the file itself would have been made.
 		return hinted{fmt.Errorf("%s: %w", path.Dir(dest), err), T("With -p (--create-dirs) the folders that are missing are made")}
 	}
 	return err
@@ -251,14 +255,14 @@ func (p *pushCmd) entry(name, dest string, info fs.FileInfo, target *instancePat
 	switch {
 	case info.IsDir():
 		up.Type = client.FileDirectory
-		return target.server.PutInstanceFile(target.instance, dest, up)
+		return withFolder(dest, target.server.PutInstanceFile(target.instance, dest, up))
 	case info.Mode()&fs.ModeSymlink != 0:
 		link, err := os.Readlink(name)
 		if err != nil {
 			return err
 		}
 		up.Type, up.Content = client.FileSymlink, strings.NewReader(link)
-		return target.server.PutInstanceFile(target.instance, dest, up)
+		return withFolder(dest, target.server.PutInstanceFile(target.instance, dest, up))
 	case !info.Mode().IsRegular():
 		return fmt.Errorf(T("'%s' isn't a supported file type"), name)
 	}

@@ -26,13 +26,16 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"lsit":                     {`Error: unknown command "lsit" for "berth"`, "\tlist\n"},
 		"config shwo":              {`Error: unknown command "shwo" for "berth config"`, "\tshow\n"},
 		"storage volume crate":     {`Error: unknown command "crate" for "berth storage volume"`, "\tcreate\n"},
+		"help lsit":                {`Error: unknown command "lsit" for "berth"`, "\tlist\n"},
+		"help config shwo":         {`Error: unknown command "shwo" for "berth config"`, "\tshow\n"},
+		"file push -r D c1/no/x":   {"Error: /no/x: Not Found\n", "-p"},
 		"config device qwertyuiop": {"Error: unknown command \"qwertyuiop\" for \"berth config device\"\n"},
 	} {
 		file := filepath.Join(t.TempDir(), "f")
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := berth("", strings.Fields(strings.Replace(command, "F", file, 1))...)
+		got := berth("", strings.Fields(strings.NewReplacer("F", file, "D", filepath.Dir(file)).Replace(command))...)
 		for _, text := range want {
 			if got.code != 1 || !strings.Contains(got.err, text) {
 				t.Errorf("%s: %+v, want %q", command, got, text)

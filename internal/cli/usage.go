@@ -99,6 +99,24 @@ func setUsage(root *cobra.Command, c *App) {
 		return tree(cmd)
 	})
 	root.SetUsageTemplate(usageTemplate)
+	root.InitDefaultHelpCmd()
+	for _, sub := range root.Commands() {
+		if sub.Name() == "help" {
+			sub.PreRunE = func(_ *cobra.Command, args []string) error { return isTopic(root, args) }
+		}
+	}
+}
+
+// isTopic refuses what help knows nothing of, as the command itself is refused.
+func isTopic(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 && cmd.HasSubCommands() {
+		return noSuchCommand(cmd, rest)
+	}
+	return nil
 }
 
 // describeAll describes the commands that need no more words than their short text has.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -180,11 +181,17 @@ func IsAbsPath(value string) error {
 	return nil
 }
 
-// IsMAC accepts six bytes of hex with colons.
+// IsMAC accepts six bytes of hex with colons, as an interface can have them: one that stands for a group, or for none, the kernel refuses.
 func IsMAC(value string) error {
 	mac, err := net.ParseMAC(value)
 	if err != nil || len(mac) != 6 || strings.Count(value, ":") != 5 {
 		return errors.New("Invalid MAC address, must be 6 bytes of hex separated by colons")
+	}
+	if mac[0]&1 != 0 {
+		return fmt.Errorf("Invalid MAC address %q: the first byte must be even, an odd one is that of a group", value)
+	}
+	if bytes.Count(mac, []byte{0}) == len(mac) {
+		return fmt.Errorf("Invalid MAC address %q: no interface can have it", value)
 	}
 	return nil
 }

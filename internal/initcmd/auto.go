@@ -146,10 +146,7 @@ func (o *Options) autoNetwork(c *client.Client, p *Preseed, devices map[string]m
 			return nil
 		}
 	}
-	name := BridgeName
-	for i := 1; taken[name]; i++ {
-		name = strings.TrimSuffix(BridgeName, "0") + strconv.Itoa(i)
-	}
+	name := unused(BridgeName, func(name string) bool { return taken[name] })
 	p.Networks = []Network{{NetworksPost: api.NetworksPost{Name: name, Type: "bridge"}, Project: api.ProjectDefault}}
 	profile, _, err := c.Profile(api.ProjectDefault)
 	if err != nil {
@@ -159,6 +156,15 @@ func (o *Options) autoNetwork(c *client.Client, p *Preseed, devices map[string]m
 		devices["eth0"] = map[string]string{"type": "nic", "name": "eth0", "network": name}
 	}
 	return nil
+}
+
+// unused is a name, or, if that one is taken, the first of those with another number behind it that is not.
+func unused(name string, taken func(string) bool) string {
+	base := strings.TrimRight(name, "0123456789")
+	for i := 1; taken(name); i++ {
+		name = base + strconv.Itoa(i)
+	}
+	return name
 }
 
 // BridgeName is what the first bridge is called.

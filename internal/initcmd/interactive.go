@@ -116,8 +116,13 @@ func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, pr
 	}
 	pool := api.StoragePoolsPost{}
 	pool.Config = map[string]string{}
-	pool.Name, err = q.text("Name of the new storage pool [default=default]: ", "default", func(name string) error {
-		if _, _, err := c.StoragePool(name); err == nil {
+	taken := func(name string) bool {
+		_, _, err := c.StoragePool(name)
+		return err == nil
+	}
+	name := unused("default", taken) // an answer that is offered must be one that is taken
+	pool.Name, err = q.text(fmt.Sprintf("Name of the new storage pool [default=%s]: ", name), name, func(name string) error {
+		if taken(name) {
 			return fmt.Errorf("the requested storage pool \"%s\" already exists", name)
 		}
 		return nil
@@ -183,8 +188,13 @@ func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesP
 	}
 	n := Network{Project: api.ProjectDefault}
 	n.Type, n.Config = "bridge", map[string]string{}
-	n.Name, err = q.text(fmt.Sprintf("What should the new bridge be called? [default=%s]: ", BridgeName), BridgeName, func(name string) error {
-		if _, _, err := c.Network(name); err == nil {
+	taken := func(name string) bool {
+		_, _, err := c.Network(name)
+		return err == nil
+	}
+	name := unused(BridgeName, taken)
+	n.Name, err = q.text(fmt.Sprintf("What should the new bridge be called? [default=%s]: ", name), name, func(name string) error {
+		if taken(name) {
 			return fmt.Errorf("the requested network bridge \"%s\" already exists", name)
 		}
 		return nil

@@ -49,7 +49,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	}
 	e := &effective{}
 	e.Config, e.Devices = expand(s.Profiles, i.Project, &i.Body)
-	if err := s.checkConfig(i, e); err != nil {
+	if err := s.checkConfig(i, old, e); err != nil {
 		return nil, wrapIf(old != nil, "Invalid expanded config", err)
 	}
 	if s.Host.UnprivilegedOnly && i != old { // a start checks an instance against itself
@@ -131,18 +131,21 @@ func wrapIf(yes bool, with string, err error) error {
 }
 
 // checkConfig checks the effective configuration: each key, and what keys say about each other.
-func (s *Service) checkConfig(i *Instance, e *effective) error {
+func (s *Service) checkConfig(i, old *Instance, e *effective) error {
 	if err := Keys.Validate(e.Config); err != nil {
 		return err
 	}
-	c := e.Config
-	if c["security.syscalls.allow"] != "" && (c["security.syscalls.deny"] != "" || config.IsTrue(c["security.syscalls.deny_default"])) {
-		return api.BadRequest("security.syscalls.allow is mutually exclusive with security.syscalls.deny*")
-	}
-	if _, err := idmap.ParseRaw(c["raw.idmap"]); err != nil {
+	if err := checkKernelLimits(e.Config); err != nil {
 		return err
 	}
-	return nil
+	if err := checkFilters(e.Config); err != nil {
+		return err
+	}
+	if err := checkRawFilter(e.Config); err != nil && i != old && (old == nil || checkRawFilter(s.effectiveOf(old).Config) == nil) {
+		return err
+	}
+	_, err := idmap.ParseRaw(e.Config["raw.idmap"])
+	return err
 }
 
 // checkRoot finds the root disk and its pool, which must exist and, once the instance does, stay.
@@ -226,10 +229,18 @@ func (s *Service) CheckProfile(ctx context.Context, project string, c map[string
 	if err := Keys.Validate(c); err != nil {
 		return err
 	}
+	for _, check := range []func(map[string]string) error{checkKernelLimits, checkFilters, checkRawFilter} {
+		if err := check(c); err != nil {
+			return err
+		}
+	}
 	if s.Host.UnprivilegedOnly {
 		if err := checkUnprivileged(c); err != nil {
 			return err
 		}
+	}
+	if err := s.checkRaw(ctx, c); err != nil {
+		return err
 	}
 	in := device.Instance{Project: project, Type: string(api.InstanceTypeContainer), Config: c, Devices: devices, Profile: true}
 	err := s.checkDevices(ctx, in, devices)

@@ -410,4 +410,33 @@ func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
 	if err := m.CheckSupported(nil, parse("source=/tmp path=/mnt size=1GiB boot.priority=3")); err != nil {
 		t.Error(err)
 	}
+	for cfg, want := range map[string]string{
+		"source=/tmp path=/mnt raw.mount.options=noexec,uid=5":    `raw.mount.options="noexec,uid=5": "uid=5" has no effect on a folder`,
+		"source=vol pool=p path=/mnt raw.mount.options=foo":       `raw.mount.options="foo": "foo" has no effect on a folder`,
+		"source=/tmp path=/mnt raw.mount.options=ro,exec,noatime": "",
+		"source=/dev/null path=/mnt raw.mount.options=uid=5":      "", // a file system's own, where there is one
+		"source=/tmp path=/mnt required=false optional=true":      `Cannot use both "required" and deprecated "optional" properties at the same time`,
+		"source=/tmp path=/mnt optional=true":                     "",
+	} {
+		err := m.CheckSupported(nil, parse(cfg))
+		if want == "" && err != nil || want != "" && (api.StatusOf(err) != http.StatusBadRequest || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: %v", cfg, err)
+		}
+		if err := m.CheckSupported(parse(cfg), parse(cfg)); err != nil {
+			t.Errorf("%s is there already: %v", cfg, err)
+		}
+	}
+}
+
+// TestADiskOfAContainerHasAPath: without, it would only be refused at the start. A profile's may be meant for others.
+func TestADiskOfAContainerHasAPath(t *testing.T) {
+	container := device.Instance{Type: string(api.InstanceTypeContainer)}
+	err := (&Module{}).Validate(t.Context(), container, "d", parse("source=/tmp"))
+	if api.StatusOf(err) != http.StatusBadRequest || err.Error() != `Disk entry is missing the required "path" property` {
+		t.Errorf("got %v", err)
+	}
+	container.Profile = true
+	if err := (&Module{}).Validate(t.Context(), container, "d", parse("source=/tmp")); err != nil {
+		t.Errorf("in a profile: %v", err)
+	}
 }

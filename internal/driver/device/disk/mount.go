@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,14 @@ var mountFlags = map[string]uintptr{
 	"lazytime": unix.MS_LAZYTIME,
 }
 
+// defaultOptions are those that say what is so without them.
+var defaultOptions = []string{"rw", "defaults", "suid", "dev", "exec", "async", "atime", "diratime"}
+
+// folderOptions are those that are known of a folder.
+func folderOptions() []string {
+	return append(slices.Sorted(maps.Keys(mountFlags)), defaultOptions...)
+}
+
 // splitOptions parts raw.mount.options into flags and what the file system reads. Options that say the default are dropped.
 func splitOptions(raw string) (flags uintptr, data string) {
 	var rest []string
@@ -24,7 +33,7 @@ func splitOptions(raw string) (flags uintptr, data string) {
 		o = strings.TrimSpace(o)
 		if f, ok := mountFlags[o]; ok {
 			flags |= f
-		} else if o != "" && o != "rw" && o != "defaults" {
+		} else if o != "" && !slices.Contains(defaultOptions, o) {
 			rest = append(rest, o)
 		}
 	}

@@ -40,8 +40,18 @@ var Keys = config.NewTable(config.DeviceWords,
 
 const noThrottle = "it does not bound the rate of disk I/O yet"
 
-// CheckSupported implements device.Refuser.
-func (m *Module) CheckSupported(was, cfg device.Config) error { return Keys.CheckSupported(was, cfg) }
+// CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.
+func (m *Module) CheckSupported(was, cfg device.Config) error {
+	if cfg["required"] != "" && cfg["optional"] != "" && (was["required"] == "" || was["optional"] == "") {
+		return api.BadRequest(`Cannot use both "required" and deprecated "optional" properties at the same time`)
+	}
+	if raw := cfg["raw.mount.options"]; raw != was["raw.mount.options"] && (isRoot(cfg) || cfg["pool"] != "" || isFolder(cfg["source"])) {
+		if _, data := splitOptions(raw); data != "" {
+			return api.BadRequest("raw.mount.options=%q: %q has no effect on a folder (allowed: %s)", raw, data, strings.Join(folderOptions(), ","))
+		}
+	}
+	return Keys.CheckSupported(was, cfg)
+}
 
 // cleanPath keeps out what would break the configuration file of the runtime.
 func cleanPath(value string) error {
@@ -67,6 +77,9 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg
 	}
 	if err := validateSource(cfg); err != nil {
 		return err
+	}
+	if cfg["path"] == "" && !inst.Profile && inst.Type == string(api.InstanceTypeContainer) {
+		return api.BadRequest(`Disk entry is missing the required "path" property`)
 	}
 	if cfg["path"] != "" {
 		count := 0

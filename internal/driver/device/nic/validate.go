@@ -2,6 +2,7 @@ package nic
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 
@@ -14,12 +15,20 @@ func keys(more ...config.Key) *config.Table {
 	return config.NewTable(config.DeviceWords, append([]config.Key{
 		{Name: "type"},
 		{Name: "nictype", Doc: "The kind of NIC, unless network is set"},
-		{Name: "name", Validate: config.IsInterfaceName, Doc: "The name of the interface inside the instance"},
+		{Name: "name", Validate: nameInside, Doc: "The name of the interface inside the instance"},
 		{Name: "hwaddr", Validate: config.IsMAC, Doc: "The MAC address of the interface"},
 		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "The MTU of the interface (default: the parent's)"},
 		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Boot priority for virtual machines (higher boots first)"},
 		config.UserKey,
 	}, more...)...)
+}
+
+// nameInside keeps clear of the interface that every instance has from the kernel.
+func nameInside(value string) error {
+	if value == "lo" {
+		return errors.New(`Network interface can't be "lo": each instance has its own`)
+	}
+	return config.IsInterfaceName(value)
 }
 
 // vethKeys are those of NICs with an end on the host.
