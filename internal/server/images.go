@@ -1,8 +1,11 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -142,7 +145,7 @@ func (a imagesAPI) refresh(r *Request) Response {
 // create takes an image as the body (one file, or two in a multipart body), or a JSON description of where it is.
 func (a imagesAPI) create(r *Request) Response {
 	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind == "application/json" {
+	if kind == "application/json" || kind != "multipart/form-data" && beginsJSON(r) {
 		return a.createFrom(r)
 	}
 	q, err := uploadRequest(r)
@@ -162,6 +165,18 @@ func (a imagesAPI) create(r *Request) Response {
 		return Fail(err)
 	}
 	return Async(a.svc.Import(received, q))
+}
+
+// beginsJSON tells whether a body of another type holds JSON, as LXD finds out: curl -d names the type of a form. No image begins so.
+func beginsJSON(r *Request) bool {
+	body := bufio.NewReader(r.Body)
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, r.Body}
+	begin, _ := body.Peek(64)
+	object, ok := bytes.CutPrefix(bytes.TrimSpace(begin), []byte("{"))
+	return ok && bytes.HasPrefix(bytes.TrimSpace(object), []byte(`"`))
 }
 
 // uploadRequest reads the headers of an upload.
