@@ -13,8 +13,8 @@ declare -A packages=(
     [run]="liblxc1 liblxc-common dnsmasq-base squashfs-tools-ng xz-utils zstd isal ca-certificates"
     # what `berth image build` calls
     [image]="debootstrap mmdebstrap busybox-static"
-    # stock clients and the tools that tests look at the host with
-    [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat strace squashfs-tools bzip2 e2fsprogs xfsprogs btrfs-progs curl tar"
+    # stock clients and the tools that tests look at the host with; systemd for its view of our units: without systemd-sysv it is nobody's init
+    [test]="lxd-client python3-pylxd iproute2 nftables acl attr jq socat strace squashfs-tools bzip2 e2fsprogs xfsprogs btrfs-progs curl tar systemd"
     # the guest of test/lab: QEMU, and what makes its image
     [lab]="qemu-system-x86 qemu-utils mmdebstrap busybox-static kmod e2fsprogs zstd gzip"
 )

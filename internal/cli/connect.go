@@ -20,6 +20,15 @@ func (c *App) parse(raw string) (server *client.Client, name string, err error) 
 	return server, name, err
 }
 
+// named is parse for commands that need a name; missing says that there is none.
+func (c *App) named(raw, missing string) (*client.Client, string, error) {
+	server, name, err := c.parse(raw)
+	if err == nil && name == "" {
+		err = errors.New(missing)
+	}
+	return server, name, err
+}
+
 // parseRemote splits "remote:name" without connecting.
 func (c *App) parseRemote(raw string) (remote, name string, err error) {
 	if c.flagForceLocal {

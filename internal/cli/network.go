@@ -26,17 +26,11 @@ const networkArgument = "[<remote>:]<network>"
 
 // network parses the argument that names a network.
 func (c *App) network(raw, target string) (*client.Client, string, error) {
-	server, name, err := c.parse(raw)
+	server, name, err := c.named(raw, T("Missing network name"))
 	if err != nil {
 		return nil, "", err
 	}
-	if name == "" {
-		return nil, "", errors.New(T("Missing network name"))
-	}
-	if target != "" {
-		server = server.UseTarget(target)
-	}
-	return server, name, nil
+	return server.UseTarget(target), name, nil
 }
 
 func (c *App) networkListCommand() *cobra.Command {

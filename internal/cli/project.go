@@ -56,11 +56,7 @@ func (c *App) projectKeys() keyed {
 
 // parseProject is parse for commands that need a project's name.
 func (c *App) parseProject(raw string) (*client.Client, string, error) {
-	server, name, err := c.parse(raw)
-	if err == nil && name == "" {
-		err = errors.New(T("Missing project name"))
-	}
-	return server, name, err
+	return c.named(raw, T("Missing project name"))
 }
 
 func (c *App) projectCreate(raw string, config []string) error {

@@ -25,17 +25,11 @@ const poolArgument = "[<remote>:]<pool>"
 
 // pool parses the argument that names a pool.
 func (c *App) pool(raw, target string) (*client.Client, string, error) {
-	server, name, err := c.parse(raw)
+	server, name, err := c.named(raw, T("Missing pool name"))
 	if err != nil {
 		return nil, "", err
 	}
-	if name == "" {
-		return nil, "", errors.New(T("Missing pool name"))
-	}
-	if target != "" {
-		server = server.UseTarget(target)
-	}
-	return server, name, nil
+	return server.UseTarget(target), name, nil
 }
 
 // pairs reads arguments of the form key=value.

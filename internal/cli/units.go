@@ -9,32 +9,26 @@ import (
 
 // byteSize writes a size in decimal units, as lxc shows sizes.
 func byteSize(n int64, precision int) string {
-	if n < 1000 {
-		return fmt.Sprintf("%dB", n)
-	}
-	value := float64(n)
-	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB", "EB"} {
-		value /= 1000
-		if value < 1000 || unit == "EB" {
-			return fmt.Sprintf("%.*f%s", precision, value, unit)
-		}
-	}
-	return ""
+	return sizeIn(n, precision, 1000, "kB", "MB", "GB", "TB", "PB", "EB")
 }
 
 // byteSizeIEC writes a size in binary units.
 func byteSizeIEC(n int64, precision int) string {
-	if n < 1024 {
+	return sizeIn(n, precision, 1024, "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+}
+
+// sizeIn writes bytes in the smallest unit in which they are less than the next one, each of which is so many of the one before.
+func sizeIn(n int64, precision int, each int64, units ...string) string {
+	if n < each {
 		return fmt.Sprintf("%dB", n)
 	}
-	value := float64(n)
-	for _, unit := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		value /= 1024
-		if value < 1024 || unit == "EiB" {
-			return fmt.Sprintf("%.*f%s", precision, value, unit)
+	value, unit := float64(n), ""
+	for _, unit = range units {
+		if value /= float64(each); value < float64(each) {
+			break
 		}
 	}
-	return ""
+	return fmt.Sprintf("%.*f%s", precision, value, unit)
 }
 
 // Layouts of times in lists and details.

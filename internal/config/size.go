@@ -61,33 +61,3 @@ func ParseSizeOrPercent(value string, total int64) (int64, error) {
 	}
 	return total / 100 * n, nil
 }
-
-// FormatSize writes bytes for people, in binary units with the given number of decimals: "1.50GiB", "12B".
-func FormatSize(bytes int64, precision int) string {
-	if bytes > -1024 && bytes < 1024 {
-		return strconv.FormatInt(bytes, 10) + "B"
-	}
-	v := float64(bytes)
-	for _, unit := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		v /= 1024
-		if math.Abs(v) < 1024 {
-			return strconv.FormatFloat(v, 'f', precision, 64) + unit
-		}
-	}
-	return strconv.FormatFloat(v, 'f', precision, 64) + "EiB"
-}
-
-// FormatDecimal writes bytes in decimal units, as transfer progress shows them: "1.50GB".
-func FormatDecimal(bytes int64, precision int) string {
-	if bytes > -1000 && bytes < 1000 {
-		return strconv.FormatInt(bytes, 10) + "B"
-	}
-	v := float64(bytes)
-	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB", "EB"} {
-		v /= 1000
-		if math.Abs(v) < 1000 {
-			return strconv.FormatFloat(v, 'f', precision, 64) + unit
-		}
-	}
-	return strconv.FormatFloat(v, 'f', precision, 64) + "EB"
-}

@@ -31,27 +31,9 @@ func (s *Service) dates() iter.Seq2[[]string, time.Time] {
 }
 
 func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) error {
-	l, err := s.acquire(ctx, project, name, "snapshot", lock.Unbounded)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
-	// Its date may have been changed while we waited.
-	if snap, ok := s.snapshots.Get(project, name, snapshot); !ok || snap.Value.ExpiresAt.After(time.Now()) {
-		return nil
-	}
-	content, err := s.holdVolume(ctx, "snapshot", lock.Unbounded, row.Value)
-	if err != nil {
-		return err
-	}
-	defer content.Release()
-	if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
-		return err
-	}
-	s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
-	return nil
+	// Its date may be changed while we wait.
+	return s.holdAndDelete(ctx, project, name, snapshot, lock.Unbounded, func() bool {
+		snap, ok := s.snapshots.Get(project, name, snapshot)
+		return ok && !snap.Value.ExpiresAt.After(time.Now())
+	})
 }

@@ -162,27 +162,35 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 		Description: "Deleting snapshot",
 		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "snapshot", lock.Long)
-			if err != nil {
-				return err
-			}
-			defer l.Release()
-			row, err := s.get(project, name)
-			if err != nil {
-				return err
-			}
-			content, err := s.holdVolume(ctx, "snapshot", lock.Long, row.Value)
-			if err != nil {
-				return err
-			}
-			defer content.Release()
-			if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
-				return err
-			}
-			s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
-			return nil
+			return s.holdAndDelete(ctx, row.Value.Project, row.Value.Name, snapshot, lock.Long, func() bool { return true })
 		},
 	}, nil
+}
+
+// holdAndDelete deletes a snapshot as soon as nothing else concerns its instance, if it is still to go then.
+func (s *Service) holdAndDelete(ctx context.Context, project, name, snapshot string, patience lock.Patience, still func() bool) error {
+	l, err := s.acquire(ctx, project, name, "snapshot", patience)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	if !still() {
+		return nil
+	}
+	content, err := s.holdVolume(ctx, "snapshot", patience, row.Value)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
+	if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
+		return err
+	}
+	s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
+	return nil
 }
 
 func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot string) error {

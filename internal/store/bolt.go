@@ -160,9 +160,6 @@ func (b *Bolt) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := Validate(ops); err != nil {
 		return 0, err
 	}
-	if err := CheckLimits(ops); err != nil {
-		return 0, err
-	}
 	return b.enqueue(&commit{ops: ops})
 }
 

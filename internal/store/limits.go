@@ -18,8 +18,7 @@ const opOverhead = 64
 // is there when the guard fails.
 func (op Op) Size() int { return 3*len(op.Key) + len(op.Value) + opOverhead }
 
-// CheckLimits refuses a commit beyond the limits with ErrTooLarge.
-func CheckLimits(ops []Op) error {
+func checkLimits(ops []Op) error {
 	if len(ops) > MaxOps {
 		return fmt.Errorf("%w: %d keys, of at most %d", ErrTooLarge, len(ops), MaxOps)
 	}
@@ -43,7 +42,7 @@ func (s *Store) CommitAll(ctx context.Context, ops []Op, last ...Op) (Revision, 
 	if len(ops)+len(last) == 0 {
 		return s.seen.now(), nil
 	}
-	if err := CheckLimits(last); err != nil {
+	if err := checkLimits(last); err != nil {
 		return 0, err
 	}
 	for {

@@ -66,9 +66,6 @@ func (m *Memory) Commit(ctx context.Context, ops []Op) (Revision, error) {
 	if err := Validate(ops); err != nil {
 		return 0, err
 	}
-	if err := CheckLimits(ops); err != nil {
-		return 0, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {

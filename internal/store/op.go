@@ -38,14 +38,18 @@ func (op Op) Under(lease LeaseID) Op {
 	return op
 }
 
-// Validate refuses a commit that no engine takes, whatever is in the store. Engines call it before anything else.
+// Validate refuses a commit that no engine takes, whatever is in the store; one beyond the limits with ErrTooLarge. Engines call it before
+// anything else.
 func Validate(ops []Op) error {
 	for i := range ops {
 		if err := ops[i].validate(); err != nil {
 			return err
 		}
 	}
-	return distinct(ops)
+	if err := distinct(ops); err != nil {
+		return err
+	}
+	return checkLimits(ops)
 }
 
 func (op *Op) validate() error {

@@ -119,7 +119,7 @@ func (e *Engine) Scan(ctx context.Context, prefix string, each func(store.Entry)
 
 // Commit implements store.Engine.
 func (e *Engine) Commit(ctx context.Context, ops []store.Op) (store.Revision, error) {
-	if err := errors.Join(store.Validate(ops), store.CheckLimits(ops)); err != nil {
+	if err := store.Validate(ops); err != nil {
 		return 0, err
 	}
 	var guards []clientv3.Cmp

@@ -23,7 +23,7 @@ for arg in "$@"; do
 done
 
 # What Berth and its tests need, what this machine's process 1 calls, and what the kernel's features are tried with.
-packages="$("$here/../../../scripts/deps.sh" --print run test | xargs) busybox-static udev kmod procps iputils-ping systemd
+packages="$("$here/../../../scripts/deps.sh" --print run test | xargs) busybox-static udev kmod procps iputils-ping
     apparmor lvm2 thin-provisioning-tools nbd-client nbd-server openvswitch-switch"
 zfs_packages="zfsutils-linux"
 
@@ -129,6 +129,13 @@ compile_zfs() {
 configure() {
     step "configuration"
     install -m 755 "$here/init" root/sbin/lab-init
+    install -m 755 "$here/jobs" root/sbin/lab-jobs
+    install -m 644 "$here/jobs.service" root/etc/systemd/system/lab-jobs.service
+    # Nothing that packages bring starts by itself, but AppArmor, which a host has on.
+    find root/etc/systemd/system -mindepth 2 -type l ! -name apparmor.service -delete
+    rm -rf root/etc/rc?.d
+    mkdir -p root/etc/systemd/system/multi-user.target.wants
+    ln -sfn ../lab-jobs.service root/etc/systemd/system/multi-user.target.wants/
     mkdir -p root/lab
     echo lab > root/etc/hostname
     printf '127.0.0.1 localhost lab\n' > root/etc/hosts
@@ -173,7 +180,7 @@ exec 9> build.lock
 flock 9
 
 # An image is current when it was made by these files, from these packages, with the ZFS that is asked for.
-stamp=$(cat "$here"/build.sh "$here"/init "$here"/initrd-init - <<< "$packages" | sha256sum | cut -c 1-16)
+stamp=$(cat "$here"/{build.sh,init,jobs,jobs.service,initrd-init} - <<< "$packages" | sha256sum | cut -c 1-16)
 current() { [ -e base.qcow2 ] && [ "$(cat stamp 2> /dev/null)" = "$stamp" ] && { [ "$(cat zfs)" = yes ] || [ $zfs = ready ]; }; }
 if ! current; then
     step "building in $LAB_DIR"

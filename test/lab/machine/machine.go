@@ -21,6 +21,7 @@ type Config struct {
 	Tree   string // folder of the host that the guest sees, read-only, under the same path
 	Memory int    // MiB
 	CPUs   int
+	Init   string // the guest's process 1; "" is the lab's own, which is up soonest
 }
 
 // Machine is one running guest. All its changes are lost when it ends.
@@ -58,7 +59,7 @@ func Start(ctx context.Context, c Config, name string, kept bool) (*Machine, err
 		return nil, ErrNoImage
 	}
 	state := c.state(ctx)
-	if _, err := os.Stat(filepath.Join(state, "memory")); err != nil {
+	if _, err := os.Stat(filepath.Join(state, "memory")); err != nil || c.Init != "" {
 		return start(ctx, c, name, kept, filepath.Join(c.Dir, "base.qcow2"), "")
 	}
 	return start(ctx, c, name, kept, filepath.Join(state, "disk.qcow2"), filepath.Join(state, "memory"))
@@ -70,9 +71,9 @@ func start(ctx context.Context, c Config, name string, kept bool, disk, memory s
 	if err := m.claim(kept); err != nil {
 		return nil, err
 	}
-	err := m.run(ctx, disk, memory)
-	if err == nil && memory == "" {
-		err = m.awaitAgent(ctx)
+	err := m.create(ctx, disk)
+	if err == nil {
+		err = m.boot(ctx, memory)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Stop())
@@ -169,6 +170,21 @@ func Attach(c Config, name string) (*Machine, error) {
 
 // CPU is the host's time of processors that the machine has taken: on a busy host it says more than the clock.
 func (m *Machine) CPU() time.Duration { return m.qemu.cpu() }
+
+// Boot starts the machine again after its guest has powered it off; Prepare comes next.
+func (m *Machine) Boot(ctx context.Context) error { return m.boot(ctx, "") }
+
+// AwaitOff waits until the guest has powered the machine off. What its disk holds stays.
+func (m *Machine) AwaitOff(ctx context.Context) error {
+	select {
+	case <-m.qemu.done:
+		m.qemu.close()
+		m.qemu = nil
+		return nil
+	case <-ctx.Done():
+		return m.explain(fmt.Errorf("the guest does not power off: %w", context.Cause(ctx)))
+	}
+}
 
 // Stop ends the machine and removes its folder.
 func (m *Machine) Stop() error {

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -118,5 +119,42 @@ func TestTheProcessorsTimeIsCounted(t *testing.T) {
 	}
 	if used := self.cpu(); used > time.Hour {
 		t.Errorf("this test has used %s", used)
+	}
+}
+
+func TestAMachineThatGoesOffIsNoticed(t *testing.T) {
+	m := claimed(t, Config{Dir: t.TempDir()}, "m", false)
+	qemu := stand(t, m)
+	var err error
+	if m.qemu, err = findProcess(m.path("pid"), m.path("")); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("no more time"))
+	if err := m.AwaitOff(over); err == nil || !strings.Contains(err.Error(), "no more time") {
+		t.Errorf("one that stays on: %v", err)
+	}
+	if err := qemu.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.AwaitOff(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := m.Stop(); err != nil {
+		t.Errorf("what is off cannot be stopped: %v", err)
+	}
+}
+
+func TestTheEnvironmentIsReadWhole(t *testing.T) {
+	for name, value := range map[string]string{"LAB_DIR": "", "LAB_MEMORY": "512", "LAB_CPUS": ""} {
+		t.Setenv(name, value)
+	}
+	want := Config{Dir: "/var/cache/berth/lab", Tree: "/tree", Memory: 512, CPUs: 2}
+	if got, err := Environment("/tree"); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	t.Setenv("LAB_CPUS", "two")
+	if _, err := Environment("/tree"); err == nil || !strings.Contains(err.Error(), `LAB_CPUS="two"`) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -62,7 +62,7 @@ func (p *process) watch() {
 
 // end ends the process and waits until it is gone.
 func (p *process) end() error {
-	defer func() { _ = unix.Close(p.fd) }()
+	defer p.close()
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		if err := unix.PidfdSendSignal(p.fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("QEMU: %w", err)
@@ -75,6 +75,8 @@ func (p *process) end() error {
 	}
 	return errors.New("QEMU does not end")
 }
+
+func (p *process) close() { _ = unix.Close(p.fd) }
 
 // cpu is the time of processors that it has used so far. proc(5) counts it in hundredths of a second, in the fields after the name in brackets.
 func (p *process) cpu() time.Duration {

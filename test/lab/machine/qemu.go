@@ -21,8 +21,11 @@ const program = "qemu-system-x86_64"
 const kernelArguments = "console=ttyS0 quiet loglevel=4 panic=-1 net.ifnames=0 apparmor=1 security=apparmor " +
 	"systemd.unified_cgroup_hierarchy=1 mitigations=off tsc=reliable no_timer_check random.trust_cpu=1"
 
-// run starts QEMU on an overlay of the disk; memory is a saved state, or "" for a boot.
-func (m *Machine) run(ctx context.Context, disk, memory string) error {
+// initArgument reaches the initrd's only program as a variable.
+const initArgument = " lab_init="
+
+// create makes what lasts as long as the machine: the ways in and out, and a disk on top of another.
+func (m *Machine) create(ctx context.Context, disk string) error {
 	// FIFOs instead of sockets: any number of processes can ask for jobs, and QEMU keeps both ends open.
 	for _, name := range []string{"agent.in", "agent.out"} {
 		if err := unix.Mkfifo(m.path(name), 0o600); err != nil {
@@ -32,6 +35,20 @@ func (m *Machine) run(ctx context.Context, disk, memory string) error {
 	if out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, m.path("disk.qcow2")).CombinedOutput(); err != nil {
 		return fmt.Errorf("qemu-img: %w: %s", err, out)
 	}
+	return nil
+}
+
+// boot starts QEMU and waits until the guest takes jobs; memory is a saved state, which does, or "".
+func (m *Machine) boot(ctx context.Context, memory string) error {
+	err := m.run(ctx, memory)
+	if err == nil && memory == "" {
+		err = m.awaitAgent(ctx)
+	}
+	return err
+}
+
+// run starts QEMU; memory is a saved state, or "" for a boot.
+func (m *Machine) run(ctx context.Context, memory string) error {
 	args := m.arguments()
 	if memory != "" {
 		args = append(args, "-incoming", "exec:zstd -qdc "+Quote(memory))
@@ -63,15 +80,19 @@ func (m *Machine) arguments() []string {
 			"-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", id, id),
 		}
 	}
+	kernel := kernelArguments
+	if m.Init != "" {
+		kernel += initArgument + m.Init
+	}
 	args := []string{
 		"-daemonize", "-pidfile", m.path("pid"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35,accel=tcg,vmport=off,smm=off",
 		// Five-level page tables cost time; with svm TCG would offer nested virtualisation, and /dev/kvm would appear.
 		"-cpu", "max,la57=off,svm=off", "-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.Memory),
-		"-kernel", m.Dir + "/vmlinuz", "-initrd", m.Dir + "/initrd", "-append", kernelArguments,
+		"-kernel", m.Dir + "/vmlinuz", "-initrd", m.Dir + "/initrd", "-append", kernel,
 		"-drive", "file=" + m.path("disk.qcow2") + ",if=virtio,format=qcow2,cache=unsafe,discard=unmap",
 		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
-		"-chardev", "pipe,id=agent,path=" + m.path("agent"), "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,nr=1",
+		"-chardev", "pipe,id=agent,path=" + m.path("agent"), "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,nr=1,name=lab",
 		"-qmp", "unix:" + m.path("qmp") + ",server=on,wait=off",
 		"-serial", "file:" + m.path("console"),
 	}
