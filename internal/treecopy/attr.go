@@ -44,7 +44,7 @@ func (c *copier) attributes(target, source int, rel *Path, name string, st *unix
 	return nil
 }
 
-// special copies a symbolic link, device node or pipe.
+// special copies a symbolic link, device node, pipe or socket.
 func (c *copier) special(from, to int, rel *Path, name string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		target, err := readlink(from, name, st.Size)

@@ -176,8 +176,6 @@ func (c *copier) entry(from, to int, rel *Path, e entry, depth int, wg *sync.Wai
 		return c.regular(from, to, rel, e.name)
 	case unix.S_IFDIR:
 		return c.subfolder(from, to, rel, e.name, &st, depth, wg)
-	case unix.S_IFSOCK:
-		return nil
 	default:
 		return c.linked(&st, to, rel, e.name, func() error { return c.special(from, to, rel, e.name, &st) })
 	}

@@ -6,8 +6,7 @@
 // What a copy has to be without, an extended attribute that the target's file system cannot hold, is named in the log.
 //
 // A copy keeps modes, owners, times (mtime, atime), extended attributes (file capabilities and ACLs among them), hard
-// links within the tree, symbolic links, device nodes, pipes and holes; sockets are left out, as their owner is not
-// copied with them. File contents are shared (FICLONE) where the file system can, and copied inside the kernel where
+// links within the tree, symbolic links, device nodes, pipes, sockets (nobody listens on them) and holes. File contents are shared (FICLONE) where the file system can, and copied inside the kernel where
 // it cannot. A source that changes meanwhile gives a copy with each file as it was at some instant; files that
 // disappear during the copy are left out.
 package treecopy

@@ -123,6 +123,7 @@ func zoo(t testing.TB, root string) {
 	must(t, unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 	must(t, unix.Mknod(at("disk"), unix.S_IFBLK|0o660, int(unix.Mkdev(7, 99))))
 	must(t, unix.Mkfifo(at("pipe"), 0o622))
+	must(t, unix.Mknod(at("socket"), unix.S_IFSOCK|0o640, 0))
 	for i := range 200 {
 		must(t, os.Link(at("a/small"), at(fmt.Sprintf("a/b/c/link%03d", i))))
 		must(t, os.Symlink("small", at(fmt.Sprintf("a/sym%03d", i))))
