@@ -30,8 +30,22 @@ const maxAttributes = 512 << 10
 // xattrs reads the attributes of an open file that belong into an archive. A file system without attributes has none. Where st says what goes with one
 // that cannot be packed, it is changed.
 func (p *Packer) xattrs(fd int, file string, st *unix.Stat_t) map[string]string {
-	size, err := unix.Flistxattr(fd, p.buf) // which holds XATTR_LIST_MAX, and XATTR_SIZE_MAX below
-	if errors.Is(err, unix.EOPNOTSUPP) || err == nil && size == 0 {
+	return p.attributes(file, st,
+		func(buf []byte) (int, error) { return unix.Flistxattr(fd, buf) },
+		func(name string, buf []byte) (int, error) { return unix.Fgetxattr(fd, name, buf) })
+}
+
+// xattrsAt is xattrs of what cannot be opened, a link, a device or a pipe, which is in an open folder.
+func (p *Packer) xattrsAt(dir int, base, file string, st *unix.Stat_t) map[string]string {
+	at := procPath(dir, base)
+	return p.attributes(file, st,
+		func(buf []byte) (int, error) { return unix.Llistxattr(at, buf) },
+		func(name string, buf []byte) (int, error) { return unix.Lgetxattr(at, name, buf) })
+}
+
+func (p *Packer) attributes(file string, st *unix.Stat_t, list func([]byte) (int, error), get func(string, []byte) (int, error)) map[string]string {
+	size, err := list(p.buf) // which holds XATTR_LIST_MAX, and XATTR_SIZE_MAX below
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) || err == nil && size == 0 {
 		return nil
 	}
 	if err != nil {
@@ -40,7 +54,7 @@ func (p *Packer) xattrs(fd int, file string, st *unix.Stat_t) map[string]string 
 	}
 	found, room := map[string]string{}, maxAttributes
 	for _, name := range strings.Split(strings.TrimSuffix(string(p.buf[:size]), "\x00"), "\x00") {
-		n, err := unix.Fgetxattr(fd, name, p.buf)
+		n, err := get(name, p.buf)
 		switch {
 		case errors.Is(err, unix.ENODATA): // gone meanwhile
 		case err != nil:

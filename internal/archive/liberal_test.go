@@ -288,6 +288,10 @@ func TestACLsAndSquashfs(t *testing.T) {
 	acl := []byte("\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\x21\x00\x00\x00\x04\x00\x00\x00\xff\xff\xff\xff\x10\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff")
 	must(t, unix.Setxattr(filepath.Join(src, "file"), "system.posix_acl_access", acl, 0))
 	must(t, unix.Setxattr(filepath.Join(src, "file"), "user.kept", []byte("v"), 0))
+	must(t, unix.Mkfifo(filepath.Join(src, "pipe"), 0o640))
+	must(t, unix.Setxattr(filepath.Join(src, "pipe"), "system.posix_acl_access", acl, 0))
+	must(t, os.Symlink("file", filepath.Join(src, "link")))
+	must(t, unix.Lsetxattr(filepath.Join(src, "link"), "trusted.note", []byte("v"), 0))
 	for _, name := range []string{"gzip", "squashfs"} {
 		c, err := ParseCompression(name)
 		must(t, err)
@@ -305,15 +309,22 @@ func TestACLsAndSquashfs(t *testing.T) {
 		if n, err := unix.Getxattr(filepath.Join(dir, "file"), "user.kept", buf); err != nil || string(buf[:n]) != "v" {
 			t.Errorf("%s: user.kept is %q, %v", name, buf[:max(n, 0)], err)
 		}
-		// The owning group has nothing; the bits of the mask must not become its own.
-		if info, err := os.Stat(filepath.Join(dir, "file")); err != nil || c.ACLs() != (info.Mode().Perm() == 0o640) || !c.ACLs() && info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		said := p.Omitted.String()
+		for _, kind := range []string{"file", "pipe"} {
+			at := filepath.Join(dir, kind)
+			// The owning group has nothing; the bits of the mask must not become its own.
+			if info, err := os.Stat(at); err != nil || c.ACLs() != (info.Mode().Perm() == 0o640) || !c.ACLs() && info.Mode().Perm() != 0o600 {
+				t.Errorf("%s, %s: %v, %v", name, kind, info.Mode(), err)
+			}
+			n, err := unix.Getxattr(at, "system.posix_acl_access", buf)
+			if kept := err == nil && bytes.Equal(buf[:n], acl); kept != c.ACLs() {
+				t.Errorf("%s, %s: ACL kept: %v, %v", name, kind, kept, err)
+			}
+			if strings.Contains(said, kind+": this format cannot hold system.posix_acl_access") == c.ACLs() {
+				t.Errorf("%s, %s: said %q", name, kind, said)
+			}
 		}
-		n, err := unix.Getxattr(filepath.Join(dir, "file"), "system.posix_acl_access", buf)
-		if kept := err == nil && bytes.Equal(buf[:n], acl); kept != c.ACLs() {
-			t.Errorf("%s: ACL kept: %v, %v", name, kept, err)
-		}
-		if said := p.Omitted.String(); strings.Contains(said, "file: this format cannot hold system.posix_acl_access") == c.ACLs() {
+		if !strings.Contains(said, "link: attribute trusted.note belongs to this host") {
 			t.Errorf("%s: said %q", name, said)
 		}
 	}

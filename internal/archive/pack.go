@@ -128,21 +128,28 @@ func (p *Packer) add(dir int, base string, at *treecopy.Path, dev uint64, depth 
 		}
 		p.links[key] = at
 	}
-	switch kind {
-	case unix.S_IFREG:
+	if kind == unix.S_IFREG {
 		return p.addFile(dir, base, name)
+	}
+	return p.addSpecial(dir, base, name, &st)
+}
+
+// addSpecial adds a symbolic link, a device node or a pipe.
+func (p *Packer) addSpecial(dir int, base, name string, st *unix.Stat_t) error {
+	attributes := p.xattrsAt(dir, base, name, st)
+	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFLNK:
 		n, err := unix.Readlinkat(dir, base, p.buf)
 		if err != nil {
 			return fmt.Errorf("pack %s: %w", name, err)
 		}
-		return p.writeHeader(name, string(p.buf[:n]), &st, tar.TypeSymlink, nil)
+		return p.writeHeader(name, string(p.buf[:n]), st, tar.TypeSymlink, attributes)
 	case unix.S_IFCHR:
-		return p.writeHeader(name, "", &st, tar.TypeChar, nil)
+		return p.writeHeader(name, "", st, tar.TypeChar, attributes)
 	case unix.S_IFBLK:
-		return p.writeHeader(name, "", &st, tar.TypeBlock, nil)
+		return p.writeHeader(name, "", st, tar.TypeBlock, attributes)
 	default:
-		return p.writeHeader(name, "", &st, tar.TypeFifo, nil)
+		return p.writeHeader(name, "", st, tar.TypeFifo, attributes)
 	}
 }
 
