@@ -70,6 +70,15 @@ func TestInitOnATerminal(t *testing.T) {
 	if got := d.Berth("config", "get", "core.https_address"); got != "127.0.0.1:18443\n" {
 		t.Errorf("listens at %q", got)
 	}
+	// A second time: what is offered is still what can be taken.
+	again := d.OnTerminal(harness.Program("berth"), "init")
+	again.Until("new storage pool? (yes/no)")
+	again.Type("\n")
+	again.Until("Name of the new storage pool [default=default1]: ")
+	again.Type("\n")
+	again.Until("storage backend")
+	again.Type("\x03")
+	again.End()
 }
 
 func TestAutomaticInitSaysWhatItMade(t *testing.T) {
