@@ -11,7 +11,7 @@ import (
 func (c *App) renameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("rename", T("[<remote>:]<instance>[/<snapshot>] <instance>[/<snapshot>]")),
-		Short: T("Rename instances and snapshots"),
+		Short: T("Rename an instance or a snapshot"),
 		RunE: takes(2, 2, func(args []string) error {
 			sourceRemote, _, err := c.parseRemote(args[0])
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // Keys are the keys of the device: none of its own.
-var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "none"}, config.UserKey)
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "Type of the device: none, which hides one that a profile brings"}, config.UserKey)
 
 // Module implements device.Module.
 type Module struct{}
