@@ -26,10 +26,14 @@ type action struct {
 // command makes the cobra command; flags adds what only this verb has.
 func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage(a.verb, T("[<remote>:]<instance> [[<remote>:]<instance>...]")),
-		Short: short,
-		Long:  describe(short),
-		RunE:  a.run,
+		Use:         usage(a.verb, "[<remote>:]<instance> [[<remote>:]<instance>...]"),
+		Short:       short,
+		Long:        describe(short),
+		RunE:        a.run,
+		Annotations: map[string]string{wantedState: onlyRunning},
+	}
+	if a.request == "start" {
+		cmd.Annotations[wantedState] = onlyStopped
 	}
 	cmd.Flags().BoolVar(&a.all, "all", false, T("Take all instances of the project"))
 	a.timeout = -1

@@ -13,7 +13,7 @@ func (c *App) aliasCommand() *cobra.Command {
 
 func (c *App) aliasAddCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("add", T("<alias> <target>")),
+		Use:   usage("add", "<new-name> <command line>"),
 		Short: T("Define an alias of this client"),
 		Example: examples(
 			`berth alias add ll "list -c ns46S"`, T(`Make "berth ll" a list of fewer columns.`),
@@ -44,7 +44,7 @@ func (c *App) aliasListCommand() *cobra.Command {
 
 func (c *App) aliasRenameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("rename", T("<old alias> <new alias>")),
+		Use:     usage("rename", "<alias> <new-name>"),
 		Aliases: []string{"mv"},
 		Short:   T("Rename an alias"),
 		RunE: takes(2, 2, func(args []string) error {
@@ -64,7 +64,7 @@ func (c *App) aliasRenameCommand() *cobra.Command {
 
 func (c *App) aliasRemoveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("remove", T("<alias>")),
+		Use:     usage("remove", "<alias>"),
 		Aliases: []string{"rm"},
 		Short:   T("Remove an alias"),
 		RunE: takes(1, 1, func(args []string) error {

@@ -51,7 +51,7 @@ func (c *App) configTarget(raw, member string) (*client.Client, string, error) {
 
 func (c *App) configGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("get", T("[<remote>:][<instance>] <key>")),
+		Use:   usage("get", "[<remote>:][<instance>] <key>"),
 		Short: T("Print the value of a key"),
 	}
 	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Count what the profiles bring, too"))
@@ -118,7 +118,7 @@ func instanceConfig(server *client.Client, name string, expanded bool) (map[stri
 
 func (c *App) configSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("set", T("[<remote>:][<instance>] <key>=<value>...")),
+		Use:   usage("set", "[<remote>:][<instance>] <key>=<value>..."),
 		Short: T("Give keys of an instance or server new values"),
 		Long: describe(T("Give keys of an instance or server new values"), T("One key and its value may also be two arguments:")+`
     berth config set [<remote>:][<instance>] <key> <value>`),
@@ -210,7 +210,7 @@ func (c *App) setInstanceConfig(server *client.Client, name string, change func(
 
 func (c *App) configUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("unset", T("[<remote>:][<instance>] <key>")),
+		Use:   usage("unset", "[<remote>:][<instance>] <key>"),
 		Short: T("Take a key away, so that its default counts again"),
 	}
 	member := targetFlag(cmd)
@@ -246,7 +246,7 @@ func (c *App) configUnsetCommand() *cobra.Command {
 
 func (c *App) configShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("show", T("[<remote>:][<instance>[/<snapshot>]]")),
+		Use:   usage("show", "[<remote>:][<instance>[/<snapshot>]]"),
 		Short: T("Print a whole configuration as YAML"),
 	}
 	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Print what is in force: the profiles' keys and devices, too"))

@@ -11,7 +11,7 @@ import (
 
 func (c *App) configEditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("edit", T("[<remote>:][<instance>[/<snapshot>]]")),
+		Use:   usage("edit", "[<remote>:][<instance>[/<snapshot>]]"),
 		Short: T("Change a whole configuration in an editor"),
 		Example: examples(
 			"berth config edit web", T("Open what web is configured with in $EDITOR, and take over what is saved."),

@@ -11,7 +11,7 @@ import (
 
 func (c *App) configMetadataCommand() *cobra.Command {
 	edit := &cobra.Command{
-		Use:   usage("edit", T("[<remote>:]<instance>")),
+		Use:   usage("edit", "[<remote>:]<instance>"),
 		Short: T("Change metadata.yaml of an instance in an editor"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
@@ -36,7 +36,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 		}),
 	}
 	show := &cobra.Command{
-		Use:   usage("show", T("[<remote>:]<instance>")),
+		Use:   usage("show", "[<remote>:]<instance>"),
 		Short: T("Print metadata.yaml of an instance"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
@@ -56,7 +56,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 func (c *App) configTemplateCommand() *cobra.Command {
 	verb := func(name, short string, run func(instance, template string, s templateServer) error) *cobra.Command {
 		return &cobra.Command{
-			Use:   usage(name, T("[<remote>:]<instance> <template>")),
+			Use:   usage(name, "[<remote>:]<instance> <template>"),
 			Short: short,
 			Long:  describe(short),
 			RunE: takes(2, 2, func(args []string) error {
@@ -118,7 +118,7 @@ func (c *App) editTemplate(instance, template string, s templateServer) error {
 
 func (c *App) templateListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("list", T("[<remote>:]<instance>")),
+		Use:   usage("list", "[<remote>:]<instance>"),
 		Short: T("List the templates of an instance"),
 	}
 	format := formatFlag(cmd)

@@ -13,7 +13,7 @@ import (
 
 func (c *App) consoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("console", T("[<remote>:]<instance>")),
+		Use: usage("console", "[<remote>:]<instance>"), Annotations: map[string]string{wantedState: onlyRunning},
 		Short: T("Use the console of an instance"),
 		Long:  describe(T("Use the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
 	}

@@ -40,7 +40,7 @@ func (t *instanceTransfer) flags(cmd *cobra.Command) {
 
 func (c *App) copyCommand() *cobra.Command {
 	t := &instanceTransfer{c: c}
-	cmd := c.simple("copy", T("[<remote>:]<source>[/<snapshot>] [[<remote>:]<destination>]"), T("Copy an instance or a snapshot to a new instance, here or on another server"), 1, 2, func(args []string) error {
+	cmd := c.simple("copy", "[<remote>:]<source>[/<snapshot>] [[<remote>:]<destination>]", T("Copy an instance or a snapshot to a new instance, here or on another server"), 1, 2, func(args []string) error {
 		dest := ""
 		if len(args) == 2 {
 			dest = args[1]

@@ -14,7 +14,7 @@ import (
 
 func (c *App) deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     usage("delete", T("[<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]")),
+		Use:     usage("delete", "[<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]"),
 		Aliases: []string{"rm"},
 		Short:   T("Delete instances, with all their snapshots, or single snapshots"),
 	}

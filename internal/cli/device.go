@@ -127,7 +127,7 @@ func (d *deviceVerbs) use(verb, rest string) string {
 }
 
 func (d *deviceVerbs) add() *cobra.Command {
-	cmd := d.command(d.use("add", T("<device> <type> [key=value...]")), T("Add a device"), 3, -1,
+	cmd := d.command(d.use("add", "<new-name> <type> [key=value...]"), T("Add a device"), 3, -1,
 		func(_ string, local, _ devices, args []string) (bool, error) {
 			device := map[string]string{"type": args[1]}
 			if len(args) > 2 {
@@ -153,7 +153,7 @@ func (d *deviceVerbs) add() *cobra.Command {
 }
 
 func (d *deviceVerbs) get() *cobra.Command {
-	return d.command(d.use("get", T("<device> <key>")), T("Print the value of a device's key"), 3, 3,
+	return d.command(d.use("get", "<device> <key>"), T("Print the value of a device's key"), 3, 3,
 		func(_ string, local, _ devices, args []string) (bool, error) {
 			device, ok := local[args[0]]
 			if !ok {
@@ -177,7 +177,7 @@ func (d *deviceVerbs) list() *cobra.Command {
 }
 
 func (d *deviceVerbs) remove() *cobra.Command {
-	cmd := d.command(d.use("remove", T("<name>...")), T("Remove devices"), 2, -1,
+	cmd := d.command(d.use("remove", "<device>..."), T("Remove devices"), 2, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			for _, name := range args {
 				if _, ok := local[name]; ok {
@@ -196,7 +196,7 @@ func (d *deviceVerbs) remove() *cobra.Command {
 }
 
 func (d *deviceVerbs) set() *cobra.Command {
-	return d.command(d.use("set", T("<device> <key>=<value>...")), T("Give keys of a device new values"), 3, -1,
+	return d.command(d.use("set", "<device> <key>=<value>..."), T("Give keys of a device new values"), 3, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			values, err := d.c.keyValues(args[1:]...)
 			if err != nil {
@@ -228,7 +228,7 @@ func (d *deviceVerbs) show() *cobra.Command {
 }
 
 func (d *deviceVerbs) unset() *cobra.Command {
-	return d.command(d.use("unset", T("<device> <key>")), T("Take a key of a device away"), 3, 3,
+	return d.command(d.use("unset", "<device> <key>"), T("Take a key of a device away"), 3, 3,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			device, ok := local[args[0]]
 			if !ok {
@@ -243,7 +243,7 @@ func (d *deviceVerbs) unset() *cobra.Command {
 }
 
 func (d *deviceVerbs) override() *cobra.Command {
-	return d.command(d.use("override", T("<device> [key=value...]")), T("Give an instance its own copy of a device from its profiles, with other values"), 2, -1,
+	return d.command(d.use("override", "<device> [key=value...]"), T("Give an instance its own copy of a device from its profiles, with other values"), 2, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			if _, ok := local[args[0]]; ok {
 				return false, errors.New(T("The device already exists"))

@@ -26,7 +26,7 @@ type execCmd struct {
 func (c *App) execCommand() *cobra.Command {
 	e := &execCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("exec", T("[<remote>:]<instance> [flags] [--] <command line>")),
+		Use: usage("exec", "[<remote>:]<instance> [flags] [--] <command line>"), Annotations: map[string]string{wantedState: onlyRunning},
 		Short: T("Run a command in an instance"),
 		Long: describe(T("Run a command in an instance"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
 needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,

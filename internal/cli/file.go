@@ -40,7 +40,7 @@ func (c *App) parsePath(raw string) (*instancePath, error) {
 
 func (c *App) fileDeleteCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("delete", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]")),
+		Use:     usage("delete", "[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]"),
 		Aliases: []string{"rm"},
 		Short:   T("Delete files of an instance"),
 		RunE: takes(1, -1, func(args []string) error {
@@ -60,7 +60,7 @@ func (c *App) fileDeleteCommand() *cobra.Command {
 
 func (c *App) fileEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("edit", T("[<remote>:]<instance>/<path>")),
+		Use:   usage("edit", "[<remote>:]<instance>/<path>"),
 		Short: T("Change a file of an instance in an editor"),
 		RunE: takes(1, 1, func(args []string) error {
 			p, err := c.parsePath(args[0])

@@ -23,7 +23,7 @@ func (c *App) fileMountCommand() *cobra.Command {
 	var listen, user string
 	var open bool
 	cmd := &cobra.Command{
-		Use:   usage("mount", T("[<remote>:]<instance>[/<path>] [<target path>]")),
+		Use:   usage("mount", "[<remote>:]<instance>[/<path>] [<target path>]"),
 		Short: T("Mount a folder of an instance on this machine"),
 		Long: T(`Mount files from instances
 

@@ -24,7 +24,7 @@ type pullCmd struct {
 func (c *App) filePullCommand() *cobra.Command {
 	p := &pullCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("pull", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>")),
+		Use:   usage("pull", "[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>"),
 		Short: T("Copy files out of an instance"),
 		Example: examples(
 			"berth file pull web/var/log/syslog .", T("Copy the log into the current folder."),

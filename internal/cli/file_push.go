@@ -30,7 +30,7 @@ type pushCmd struct {
 func (c *App) filePushCommand() *cobra.Command {
 	p := &pushCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("push", T("<source path>... [<remote>:]<instance>/<path>")),
+		Use:   usage("push", "<source path>... [<remote>:]<instance>/<path>"),
 		Short: T("Copy files into an instance"),
 		Example: examples(
 			"berth file push site.conf web/etc/nginx/conf.d/", T("Copy a file into a folder of the instance web."),

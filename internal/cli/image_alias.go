@@ -15,7 +15,7 @@ func (c *App) imageAliasCommand() *cobra.Command {
 
 func (c *App) imageAliasCreateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("create", "[<remote>:]<alias> <fingerprint>"),
+		Use:   usage("create", "[<remote>:]<new-name> <fingerprint>"),
 		Short: T("Give an image another name"),
 		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.parse(args[0])

@@ -15,7 +15,7 @@ import (
 
 func (c *App) infoCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("info", T("[<remote>:][<instance>]")),
+		Use:   usage("info", "[<remote>:][<instance>]"),
 		Short: T("Tell how an instance is doing, or what a server is"),
 		Example: examples(
 			"berth info web --show-log", T("What web uses now, and its log."),

@@ -12,7 +12,7 @@ import (
 func (c *App) initCommand() *cobra.Command {
 	n := &create{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("init", T("[<remote>:]<image> [<remote>:][<name>]")),
+		Use:   usage("init", "[<remote>:]<image> [<remote>:][<new-name>]"),
 		Short: T("Make an instance without starting it; or set the server up"),
 		Long: describe(T("Make an instance without starting it; or set the server up"),
 			T("Without an image the server is configured: by questions, or with --auto, --minimal, --preseed or --dump.")),

@@ -10,7 +10,7 @@ func (c *App) launchCommand() *cobra.Command {
 	n := &create{c: c}
 	start := &action{c: c, verb: "start", request: "start", timeout: -1}
 	cmd := &cobra.Command{
-		Use:   usage("launch", T("[<remote>:]<image> [<remote>:][<name>]")),
+		Use:   usage("launch", "[<remote>:]<image> [<remote>:][<new-name>]"),
 		Short: T("Make an instance of an image and start it"),
 		Example: examples(
 			"berth launch debian/12 web", T("Make and start a container of the image debian/12, called web."),

@@ -12,7 +12,7 @@ import (
 // manpageCommand writes one page per command.
 func (c *App) manpageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("manpage", T("<target>")),
+		Use:   usage("manpage", "<target>"),
 		Short: T("Write a manual page for each command"),
 	}
 	format := cmd.Flags().StringP("format", "f", "man", T("Format of the pages: man, md, rest or yaml")+"``")

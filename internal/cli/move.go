@@ -11,7 +11,7 @@ import (
 
 func (c *App) moveCommand() *cobra.Command {
 	t := &instanceTransfer{c: c, keepVolatile: true}
-	cmd := c.simple("move", T("[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]"), T("Rename an instance, or move it to another pool, project or server"), 2, 2, func(args []string) error {
+	cmd := c.simple("move", "[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", T("Rename an instance, or move it to another pool, project or server"), 2, 2, func(args []string) error {
 		return t.move(args[0], args[1])
 	})
 	cmd.Aliases = []string{"mv"}

@@ -10,7 +10,7 @@ import (
 
 func (c *App) networkCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", networkArgument, "[key=value...]"),
+		Use:   usage("create", "[<remote>:]<new-name>", "[key=value...]"),
 		Short: T("Make a network"),
 		Example: examples(
 			"berth network create br1", T("Make a bridge br1, with subnets that are free."),

@@ -10,7 +10,7 @@ import (
 )
 
 func (c *App) operationCommand() *cobra.Command {
-	remove := c.simple("delete", T("[<remote>:]<operation>"), T("Cancel an operation that can be cancelled"), 1, 1, func(args []string) error {
+	remove := c.simple("delete", "[<remote>:]<operation>", T("Cancel an operation that can be cancelled"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -22,7 +22,7 @@ func (c *App) operationCommand() *cobra.Command {
 		return nil
 	})
 	remove.Aliases = []string{"cancel", "rm"}
-	show := c.simple("show", T("[<remote>:]<operation>"), T("Print an operation as YAML"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<operation>", T("Print an operation as YAML"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err

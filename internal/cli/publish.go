@@ -22,7 +22,7 @@ type publish struct {
 
 func (c *App) publishCommand() *cobra.Command {
 	p := &publish{c: c}
-	cmd := c.simple("publish", T("[<remote>:]<instance>[/<snapshot>] [<remote>:] [flags] [key=value...]"), T("Make an image of an instance or a snapshot"), 1, -1, p.run)
+	cmd := c.simple("publish", "[<remote>:]<instance>[/<snapshot>] [<remote>:] [flags] [key=value...]", T("Make an image of an instance or a snapshot"), 1, -1, p.run)
 	cmd.DisableFlagsInUseLine = true
 	f := cmd.Flags()
 	f.StringArrayVar(&p.aliases, "alias", nil, T("Alias for the image; may be repeated")+"``")

@@ -17,7 +17,7 @@ import (
 
 func (c *App) queryCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("query", T("[<remote>:]<API path>")),
+		Use:   usage("query", "[<remote>:]<API path>"),
 		Short: T("Send a request to the API of a server"),
 		Example: examples(
 			"berth query /1.0/instances?recursion=1", T("Print all instances as JSON."),

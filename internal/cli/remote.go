@@ -12,11 +12,11 @@ import (
 )
 
 func (c *App) remoteCommand() *cobra.Command {
-	rename := c.simple("rename", T("<remote> <new-name>"), T("Rename a remote server"), 2, 2, c.remoteRename)
+	rename := c.simple("rename", "<remote> <new-name>", T("Rename a remote server"), 2, 2, c.remoteRename)
 	rename.Aliases = []string{"mv"}
-	remove := c.simple("remove", T("<remote>"), T("Forget a remote server"), 1, 1, c.remoteRemove)
+	remove := c.simple("remove", "<remote>", T("Forget a remote server"), 1, 1, c.remoteRemove)
 	remove.Aliases = []string{"rm"}
-	change := c.simple("switch", T("<remote>"), T("Choose the server that commands mean by default"), 1, 1, c.remoteSwitch)
+	change := c.simple("switch", "<remote>", T("Choose the server that commands mean by default"), 1, 1, c.remoteSwitch)
 	change.Aliases = []string{"set-default"}
 	return group("remote", T("Manage the servers that this client knows"),
 		c.remoteAddCommand(),
@@ -25,7 +25,7 @@ func (c *App) remoteCommand() *cobra.Command {
 			return nil
 		}),
 		c.remoteListCommand(), rename, remove,
-		c.simple("set-url", T("<remote> <URL>"), T("Change the address of a remote server"), 2, 2, c.remoteSetURL),
+		c.simple("set-url", "<remote> <URL>", T("Change the address of a remote server"), 2, 2, c.remoteSetURL),
 		change)
 }
 

@@ -26,7 +26,7 @@ type remoteAdd struct {
 func (c *App) remoteAddCommand() *cobra.Command {
 	a := &remoteAdd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("add", T("[<remote>] <IP|FQDN|URL|token>")),
+		Use:   usage("add", "[<new-name>] <IP|FQDN|URL|token>"),
 		Short: T("Make a server known to this client"),
 		Long:  describe(T("Make a server known to this client"), T("The address is https://HOST[:PORT], or unix: and the path of a socket. A token has the address in it.")),
 		RunE:  a.run,

@@ -10,7 +10,7 @@ import (
 
 func (c *App) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("restore", T("[<remote>:]<instance>[/<snapshot>] [<snapshot>]")),
+		Use:   usage("restore", "[<remote>:]<instance>[/<snapshot>] [<snapshot>]"),
 		Short: T("Take an instance back to a snapshot"),
 		Long:  describe(T("Take an instance back to a snapshot"), T("Its files, keys and devices become those of the snapshot.")),
 		Example: examples(

@@ -11,7 +11,7 @@ import (
 
 func (c *App) snapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("snapshot", T("[<remote>:]<instance>[/<snapshot name>] [<snapshot name>]")),
+		Use:   usage("snapshot", "[<remote>:]<instance>[/<new-name>] [<new-name>]"),
 		Short: T("Keep the present content of an instance as a snapshot"),
 		Long:  describe(T("Keep the present content of an instance as a snapshot"), T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`)),
 		Example: examples(

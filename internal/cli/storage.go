@@ -53,7 +53,7 @@ func pairs(args []string) (map[string]string, error) {
 
 func (c *App) storageCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", poolArgument, "<driver>", "[key=value...]"),
+		Use:   usage("create", "[<remote>:]<new-name>", "<driver>", "[key=value...]"),
 		Short: T("Make a storage pool"),
 	}
 	target := targetFlag(cmd)

@@ -54,7 +54,7 @@ func (v volumeName) path() string {
 
 func (c *App) volumeCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", poolArgument, volumeArgument, "[key=value...]"),
+		Use:   usage("create", poolArgument, "<new-name>", "[key=value...]"),
 		Short: T("Make a custom volume"),
 	}
 	target := targetFlag(cmd)

@@ -13,7 +13,7 @@ import (
 
 func (c *App) volumeRenameCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("rename", poolArgument, "<old name>[/<old snapshot name>]", "<new name>[/<new snapshot name>]"),
+		Use:   usage("rename", poolArgument, snapshotArgument, "[<volume>/]<new-name>"),
 		Short: T("Rename a volume or a snapshot of one"), Long: describe(T("Rename a volume or a snapshot of one")),
 	}
 	target := targetFlag(cmd)
@@ -47,7 +47,7 @@ func (c *App) volumeRenameCommand() *cobra.Command {
 
 func (c *App) volumeSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("snapshot", poolArgument, volumeArgument, "[<snapshot>]"),
+		Use:   usage("snapshot", poolArgument, volumeArgument, "[<new-name>]"),
 		Short: T("Keep the present content of a volume as a snapshot"),
 	}
 	target := targetFlag(cmd)

@@ -19,7 +19,7 @@ import (
 )
 
 func (c *App) configTrustCommand() *cobra.Command {
-	remove := c.simple("remove", T("[<remote>:]<fingerprint>"), T("Take a client's trust away"), 1, 1, func(args []string) error {
+	remove := c.simple("remove", "[<remote>:]<certificate>", T("Take a client's trust away"), 1, 1, func(args []string) error {
 		server, fingerprint, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -27,7 +27,7 @@ func (c *App) configTrustCommand() *cobra.Command {
 		return server.DeleteCertificate(fingerprint)
 	})
 	remove.Aliases = []string{"rm"}
-	show := c.simple("show", T("[<remote>:]<fingerprint>"), T("Print a trusted certificate as YAML"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<certificate>", T("Print a trusted certificate as YAML"), 1, 1, func(args []string) error {
 		server, fingerprint, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -42,9 +42,9 @@ func (c *App) configTrustCommand() *cobra.Command {
 		return c.printYAML(cert)
 	})
 	return group("trust", T("Manage who may use a server over the network"), c.trustAddCommand(),
-		c.simple("edit", T("[<remote>:]<fingerprint>"), T("Change what a trusted client may do, in an editor"), 1, 1, c.trustEdit),
+		c.simple("edit", "[<remote>:]<certificate>", T("Change what a trusted client may do, in an editor"), 1, 1, c.trustEdit),
 		c.trustListCommand(), c.trustTokensCommand(), remove,
-		c.simple("revoke-token", T("[<remote>:] <name>"), T("Make a token useless"), 1, 2, c.trustRevoke), show)
+		c.simple("revoke-token", "[<remote>:] <token name>", T("Make a token useless"), 1, 2, c.trustRevoke), show)
 }
 
 func (c *App) trustEdit(args []string) error {
@@ -71,7 +71,7 @@ func (c *App) trustEdit(args []string) error {
 
 func (c *App) trustAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("add", T("[<remote>:] [<cert>]")),
+		Use:   usage("add", "[<remote>:] [<cert>]"),
 		Short: T("Trust a client, by its certificate or by a token for it"),
 		Long: describe(T("Trust a client, by its certificate or by a token for it"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
 certificate trusted, once. Both can be restricted to projects.`)),

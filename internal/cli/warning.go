@@ -14,7 +14,7 @@ import (
 const warningColumns = "utSscpLl"
 
 func (c *App) warningCommand() *cobra.Command {
-	ack := c.simple("acknowledge", T("[<remote>:]<warning-uuid>"), T("Mark a warning as seen"), 1, 1, func(args []string) error {
+	ack := c.simple("acknowledge", "[<remote>:]<warning-uuid>", T("Mark a warning as seen"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -22,7 +22,7 @@ func (c *App) warningCommand() *cobra.Command {
 		return server.UpdateWarning(id, api.WarningPut{Status: "acknowledged"}, "")
 	})
 	ack.Aliases = []string{"ack"}
-	show := c.simple("show", T("[<remote>:]<warning-uuid>"), T("Print a warning as YAML"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<warning-uuid>", T("Print a warning as YAML"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (c *App) warningCommand() *cobra.Command {
 
 func (c *App) warningDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: usage("delete", T("[<remote>:]<warning-uuid>")), Aliases: []string{"rm"},
+		Use: usage("delete", "[<remote>:]<warning-uuid>"), Aliases: []string{"rm"},
 		Short: T("Delete a warning"),
 	}
 	all := cmd.Flags().BoolP("all", "a", false, T("Delete every warning"))

@@ -26,7 +26,7 @@ var Keys = config.NewTable(config.DeviceWords,
 	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Refuse to start while the source is missing"},
 	config.Key{Name: "optional", Type: config.Bool, Doc: "Old name for the opposite of required"},
 	config.Key{Name: "shift", Type: config.Bool, Doc: "Show owners in the source as the numbers they have on the host"},
-	config.Key{Name: "propagation", Validate: config.OneOf("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"),
+	config.Key{Name: "propagation", Values: []string{"private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"},
 		Doc: "Which later mounts in the source are seen on the other side, as mount(8) names it"},
 	config.Key{Name: "raw.mount.options", Validate: config.OneLine, Doc: "Options for mounting the source, as mount(8) has them"},
 	config.Key{Name: "limits.read", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of what is read, in bytes/s or as a number of iops"},
@@ -39,6 +39,9 @@ var Keys = config.NewTable(config.DeviceWords,
 )
 
 const noThrottle = "it does not bound the rate of disk I/O yet"
+
+// Tables implements device.Described.
+func (m *Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.
 func (m *Module) CheckSupported(was, cfg device.Config) error {

@@ -14,7 +14,7 @@ import (
 func keys(more ...config.Key) *config.Table {
 	return config.NewTable(config.DeviceWords, append([]config.Key{
 		{Name: "type"},
-		{Name: "nictype", Doc: "How the NIC is connected, where network does not say it"},
+		{Name: "nictype", Values: []string{bridged, macvlan, p2p}, Doc: "How the NIC is connected, where network does not say it"},
 		{Name: "name", Validate: nameInside, Doc: "What the interface is called inside; unset: a free eth0, eth1, …"},
 		{Name: "hwaddr", Validate: config.IsMAC, Doc: "MAC address inside; unset: one is made up and kept"},
 		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "Largest packet, in bytes; unset: as the parent has it"},
@@ -78,6 +78,9 @@ var tables = map[string]*config.Table{
 
 // Tables are the keys of each kind of NIC.
 func Tables() map[string]*config.Table { return maps.Clone(tables) }
+
+// Tables implements device.Described.
+func (m *Module) Tables() map[string]*config.Table { return Tables() }
 
 // Validate implements device.Module.
 func (m *Module) Validate(_ context.Context, inst device.Instance, name string, cfg device.Config) error {

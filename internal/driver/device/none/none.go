@@ -18,7 +18,11 @@ type Module struct{}
 var (
 	_ device.Module     = Module{}
 	_ device.HotPlugger = Module{}
+	_ device.Described  = Module{}
 )
+
+// Tables implements device.Described.
+func (Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // Validate implements device.Module.
 func (Module) Validate(_ context.Context, _ device.Instance, _ string, cfg device.Config) error {
