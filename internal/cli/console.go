@@ -14,8 +14,8 @@ import (
 func (c *App) consoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("console", "[<remote>:]<instance>"), Annotations: map[string]string{wantedState: onlyRunning},
-		Short: T("Use the console of an instance"),
-		Long:  describe(T("Use the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
+		Short: T("Sit down at the console of an instance"),
+		Long:  describe(T("Sit down at the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
 	}
 	showLog := cmd.Flags().Bool("show-log", false, T("Print what the console has shown so far, and end"))
 	kind := cmd.Flags().StringP("type", "t", "console", T("Which console: console (text) or vga (the screen of a virtual machine)")+"``")
@@ -24,7 +24,7 @@ func (c *App) consoleCommand() *cobra.Command {
 			return c.attachConsole(args[0], *kind)
 		}
 		if *kind != "console" {
-			return errors.New(T("The --show-log flag is only supported for by 'console' output type"))
+			return errors.New(T("--show-log is for the type console: another has no log"))
 		}
 		server, name, err := c.parse(args[0])
 		if err != nil {

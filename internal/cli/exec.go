@@ -44,7 +44,7 @@ needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
 	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Let the command read nothing"))
 	f.Uint32Var(&e.user, "user", 0, T("Number of the user that runs the command (default 0)")+"``")
 	f.Uint32Var(&e.group, "group", 0, T("Number of the group that runs the command (default 0)")+"``")
-	f.StringVar(&e.cwd, "cwd", "", T("Folder inside to start the command in (default /root)")+"``")
+	f.StringVar(&e.cwd, "cwd", "", T("Folder inside in which it starts (default /root)")+"``")
 	return cmd
 }
 

@@ -31,11 +31,11 @@ func (c *App) listCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   T("List the instances of a project"),
 		Long:    describe(T("List the instances of a project"), T(listHelp)),
-		Example: T(`  berth list -c nFs46,volatile.eth0.hwaddr:MAC,config:image.os,devices:eth0.parent:ETHP
-    Show name, image, state and addresses, and three columns made from configuration and device keys.
+		Example: T(`  berth list status=running -c n4m
+      List those that run, with their IPv4 addresses and the memory they use.
 
-  berth list -c ns,user.comment:comment
-    List instances with their state and a comment of the user.`),
+  berth list -c ns,limits.memory:LIMIT,devices:root.pool:POOL
+      List name and state, and two columns made of a key and of a device's key.`),
 		RunE: l.run,
 	}
 	f := cmd.Flags()

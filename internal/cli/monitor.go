@@ -22,7 +22,7 @@ func (c *App) monitorCommand() *cobra.Command {
 		Long:  describe(T("Print what happens on a server as it happens"), T("Without --type all kinds of messages are shown.")),
 		Example: examples(
 			"berth monitor --type=lifecycle", T("Print what is made, changed and deleted."),
-			"berth monitor --pretty --type=logging --loglevel=warning", T("Print the server's warnings and errors, a line each."),
+			"berth monitor --loglevel=warning --type=logging --pretty", T("Print the server's warnings and errors, a line each."),
 		),
 	}
 	f := cmd.Flags()

@@ -22,8 +22,8 @@ func (c *App) rootCommand() *cobra.Command {
 		Use:   "berth",
 		Short: T("Manage system containers with Berth"),
 		Long: describe(T("Manage system containers with Berth"), T(
-			`Everything that Berth does can be driven through the commands below.
-For help with one of them, call it with --help.`)),
+			`This client speaks to a Berth server: the one of this machine, or a remote one whose name and a colon stand in front.
+Each command tells more about itself with --help.`)),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false, HiddenDefaultCmd: true},

@@ -21,8 +21,8 @@ func (c *App) storageVolumeCommand() *cobra.Command {
 		c.volumeGetCommand(), c.volumeInfoCommand(), c.volumeListCommand(), c.volumeRenameCommand(), c.volumeRestoreCommand(),
 		c.volumeSetCommand(), c.volumeShowCommand(), c.volumeSnapshotCommand(), c.volumeUnsetCommand())
 	cmd.Long = describe(T("Manage volumes that instances can share and keep"),
-		T(`A volume is a custom one, which you made, unless its name begins with another type: container/web is the root
-disk of the instance web.`))
+		T(`A volume is a custom one, which you made, unless its name begins with another type: container/web is what
+the container web has for its root.`))
 	return cmd
 }
 
@@ -223,7 +223,7 @@ func (c *App) volumeShowCommand() *cobra.Command {
 		Short: T("Print a volume as YAML"),
 		Example: examples(
 			"berth storage volume show fast data", T("Print the custom volume data of the pool fast."),
-			"berth storage volume show fast container/web", T("Print the root disk of the container web."),
+			"berth storage volume show fast container/web", T("Print the volume that the container web has for its root."),
 		),
 	}
 	target := targetFlag(cmd)

@@ -68,7 +68,7 @@ func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 	profile.Config, profile.Devices = map[string]string{}, map[string]map[string]string{}
 	steps := []func() error{
 		func() error {
-			return q.unable("Make this server a member of a cluster?", "this server can't be clustered")
+			return q.unable("Let this server belong to a cluster?", "this server can't be clustered")
 		},
 		func() error { return q.storage(c, server, p, &profile) },
 		func() error {

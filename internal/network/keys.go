@@ -24,7 +24,7 @@ var bridgeKeys = config.NewTable(config.NetworkWords(""), append(append(
 		Doc: "What makes the bridge: native, the kernel"},
 	config.Key{Name: "bridge.external_interfaces", Validate: config.ListOf(externalInterface), Live: true,
 		Doc: "Interfaces of the host that become ports of the bridge, with commas between them; they must have no addresses"},
-	config.Key{Name: "bridge.hwaddr", Validate: config.IsMAC, Live: true, Doc: "MAC address of the bridge; unset: one that follows from the network"},
+	config.Key{Name: "bridge.hwaddr", Validate: config.IsMAC, Live: true, Doc: "Bridge's own MAC address; unset: one that follows from the network"},
 	config.Key{Name: "bridge.mode", Values: []string{"standard", "fan"}, Default: "standard", Live: true,
 		Doc: "How instances are addressed: standard, from the bridge's own subnets"},
 	config.Key{Name: "bridge.mtu", Type: config.Integer, Validate: config.IsMTU, Default: "1500", Live: true, Doc: "Largest packet that the bridge carries, in bytes"},
