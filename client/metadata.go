@@ -9,8 +9,8 @@ type ConfigKey struct {
 	Values []string `json:"values"`
 }
 
-// ConfigKeys fetches the configuration keys of each kind of entity: instance, server, network-bridge, storage-dir, storage-volume. A
-// name may have a "*" for any characters. Old servers have no such list.
+// ConfigKeys fetches the configuration keys of each kind of entity: instance, server, network-bridge, storage-dir, storage-volume, and
+// device-TYPE (device-disk) or device-TYPE-KIND (device-nic-bridged). A name may have a "*" for any characters. Old servers have no such list.
 func (c *Client) ConfigKeys() (map[string]map[string]ConfigKey, error) {
 	type group struct {
 		Keys []map[string]ConfigKey `json:"keys"`

@@ -16,8 +16,7 @@ func initCommand() *cobra.Command {
 		Use: "init", Short: "Configure the daemon", Args: cobra.NoArgs,
 		Long: "Configure the daemon: by questions, or with --auto, --minimal, --preseed or --dump.",
 		Example: `  berthd init --minimal
-  berthd init --auto [--network-address=IP] [--network-port=8443] [--storage-backend=dir]
-              [--storage-pool=POOL] [--trust-password=PASSWORD]
+  berthd init --auto --network-address=192.0.2.7 --trust-password=sesame
   berthd init --preseed < preseed.yaml
   berthd init --dump`,
 	}

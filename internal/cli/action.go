@@ -26,12 +26,16 @@ type action struct {
 // command makes the cobra command; flags adds what only this verb has.
 func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage(a.verb, T("[<remote>:]<instance> [[<remote>:]<instance>...]")),
-		Short: short,
-		Long:  describe(short),
-		RunE:  a.run,
+		Use:         usage(a.verb, "[<remote>:]<instance> [[<remote>:]<instance>...]"),
+		Short:       short,
+		Long:        describe(short),
+		RunE:        a.run,
+		Annotations: map[string]string{wantedState: onlyRunning},
 	}
-	cmd.Flags().BoolVar(&a.all, "all", false, T("Run against all instances"))
+	if a.request == "start" {
+		cmd.Annotations[wantedState] = onlyStopped
+	}
+	cmd.Flags().BoolVar(&a.all, "all", false, T("Take all instances of the project"))
 	a.timeout = -1
 	if flags != nil {
 		flags(cmd)
@@ -40,13 +44,13 @@ func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Comman
 }
 
 func (a *action) consoleFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.console, "console", "", T("Immediately attach to the console")+"``")
+	cmd.Flags().StringVar(&a.console, "console", "", T("Attach to this console once the instance is started: console or vga")+"``")
 	cmd.Flags().Lookup("console").NoOptDefVal = "console"
 }
 
 func (a *action) forceFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&a.force, "force", "f", false, T("Force the instance to shutdown"))
-	cmd.Flags().IntVar(&a.timeout, "timeout", -1, T("Time to wait for the instance before killing it")+"``")
+	cmd.Flags().BoolVarP(&a.force, "force", "f", false, T("Stop at once, without asking the system inside"))
+	cmd.Flags().IntVar(&a.timeout, "timeout", -1, T("Seconds to wait for a clean stop before giving up; -1: without end")+"``")
 }
 
 func (a *action) run(cmd *cobra.Command, args []string) error {

@@ -8,15 +8,16 @@ import (
 )
 
 func (c *App) aliasCommand() *cobra.Command {
-	return group("alias", T("Manage command aliases"), c.aliasAddCommand(), c.aliasListCommand(), c.aliasRenameCommand(), c.aliasRemoveCommand())
+	return group("alias", T("Define your own commands"), c.aliasAddCommand(), c.aliasListCommand(), c.aliasRenameCommand(), c.aliasRemoveCommand())
 }
 
 func (c *App) aliasAddCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("add", T("<alias> <target>")),
-		Short: T("Add new aliases"),
-		Example: `  berth alias add list "list -c ns46S"
-      ` + T(`Replace the "list" command by one that passes -c ns46S.`),
+		Use:   usage("add", "<new-name> <command line>"),
+		Short: T("Define an alias of this client"),
+		Example: examples(
+			`berth alias add ll "list -c ns46S"`, T(`Make "berth ll" a list of fewer columns.`),
+		),
 		RunE: takes(2, 2, func(args []string) error {
 			if _, ok := c.conf.Aliases[args[0]]; ok {
 				return fmt.Errorf(T("Alias %s already exists"), args[0])
@@ -28,7 +29,7 @@ func (c *App) aliasAddCommand() *cobra.Command {
 }
 
 func (c *App) aliasListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List aliases"), Long: describe(T("List aliases"))}
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the aliases of this client"), Long: describe(T("List the aliases of this client"))}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 0, func(args []string) error {
 		rows := [][]string{}
@@ -43,9 +44,9 @@ func (c *App) aliasListCommand() *cobra.Command {
 
 func (c *App) aliasRenameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("rename", T("<old alias> <new alias>")),
+		Use:     usage("rename", "<alias> <new-name>"),
 		Aliases: []string{"mv"},
-		Short:   T("Rename aliases"),
+		Short:   T("Rename an alias"),
 		RunE: takes(2, 2, func(args []string) error {
 			target, ok := c.conf.Aliases[args[0]]
 			if !ok {
@@ -63,9 +64,9 @@ func (c *App) aliasRenameCommand() *cobra.Command {
 
 func (c *App) aliasRemoveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("remove", T("<alias>")),
+		Use:     usage("remove", "<alias>"),
 		Aliases: []string{"rm"},
-		Short:   T("Remove aliases"),
+		Short:   T("Remove an alias"),
 		RunE: takes(1, 1, func(args []string) error {
 			if _, ok := c.conf.Aliases[args[0]]; !ok {
 				return fmt.Errorf(T("Alias %s doesn't exist"), args[0])

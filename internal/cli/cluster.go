@@ -10,7 +10,7 @@ import (
 
 // clusterCommand answers for a server that stands alone.
 func (c *App) clusterCommand() *cobra.Command {
-	cmd := c.simple("list", "[<remote>:]", T("List all the cluster members"), 0, 1, func(args []string) error {
+	cmd := c.simple("list", "[<remote>:]", T("List the servers of a cluster"), 0, 1, func(args []string) error {
 		server, _, err := c.parse(first(args))
 		if err != nil {
 			return err
@@ -28,6 +28,6 @@ func (c *App) clusterCommand() *cobra.Command {
 		return errors.New(T("This client can't show clusters"))
 	})
 	cmd.Aliases = []string{"ls"}
-	cmd.Flags().StringP("format", "f", formatTable, T("Format (csv|json|table|yaml|compact)")+"``")
-	return group("cluster", T("Manage cluster members"), cmd)
+	cmd.Flags().StringP("format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
+	return group("cluster", T("Look at a cluster"), cmd)
 }

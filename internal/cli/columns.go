@@ -16,7 +16,7 @@ func parseColumns[V any](spec string, known map[rune]column[V]) ([]column[V], er
 	var out []column[V]
 	for _, group := range strings.Split(spec, ",") {
 		if group == "" {
-			return nil, fmt.Errorf(T("Empty column entry (redundant, leading or trailing command) in '%s'"), spec)
+			return nil, fmt.Errorf(T("No column between two commas, or before the first or after the last one, in '%s'"), spec)
 		}
 		for _, r := range group {
 			col, ok := known[r]

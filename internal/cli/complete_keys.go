@@ -8,143 +8,188 @@ import (
 	"github.com/berthd/berth/client"
 )
 
-// keysOf completes configuration keys of an entity, with what follows them. Behind "key=" it completes values.
-func keysOf(entity, suffix string) completion {
-	return func(s completing, before []string, word string) []string {
-		if key, _, ok := strings.Cut(word, "="); ok && suffix == "=" {
-			var out []string
-			for _, value := range s.values(key) {
-				out = append(out, key+"="+value)
-			}
-			return out
-		}
-		var out []string
-		for key := range s.keys()[entity] {
-			if !strings.Contains(key, "*") && !strings.HasPrefix(key, "volatile.") {
-				out = append(out, key+suffix)
-			}
-		}
-		return out
+// configured are the tables of keys by the group of commands that sets them.
+var configured = map[string]string{"config": "instance", "profile": "instance", "network": "network-bridge", "storage": "storage-dir", "volume": "storage-volume"}
+
+const devicePrefix = "device-"
+
+// keys completes configuration keys; of a device those that it has.
+func keys(s completing, word string) []string {
+	if name, ok := s.value("<device>"); ok {
+		return slices.Collect(maps.Keys(s.devices()[name]))
 	}
+	return append(s.keyNames(""), s.freeKeys(word, "")...)
 }
 
-// keys are those of the default remote's server: which keys there are depends on its version, not on its instances.
-func (s completing) keys() map[string]map[string]client.ConfigKey {
-	server, _, _, ok := s.server("")
-	if !ok {
-		return nil
-	}
-	keys, err := server.ConfigKeys()
-	if err != nil {
-		return nil
-	}
-	return keys
-}
-
-// values are those that a key may have, as far as they can be counted up: those the server names, truth values and the default.
-func (s completing) values(key string) (out []string) {
-	for _, keys := range s.keys() {
-		k, ok := keys[key]
-		if !ok {
+// freeKeys are the user.* and other keys of the user's own that are set on the object, once some of one is there: the tables have no names
+// for them.
+func (s completing) freeKeys(word, suffix string) (out []string) {
+	for _, family := range []string{"user.", "environment.", "linux.sysctl.", "limits.kernel."} {
+		if word == "" || !strings.HasPrefix(word, family[:min(len(word), len(family))]) {
 			continue
 		}
-		out = append(out, k.Values...)
-		if k.Type == "bool" {
-			out = append(out, "true", "false")
-		}
-		if k.Default != "" && len(k.Values) == 0 {
-			out = append(out, k.Default)
+		for key := range s.config() {
+			if strings.HasPrefix(key, family) {
+				out = append(out, key+suffix)
+			}
 		}
 	}
 	return out
 }
 
-// object gets what is set on one that is named: its configuration, or its devices.
-type object[T any] func(server *client.Client, name string) (map[string]T, error)
-
-func configOf(server *client.Client, name string) (map[string]string, error) {
-	i, _, err := server.Instance(name)
-	if err != nil {
-		return nil, err
-	}
-	return i.Config, nil
-}
-
-func profileConfigOf(server *client.Client, name string) (map[string]string, error) {
-	p, _, err := server.Profile(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.Config, nil
-}
-
-func devicesOf(server *client.Client, name string) (map[string]map[string]string, error) {
-	i, _, err := server.Instance(name)
-	if err != nil {
-		return nil, err
-	}
-	return i.ExpandedDevices, nil
-}
-
-func profileDevicesOf(server *client.Client, name string) (map[string]map[string]string, error) {
-	p, _, err := server.Profile(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.Devices, nil
-}
-
-// set is what the object has that an argument names.
-func set[T any](s completing, get object[T], raw string) map[string]T {
-	server, _, name, ok := s.server(raw)
-	if !ok {
-		return nil
-	}
-	values, err := get(server, name)
-	if err != nil {
-		return nil
-	}
-	return values
-}
-
-// withKeysOf adds the user.* and other free keys that are set on the object: the server's list has no names for them.
-func withKeysOf(get object[string], known completion) completion {
-	return func(s completing, before []string, word string) []string {
-		out := known(s, before, word)
-		suffix := ""
-		if len(out) > 0 && strings.HasSuffix(out[0], "=") {
-			suffix = "="
+// config is that of the instance or the profile that the command names.
+func (s completing) config() map[string]string {
+	if server, name, ok := s.named("<instance>"); ok {
+		if i, _, err := server.Instance(name); err == nil {
+			return i.Config
 		}
-		for _, family := range []string{"user.", "environment.", "linux.sysctl.", "limits.kernel."} {
-			if !strings.HasPrefix(word, family[:min(len(word), len(family))]) || word == "" || strings.Contains(word, "=") {
-				continue
-			}
-			for key := range set(s, get, before[0]) {
-				if strings.HasPrefix(key, family) {
-					out = append(out, key+suffix)
-				}
-			}
+		return nil
+	}
+	if server, name, ok := s.named("<profile>"); ok {
+		if p, _, err := server.Profile(name); err == nil {
+			return p.Config
+		}
+	}
+	return nil
+}
+
+// assignments completes "key=", and behind it values. A value may also be the next argument.
+func assignments(s completing, word string) (out []string) {
+	if key, _, ok := strings.Cut(word, "="); ok {
+		for _, value := range s.values(key) {
+			out = append(out, key+"="+value)
 		}
 		return out
 	}
+	if last := len(s.given) - 1; last >= 0 && s.before[last].name == s.this.name && !strings.Contains(s.given[last], "=") {
+		return s.values(s.given[last])
+	}
+	if _, device := s.value("<device>"); device {
+		return s.keyNames("=")
+	}
+	return append(s.keyNames("="), s.freeKeys(word, "=")...)
 }
 
-// either completes an argument that may be of two kinds.
-func either(a, b completion) completion {
-	return func(s completing, before []string, word string) []string {
-		return append(a(s, before, word), b(s, before, word)...)
+func (s completing) keyNames(suffix string) (out []string) {
+	for key := range s.table() {
+		if !strings.Contains(key, "*") && !strings.HasPrefix(key, "volatile.") {
+			out = append(out, key+suffix)
+		}
 	}
+	return out
 }
 
-func deviceNames(get object[map[string]string]) completion {
-	return func(s completing, before []string, _ string) []string {
-		return slices.Collect(maps.Keys(set(s, get, before[0])))
+// values are those that a key may have, as far as they can be counted up: those the server names, truth values and the default.
+func (s completing) values(key string) []string {
+	k, ok := s.table()[key]
+	switch {
+	case !ok:
+		return nil
+	case len(k.Values) > 0:
+		return k.Values
+	case k.Type == "bool":
+		return []string{"true", "false"}
+	case k.Default != "":
+		return []string{k.Default}
 	}
+	return nil
 }
 
-// deviceKeys completes the keys that are set on a device.
-func deviceKeys(get object[map[string]string]) completion {
-	return func(s completing, before []string, _ string) []string {
-		return slices.Collect(maps.Keys(set(s, get, before[0])[before[1]]))
+// table is the keys of what the command configures.
+func (s completing) table() map[string]client.ConfigKey {
+	group := s.cmd.Parent()
+	if group == nil {
+		return nil
 	}
+	if group.Name() == "device" {
+		return s.deviceTable()
+	}
+	if s.cmd.Parent().Name() == "config" && (len(s.before) == 0 || strings.HasSuffix(s.given[0], ":")) {
+		return s.tables()["server"]
+	}
+	return s.tables()[configured[group.Name()]]
 }
+
+// tables are those of the default remote's server: which keys there are depends on its version, not on its instances.
+func (s completing) tables() map[string]map[string]client.ConfigKey {
+	server, _, _, ok := s.server("")
+	if !ok {
+		return nil
+	}
+	tables, err := server.ConfigKeys()
+	if err != nil {
+		return nil
+	}
+	return tables
+}
+
+// deviceTypes completes the types of device that there are tables for.
+func deviceTypes(s completing, _ string) (out []string) {
+	for entity := range s.tables() {
+		if name, ok := strings.CutPrefix(entity, devicePrefix); ok {
+			kind, _, _ := strings.Cut(name, "-")
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
+// deviceTable is the keys of the device that is named, or that is being added. A type of several kinds has a table of each: until the
+// kind is known, the keys of all.
+func (s completing) deviceTable() map[string]client.ConfigKey {
+	device := s.device()
+	all := s.tables()
+	name := devicePrefix + device["type"]
+	if one, ok := all[name]; ok {
+		return one
+	}
+	kind := device["nictype"]
+	if device["network"] != "" {
+		kind = "bridged"
+	}
+	if one, ok := all[name+"-"+kind]; ok {
+		return one
+	}
+	union := map[string]client.ConfigKey{}
+	for _, entity := range slices.Sorted(maps.Keys(all)) {
+		if strings.HasPrefix(entity, name+"-") {
+			maps.Copy(union, all[entity])
+		}
+	}
+	return union
+}
+
+// device is what is known of the device: what it is, with what the command line says so far.
+func (s completing) device() map[string]string {
+	device := map[string]string{}
+	if name, ok := s.value("<device>"); ok {
+		maps.Copy(device, s.devices()[name])
+	}
+	if kind, ok := s.value("<type>"); ok {
+		device["type"] = kind
+	}
+	for _, word := range s.given {
+		if key, value, ok := strings.Cut(word, "="); ok {
+			device[key] = value
+		}
+	}
+	return device
+}
+
+// devices are those of the instance or the profile that the command names.
+func (s completing) devices() devices {
+	if server, name, ok := s.named("<instance>"); ok {
+		if i, _, err := server.Instance(name); err == nil {
+			return i.ExpandedDevices
+		}
+		return nil
+	}
+	if server, name, ok := s.named("<profile>"); ok {
+		if p, _, err := server.Profile(name); err == nil {
+			return p.Devices
+		}
+	}
+	return nil
+}
+
+func deviceNames(s completing, _ string) []string { return slices.Collect(maps.Keys(s.devices())) }

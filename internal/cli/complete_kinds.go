@@ -5,47 +5,48 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/client"
 )
 
-// completions are the kinds of words, by the names that arguments and flagValues use.
+// completions are what arguments may be, by their names in usage lines.
 var completions = map[string]completion{
-	"instance":    anyInstance,
-	"running":     instancesWith(func(s api.StatusCode) bool { return s != api.Stopped }),
-	"stopped":     instancesWith(func(s api.StatusCode) bool { return s != api.Running }),
-	"snapshotted": snapshotted,
-	"snapshot":    snapshotOf,
-	"in-instance": inInstance,
-	"device":      deviceNames(devicesOf),
-	"image":       images,
-	"alias":       namesOf(imageAliases),
-	"remote": func(s completing, _ []string, _ string) []string {
-		return append(s.remotes(), s.c.conf.DefaultRemote+":")
-	},
-	"remote-name": func(s completing, _ []string, _ string) []string { return slices.Collect(maps.Keys(s.c.conf.Remotes)) },
-	"user-alias":  func(s completing, _ []string, _ string) []string { return slices.Collect(maps.Keys(s.c.conf.Aliases)) },
-	"driver":      func(completing, []string, string) []string { return []string{"dir"} },
-	"volume":      volumes,
-	"pool":        namesOf(named((*client.Client).StoragePools, func(p api.StoragePool) string { return p.Name })),
-	"network":     namesOf(named((*client.Client).Networks, func(n api.Network) string { return n.Name })),
-	"profile":     namesOf(named((*client.Client).Profiles, func(p api.Profile) string { return p.Name })),
-	"project":     namesOf(named((*client.Client).Projects, func(p api.Project) string { return p.Name })),
-	"operation":   namesOf(named((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
-	"warning":     namesOf(named((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
-	"certificate": namesOf(named((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
-	"key":         withKeysOf(configOf, keysOf("instance", "")), "key=": withKeysOf(configOf, keysOf("instance", "=")),
-	"profile-key": withKeysOf(profileConfigOf, keysOf("instance", "")), "profile-key=": withKeysOf(profileConfigOf, keysOf("instance", "=")),
-	"instance|key": either(anyInstance, keysOf("server", "")), "instance|key=": either(anyInstance, keysOf("server", "=")),
-	"device-type":        func(completing, []string, string) []string { return []string{"disk", "nic", "none"} },
-	"device-key":         deviceKeys(devicesOf),
-	"profile-device":     deviceNames(profileDevicesOf),
-	"profile-device-key": deviceKeys(profileDevicesOf),
-	"network-key":        keysOf("network-bridge", ""), "network-key=": keysOf("network-bridge", "="),
-	"pool-key": keysOf("storage-dir", ""), "pool-key=": keysOf("storage-dir", "="),
-	"volume-key": keysOf("storage-volume", ""), "volume-key=": keysOf("storage-volume", "="),
-	"value": func(s completing, before []string, _ string) []string { return s.values(before[len(before)-1]) },
+	"<instance>":              instances,
+	"<instance>[/<new-name>]": instances,
+	"<instance>[/<snapshot>]": snapshotted,
+	"<source>[/<snapshot>]":   snapshotted,
+	"<destination>":           instances,
+	"<instance>/<path>":       inInstance,
+	"<instance>[/<path>]":     inInstance,
+	"<snapshot>":              snapshotNames,
+	"<template>":              templates,
+	"<device>":                deviceNames,
+	"<type>":                  deviceTypes,
+	"<key>":                   keys,
+	"<key>=<value>":           assignments,
+	"<image>":                 images,
+	"<fingerprint>":           images,
+	"<alias>":                 aliases,
+	"<remote>:":               func(s completing, _ string) []string { return append(s.remotes(), s.c.conf.DefaultRemote+":") },
+	"<remote>":                func(s completing, _ string) []string { return slices.Collect(maps.Keys(s.c.conf.Remotes)) },
+	"<driver>":                func(completing, string) []string { return []string{"dir"} },
+	"<volume>":                volumes,
+	"<volume>[/<snapshot>]":   volumes,
+	"<pool>":                  namesOf(named((*client.Client).StoragePools, func(p api.StoragePool) string { return p.Name })),
+	"<network>":               namesOf(named((*client.Client).Networks, func(n api.Network) string { return n.Name })),
+	"<profile>":               profiles,
+	"<profiles>":              profileList,
+	"<project>":               namesOf(named((*client.Client).Projects, func(p api.Project) string { return p.Name })),
+	"<operation>":             namesOf(named((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
+	"<warning-uuid>":          namesOf(named((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
+	"<certificate>":           namesOf(named((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
+	"<new-name>":              namesOf(func(*client.Client) []string { return nil }),
 }
+
+// localFiles are arguments that the shell completes by itself.
+var localFiles = []string{"<source path>", "<target path>", "<target>", "<cert>", "<tarball>|<directory>|<URL>", "<rootfs tarball>"}
 
 // named makes a list of names of a call that lists objects.
 func named[T any](list func(*client.Client) ([]T, error), name func(T) string) func(*client.Client) []string {
@@ -63,7 +64,14 @@ func named[T any](list func(*client.Client) ([]T, error), name func(T) string) f
 
 // namesOf completes names on the default remote, or on the one that the word begins with.
 func namesOf(list func(*client.Client) []string) completion {
-	return func(s completing, _ []string, word string) []string {
+	return func(s completing, word string) []string {
+		if !s.this.remote {
+			server, ok := s.sameServer()
+			if !ok {
+				return nil
+			}
+			return list(server)
+		}
 		server, prefix, _, ok := s.server(word)
 		if !ok {
 			return nil
@@ -79,43 +87,76 @@ func namesOf(list func(*client.Client) []string) completion {
 	}
 }
 
-var anyInstance = instancesWith(func(api.StatusCode) bool { return true })
+// wantedState is the annotation of commands that are for instances in one state.
+const wantedState = "instances"
 
-func instancesWith(wanted func(api.StatusCode) bool) completion {
+const (
+	onlyStopped = "stopped" // or paused
+	onlyRunning = "running" // or paused
+)
+
+// instances completes instances that the command is for.
+func instances(s completing, word string) []string {
 	return namesOf(func(server *client.Client) (out []string) {
-		instances, err := server.Instances()
+		list, err := server.Instances()
 		if err != nil {
 			return nil
 		}
-		for _, i := range instances {
-			if wanted(i.StatusCode) {
+		for _, i := range list {
+			if isFor(s.cmd, i.StatusCode) {
 				out = append(out, i.Name)
 			}
 		}
 		return out
-	})
+	})(s, word)
+}
+
+func isFor(cmd *cobra.Command, state api.StatusCode) bool {
+	switch cmd.Annotations[wantedState] {
+	case onlyStopped:
+		return state != api.Running
+	case onlyRunning:
+		return state != api.Stopped
+	}
+	return true
 }
 
 // snapshotted completes instances, and behind a slash their snapshots.
-func snapshotted(s completing, before []string, word string) []string {
-	instance, _, isSnapshot := splitSnapshot(word)
+func snapshotted(s completing, word string) (out []string) {
+	raw, _, isSnapshot := splitSnapshot(word)
 	if !isSnapshot {
-		return anyInstance(s, before, word)
+		return instances(s, word)
 	}
-	var out []string
-	for _, snapshot := range snapshotOf(s, []string{instance}, "") {
-		out = append(out, instance+"/"+snapshot)
+	if server, _, name, ok := s.server(raw); ok {
+		for _, snapshot := range snapshotsOf(server, name) {
+			out = append(out, raw+"/"+snapshot)
+		}
 	}
 	return out
 }
 
-// snapshotOf completes snapshots of the instance that is named before.
-func snapshotOf(s completing, before []string, _ string) []string {
-	server, _, name, ok := s.server(before[0])
+func snapshotsOf(server *client.Client, instance string) []string {
+	names, err := server.InstanceSnapshotNames(instance)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// snapshotNames completes snapshots of the instance that is named before.
+func snapshotNames(s completing, _ string) []string {
+	if server, name, ok := s.named("<instance>[/<snapshot>]"); ok {
+		return snapshotsOf(server, name)
+	}
+	return nil
+}
+
+func templates(s completing, _ string) []string {
+	server, name, ok := s.named("<instance>")
 	if !ok {
 		return nil
 	}
-	names, err := server.InstanceSnapshotNames(name)
+	names, err := server.InstanceTemplates(name)
 	if err != nil {
 		return nil
 	}
@@ -123,11 +164,11 @@ func snapshotOf(s completing, before []string, _ string) []string {
 }
 
 // inInstance completes instances with a slash, and behind it what is in the folder there.
-func inInstance(s completing, before []string, word string) []string {
+func inInstance(s completing, word string) []string {
 	at := strings.LastIndexByte(word, '/')
 	var out []string
 	if at < 0 {
-		for _, name := range anyInstance(s, before, word) {
+		for _, name := range instances(s, word) {
 			if !strings.HasSuffix(name, ":") {
 				name += "/"
 			}
@@ -159,19 +200,38 @@ func imageAliases(server *client.Client) []string {
 }
 
 // images completes aliases; and fingerprints, by the twelve digits that lists show, once some of one are there.
-func images(s completing, _ []string, word string) []string {
+func images(s completing, word string) []string {
 	return namesOf(func(server *client.Client) []string {
 		out := imageAliases(server)
 		if _, name, _ := strings.Cut(":"+word, ":"); name == "" {
 			return out
 		}
 		return append(out, named((*client.Client).Images, func(i api.Image) string { return i.Fingerprint[:min(12, len(i.Fingerprint))] })(server)...)
-	})(s, nil, word)
+	})(s, word)
+}
+
+// aliases completes those of images; without a remote, those of this client.
+func aliases(s completing, word string) []string {
+	if !s.this.remote {
+		return slices.Collect(maps.Keys(s.c.conf.Aliases))
+	}
+	return namesOf(imageAliases)(s, word)
+}
+
+var profiles = namesOf(named((*client.Client).Profiles, func(p api.Profile) string { return p.Name }))
+
+// profileList completes the last of several profiles with commas between them.
+func profileList(s completing, word string) (out []string) {
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	for _, name := range profiles(s, word) {
+		out = append(out, before+name)
+	}
+	return out
 }
 
 // volumes completes custom volumes of the pool that is named before.
-func volumes(s completing, before []string, _ string) []string {
-	server, _, pool, ok := s.server(before[0])
+func volumes(s completing, _ string) (out []string) {
+	server, pool, ok := s.named("<pool>")
 	if !ok {
 		return nil
 	}
@@ -179,7 +239,6 @@ func volumes(s completing, before []string, _ string) []string {
 	if err != nil {
 		return nil
 	}
-	var out []string
 	for _, v := range list {
 		if v.Type == "custom" && !strings.Contains(v.Name, "/") {
 			out = append(out, v.Name)

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +25,10 @@ func completed(args ...string) (words []string, directive string) {
 func filled(t *testing.T) *fakeServer {
 	f := newFake(t)
 	f.gives("GET /1.0/instances", []api.Instance{{Name: "c1", StatusCode: api.Running}, {Name: "c2", StatusCode: api.Stopped}})
-	f.gives("GET /1.0/instances/c1", api.Instance{Name: "c1", InstancePut: api.InstancePut{Config: map[string]string{"user.x": "1"}}, ExpandedDevices: map[string]map[string]string{"eth0": {}, "root": {"type": "disk", "path": "/"}}})
+	f.gives("GET /1.0/instances/c1", api.Instance{Name: "c1", InstancePut: api.InstancePut{Config: map[string]string{"user.x": "1"}}, ExpandedDevices: map[string]map[string]string{
+		"eth0": {"type": "nic", "network": "br0"}, "root": {"type": "disk"},
+	}})
+	f.gives("GET /1.0/instances/c1/metadata/templates", []string{"hosts.tpl"})
 	f.gives("GET /1.0/instances/c1/snapshots", []string{"/1.0/instances/c1/snapshots/s1", "/1.0/instances/c1/snapshots/s2"})
 	f.gives("GET /1.0/images/aliases", []api.ImageAliasesEntry{{Name: "debian/12"}})
 	f.gives("GET /1.0/images", []api.Image{{Fingerprint: "dead5678901234567890"}})
@@ -31,17 +36,21 @@ func filled(t *testing.T) *fakeServer {
 	f.gives("GET /1.0/storage-pools/fast/volumes", []api.StorageVolume{{Name: "v1", Type: "custom"}, {Name: "v1/s", Type: "custom"}, {Name: "c1", Type: "container"}})
 	f.gives("GET /1.0/networks", []api.Network{{Name: "br0"}})
 	f.gives("GET /1.0/profiles", []api.Profile{{Name: "default"}, {Name: "web"}})
-	f.gives("GET /1.0/profiles/web", api.Profile{Name: "web", ProfilePut: api.ProfilePut{Config: map[string]string{"environment.A": "1"}, Devices: map[string]map[string]string{"eth0": {"type": "nic"}}}})
+	f.gives("GET /1.0/profiles/web", api.Profile{Name: "web", ProfilePut: api.ProfilePut{Config: map[string]string{"environment.A": "1"}, Devices: map[string]map[string]string{"eth0": {"type": "nic", "nictype": "p2p"}}}})
 	f.gives("GET /1.0/projects", []api.Project{{Name: "default"}})
 	key := func(kind, value string) map[string]any { return map[string]any{"type": kind, "defaultdesc": value} }
 	chosen := map[string]any{"type": "string", "defaultdesc": "hard", "values": []string{"soft", "hard"}}
+	kinds := map[string]any{"type": "string", "values": []string{"bridged", "p2p"}}
 	f.gives("GET /1.0/metadata/configuration", map[string]any{"configs": map[string]any{
 		"instance": map[string]any{"all": map[string]any{"keys": []any{
 			map[string]any{"limits.cpu": key("string", "")}, map[string]any{"boot.autostart": key("bool", "")}, map[string]any{"user.*": key("string", "")},
 			map[string]any{"volatile.uuid": key("string", "")}, map[string]any{"limits.memory.enforce": chosen},
 		}}},
-		"server":         map[string]any{"all": map[string]any{"keys": []any{map[string]any{"core.https_address": key("string", "")}}}},
-		"network-bridge": map[string]any{"all": map[string]any{"keys": []any{map[string]any{"bridge.mtu": key("integer", "1500")}}}},
+		"server":             map[string]any{"all": map[string]any{"keys": []any{map[string]any{"core.debug": key("bool", "")}, map[string]any{"core.https_address": key("string", "")}}}},
+		"device-nic-bridged": map[string]any{"device-conf": map[string]any{"keys": []any{map[string]any{"nictype": kinds}, map[string]any{"security.port_isolation": key("bool", "")}}}},
+		"device-nic-p2p":     map[string]any{"device-conf": map[string]any{"keys": []any{map[string]any{"nictype": kinds}, map[string]any{"host_name": key("string", "")}}}},
+		"device-disk":        map[string]any{"device-conf": map[string]any{"keys": []any{map[string]any{"readonly": key("bool", "")}}}},
+		"network-bridge":     map[string]any{"all": map[string]any{"keys": []any{map[string]any{"bridge.mtu": key("integer", "1500")}}}},
 	}})
 	config := "remotes:\n  far:\n    addr: https://192.0.2.1:8443\naliases:\n  ll: list -c n\n"
 	if err := os.WriteFile(filepath.Join(os.Getenv("BERTH_CONF"), "config.yml"), []byte(config), 0o600); err != nil {
@@ -53,49 +62,73 @@ func filled(t *testing.T) *fakeServer {
 func TestNamesAreCompleted(t *testing.T) {
 	filled(t)
 	for line, want := range map[string]string{
-		"exec |":                                 "c1 far:",
-		"exec c1 |":                              "",
-		"start |":                                "c2 far:",
-		"stop c1 |":                              "c1 far:",
-		"delete c|":                              "c1 c2",
-		"delete c2 c1/|":                         "c1/s1 c1/s2",
-		"restore c1 |":                           "s1 s2",
-		"launch |":                               "debian/12 far:",
-		"launch de|":                             "dead56789012 debian/12",
-		"launch debian/12 --profile |":           "default far: web",
-		"launch debian/12 --storage f|":          "far: fast",
-		"list --project d|":                      "default",
-		"config set c1 |":                        "boot.autostart= limits.cpu= limits.memory.enforce=",
-		"config set c1 limits.memory.enforce=|":  "limits.memory.enforce=hard limits.memory.enforce=soft",
-		"config set c1 limits.memory.enforce s|": "soft",
-		"file mount c|":                          "c1/ c2/",
-		"config set c1 boot.autostart=|":         "boot.autostart=false boot.autostart=true",
-		"config set c1 boot.autostart |":         "false true",
-		"config get c1 l|":                       "limits.cpu limits.memory.enforce",
-		"config get c1 us|":                      "user.x",
-		"config set c1 user.|":                   "user.x=",
-		"config get core.|":                      "core.https_address",
-		"config set core.|":                      "core.https_address=",
-		"config device add c1 d |":               "disk nic none",
-		"config device get c1 root |":            "path type",
-		"profile device remove web |":            "eth0",
-		"profile device get web eth0 |":          "type",
-		"profile get web env|":                   "environment.A",
-		"config device remove c1 |":              "eth0 root",
-		"profile set web bo|":                    "boot.autostart=",
-		"network set br0 bridge.mtu=|":           "bridge.mtu=1500",
-		"network show b|":                        "br0",
-		"storage volume attach fast |":           "v1",
-		"storage volume attach fast v1 |":        "c1 far:",
-		"remote switch |":                        "far local",
-		"image list |":                           "far: local:",
-		"alias remove |":                         "ll",
-		"rm |":                                   "c1 c2 far:",
-		"shell |":                                "c1 far:",
-		"ll -f |":                                "compact csv json table yaml",
-		"nosuch |":                               "",
-		"exec nowhere:|":                         "",
-		"storage volume attach nowhere: |":       "",
+		"exec |":                                   "c1 far:",
+		"exec c1 |":                                "",
+		"start |":                                  "c2 far:",
+		"stop c1 |":                                "c1 far:",
+		"delete c|":                                "c1 c2",
+		"delete c2 c1/|":                           "c1/s1 c1/s2",
+		"restore c1 |":                             "s1 s2",
+		"launch |":                                 "debian/12 far:",
+		"launch de|":                               "dead56789012 debian/12",
+		"launch debian/12 --profile |":             "default web",
+		"launch debian/12 --storage f|":            "fast",
+		"list --project d|":                        "default",
+		"config set c1 |":                          "boot.autostart= limits.cpu= limits.memory.enforce=",
+		"config set c1 limits.memory.enforce=|":    "limits.memory.enforce=hard limits.memory.enforce=soft",
+		"config set c1 limits.memory.enforce s|":   "soft",
+		"file mount c|":                            "c1/ c2/",
+		"config set c1 boot.autostart=|":           "boot.autostart=false boot.autostart=true",
+		"config set c1 boot.autostart |":           "false true",
+		"config get c1 l|":                         "limits.cpu limits.memory.enforce",
+		"config device remove c1 |":                "eth0 root",
+		"profile set web bo|":                      "boot.autostart=",
+		"config get c1 us|":                        "user.x",
+		"config set c1 user.|":                     "user.x=",
+		"config get core.h|":                       "core.https_address",
+		"config set core.h|":                       "core.https_address=",
+		"config device get c1 eth0 |":              "network type",
+		"profile device remove web |":              "eth0",
+		"profile device get web eth0 |":            "nictype type",
+		"profile get web env|":                     "environment.A",
+		"network set br0 bridge.mtu=|":             "bridge.mtu=1500",
+		"network show b|":                          "br0",
+		"storage volume attach fast |":             "v1",
+		"storage volume attach fast v1 |":          "c1 c2",
+		"profile assign c1 |":                      "default web",
+		"profile assign c1 default,w|":             "default,web",
+		"profile create |":                         "far:",
+		"profile device list w|":                   "web",
+		"config get |":                             "c1 c2 far: core.debug core.https_address",
+		"config set core.debug=|":                  "core.debug=false core.debug=true",
+		"config template show c1 |":                "hosts.tpl",
+		"config device add c1 |":                   "",
+		"config device add c1 x |":                 "disk nic",
+		"config device add c1 x nic |":             "host_name= nictype= security.port_isolation=",
+		"config device add c1 x nic nictype=|":     "nictype=bridged nictype=p2p",
+		"config device add c1 x nic nictype=p2p |": "host_name= nictype=",
+		"config device add c1 x disk |":            "readonly=",
+		"config device add c1 x disk readonly=|":   "readonly=false readonly=true",
+		"config device override c1 root r|":        "readonly=",
+		"config device set c1 eth0 |":              "nictype= security.port_isolation=",
+		"config device set c1 eth0 nictype=|":      "nictype=bridged nictype=p2p",
+		"config device set c1 eth0 nictype p|":     "p2p",
+		"config device unset c1 root |":            "type",
+		"profile device add web x |":               "disk nic",
+		"profile device add web x nic nictype=b|":  "nictype=bridged",
+		"profile device set web |":                 "eth0",
+		"profile device set web eth0 |":            "host_name= nictype=",
+		"profile device set web eth0 nictype=|":    "nictype=bridged nictype=p2p",
+		"profile device set web nosuch |":          "",
+		"remote switch |":                          "far local",
+		"image list |":                             "far: local:",
+		"alias remove |":                           "ll",
+		"rm |":                                     "c1 c2 far:",
+		"shell |":                                  "c1 far:",
+		"ll -f |":                                  "compact csv json table yaml",
+		"nosuch |":                                 "",
+		"exec nowhere:|":                           "",
+		"storage volume attach nowhere: |":         "",
 	} {
 		words, _ := completed(strings.Split(strings.TrimSuffix(line, "|"), " ")...)
 		got := strings.Fields(strings.Join(words, " "))
@@ -133,20 +166,50 @@ func TestCompletionDoesNotWaitForAServerThatHangs(t *testing.T) {
 	}
 }
 
-func TestEveryCompletionIsOfACommandAndAKind(t *testing.T) {
+// freeText are arguments that cannot be completed: their words are new, or not to be counted up.
+var freeText = strings.Split("<command line>,<value>,<filter>,<filters>,<API path>,<device name>,<interface name>,<path>,<distribution>[/<release>],<URL>,"+
+	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>],[<instance>/]<new-name>,[<volume>/]<new-name>", ",")
+
+func TestEveryArgumentOfAUsageLineIsKnown(t *testing.T) {
 	newFake(t)
-	app := &App{}
-	root := app.rootCommand()
-	for path, spec := range arguments {
-		cmd, rest, err := root.Find(strings.Fields(path))
-		if err != nil || len(rest) > 0 || cmd == root {
-			t.Errorf("%s is no command", path)
-		}
-		for _, kind := range strings.Fields(spec) {
-			kind = strings.TrimSuffix(kind, "...")
-			if _, ok := completions[kind]; !ok && kind != "none" && kind != "file" {
-				t.Errorf("%s: no kind %q", path, kind)
+	used := map[string]bool{}
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, a := range argumentsOf(cmd.Use) {
+			used[a.name] = true
+			_, ok := completions[a.name]
+			if !ok && !slices.Contains(localFiles, a.name) && !slices.Contains(freeText, a.name) {
+				t.Errorf("%s: no completion of %q", cmd.CommandPath(), a.name)
 			}
+		}
+		for _, sub := range cmd.Commands() {
+			if sub.Name() != "help" && sub.Name() != "completion" {
+				walk(sub)
+			}
+		}
+	}
+	walk((&App{}).rootCommand())
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(completions)), localFiles, freeText) {
+		if !used[name] {
+			t.Errorf("no command has an argument %q", name)
+		}
+	}
+}
+
+func TestArgumentsAreReadFromAUsageLine(t *testing.T) {
+	for use, want := range map[string][]argument{
+		"list":                                 nil,
+		"list [<remote>:]":                     {{name: "<remote>:"}},
+		"copy [<remote>:]<image> <remote>:":    {{name: "<image>", remote: true}, {name: "<remote>:"}},
+		"get [<remote>:][<instance>] <key>":    {{name: "<instance>", remote: true, optional: true}, {name: "<key>"}},
+		"x <a> [key=value...]":                 {{name: "<a>"}, {name: "<key>=<value>", many: true}},
+		"x <a>[/<b>] [[<remote>:]<c>]":         {{name: "<a>[/<b>]"}, {name: "<c>", remote: true}},
+		"x [<remote>:]<a> [[<remote>:]<a>...]": {{name: "<a>", remote: true, many: true}},
+		"exec <a> [flags] [--] <command line>": {{name: "<a>"}, {name: "<command line>"}},
+		"x [<remote>:][<a>[/<b>]]":             {{name: "<a>[/<b>]", remote: true, optional: true}},
+	} {
+		if got := argumentsOf(use); !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", use, got, want)
 		}
 	}
 }

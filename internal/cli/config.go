@@ -11,7 +11,7 @@ import (
 )
 
 func (c *App) configCommand() *cobra.Command {
-	return group("config", T("Manage instance and server configuration options"),
+	return group("config", T("Configure instances and servers"),
 		c.deviceCommand(instanceDevices{c}),
 		c.configEditCommand(),
 		c.configGetCommand(),
@@ -31,7 +31,7 @@ func hidden(cmd *cobra.Command) *cobra.Command {
 }
 
 func targetFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("target", "", T("Cluster member name")+"``")
+	return cmd.Flags().String("target", "", T("Cluster member whose own configuration is meant")+"``")
 }
 
 // configTarget parses "[remote:][instance]" and the cluster member.
@@ -51,10 +51,10 @@ func (c *App) configTarget(raw, member string) (*client.Client, string, error) {
 
 func (c *App) configGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("get", T("[<remote>:][<instance>] <key>")),
-		Short: T("Get values for instance or server configuration keys"),
+		Use:   usage("get", "[<remote>:][<instance>] <key>"),
+		Short: T("Print the value of a key"),
 	}
-	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Access the expanded configuration"))
+	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Count what the profiles bring, too"))
 	member := targetFlag(cmd)
 	cmd.RunE = takes(1, 2, func(args []string) error {
 		raw := ""
@@ -118,18 +118,14 @@ func instanceConfig(server *client.Client, name string, expanded bool) (map[stri
 
 func (c *App) configSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("set", T("[<remote>:][<instance>] <key>=<value>...")),
-		Short: T("Set instance or server configuration keys"),
-		Long: describe(T("Set instance or server configuration keys"), T("A single key may also be set the old way:")+`
+		Use:   usage("set", "[<remote>:][<instance>] <key>=<value>..."),
+		Short: T("Give keys of an instance or server new values"),
+		Long: describe(T("Give keys of an instance or server new values"), T("One key and its value may also be two arguments:")+`
     berth config set [<remote>:][<instance>] <key> <value>`),
-		Example: `  berth config set [<remote>:]<instance> limits.cpu=2
-      ` + T(`Set a CPU limit of "2" for the instance.`) + `
-
-  berth config set core.https_address=[::]:8443
-      ` + T("Listen on IPv4 and IPv6 port 8443.") + `
-
-  berth config set core.trust_password=blah
-      ` + T("Set the server's trust password to blah."),
+		Example: examples(
+			"berth config set web limits.cpu=2 limits.memory=1GiB", T("Let the instance web use two CPUs and 1 GiB of memory."),
+			"berth config set far: core.https_address=[::]:8443", T("Have the remote server far answer on port 8443 of all its addresses."),
+		),
 	}
 	member := targetFlag(cmd)
 	cmd.RunE = takes(1, -1, func(args []string) error {
@@ -214,8 +210,8 @@ func (c *App) setInstanceConfig(server *client.Client, name string, change func(
 
 func (c *App) configUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("unset", T("[<remote>:][<instance>] <key>")),
-		Short: T("Unset instance or server configuration keys"),
+		Use:   usage("unset", "[<remote>:][<instance>] <key>"),
+		Short: T("Take a key away, so that its default counts again"),
 	}
 	member := targetFlag(cmd)
 	cmd.RunE = takes(1, 2, func(args []string) error {
@@ -250,10 +246,10 @@ func (c *App) configUnsetCommand() *cobra.Command {
 
 func (c *App) configShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("show", T("[<remote>:][<instance>[/<snapshot>]]")),
-		Short: T("Show instance or server configurations"),
+		Use:   usage("show", "[<remote>:][<instance>[/<snapshot>]]"),
+		Short: T("Print a whole configuration as YAML"),
 	}
-	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Show the expanded configuration"))
+	expanded := cmd.Flags().BoolP("expanded", "e", false, T("Print what is in force: the profiles' keys and devices, too"))
 	member := targetFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
 		raw := ""

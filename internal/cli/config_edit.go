@@ -11,10 +11,12 @@ import (
 
 func (c *App) configEditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("edit", T("[<remote>:][<instance>[/<snapshot>]]")),
-		Short: T("Edit instance or server configurations as YAML"),
-		Example: `  berth config edit <instance> < instance.yaml
-      ` + T("Update the instance configuration from instance.yaml."),
+		Use:   usage("edit", "[<remote>:][<instance>[/<snapshot>]]"),
+		Short: T("Change a whole configuration in an editor"),
+		Example: examples(
+			"berth config edit web", T("Open what web is configured with in $EDITOR, and take over what is saved."),
+			"berth config edit web < web.yaml", T("Take it from a file, without an editor."),
+		),
 	}
 	member := targetFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
@@ -48,13 +50,12 @@ func (c *App) editServer(server *client.Client) error {
 	if !isTerminal(c.In) {
 		etag = "" // whoever wrote the file has not seen this version
 	}
-	help := yamlHelp(T(`This is a YAML representation of the configuration.
-Any line starting with a '# will be ignored.
+	help := yamlHelp(T(`The server's configuration as YAML. Lines that begin with # are left out.
 
-A sample configuration looks like:
+For example:
 config:
-  core.trust_password: 123456
-  core.https_address: '[::]:8443'`))
+  core.https_address: '[::]:8443'
+  images.auto_update_interval: "24"`))
 	return c.editYAML(help, info.ServerPut, func(data []byte) error {
 		var put api.ServerPut
 		if err := fromYAML(data, &put); err != nil {
@@ -72,23 +73,18 @@ func (c *App) editInstance(server *client.Client, name string) error {
 	if !isTerminal(c.In) {
 		etag = ""
 	}
-	help := yamlHelp(T(`This is a YAML representation of the configuration.
-Any line starting with a '# will be ignored.
+	help := yamlHelp(T(`The instance as YAML. Lines that begin with # are left out; so is a change of the name.
 
-A sample configuration looks like:
-name: instance1
+For example:
 profiles:
 - default
 config:
-  volatile.eth0.hwaddr: 00:16:3e:e9:f8:7f
+  limits.memory: 1GiB
 devices:
-  homedir:
-    path: /extra
-    source: /home/user
+  music:
     type: disk
-ephemeral: false
-
-Note that the name is shown but cannot be changed`))
+    source: /srv/music
+    path: /mnt/music`))
 	i.ExpandedConfig, i.ExpandedDevices = nil, nil
 	return c.editYAML(help, i, func(data []byte) error {
 		var put api.InstancePut
@@ -107,11 +103,10 @@ func (c *App) editSnapshot(server *client.Client, instance, snapshot string) err
 	if !isTerminal(c.In) {
 		etag = ""
 	}
-	help := yamlHelp(T(`This is a YAML representation of the configuration.
-Any line starting with a '# will be ignored.
+	help := yamlHelp(T(`The snapshot as YAML. Lines that begin with # are left out.
 
-The name is shown, only the expiry can be changed:
-expires_at: 2021-03-23T17:38:37.753398689-04:00`))
+Only the date after which it is deleted can be changed:
+expires_at: 2030-01-31T12:00:00Z`))
 	s.ExpandedConfig, s.ExpandedDevices = nil, nil
 	return c.editYAML(help, s, func(data []byte) error {
 		var put api.InstanceSnapshotPut

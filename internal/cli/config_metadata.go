@@ -11,8 +11,8 @@ import (
 
 func (c *App) configMetadataCommand() *cobra.Command {
 	edit := &cobra.Command{
-		Use:   usage("edit", T("[<remote>:]<instance>")),
-		Short: T("Edit instance metadata files"),
+		Use:   usage("edit", "[<remote>:]<instance>"),
+		Short: T("Change metadata.yaml of an instance in an editor"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
@@ -25,8 +25,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 			if !isTerminal(c.In) {
 				etag = ""
 			}
-			help := yamlHelp(T(`This is a YAML representation of the instance metadata.
-Any line starting with a '# will be ignored.`))
+			help := yamlHelp(T(`metadata.yaml of the instance. Lines that begin with # are left out.`))
 			return c.editYAML(help, metadata, func(data []byte) error {
 				var put api.ImageMetadata
 				if err := fromYAML(data, &put); err != nil {
@@ -37,8 +36,8 @@ Any line starting with a '# will be ignored.`))
 		}),
 	}
 	show := &cobra.Command{
-		Use:   usage("show", T("[<remote>:]<instance>")),
-		Short: T("Show instance metadata files"),
+		Use:   usage("show", "[<remote>:]<instance>"),
+		Short: T("Print metadata.yaml of an instance"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
@@ -51,13 +50,13 @@ Any line starting with a '# will be ignored.`))
 			return c.printYAML(metadata)
 		}),
 	}
-	return group("metadata", T("Manage instance metadata files"), edit, show)
+	return group("metadata", T("Look at and change what an instance has from its image"), edit, show)
 }
 
 func (c *App) configTemplateCommand() *cobra.Command {
 	verb := func(name, short string, run func(instance, template string, s templateServer) error) *cobra.Command {
 		return &cobra.Command{
-			Use:   usage(name, T("[<remote>:]<instance> <template>")),
+			Use:   usage(name, "[<remote>:]<instance> <template>"),
 			Short: short,
 			Long:  describe(short),
 			RunE: takes(2, 2, func(args []string) error {
@@ -69,15 +68,15 @@ func (c *App) configTemplateCommand() *cobra.Command {
 			}),
 		}
 	}
-	create := verb("create", T("Create new instance file templates"), func(i, t string, s templateServer) error {
+	create := verb("create", T("Add an empty template to an instance"), func(i, t string, s templateServer) error {
 		return s.SetInstanceTemplate(i, t, bytes.NewReader(nil))
 	})
-	remove := verb("delete", T("Delete instance file templates"), func(i, t string, s templateServer) error {
+	remove := verb("delete", T("Remove a template from an instance"), func(i, t string, s templateServer) error {
 		return s.DeleteInstanceTemplate(i, t)
 	})
 	remove.Aliases = []string{"rm"}
-	edit := verb("edit", T("Edit instance file templates"), c.editTemplate)
-	show := verb("show", T("Show content of instance file templates"), func(i, t string, s templateServer) error {
+	edit := verb("edit", T("Change a template in an editor"), c.editTemplate)
+	show := verb("show", T("Print a template"), func(i, t string, s templateServer) error {
 		r, err := s.InstanceTemplate(i, t)
 		if err != nil {
 			return err
@@ -86,7 +85,7 @@ func (c *App) configTemplateCommand() *cobra.Command {
 		_, err = io.Copy(c.Out, r)
 		return err
 	})
-	return group("template", T("Manage instance file templates"), create, remove, edit, c.templateListCommand(), show)
+	return group("template", T("Manage the templates that write files of an instance"), create, remove, edit, c.templateListCommand(), show)
 }
 
 // templateServer is the part of a client that templates need.
@@ -119,8 +118,8 @@ func (c *App) editTemplate(instance, template string, s templateServer) error {
 
 func (c *App) templateListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("list", T("[<remote>:]<instance>")),
-		Short: T("List instance file templates"),
+		Use:   usage("list", "[<remote>:]<instance>"),
+		Short: T("List the templates of an instance"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {

@@ -13,18 +13,18 @@ import (
 
 func (c *App) consoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("console", T("[<remote>:]<instance>")),
-		Short: T("Attach to instance consoles"),
-		Long:  describe(T("Attach to instance consoles"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
+		Use: usage("console", "[<remote>:]<instance>"), Annotations: map[string]string{wantedState: onlyRunning},
+		Short: T("Sit down at the console of an instance"),
+		Long:  describe(T("Sit down at the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
 	}
-	showLog := cmd.Flags().Bool("show-log", false, T("Retrieve the instance's console log"))
-	kind := cmd.Flags().StringP("type", "t", "console", T("Type of connection to establish: 'console' for serial console, 'vga' for SPICE graphical output")+"``")
+	showLog := cmd.Flags().Bool("show-log", false, T("Print what the console has shown so far, and end"))
+	kind := cmd.Flags().StringP("type", "t", "console", T("Which console: console (text) or vga (the screen of a virtual machine)")+"``")
 	cmd.RunE = takes(1, 1, func(args []string) error {
 		if !*showLog {
 			return c.attachConsole(args[0], *kind)
 		}
 		if *kind != "console" {
-			return errors.New(T("The --show-log flag is only supported for by 'console' output type"))
+			return errors.New(T("--show-log is for the type console: another has no log"))
 		}
 		server, name, err := c.parse(args[0])
 		if err != nil {

@@ -25,22 +25,22 @@ type instanceTransfer struct {
 
 func (t *instanceTransfer) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&t.config, "config", "c", nil, T("Config key/value to apply to the new instance")+"``")
-	f.StringArrayVarP(&t.devices, "device", "d", nil, T("New key/value to apply to a specific device")+"``")
-	f.StringArrayVarP(&t.profiles, "profile", "p", nil, T("Profile to apply to the new instance")+"``")
-	f.BoolVar(&t.noProfiles, "no-profiles", false, T("Create the instance with no profiles applied"))
-	f.StringVar(&t.mode, "mode", "pull", T("Transfer mode. One of pull, push or relay")+"``")
-	f.BoolVar(&t.instanceOnly, "instance-only", false, T("Copy the instance without its snapshots"))
-	f.BoolVar(&t.stateless, "stateless", false, T("Copy a stateful instance stateless"))
-	f.StringVarP(&t.storage, "storage", "s", "", T("Storage pool name")+"``")
-	f.StringVar(&t.target, "target", "", T("Cluster member name")+"``")
-	f.StringVar(&t.targetProject, "target-project", "", T("Copy to a project different from the source")+"``")
-	f.BoolVar(&t.allowInconsistent, "allow-inconsistent", false, T("Ignore copy errors for volatile files"))
+	f.StringArrayVarP(&t.config, "config", "c", nil, T("key=value to set on the copy; may be repeated")+"``")
+	f.StringArrayVarP(&t.devices, "device", "d", nil, T("device,key=value to set on a device of the copy; may be repeated")+"``")
+	f.StringArrayVarP(&t.profiles, "profile", "p", nil, T("Profile for the copy, in place of those of the source; may be repeated")+"``")
+	f.BoolVar(&t.noProfiles, "no-profiles", false, T("Give the copy no profile"))
+	f.StringVar(&t.mode, "mode", "pull", T("Who connects to whom: pull, push or relay")+"``")
+	f.BoolVar(&t.instanceOnly, "instance-only", false, T("Leave the snapshots behind"))
+	f.BoolVar(&t.stateless, "stateless", false, T("Leave the saved running state behind"))
+	f.StringVarP(&t.storage, "storage", "s", "", T("Storage pool to put it on")+"``")
+	f.StringVar(&t.target, "target", "", T("Cluster member to put it on")+"``")
+	f.StringVar(&t.targetProject, "target-project", "", T("Project to put it in, if another")+"``")
+	f.BoolVar(&t.allowInconsistent, "allow-inconsistent", false, T("Go on where files change while they are copied"))
 }
 
 func (c *App) copyCommand() *cobra.Command {
 	t := &instanceTransfer{c: c}
-	cmd := c.simple("copy", T("[<remote>:]<source>[/<snapshot>] [[<remote>:]<destination>]"), T("Copy instances within or in between servers"), 1, 2, func(args []string) error {
+	cmd := c.simple("copy", "[<remote>:]<source>[/<snapshot>] [[<remote>:]<destination>]", T("Copy an instance or a snapshot to a new instance, here or on another server"), 1, 2, func(args []string) error {
 		dest := ""
 		if len(args) == 2 {
 			dest = args[1]
@@ -49,8 +49,8 @@ func (c *App) copyCommand() *cobra.Command {
 	})
 	cmd.Aliases = []string{"cp"}
 	t.flags(cmd)
-	cmd.Flags().BoolVarP(&t.ephemeral, "ephemeral", "e", false, T("Ephemeral instance"))
-	cmd.Flags().BoolVar(&t.refresh, "refresh", false, T("Perform an incremental copy"))
+	cmd.Flags().BoolVarP(&t.ephemeral, "ephemeral", "e", false, T("Delete the copy when it stops"))
+	cmd.Flags().BoolVar(&t.refresh, "refresh", false, T("Bring a copy that is there up to date"))
 	return cmd
 }
 

@@ -28,17 +28,17 @@ type create struct {
 
 func (n *create) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&n.config, "config", "c", nil, T("Config key/value to apply to the new instance")+"``")
-	f.StringArrayVarP(&n.devices, "device", "d", nil, T("New key/value to apply to a specific device")+"``")
-	f.StringArrayVarP(&n.profiles, "profile", "p", nil, T("Profile to apply to the new instance")+"``")
-	f.BoolVarP(&n.ephemeral, "ephemeral", "e", false, T("Ephemeral instance"))
-	f.StringVarP(&n.network, "network", "n", "", T("Network name")+"``")
-	f.StringVarP(&n.storage, "storage", "s", "", T("Storage pool name")+"``")
-	f.StringVarP(&n.kind, "type", "t", "", T("Instance type")+"``")
-	f.StringVar(&n.target, "target", "", T("Cluster member name")+"``")
-	f.BoolVar(&n.noProfiles, "no-profiles", false, T("Create the instance with no profiles applied"))
-	f.BoolVar(&n.empty, "empty", false, T("Create an empty instance"))
-	f.BoolVar(&n.vm, "vm", false, T("Create a virtual machine"))
+	f.StringArrayVarP(&n.config, "config", "c", nil, T("key=value to set on the new instance; may be repeated")+"``")
+	f.StringArrayVarP(&n.devices, "device", "d", nil, T("device,key=value to set on one of its devices; may be repeated")+"``")
+	f.StringArrayVarP(&n.profiles, "profile", "p", nil, T("Profile for it, in place of \"default\"; may be repeated")+"``")
+	f.BoolVarP(&n.ephemeral, "ephemeral", "e", false, T("Delete the instance when it stops"))
+	f.StringVarP(&n.network, "network", "n", "", T("Managed network to connect it to")+"``")
+	f.StringVarP(&n.storage, "storage", "s", "", T("Storage pool for its root disk")+"``")
+	f.StringVarP(&n.kind, "type", "t", "", T("Size as a cloud names it, such as t2.micro or c2-m4")+"``")
+	f.StringVar(&n.target, "target", "", T("Cluster member to make it on")+"``")
+	f.BoolVar(&n.noProfiles, "no-profiles", false, T("Give it no profile"))
+	f.BoolVar(&n.empty, "empty", false, T("Leave its root disk empty: no image is used"))
+	f.BoolVar(&n.vm, "vm", false, T("Make a virtual machine, not a container"))
 }
 
 // made is a new instance.

@@ -14,12 +14,12 @@ import (
 
 func (c *App) deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     usage("delete", T("[<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]")),
+		Use:     usage("delete", "[<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]"),
 		Aliases: []string{"rm"},
-		Short:   T("Delete instances and snapshots"),
+		Short:   T("Delete instances, with all their snapshots, or single snapshots"),
 	}
-	force := cmd.Flags().BoolP("force", "f", false, T("Force the removal of running instances"))
-	interactive := cmd.Flags().BoolP("interactive", "i", false, T("Require user confirmation"))
+	force := cmd.Flags().BoolP("force", "f", false, T("Stop instances that run, then delete them"))
+	interactive := cmd.Flags().BoolP("interactive", "i", false, T("Ask before each one"))
 	cmd.RunE = takes(1, -1, func(args []string) error {
 		targets, err := c.parseAll(args...)
 		if err != nil {

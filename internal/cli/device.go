@@ -54,7 +54,7 @@ func (profileDevices) load(server *client.Client, name string) (devices, devices
 // deviceCommand is "config device" and "profile device".
 func (c *App) deviceCommand(o deviceOwner) *cobra.Command {
 	d := &deviceVerbs{c: c, owner: o}
-	cmd := group("device", T("Manage devices"), d.add(), d.get(), d.list(), d.remove(), d.set(), d.show(), d.unset())
+	cmd := group("device", T("Manage what an instance or a profile has for devices: disks, network interfaces, …"), d.add(), d.get(), d.list(), d.remove(), d.set(), d.show(), d.unset())
 	if o.noun() == "instance" {
 		cmd.AddCommand(d.override())
 	}
@@ -127,7 +127,7 @@ func (d *deviceVerbs) use(verb, rest string) string {
 }
 
 func (d *deviceVerbs) add() *cobra.Command {
-	cmd := d.command(d.use("add", T("<device> <type> [key=value...]")), T("Add instance devices"), 3, -1,
+	cmd := d.command(d.use("add", "<new-name> <type> [key=value...]"), T("Add a device"), 3, -1,
 		func(_ string, local, _ devices, args []string) (bool, error) {
 			device := map[string]string{"type": args[1]}
 			if len(args) > 2 {
@@ -144,16 +144,16 @@ func (d *deviceVerbs) add() *cobra.Command {
 			local[args[0]] = device
 			return true, nil
 		})
-	cmd.Example = fmt.Sprintf(`  berth %[2]s device add [<remote>:]%[1]s1 <device-name> disk source=/share/c1 path=/opt
-      `+T("Mount the host's /share/c1 onto /opt.")+`
+	cmd.Example = fmt.Sprintf(`  berth %[2]s device add %[1]s1 music disk source=/srv/music path=/mnt/music
+      `+T("Show the host's /srv/music at /mnt/music inside.")+`
 
-  berth %[2]s device add [<remote>:]%[1]s1 <device-name> disk pool=some-pool source=some-volume path=/opt
-      `+T("Mount the some-volume volume on some-pool onto /opt."), d.owner.noun(), map[string]string{"instance": "config", "profile": "profile"}[d.owner.noun()])
+  berth %[2]s device add %[1]s1 data disk pool=fast source=vol1 path=/data
+      `+T("Attach the custom volume vol1 of the pool fast at /data."), d.owner.noun(), map[string]string{"instance": "config", "profile": "profile"}[d.owner.noun()])
 	return cmd
 }
 
 func (d *deviceVerbs) get() *cobra.Command {
-	return d.command(d.use("get", T("<device> <key>")), T("Get values for device configuration keys"), 3, 3,
+	return d.command(d.use("get", "<device> <key>"), T("Print the value of a device's key"), 3, 3,
 		func(_ string, local, _ devices, args []string) (bool, error) {
 			device, ok := local[args[0]]
 			if !ok {
@@ -165,7 +165,7 @@ func (d *deviceVerbs) get() *cobra.Command {
 }
 
 func (d *deviceVerbs) list() *cobra.Command {
-	cmd := d.command(d.use("list", ""), T("List instance devices"), 1, 1,
+	cmd := d.command(d.use("list", ""), T("List the names of the devices"), 1, 1,
 		func(_ string, local, _ devices, _ []string) (bool, error) {
 			for _, name := range slices.Sorted(maps.Keys(local)) {
 				fmt.Fprintln(d.c.Out, name)
@@ -177,7 +177,7 @@ func (d *deviceVerbs) list() *cobra.Command {
 }
 
 func (d *deviceVerbs) remove() *cobra.Command {
-	cmd := d.command(d.use("remove", T("<name>...")), T("Remove instance devices"), 2, -1,
+	cmd := d.command(d.use("remove", "<device>..."), T("Remove devices"), 2, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			for _, name := range args {
 				if _, ok := local[name]; ok {
@@ -196,7 +196,7 @@ func (d *deviceVerbs) remove() *cobra.Command {
 }
 
 func (d *deviceVerbs) set() *cobra.Command {
-	return d.command(d.use("set", T("<device> <key>=<value>...")), T("Set device configuration keys"), 3, -1,
+	return d.command(d.use("set", "<device> <key>=<value>..."), T("Give keys of a device new values"), 3, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			values, err := d.c.keyValues(args[1:]...)
 			if err != nil {
@@ -221,14 +221,14 @@ func (d *deviceVerbs) set() *cobra.Command {
 }
 
 func (d *deviceVerbs) show() *cobra.Command {
-	return d.command(d.use("show", ""), T("Show full device configuration"), 1, 1,
+	return d.command(d.use("show", ""), T("Print all devices as YAML"), 1, 1,
 		func(_ string, local, _ devices, _ []string) (bool, error) {
 			return false, d.c.printYAML(local)
 		})
 }
 
 func (d *deviceVerbs) unset() *cobra.Command {
-	return d.command(d.use("unset", T("<device> <key>")), T("Unset device configuration keys"), 3, 3,
+	return d.command(d.use("unset", "<device> <key>"), T("Take a key of a device away"), 3, 3,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			device, ok := local[args[0]]
 			if !ok {
@@ -243,7 +243,7 @@ func (d *deviceVerbs) unset() *cobra.Command {
 }
 
 func (d *deviceVerbs) override() *cobra.Command {
-	return d.command(d.use("override", T("<device> [key=value...]")), T("Copy profile inherited devices and override configuration keys"), 2, -1,
+	return d.command(d.use("override", "<device> [key=value...]"), T("Give an instance its own copy of a device from its profiles, with other values"), 2, -1,
 		func(_ string, local, expanded devices, args []string) (bool, error) {
 			if _, ok := local[args[0]]; ok {
 				return false, errors.New(T("The device already exists"))

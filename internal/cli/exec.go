@@ -26,25 +26,25 @@ type execCmd struct {
 func (c *App) execCommand() *cobra.Command {
 	e := &execCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("exec", T("[<remote>:]<instance> [flags] [--] <command line>")),
-		Short: T("Execute commands in instances"),
-		Long: describe(T("Execute commands in instances"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
-needed, run a shell:`), `  berth exec <instance> -- sh -c "cd /tmp && pwd"`,
-			T("The command gets a terminal (interactive mode) when both stdin and stdout are terminals.")),
+		Use: usage("exec", "[<remote>:]<instance> [flags] [--] <command line>"), Annotations: map[string]string{wantedState: onlyRunning},
+		Short: T("Run a command in an instance"),
+		Long: describe(T("Run a command in an instance"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
+needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
+			T("When this client reads from a terminal and writes to one, so does the command.")),
 		DisableFlagsInUseLine: true,
 		RunE:                  e.run,
 	}
 	f := cmd.Flags()
 	// Parsing stops at the instance's name; run goes on from there up to the command.
 	f.SetInterspersed(false)
-	f.StringArrayVar(&e.env, "env", nil, T("Environment variable to set (e.g. HOME=/home/foo)")+"``")
-	f.StringVar(&e.mode, "mode", "auto", T("Override the terminal mode (auto, interactive or non-interactive)")+"``")
-	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Force pseudo-terminal allocation"))
-	f.BoolVarP(&e.nonInteractive, "force-noninteractive", "T", false, T("Disable pseudo-terminal allocation"))
-	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Disable stdin (reads from /dev/null)"))
-	f.Uint32Var(&e.user, "user", 0, T("User ID to run the command as (default 0)")+"``")
-	f.Uint32Var(&e.group, "group", 0, T("Group ID to run the command as (default 0)")+"``")
-	f.StringVar(&e.cwd, "cwd", "", T("Directory to run the command in (default /root)")+"``")
+	f.StringArrayVar(&e.env, "env", nil, T("NAME=value for the environment of the command; may be repeated")+"``")
+	f.StringVar(&e.mode, "mode", "auto", T("Whether it gets a terminal: auto, interactive or non-interactive")+"``")
+	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Give the command a terminal, whatever stdin and stdout are"))
+	f.BoolVarP(&e.nonInteractive, "force-noninteractive", "T", false, T("Give the command no terminal"))
+	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Let the command read nothing"))
+	f.Uint32Var(&e.user, "user", 0, T("Number of the user that runs the command (default 0)")+"``")
+	f.Uint32Var(&e.group, "group", 0, T("Number of the group that runs the command (default 0)")+"``")
+	f.StringVar(&e.cwd, "cwd", "", T("Folder inside in which it starts (default /root)")+"``")
 	return cmd
 }
 

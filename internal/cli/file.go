@@ -14,7 +14,7 @@ import (
 )
 
 func (c *App) fileCommand() *cobra.Command {
-	return group("file", T("Manage files in instances"), c.fileDeleteCommand(), c.fileEditCommand(), c.fileMountCommand(), c.filePullCommand(), c.filePushCommand())
+	return group("file", T("Copy, edit and mount the files of an instance"), c.fileDeleteCommand(), c.fileEditCommand(), c.fileMountCommand(), c.filePullCommand(), c.filePushCommand())
 }
 
 // instancePath is a file inside an instance.
@@ -40,9 +40,9 @@ func (c *App) parsePath(raw string) (*instancePath, error) {
 
 func (c *App) fileDeleteCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("delete", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]")),
+		Use:     usage("delete", "[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]"),
 		Aliases: []string{"rm"},
-		Short:   T("Delete files in instances"),
+		Short:   T("Delete files of an instance"),
 		RunE: takes(1, -1, func(args []string) error {
 			for _, arg := range args {
 				p, err := c.parsePath(arg)
@@ -60,8 +60,8 @@ func (c *App) fileDeleteCommand() *cobra.Command {
 
 func (c *App) fileEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("edit", T("[<remote>:]<instance>/<path>")),
-		Short: T("Edit files in instances"),
+		Use:   usage("edit", "[<remote>:]<instance>/<path>"),
+		Short: T("Change a file of an instance in an editor"),
 		RunE: takes(1, 1, func(args []string) error {
 			p, err := c.parsePath(args[0])
 			if err != nil {

@@ -23,19 +23,18 @@ func (c *App) fileMountCommand() *cobra.Command {
 	var listen, user string
 	var open bool
 	cmd := &cobra.Command{
-		Use:   usage("mount", T("[<remote>:]<instance>[/<path>] [<target path>]")),
-		Short: T("Mount files from instances"),
+		Use:   usage("mount", "[<remote>:]<instance>[/<path>] [<target path>]"),
+		Short: T("Mount a folder of an instance on this machine"),
 		Long: T(`Mount files from instances
 
 With a target path a folder of the instance is mounted there by sshfs, until this command is interrupted.
 
 Without one this command is an SSH server for SFTP on a local address, until it is interrupted. It prints the user
 and the password to log in with.`),
-		Example: T(`  berth file mount foo/root fooroot
-      Mount /root of the instance foo on the local folder fooroot
-
-  berth file mount foo --listen 127.0.0.1:2222
-      Serve the files of foo to SFTP clients`),
+		Example: examples(
+			"berth file mount web/var/www www", T("Show /var/www of the instance web in the local folder www."),
+			"berth file mount web --listen 127.0.0.1:2222", T("Serve the files of web to SFTP clients."),
+		),
 		RunE: takes(1, 2, func(args []string) error {
 			server, instance, folder, err := c.mountSource(args[0])
 			if err != nil {

@@ -24,14 +24,16 @@ type pullCmd struct {
 func (c *App) filePullCommand() *cobra.Command {
 	p := &pullCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("pull", T("[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>")),
-		Short: T("Pull files from instances"),
-		Example: `  berth file pull foo/etc/hosts .
-     ` + T("To pull /etc/hosts from the instance and write it to the current directory."),
+		Use:   usage("pull", "[<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>"),
+		Short: T("Copy files out of an instance"),
+		Example: examples(
+			"berth file pull web/var/log/syslog .", T("Copy the log into the current folder."),
+			"berth file pull web/etc/os-release -", T("Print the file."),
+		),
 		RunE: p.run,
 	}
-	cmd.Flags().BoolVarP(&p.dirs, "create-dirs", "p", false, T("Create any directories necessary"))
-	cmd.Flags().BoolVarP(&p.recursive, "recursive", "r", false, T("Recursively transfer files"))
+	cmd.Flags().BoolVarP(&p.dirs, "create-dirs", "p", false, T("Make the local folders that are missing"))
+	cmd.Flags().BoolVarP(&p.recursive, "recursive", "r", false, T("Copy folders with all that is in them"))
 	return cmd
 }
 

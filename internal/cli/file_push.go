@@ -30,18 +30,20 @@ type pushCmd struct {
 func (c *App) filePushCommand() *cobra.Command {
 	p := &pushCmd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("push", T("<source path>... [<remote>:]<instance>/<path>")),
-		Short: T("Push files into instances"),
-		Example: `  berth file push /etc/hosts foo/etc/hosts
-     ` + T(`To push /etc/hosts into the instance "foo".`),
+		Use:   usage("push", "<source path>... [<remote>:]<instance>/<path>"),
+		Short: T("Copy files into an instance"),
+		Example: examples(
+			"berth file push site.conf web/etc/nginx/conf.d/", T("Copy a file into a folder of the instance web."),
+			"echo hello | berth file push - web/tmp/greeting", T("Write what comes from a pipe."),
+		),
 		RunE: p.run,
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&p.recursive, "recursive", "r", false, T("Recursively transfer files"))
-	f.BoolVarP(&p.dirs, "create-dirs", "p", false, T("Create any directories necessary"))
-	f.Int64Var(&p.uid, "uid", -1, T("Set the file's uid on push")+"``")
-	f.Int64Var(&p.gid, "gid", -1, T("Set the file's gid on push")+"``")
-	f.StringVar(&p.mode, "mode", "", T("Set the file's perms on push")+"``")
+	f.BoolVarP(&p.recursive, "recursive", "r", false, T("Copy folders with all that is in them"))
+	f.BoolVarP(&p.dirs, "create-dirs", "p", false, T("Make the folders inside that are missing"))
+	f.Int64Var(&p.uid, "uid", -1, T("Owner of the file inside, as a number (default: that of the file here)")+"``")
+	f.Int64Var(&p.gid, "gid", -1, T("Group of the file inside, as a number (default: that of the file here)")+"``")
+	f.StringVar(&p.mode, "mode", "", T("Permissions of the file inside, in octal, such as 0644 (default: those of the file here)")+"``")
 	return cmd
 }
 

@@ -14,7 +14,7 @@ import (
 
 // imageCommand is berth image.
 func (c *App) imageCommand() *cobra.Command {
-	cmd := group("image", T("Manage images"),
+	cmd := group("image", T("Manage what instances are made from"),
 		c.imageAliasCommand(),
 		c.imageBuildCommand(),
 		c.imageCopyCommand(),
@@ -30,7 +30,7 @@ func (c *App) imageCommand() *cobra.Command {
 		c.imageShowCommand(),
 		c.imageUnsetPropertyCommand(),
 	)
-	cmd.Long = describe(T("Manage images"), T(
+	cmd.Long = describe(T("Manage what instances are made from"), T(
 		`An image is what instances are made from. It can be imported from files, copied from
 another server, built on this machine, or published from an instance. It is known by its
 fingerprint, of which any unique start will do, and by its aliases.`))
@@ -69,14 +69,14 @@ func (c *App) oneImageOf(raw string, vm bool) (*client.Client, *api.Image, strin
 }
 
 func vmFlag(cmd *cobra.Command) *bool {
-	return cmd.Flags().Bool("vm", false, T("Query virtual machine images"))
+	return cmd.Flags().Bool("vm", false, T("Look for images of virtual machines"))
 }
 
 func (c *App) imageDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     usage("delete", "[<remote>:]<image> [[<remote>:]<image>...]"),
 		Aliases: []string{"rm"},
-		Short:   T("Delete images"),
+		Short:   T("Delete images from a server"),
 		RunE: takes(1, -1, func(args []string) error {
 			for _, raw := range args {
 				server, img, _, err := c.oneImage(raw)
@@ -95,7 +95,7 @@ func (c *App) imageDeleteCommand() *cobra.Command {
 func (c *App) imageRefreshCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("refresh", "[<remote>:]<image> [[<remote>:]<image>...]"),
-		Short: T("Refresh images"),
+		Short: T("Fetch the newest version of images from where they came"),
 		RunE: takes(1, -1, func(args []string) error {
 			for _, raw := range args {
 				server, img, _, err := c.oneImage(raw)
@@ -126,7 +126,7 @@ func (c *App) imageShowCommand() *cobra.Command {
 	var vm *bool
 	cmd := &cobra.Command{
 		Use:   usage("show", "[<remote>:]<image>"),
-		Short: T("Show image properties"),
+		Short: T("Print what can be changed of an image as YAML"),
 		RunE: takes(1, 1, func(args []string) error {
 			_, img, _, err := c.oneImageOf(args[0], *vm)
 			if err != nil {
@@ -139,22 +139,20 @@ func (c *App) imageShowCommand() *cobra.Command {
 	return cmd
 }
 
-const imageEditHelp = `This is a YAML representation of the image properties.
-Lines that start with "###" are comments and are left out.
+const imageEditHelp = `What can be changed of the image, as YAML. Lines that begin with ### are left out.
 
 A property is one line of the map "properties":
   properties:
-    description: My custom image`
+    description: Debian with our tools`
 
 func (c *App) imageEditCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("edit", "[<remote>:]<image>"),
-		Short: T("Edit image properties"),
-		Example: `  berth image edit <image>
-      Launch a text editor to edit the properties
-
-  berth image edit <image> < image.yaml
-      Load the image properties from a YAML file`,
+		Short: T("Change the properties of an image in an editor"),
+		Example: examples(
+			"berth image edit debian", T("Open the properties in $EDITOR, and take over what is saved."),
+			"berth image edit debian < debian.yaml", T("Take them from a file, without an editor."),
+		),
 		RunE: takes(1, 1, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
@@ -177,7 +175,7 @@ func (c *App) imageEditCommand() *cobra.Command {
 func (c *App) imageGetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("get-property", "[<remote>:]<image> <key>"),
-		Short: T("Get image properties"),
+		Short: T("Print a property of an image"),
 		RunE: takes(2, 2, func(args []string) error {
 			_, img, _, err := c.oneImage(args[0])
 			if err != nil {
@@ -196,7 +194,7 @@ func (c *App) imageGetPropertyCommand() *cobra.Command {
 func (c *App) imageSetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("set-property", "[<remote>:]<image> <key> <value>"),
-		Short: T("Set image properties"),
+		Short: T("Give a property of an image a new value"),
 		RunE: takes(3, 3, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
@@ -215,7 +213,7 @@ func (c *App) imageSetPropertyCommand() *cobra.Command {
 func (c *App) imageUnsetPropertyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("unset-property", "[<remote>:]<image> <key>"),
-		Short: T("Unset image properties"),
+		Short: T("Take a property of an image away"),
 		RunE: takes(2, 2, func(args []string) error {
 			server, img, etag, err := c.oneImage(args[0])
 			if err != nil {
@@ -235,7 +233,7 @@ func (c *App) imageInfoCommand() *cobra.Command {
 	var vm *bool
 	cmd := &cobra.Command{
 		Use:   usage("info", "[<remote>:]<image>"),
-		Short: T("Show useful information about images"),
+		Short: T("Tell what is known of an image: size, dates, properties, aliases, source"),
 		RunE: takes(1, 1, func(args []string) error {
 			_, img, _, err := c.oneImageOf(args[0], *vm)
 			if err != nil {

@@ -9,14 +9,14 @@ import (
 )
 
 func (c *App) imageAliasCommand() *cobra.Command {
-	return group("alias", T("Manage image aliases"),
+	return group("alias", T("Manage the names of images"),
 		c.imageAliasCreateCommand(), c.imageAliasDeleteCommand(), c.imageAliasListCommand(), c.imageAliasRenameCommand())
 }
 
 func (c *App) imageAliasCreateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("create", "[<remote>:]<alias> <fingerprint>"),
-		Short: T("Create aliases for existing images"),
+		Use:   usage("create", "[<remote>:]<new-name> <fingerprint>"),
+		Short: T("Give an image another name"),
 		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
@@ -33,7 +33,7 @@ func (c *App) imageAliasDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     usage("delete", "[<remote>:]<alias>"),
 		Aliases: []string{"rm"},
-		Short:   T("Delete image aliases"),
+		Short:   T("Take a name away from an image, which stays"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
@@ -48,7 +48,7 @@ func (c *App) imageAliasRenameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     usage("rename", "[<remote>:]<alias> <new-name>"),
 		Aliases: []string{"mv"},
-		Short:   T("Rename aliases"),
+		Short:   T("Change a name of an image"),
 		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.parse(args[0])
 			if err != nil {
@@ -75,8 +75,8 @@ func (c *App) imageAliasListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("list", "[<remote>:] [<filters>...]"),
 		Aliases: []string{"ls"},
-		Short:   T("List image aliases"),
-		Long: describe(T("List image aliases"), T(
+		Short:   T("List names of images"),
+		Long: describe(T("List names of images"), T(
 			`A filter is a part of an image's fingerprint or of an alias.`)),
 	}
 	format := formatFlag(cmd)

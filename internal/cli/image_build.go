@@ -39,10 +39,10 @@ uses, and busybox, made offline from this machine's static busybox. The image is
 	f.StringVar(&b.variant, "variant", "", T("Debian: minbase (default), buildd, important or standard")+"``")
 	f.StringVar(&b.mirror, "mirror", "", T("Debian: URL of the mirror to use")+"``")
 	f.StringVar(&b.compression, "compression", "", T("Compression algorithm (none, gzip, xz, zstd …)")+"``")
-	aliases := f.StringArray("alias", nil, T("New aliases to add to the image")+"``")
+	aliases := f.StringArray("alias", nil, T("Alias for the image; may be repeated")+"``")
 	output := f.StringP("output", "o", "", T("Write the image to this file and do not import it")+"``")
 	cache := f.String("cache", "", T("Folder to keep the built image in, and to take it from when it is there")+"``")
-	public := f.Bool("public", false, T("Make image public"))
+	public := f.Bool("public", false, T("Let everybody who reaches the server have the image"))
 	cmd.RunE = takes(1, 2, func(args []string) error {
 		b.name = args[0]
 		if *output != "" {

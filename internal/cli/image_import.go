@@ -53,12 +53,12 @@ func (c *App) parseImportArgs(args []string) (importArgs, error) {
 func (c *App) imageImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("import", "<tarball>|<directory>|<URL> [<rootfs tarball>] [<remote>:] [key=value...]"),
-		Short: T("Import images into the image store"),
-		Long: describe(T("Import images into the image store"), T(
+		Short: T("Make files or a URL an image of a server"),
+		Long: describe(T("Make files or a URL an image of a server"), T(
 			`A folder with metadata.yaml and rootfs/ is packed first, which only Linux can do, as root.`)),
 	}
-	public := cmd.Flags().Bool("public", false, T("Make image public"))
-	aliases := cmd.Flags().StringArray("alias", nil, T("New aliases to add to the image")+"``")
+	public := cmd.Flags().Bool("public", false, T("Let everybody who reaches the server have the image"))
+	aliases := cmd.Flags().StringArray("alias", nil, T("Alias for the image; may be repeated")+"``")
 	cmd.RunE = takes(1, -1, func(args []string) error {
 		in, err := c.parseImportArgs(args)
 		if err != nil {

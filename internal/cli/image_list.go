@@ -60,21 +60,21 @@ func (c *App) imageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("list", "[<remote>:] [<filter>...]"),
 		Aliases: []string{"ls"},
-		Short:   T("List images"),
-		Long: describe(T("List images"), T(
+		Short:   T("List the images of a server"),
+		Long: describe(T("List the images of a server"), T(
 			`A filter is a property as key=value, or the start of a fingerprint, or a part of an alias.`), T(
 			`The columns to show are given with -c, one letter each, with or without commas between.
 The default is lfpdatsu. The letters are:`), T(
-			`    l - Shortest image alias (and optionally number of other aliases)
-    L - Newline-separated list of all image aliases
-    f - Fingerprint (short)
-    F - Fingerprint (long)
-    p - Whether image is public
-    d - Description
-    a - Architecture
-    s - Size
-    u - Upload date
-    t - Type`)),
+			`    l - shortest alias, and how many more there are
+    L - all aliases, a line each
+    f - first 12 digits of the fingerprint
+    F - whole fingerprint
+    p - whether everybody may have it
+    d - description
+    a - architecture
+    s - size of its files
+    u - when the server got it
+    t - for containers or for virtual machines`)),
 	}
 	columns := cmd.Flags().StringP("columns", "c", "lfpdatsu", T("Columns")+"``")
 	format := formatFlag(cmd)

@@ -15,16 +15,15 @@ import (
 
 func (c *App) infoCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("info", T("[<remote>:][<instance>]")),
-		Short: T("Show instance or server information"),
-		Example: `  berth info [<remote>:]<instance> [--show-log]
-      ` + T("For instance information.") + `
-
-  berth info [<remote>:] [--resources]
-      ` + T("For server information."),
+		Use:   usage("info", "[<remote>:][<instance>]"),
+		Short: T("Tell how an instance is doing, or what a server is"),
+		Example: examples(
+			"berth info web --show-log", T("What web uses now, and its log."),
+			"berth info far: --resources", T("The hardware of the remote server far."),
+		),
 	}
-	showLog := cmd.Flags().Bool("show-log", false, T("Show the instance's last 100 log lines?"))
-	resources := cmd.Flags().Bool("resources", false, T("Show the resources available to the server"))
+	showLog := cmd.Flags().Bool("show-log", false, T("Add the end of the instance's log, 100 lines at most"))
+	resources := cmd.Flags().Bool("resources", false, T("List the hardware of the server instead"))
 	member := targetFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, name, err := c.configTarget(first(args), *member)

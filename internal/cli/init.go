@@ -12,18 +12,15 @@ import (
 func (c *App) initCommand() *cobra.Command {
 	n := &create{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("init", T("[<remote>:]<image> [<remote>:][<name>]")),
-		Short: T("Create instances from images, or configure the server"),
-		Long: describe(T("Create instances from images, or configure the server"),
+		Use:   usage("init", "[<remote>:]<image> [<remote>:][<new-name>]"),
+		Short: T("Make an instance without starting it; or set the server up"),
+		Long: describe(T("Make an instance without starting it; or set the server up"),
 			T("Without an image the server is configured: by questions, or with --auto, --minimal, --preseed or --dump.")),
-		Example: `  berth init debian/12 u1
-
-  berth init debian/12 u1 < config.yaml
-      ` + T("Create the instance with configuration from config.yaml") + `
-
-  berth init --auto
-  berth init --preseed < preseed.yaml
-      ` + T("Configure the server"),
+		Example: examples(
+			"berth init debian/12 web", T("Make an instance of the image debian/12, called web."),
+			"berth init debian/12 web < web.yaml", T("Give it the keys, devices and profiles of a file."),
+			"berth init --auto", T("Set the server up: a storage pool, a network, and a default profile with both."),
+		),
 	}
 	n.flags(cmd)
 	o := initcmd.Flags(cmd.Flags())

@@ -10,15 +10,12 @@ func (c *App) launchCommand() *cobra.Command {
 	n := &create{c: c}
 	start := &action{c: c, verb: "start", request: "start", timeout: -1}
 	cmd := &cobra.Command{
-		Use:   usage("launch", T("[<remote>:]<image> [<remote>:][<name>]")),
-		Short: T("Create and start instances from images"),
-		Example: `  berth launch debian/12 u1
-
-  berth launch debian/12 u1 < config.yaml
-      ` + T("Create and start a container with configuration from config.yaml") + `
-
-  berth launch debian/12 v1 --vm
-      ` + T("Create and start a virtual machine"),
+		Use:   usage("launch", "[<remote>:]<image> [<remote>:][<new-name>]"),
+		Short: T("Make an instance of an image and start it"),
+		Example: examples(
+			"berth launch debian/12 web", T("Make and start a container of the image debian/12, called web."),
+			"berth launch debian/12 web -c limits.memory=1GiB < web.yaml", T("Give it the keys, devices and profiles of a file, and a bound of its memory."),
+		),
 	}
 	n.flags(cmd)
 	start.consoleFlag(cmd)

@@ -29,60 +29,59 @@ func (c *App) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("list", "[<remote>:] [<filter>...]"),
 		Aliases: []string{"ls"},
-		Short:   T("List instances"),
-		Long:    describe(T("List instances"), T(listHelp)),
-		Example: T(`  berth list -c nFs46,volatile.eth0.hwaddr:MAC,config:image.os,devices:eth0.parent:ETHP
-    Show name, image, state and addresses, and three columns made from configuration and device keys.
+		Short:   T("List the instances of a project"),
+		Long:    describe(T("List the instances of a project"), T(listHelp)),
+		Example: T(`  berth list status=running -c n4m
+      List those that run, with their IPv4 addresses and the memory they use.
 
-  berth list -c ns,user.comment:comment
-    List instances with their state and a comment of the user.`),
+  berth list -c ns,limits.memory:LIMIT,devices:root.pool:POOL
+      List name and state, and two columns made of a key and of a device's key.`),
 		RunE: l.run,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&l.columns, "columns", "c", listColumns, T("Columns")+"``")
-	f.StringVarP(&l.format, "format", "f", formatTable, T("Format (csv|json|table|yaml|compact)")+"``")
-	f.BoolVar(&l.fast, "fast", false, T("Fast mode (same as --columns=nsacPt)"))
-	f.BoolVar(&l.allProjects, "all-projects", false, T("Display instances from all projects"))
+	f.StringVarP(&l.format, "format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
+	f.BoolVar(&l.fast, "fast", false, T("Leave out columns that cost time: the same as --columns=nsacPt"))
+	f.BoolVar(&l.allProjects, "all-projects", false, T("List the instances of all projects"))
 	return cmd
 }
 
-const listHelp = `Default column layout: ns46tS
-Fast column layout: nsacPt
+const listHelp = `The columns are ns46tS, or nsacPt with --fast, unless -c names others.
 
 Filters:
-  web                        instances whose name starts with "web"
-  .*web.*01$                 a regular expression on the name
-  user.blah=abc, u.blah=abc  instances with that value; namespaces can be shortened
-  type=container             short for properties: type, status, architecture, location, ipv4, ipv6;
-                             several values are separated by commas, addresses may be CIDR ranges
-Several filters must all match.
+  web                         names that begin with "web"
+  ^(web|db)-.*                a regular expression that the whole name matches
+  user.team=blue, u.team=blue a key and its value, which is a regular expression; its first part can be shortened
+  status=running,frozen       what an instance is: type, status, architecture, location, ipv4, ipv6; with commas
+                              between values, and subnets for addresses
+Of several filters all must match.
 
-Columns are shorthand characters, or configuration keys separated by commas:
-  4 - IPv4 address
-  6 - IPv6 address
-  a - Architecture
-  b - Storage pool
-  c - Creation date
-  d - Description
-  D - disk usage
-  e - Project name
-  f - Base Image Fingerprint (short)
-  F - Base Image Fingerprint (long)
-  l - Last used date
-  L - Location of the instance (e.g. its cluster member)
-  m - Memory usage
-  M - Memory usage (%)
-  n - Name
-  N - Number of Processes
-  p - PID of the instance's init process
-  P - Profiles
-  s - State
-  S - Number of snapshots
-  t - Type (persistent or ephemeral)
-  u - CPU usage (in seconds)
+Columns are letters, and configuration keys with commas around them:
+  4 - its IPv4 addresses
+  6 - its IPv6 addresses
+  a - architecture
+  b - storage pool of the root disk
+  c - when it was made
+  d - description
+  D - disk space it takes
+  e - project
+  f - first 12 digits of its image's fingerprint
+  F - whole fingerprint of its image
+  l - when it was last started
+  L - cluster member it is on
+  m - memory it uses
+  M - memory it uses, as a share of its limit
+  n - name
+  N - how many processes run in it
+  p - process number of its init on the host
+  P - profiles
+  s - state
+  S - how many snapshots it has
+  t - container or virtual machine, and whether it is ephemeral
+  u - seconds of CPU time it has used
 
-A key is "[config:|devices:]key[:name][:maxWidth]": name is the header (the key itself if empty), maxWidth cuts longer
-values (0: to the header's width, -1: never).`
+A key is written [config:|devices:]KEY[:HEADER][:WIDTH]. Values longer than WIDTH are cut (0: to the width of the
+header, -1: never).`
 
 func (l *listCmd) run(cmd *cobra.Command, args []string) error {
 	remote, filters, err := l.remoteAndFilters(args)

@@ -160,7 +160,7 @@ func parseListColumns(spec string) ([]listColumn, error) {
 	var out []listColumn
 	for _, entry := range strings.Split(spec, ",") {
 		if entry == "" {
-			return nil, fmt.Errorf(T("Empty column entry (redundant, leading or trailing command) in '%s'"), spec)
+			return nil, fmt.Errorf(T("No column between two commas, or before the first or after the last one, in '%s'"), spec)
 		}
 		if strings.ContainsAny(entry, ".:") {
 			col, err := keyColumn(entry)
@@ -189,7 +189,7 @@ func keyColumn(entry string) (listColumn, error) {
 		kind, fields = fields[0], fields[1:]
 	}
 	if len(fields) == 0 || len(fields) > 3 {
-		return listColumn{}, fmt.Errorf(T("Invalid config key column format (too many fields): '%s'"), entry)
+		return listColumn{}, fmt.Errorf(T("Invalid column '%s': it has more than a key, a header and a width"), entry)
 	}
 	key := fields[0]
 	if kind == "devices" && !strings.Contains(key, ".") {
@@ -198,7 +198,7 @@ func keyColumn(entry string) (listColumn, error) {
 	name := strings.ToUpper(key)
 	if len(fields) > 1 {
 		if len(fields) == 2 && fields[1] == "" {
-			return listColumn{}, fmt.Errorf(T("Invalid name in '%s', empty string is only allowed when defining maxWidth"), entry)
+			return listColumn{}, fmt.Errorf(T("Invalid header in '%s': it may only be empty in front of a width"), entry)
 		}
 		if fields[1] != "" {
 			name = fields[1]
@@ -208,10 +208,10 @@ func keyColumn(entry string) (listColumn, error) {
 	if len(fields) == 3 {
 		n, err := strconv.ParseInt(fields[2], 10, 32)
 		if err != nil {
-			return listColumn{}, fmt.Errorf(T("Invalid max width (must be an integer) '%s' in '%s'"), fields[2], entry)
+			return listColumn{}, fmt.Errorf(T("Invalid width '%s' in '%s': it is not a whole number"), fields[2], entry)
 		}
 		if n < -1 {
-			return listColumn{}, fmt.Errorf(T("Invalid max width (must -1, 0 or a positive integer) '%s' in '%s'"), fields[2], entry)
+			return listColumn{}, fmt.Errorf(T("Invalid width '%s' in '%s': -1, 0 and positive numbers are taken"), fields[2], entry)
 		}
 		if width = int(n); width == 0 {
 			width = utf8.RuneCountInString(name)

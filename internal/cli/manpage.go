@@ -12,10 +12,10 @@ import (
 // manpageCommand writes one page per command.
 func (c *App) manpageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("manpage", T("<target>")),
-		Short: T("Generate manpages for all commands"),
+		Use:   usage("manpage", "<target>"),
+		Short: T("Write a manual page for each command"),
 	}
-	format := cmd.Flags().StringP("format", "f", "man", T("Format (man|md|rest|yaml)")+"``")
+	format := cmd.Flags().StringP("format", "f", "man", T("Format of the pages: man, md, rest or yaml")+"``")
 	cmd.RunE = takes(1, 1, func(args []string) error { return writePages(cmd.Root(), args[0], *format) })
 	return cmd
 }

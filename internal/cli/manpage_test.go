@@ -36,7 +36,7 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.ReplaceAll(string(raw), `\&`, "")
-	for _, want := range []string{".SH SYNOPSIS", "<remote>", "<command line>", "\\-\\-disable-stdin", "berth exec <instance>", "Directory to run the command in (default /root)\n"} {
+	for _, want := range []string{".SH SYNOPSIS", "<remote>", "<command line>", "\\-\\-disable-stdin", "berth exec web", "Folder inside in which it starts (default /root)\n"} {
 		if !strings.Contains(text, want) && !strings.Contains(strings.ReplaceAll(text, `\-`, "-"), strings.ReplaceAll(want, `\-`, "-")) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

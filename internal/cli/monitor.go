@@ -18,23 +18,19 @@ import (
 func (c *App) monitorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("monitor", "[<remote>:]"),
-		Short: T("Monitor a local or remote server"),
-		Long:  describe(T("Monitor a local or remote server"), T("Without --type all kinds of messages are shown.")),
-		Example: `  berth monitor --type=logging
-      ` + T("Only show log messages.") + `
-
-  berth monitor --pretty --type=logging --loglevel=info
-      ` + T("Show a pretty log of messages with info level or higher.") + `
-
-  berth monitor --type=lifecycle
-      ` + T("Only show lifecycle events."),
+		Short: T("Print what happens on a server as it happens"),
+		Long:  describe(T("Print what happens on a server as it happens"), T("Without --type all kinds of messages are shown.")),
+		Example: examples(
+			"berth monitor --type=lifecycle", T("Print what is made, changed and deleted."),
+			"berth monitor --loglevel=warning --type=logging --pretty", T("Print the server's warnings and errors, a line each."),
+		),
 	}
 	f := cmd.Flags()
-	types := f.StringArray("type", nil, T("Event type to listen for")+"``")
-	pretty := f.Bool("pretty", false, T("Pretty rendering (short for --format=pretty)"))
-	level := f.String("loglevel", "", T("Minimum level for log messages (only available when using pretty format)")+"``")
-	format := f.StringP("format", "f", formatYAML, T("Format (json|pretty|yaml)")+"``")
-	all := f.Bool("all-projects", false, T("Show events from all projects"))
+	types := f.StringArray("type", nil, T("Kind of message to print: lifecycle, logging or operation; may be repeated")+"``")
+	pretty := f.Bool("pretty", false, T("The same as --format=pretty"))
+	level := f.String("loglevel", "", T("Lowest level of log messages to print, with --format=pretty")+"``")
+	format := f.StringP("format", "f", formatYAML, T("Output format: json, pretty or yaml")+"``")
+	all := f.Bool("all-projects", false, T("Print what happens in all projects"))
 	cmd.RunE = takes(0, 1, func(args []string) error {
 		if *pretty {
 			*format = "pretty"

@@ -11,18 +11,15 @@ import (
 
 func (c *App) moveCommand() *cobra.Command {
 	t := &instanceTransfer{c: c, keepVolatile: true}
-	cmd := c.simple("move", T("[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]"), T("Move instances within or in between servers"), 2, 2, func(args []string) error {
+	cmd := c.simple("move", "[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", T("Rename an instance, or move it to another pool, project or server"), 2, 2, func(args []string) error {
 		return t.move(args[0], args[1])
 	})
 	cmd.Aliases = []string{"mv"}
-	cmd.Example = `  berth move <old name> <new name>
-      ` + T("Rename a local instance.") + `
-
-  berth move <instance>/<old snapshot name> <instance>/<new snapshot name>
-      ` + T("Rename a snapshot.") + `
-
-  berth move <instance> <instance> --storage <pool>
-      ` + T("Move an instance to another pool.")
+	cmd.Example = examples(
+		"berth move web www", T("Give the instance web a new name."),
+		"berth move web/monday web/start", T("Give a snapshot a new name."),
+		"berth move web web --storage fast", T("Move it to the pool fast."),
+	)
 	t.flags(cmd)
 	return cmd
 }

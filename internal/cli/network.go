@@ -14,7 +14,7 @@ import (
 )
 
 func (c *App) networkCommand() *cobra.Command {
-	return group("network", T("Manage and attach instances to networks"),
+	return group("network", T("Manage networks, and connect instances to them"),
 		c.networkAttachCommand(), c.networkAttachProfileCommand(), c.networkCreateCommand(), c.networkDeleteCommand(),
 		c.networkDetachCommand(), c.networkDetachProfileCommand(), c.networkEditCommand(), c.networkGetCommand(), c.networkInfoCommand(),
 		c.networkListCommand(), c.networkListLeasesCommand(), c.networkRenameCommand(), c.networkSetCommand(), c.networkShowCommand(),
@@ -36,7 +36,7 @@ func (c *App) network(raw, target string) (*client.Client, string, error) {
 func (c *App) networkListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List available networks"),
+		Short: T("List the networks of a server"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -77,7 +77,7 @@ func (c *App) networkListCommand() *cobra.Command {
 func (c *App) networkListLeasesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("list-leases", networkArgument),
-		Short: T("List DHCP leases"),
+		Short: T("List the addresses that a network has given out"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {
@@ -103,7 +103,7 @@ func (c *App) networkListLeasesCommand() *cobra.Command {
 func (c *App) networkShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", networkArgument),
-		Short: T("Show network configurations"),
+		Short: T("Print a network as YAML"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {
@@ -124,7 +124,7 @@ func (c *App) networkShowCommand() *cobra.Command {
 func (c *App) networkInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", networkArgument),
-		Short: T("Get runtime information on networks"),
+		Short: T("Tell what state a network is in: addresses, traffic"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {

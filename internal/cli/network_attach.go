@@ -12,19 +12,19 @@ import (
 type openHolder func(server *client.Client, name string) (*deviceHolder, error)
 
 func (c *App) networkAttachCommand() *cobra.Command {
-	return c.nicAttach("attach", "<instance>", T("Attach new network interfaces to instances"), c.instanceHolder)
+	return c.nicAttach("attach", "<instance>", T("Connect an instance to a network"), c.instanceHolder)
 }
 
 func (c *App) networkAttachProfileCommand() *cobra.Command {
-	return c.nicAttach("attach-profile", "<profile>", T("Attach network interfaces to profiles"), c.profileHolder)
+	return c.nicAttach("attach-profile", "<profile>", T("Connect the instances of a profile to a network"), c.profileHolder)
 }
 
 func (c *App) networkDetachCommand() *cobra.Command {
-	return c.nicDetach("detach", "<instance>", T("Detach network interfaces from instances"), c.instanceHolder)
+	return c.nicDetach("detach", "<instance>", T("Disconnect an instance from a network"), c.instanceHolder)
 }
 
 func (c *App) networkDetachProfileCommand() *cobra.Command {
-	return c.nicDetach("detach-profile", "<profile>", T("Detach network interfaces from profiles"), c.profileHolder)
+	return c.nicDetach("detach-profile", "<profile>", T("Disconnect the instances of a profile from a network"), c.profileHolder)
 }
 
 func (c *App) nicAttach(name, holder, short string, open openHolder) *cobra.Command {

@@ -10,13 +10,15 @@ import (
 
 func (c *App) networkCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", networkArgument, "[key=value...]"),
-		Short: T("Create new networks"),
-		Example: "  berth network create foo\n      " + T("Create a new network called foo") +
-			"\n\n  berth network create bar ipv4.address=10.20.30.1/24 ipv6.address=none\n      " + T("Create a network with an address of your choice, without IPv6"),
+		Use:   usage("create", "[<remote>:]<new-name>", "[key=value...]"),
+		Short: T("Make a network"),
+		Example: examples(
+			"berth network create br1", T("Make a bridge br1, with subnets that are free."),
+			"berth network create br2 ipv4.address=10.20.30.1/24 ipv6.address=none", T("Make one with a given subnet, and without IPv6."),
+		),
 	}
 	target := targetFlag(cmd)
-	kind := cmd.Flags().StringP("type", "t", "", T("Network type")+"``")
+	kind := cmd.Flags().StringP("type", "t", "", T("Kind of network: bridge")+"``")
 	cmd.RunE = takes(1, -1, func(args []string) error {
 		server, name, err := c.network(args[0], *target)
 		if err != nil {
@@ -40,7 +42,7 @@ func (c *App) networkCreateCommand() *cobra.Command {
 func (c *App) networkDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("delete", networkArgument), Aliases: []string{"rm"},
-		Short: T("Delete networks"),
+		Short: T("Delete a network"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
@@ -60,7 +62,7 @@ func (c *App) networkDeleteCommand() *cobra.Command {
 func (c *App) networkRenameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("rename", networkArgument, "<new-name>"), Aliases: []string{"mv"},
-		Short: T("Rename networks"),
+		Short: T("Rename a network"),
 		RunE: takes(2, 2, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
@@ -79,9 +81,12 @@ func (c *App) networkRenameCommand() *cobra.Command {
 
 func (c *App) networkEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("edit", networkArgument),
-		Short:   T("Edit network configurations as YAML"),
-		Example: "  berth network edit [<remote>:]<network> < network.yaml\n      " + T("Update a network using the content of network.yaml."),
+		Use:   usage("edit", networkArgument),
+		Short: T("Change a network in an editor"),
+		Example: examples(
+			"berth network edit br1", T("Open the network in $EDITOR, and take over what is saved."),
+			"berth network edit br1 < br1.yaml", T("Take it from a file, without an editor."),
+		),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.network(args[0], "")
 			if err != nil {
@@ -108,28 +113,20 @@ func (c *App) networkEditCommand() *cobra.Command {
 }
 
 func networkHelp() string {
-	return yamlHelp(T(`This is a YAML representation of a network.
-Any line starting with a '#' will be ignored.
+	return yamlHelp(T(`The network as YAML. Lines that begin with # are left out. What can be changed is config and description.
 
-A network consists of a set of configuration items.
-
-An example would look like:
-name: berthbr0
+For example:
 config:
-  ipv4.address: 10.62.42.1/24
+  ipv4.address: 10.20.30.1/24
   ipv4.nat: "true"
-  ipv6.address: fd00:56ad:9f7a:9800::1/64
-  ipv6.nat: "true"
-managed: true
-type: bridge
-
-Note that only the configuration and the description can be changed.`))
+  ipv6.address: none
+description: for the build machines`))
 }
 
 func (c *App) networkGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", networkArgument, "<key>"),
-		Short: T("Get values for network configuration keys"),
+		Short: T("Print the value of a network's key"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -150,8 +147,8 @@ func (c *App) networkGetCommand() *cobra.Command {
 func (c *App) networkSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", networkArgument, "<key>=<value>..."),
-		Short: T("Set network configuration keys"),
-		Long: describe(T("Set network configuration keys"), T(`For backward compatibility, a single configuration key may still be set with:
+		Short: T("Give keys of a network new values"),
+		Long: describe(T("Give keys of a network new values"), T(`One key and its value may also be two arguments:
     berth network set [<remote>:]<network> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
@@ -164,7 +161,7 @@ func (c *App) networkSetCommand() *cobra.Command {
 func (c *App) networkUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", networkArgument, "<key>"),
-		Short: T("Unset network configuration keys"),
+		Short: T("Take a key of a network away, so that its default counts again"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {

@@ -10,7 +10,7 @@ import (
 )
 
 func (c *App) operationCommand() *cobra.Command {
-	remove := c.simple("delete", T("[<remote>:]<operation>"), T("Delete a background operation (will attempt to cancel)"), 1, 1, func(args []string) error {
+	remove := c.simple("delete", "[<remote>:]<operation>", T("Cancel an operation that can be cancelled"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -22,7 +22,7 @@ func (c *App) operationCommand() *cobra.Command {
 		return nil
 	})
 	remove.Aliases = []string{"cancel", "rm"}
-	show := c.simple("show", T("[<remote>:]<operation>"), T("Show details on a background operation"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<operation>", T("Print an operation as YAML"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -33,13 +33,14 @@ func (c *App) operationCommand() *cobra.Command {
 		}
 		return c.printYAML(op.State())
 	})
-	show.Example = `  berth operation show 344a79e4-d88a-45bf-9c39-c72c26f6ab8a
-      ` + T("Show details on that operation UUID")
-	return group("operation", T("List, show and delete background operations"), remove, c.operationListCommand(), show)
+	show.Example = examples(
+		"berth operation show 0b6b7a52-6c0e-4a53-9d5f-2f1f7d0f3c11", T("Print how far the operation of that UUID is."),
+	)
+	return group("operation", T("Look at and cancel what a server is busy with"), remove, c.operationListCommand(), show)
 }
 
 func (c *App) operationListCommand() *cobra.Command {
-	return c.listOf(T("List background operations"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the operations that run"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		ops, err := server.Operations()
 		if err != nil {
 			return nil, nil, nil, err

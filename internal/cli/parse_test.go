@@ -50,8 +50,8 @@ func TestListColumns(t *testing.T) {
 		{"n,config:user.a:A:3,devices:root.pool:POOL", "NAME|A|POOL", "c1|val|p", ""},
 		{"user.a:AB:0", "AB", "va", ""},
 		{"z", "", "", "Unknown column shorthand char 'z' in 'z'"},
-		{",n", "", "", "Empty column entry (redundant, leading or trailing command) in ',n'"},
-		{"user.a:A:z", "", "", "Invalid max width (must be an integer) 'z' in 'user.a:A:z'"},
+		{",n", "", "", "No column between two commas, or before the first or after the last one, in ',n'"},
+		{"user.a:A:z", "", "", "Invalid width 'z' in 'user.a:A:z': it is not a whole number"},
 	} {
 		cols, err := parseListColumns(tt.spec)
 		if tt.err != "" {

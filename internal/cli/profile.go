@@ -14,33 +14,32 @@ import (
 )
 
 func (c *App) profileCommand() *cobra.Command {
-	assign := c.simple("assign", T("[<remote>:]<instance> <profiles>"), T("Assign sets of profiles to instances"), 2, 2, c.profileAssign)
+	assign := c.simple("assign", "[<remote>:]<instance> <profiles>", T("Give an instance these profiles, in this order, and no others"), 2, 2, c.profileAssign)
 	assign.Aliases = []string{"apply"}
-	assign.Example = `  berth profile assign foo default,bar
-      ` + T(`Set the profiles for "foo" to "default" and "bar".`) + `
-
-  berth profile assign foo ''
-      ` + T(`Remove all profiles from "foo"`)
-	remove := c.simple("delete", T("[<remote>:]<profile>"), T("Delete profiles"), 1, 1, c.profileDelete)
+	assign.Example = examples(
+		"berth profile assign web default,fast", T("Give web the profiles default and fast; where both say something, fast counts."),
+		"berth profile assign web ''", T("Take all profiles from web."),
+	)
+	remove := c.simple("delete", "[<remote>:]<profile>", T("Delete a profile"), 1, 1, c.profileDelete)
 	remove.Aliases = []string{"rm"}
-	rename := c.simple("rename", T("[<remote>:]<profile> <new-name>"), T("Rename profiles"), 2, 2, c.profileRename)
+	rename := c.simple("rename", "[<remote>:]<profile> <new-name>", T("Rename a profile"), 2, 2, c.profileRename)
 	rename.Aliases = []string{"mv"}
 	keys := c.profileKeys()
-	return group("profile", T("Manage profiles"),
-		c.simple("add", T("[<remote>:]<instance> <profile>"), T("Add profiles to instances"), 2, 2, c.profileAdd),
+	return group("profile", T("Manage sets of keys and devices that instances share"),
+		c.simple("add", "[<remote>:]<instance> <profile>", T("Give an instance one more profile"), 2, 2, c.profileAdd),
 		assign,
 		c.profileCopyCommand(),
-		c.simple("create", T("[<remote>:]<profile>"), T("Create profiles"), 1, 1, c.profileCreate),
+		c.simple("create", "[<remote>:]<new-name>", T("Make an empty profile"), 1, 1, c.profileCreate),
 		remove,
 		c.deviceCommand(profileDevices{}),
-		c.simple("edit", T("[<remote>:]<profile>"), T("Edit profile configurations as YAML"), 1, 1, c.profileEdit),
-		c.simple("get", T("[<remote>:]<profile> <key>"), T("Get values for profile configuration keys"), 2, 2, func(a []string) error { return keys.get(a[0], a[1]) }),
+		c.simple("edit", "[<remote>:]<profile>", T("Change a profile in an editor"), 1, 1, c.profileEdit),
+		c.simple("get", "[<remote>:]<profile> <key>", T("Print the value of a profile's key"), 2, 2, func(a []string) error { return keys.get(a[0], a[1]) }),
 		c.profileListCommand(),
-		c.simple("remove", T("[<remote>:]<instance> <profile>"), T("Remove profiles from instances"), 2, 2, c.profileRemove),
+		c.simple("remove", "[<remote>:]<instance> <profile>", T("Take a profile from an instance"), 2, 2, c.profileRemove),
 		rename,
-		c.simple("set", T("[<remote>:]<profile> <key>=<value>..."), T("Set profile configuration keys"), 2, -1, func(a []string) error { return c.keyedSet(keys, a) }),
-		c.simple("show", T("[<remote>:]<profile>"), T("Show profile configurations"), 1, 1, c.profileShow),
-		c.simple("unset", T("[<remote>:]<profile> <key>"), T("Unset profile configuration keys"), 2, 2, func(a []string) error {
+		c.simple("set", "[<remote>:]<profile> <key>=<value>...", T("Give keys of a profile new values"), 2, -1, func(a []string) error { return c.keyedSet(keys, a) }),
+		c.simple("show", "[<remote>:]<profile>", T("Print a profile as YAML"), 1, 1, c.profileShow),
+		c.simple("unset", "[<remote>:]<profile> <key>", T("Take a key of a profile away"), 2, 2, func(a []string) error {
 			return keys.change(a[0], func(m map[string]string) { delete(m, a[1]) })
 		}),
 	)
@@ -211,23 +210,19 @@ func (c *App) profileEdit(args []string) error {
 	if !isTerminal(c.In) {
 		etag = ""
 	}
-	help := yamlHelp(T(`This is a YAML representation of the profile.
-Any line starting with a '# will be ignored.
+	help := yamlHelp(T(`The profile as YAML. Lines that begin with # are left out; so is a change of the name.
 
-A profile consists of a set of configuration items followed by a set of
-devices.
-
-An example would look like:
-name: onenic
+For example:
 config:
-  raw.lxc: lxc.aa_profile=unconfined
+  limits.memory: 1GiB
 devices:
   eth0:
-    nictype: bridged
-    parent: mybr0
     type: nic
-
-Note that the name is shown but cannot be changed`))
+    network: berthbr0
+  root:
+    type: disk
+    pool: default
+    path: /`))
 	return c.editYAML(help, p, func(data []byte) error {
 		var put api.ProfilePut
 		if err := fromYAML(data, &put); err != nil {
@@ -238,7 +233,7 @@ Note that the name is shown but cannot be changed`))
 }
 
 func (c *App) profileListCommand() *cobra.Command {
-	return c.listOf(T("List profiles"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the profiles of a project"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		profiles, err := server.Profiles()
 		if err != nil {
 			return nil, nil, nil, err
@@ -262,7 +257,7 @@ func first(args []string) string {
 
 func (c *App) profileCopyCommand() *cobra.Command {
 	var project *string
-	cmd := c.simple("copy", T("[<remote>:]<profile> [<remote>:]<profile>"), T("Copy profiles"), 2, 2, func(args []string) error {
+	cmd := c.simple("copy", "[<remote>:]<profile> [<remote>:]<new-name>", T("Copy a profile, here or to another server"), 2, 2, func(args []string) error {
 		from, name, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -284,6 +279,6 @@ func (c *App) profileCopyCommand() *cobra.Command {
 		return to.CreateProfile(api.ProfilesPost{ProfilePut: p.ProfilePut, Name: newName})
 	})
 	cmd.Aliases = []string{"cp"}
-	project = cmd.Flags().String("target-project", "", T("Copy to a project different from the source")+"``")
+	project = cmd.Flags().String("target-project", "", T("Project to put the copy in")+"``")
 	return cmd
 }

@@ -14,25 +14,25 @@ import (
 
 func (c *App) projectCommand() *cobra.Command {
 	keys := c.projectKeys()
-	remove := c.simple("delete", T("[<remote>:]<project>"), T("Delete projects"), 1, 1, c.projectDelete)
+	remove := c.simple("delete", "[<remote>:]<project>", T("Delete a project"), 1, 1, c.projectDelete)
 	remove.Aliases = []string{"rm"}
-	rename := c.simple("rename", T("[<remote>:]<project> <new-name>"), T("Rename projects"), 2, 2, c.projectRename)
+	rename := c.simple("rename", "[<remote>:]<project> <new-name>", T("Rename a project"), 2, 2, c.projectRename)
 	rename.Aliases = []string{"mv"}
 	var config *[]string
-	create := c.simple("create", T("[<remote>:]<project>"), T("Create projects"), 1, 1, func(a []string) error { return c.projectCreate(a[0], *config) })
-	config = create.Flags().StringArrayP("config", "c", nil, T("Config key/value to apply to the new project")+"``")
-	return group("project", T("Manage projects"),
+	create := c.simple("create", "[<remote>:]<new-name>", T("Make a project"), 1, 1, func(a []string) error { return c.projectCreate(a[0], *config) })
+	config = create.Flags().StringArrayP("config", "c", nil, T("key=value to set on the project; may be repeated")+"``")
+	return group("project", T("Manage projects, which keep sets of instances apart"),
 		create,
 		remove,
-		c.simple("edit", T("[<remote>:]<project>"), T("Edit project configurations as YAML"), 1, 1, c.projectEdit),
-		c.simple("get", T("[<remote>:]<project> <key>"), T("Get values for project configuration keys"), 2, 2, func(a []string) error { return keys.get(a[0], a[1]) }),
+		c.simple("edit", "[<remote>:]<project>", T("Change a project in an editor"), 1, 1, c.projectEdit),
+		c.simple("get", "[<remote>:]<project> <key>", T("Print the value of a project's key"), 2, 2, func(a []string) error { return keys.get(a[0], a[1]) }),
 		c.projectInfoCommand(),
 		c.projectListCommand(),
 		rename,
-		c.simple("set", T("[<remote>:]<project> <key>=<value>..."), T("Set project configuration keys"), 2, -1, func(a []string) error { return c.keyedSet(keys, a) }),
-		c.simple("show", T("[<remote>:]<project>"), T("Show project options"), 1, 1, c.projectShow),
-		c.simple("switch", T("[<remote>:]<project>"), T("Switch the current project"), 1, 1, c.projectSwitch),
-		c.simple("unset", T("[<remote>:]<project> <key>"), T("Unset project configuration keys"), 2, 2, func(a []string) error {
+		c.simple("set", "[<remote>:]<project> <key>=<value>...", T("Give keys of a project new values"), 2, -1, func(a []string) error { return c.keyedSet(keys, a) }),
+		c.simple("show", "[<remote>:]<project>", T("Print a project as YAML"), 1, 1, c.projectShow),
+		c.simple("switch", "[<remote>:]<project>", T("Choose the project that commands mean by default"), 1, 1, c.projectSwitch),
+		c.simple("unset", "[<remote>:]<project> <key>", T("Take a key of a project away"), 2, 2, func(a []string) error {
 			return keys.change(a[0], func(m map[string]string) { delete(m, a[1]) })
 		}),
 	)
@@ -133,21 +133,13 @@ func (c *App) projectEdit(args []string) error {
 	if !isTerminal(c.In) {
 		etag = ""
 	}
-	help := yamlHelp(T(`This is a YAML representation of the project.
-Any line starting with a '# will be ignored.
+	help := yamlHelp(T(`The project as YAML. Lines that begin with # are left out; so is a change of the name.
 
-A project consists of a set of features and a description.
-
-An example would look like:
-name: my-project
+For example:
 config:
-  features.images: "True"
-  features.networks: "True"
-  features.profiles: "True"
-  features.storage.volumes: "True"
-description: My own project
-
-Note that the name is shown but cannot be changed`))
+  features.images: "true"
+  features.profiles: "false"
+description: the web shop, on the default profiles`))
 	return c.editYAML(help, p, func(data []byte) error {
 		var put api.ProjectPut
 		if err := fromYAML(data, &put); err != nil {
@@ -178,7 +170,7 @@ func (c *App) projectSwitch(args []string) error {
 func (c *App) projectListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List projects"),
+		Short: T("List the projects of a server"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
@@ -222,8 +214,8 @@ func yesNo(value string) string {
 
 func (c *App) projectInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("info", T("[<remote>:]<project>")),
-		Short: T("Get a summary of resource allocations"),
+		Use:   usage("info", "[<remote>:]<project>"),
+		Short: T("Tell how much of its limits a project uses"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {

@@ -22,14 +22,14 @@ type publish struct {
 
 func (c *App) publishCommand() *cobra.Command {
 	p := &publish{c: c}
-	cmd := c.simple("publish", T("[<remote>:]<instance>[/<snapshot>] [<remote>:] [flags] [key=value...]"), T("Publish instances as images"), 1, -1, p.run)
+	cmd := c.simple("publish", "[<remote>:]<instance>[/<snapshot>] [<remote>:] [flags] [key=value...]", T("Make an image of an instance or a snapshot"), 1, -1, p.run)
 	cmd.DisableFlagsInUseLine = true
 	f := cmd.Flags()
-	f.StringArrayVar(&p.aliases, "alias", nil, T("New alias to define at target")+"``")
-	f.BoolVar(&p.public, "public", false, T("Make the image public"))
-	f.BoolVarP(&p.force, "force", "f", false, T("Stop the instance if currently running"))
-	f.StringVar(&p.compression, "compression", "", T("Compression algorithm to use (`none` for uncompressed)"))
-	f.StringVar(&p.expire, "expire", "", T("Image expiration date (format: rfc3339)")+"``")
+	f.StringArrayVar(&p.aliases, "alias", nil, T("Alias for the image; may be repeated")+"``")
+	f.BoolVar(&p.public, "public", false, T("Let everybody who reaches the server have the image"))
+	f.BoolVarP(&p.force, "force", "f", false, T("Stop the instance while it is read, and start it again"))
+	f.StringVar(&p.compression, "compression", "", T("Compression of the image: gzip, zstd, xz, … or `none`"))
+	f.StringVar(&p.expire, "expire", "", T("When the image expires, such as 2030-01-31T12:00:00Z")+"``")
 	return cmd
 }
 

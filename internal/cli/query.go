@@ -17,16 +17,18 @@ import (
 
 func (c *App) queryCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("query", T("[<remote>:]<API path>")),
-		Short: T("Send a raw query to the server"),
-		Example: `  berth query -X DELETE --wait /1.0/instances/c1
-      ` + T(`Delete local instance "c1".`),
+		Use:   usage("query", "[<remote>:]<API path>"),
+		Short: T("Send a request to the API of a server"),
+		Example: examples(
+			"berth query /1.0/instances?recursion=1", T("Print all instances as JSON."),
+			`berth query -X PUT --wait -d '{"action": "stop"}' /1.0/instances/web/state`, T("Stop the instance web."),
+		),
 	}
 	f := cmd.Flags()
-	wait := f.Bool("wait", false, T("Wait for the operation to complete"))
-	raw := f.Bool("raw", false, T("Print the raw response"))
-	method := f.StringP("request", "X", http.MethodGet, T("Action (defaults to GET)")+"``")
-	data := f.StringP("data", "d", "", T("Input data")+"``")
+	wait := f.Bool("wait", false, T("Wait for the end of the operation that the request starts"))
+	raw := f.Bool("raw", false, T("Print the whole answer, with its envelope"))
+	method := f.StringP("request", "X", http.MethodGet, T("HTTP method (default GET)")+"``")
+	data := f.StringP("data", "d", "", T("Body of the request, such as JSON")+"``")
 	cmd.RunE = takes(1, 1, func(args []string) error {
 		if c.flagProject != "" {
 			return errors.New(T("--project cannot be used with the query command"))

@@ -12,20 +12,20 @@ import (
 )
 
 func (c *App) remoteCommand() *cobra.Command {
-	rename := c.simple("rename", T("<remote> <new-name>"), T("Rename remotes"), 2, 2, c.remoteRename)
+	rename := c.simple("rename", "<remote> <new-name>", T("Rename a remote server"), 2, 2, c.remoteRename)
 	rename.Aliases = []string{"mv"}
-	remove := c.simple("remove", T("<remote>"), T("Remove remotes"), 1, 1, c.remoteRemove)
+	remove := c.simple("remove", "<remote>", T("Forget a remote server"), 1, 1, c.remoteRemove)
 	remove.Aliases = []string{"rm"}
-	change := c.simple("switch", T("<remote>"), T("Switch the default remote"), 1, 1, c.remoteSwitch)
+	change := c.simple("switch", "<remote>", T("Choose the server that commands mean by default"), 1, 1, c.remoteSwitch)
 	change.Aliases = []string{"set-default"}
-	return group("remote", T("Manage the list of remote servers"),
+	return group("remote", T("Manage the servers that this client knows"),
 		c.remoteAddCommand(),
-		c.simple("get-default", "", T("Show the default remote"), 0, 0, func([]string) error {
+		c.simple("get-default", "", T("Print the server that commands mean by default"), 0, 0, func([]string) error {
 			fmt.Fprintln(c.Out, c.conf.DefaultRemote)
 			return nil
 		}),
 		c.remoteListCommand(), rename, remove,
-		c.simple("set-url", T("<remote> <URL>"), T("Set the URL for the remote"), 2, 2, c.remoteSetURL),
+		c.simple("set-url", "<remote> <URL>", T("Change the address of a remote server"), 2, 2, c.remoteSetURL),
 		change)
 }
 
@@ -111,7 +111,7 @@ func (c *App) remoteSwitch(args []string) error {
 }
 
 func (c *App) remoteListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the available remotes"), Long: describe(T("List the available remotes"))}
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the servers that this client knows"), Long: describe(T("List the servers that this client knows"))}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 0, func(args []string) error {
 		yes := func(b bool) string {

@@ -26,19 +26,19 @@ type remoteAdd struct {
 func (c *App) remoteAddCommand() *cobra.Command {
 	a := &remoteAdd{c: c}
 	cmd := &cobra.Command{
-		Use:   usage("add", T("[<remote>] <IP|FQDN|URL|token>")),
-		Short: T("Add new remote servers"),
-		Long:  describe(T("Add new remote servers"), T("URL for remote resources must be HTTPS (https://), or unix: and the path of a socket.")),
+		Use:   usage("add", "[<new-name>] <IP|FQDN|URL|token>"),
+		Short: T("Make a server known to this client"),
+		Long:  describe(T("Make a server known to this client"), T("The address is https://HOST[:PORT], or unix: and the path of a socket. A token has the address in it.")),
 		RunE:  a.run,
 	}
 	f := cmd.Flags()
-	f.BoolVar(&a.accept, "accept-certificate", false, T("Accept certificate"))
-	f.StringVar(&a.password, "password", "", T("Remote admin password")+"``")
-	f.StringVar(&a.protocol, "protocol", "", T("Server protocol (lxd)")+"``")
-	f.StringVar(&a.authType, "auth-type", "", T("Server authentication type (tls or candid)")+"``")
-	f.StringVar(&a.domain, "domain", "", T("Candid domain to use")+"``")
-	f.StringVar(&a.project, "project", "", T("Project to use for the remote")+"``")
-	f.BoolVar(&a.public, "public", false, T("Public image server"))
+	f.BoolVar(&a.accept, "accept-certificate", false, T("Trust the certificate that the server shows, without asking"))
+	f.StringVar(&a.password, "password", "", T("Trust password of the server")+"``")
+	f.StringVar(&a.protocol, "protocol", "", T("What the server speaks: lxd")+"``")
+	f.StringVar(&a.authType, "auth-type", "", T("How to log in: tls")+"``")
+	f.StringVar(&a.domain, "domain", "", T("Domain for Candid")+"``")
+	f.StringVar(&a.project, "project", "", T("Project of the server that commands mean by default")+"``")
+	f.BoolVar(&a.public, "public", false, T("Use the server without logging in, for its public images"))
 	return cmd
 }
 

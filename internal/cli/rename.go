@@ -10,8 +10,8 @@ import (
 
 func (c *App) renameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("rename", T("[<remote>:]<instance>[/<snapshot>] <instance>[/<snapshot>]")),
-		Short: T("Rename instances and snapshots"),
+		Use:   usage("rename", "[<remote>:]<instance>[/<snapshot>] [<instance>/]<new-name>"),
+		Short: T("Rename an instance or a snapshot"),
 		RunE: takes(2, 2, func(args []string) error {
 			sourceRemote, _, err := c.parseRemote(args[0])
 			if err != nil {

@@ -10,16 +10,14 @@ import (
 
 func (c *App) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("restore", T("[<remote>:]<instance>[/<snapshot>] [<snapshot>]")),
-		Short: T("Restore instances from snapshots"),
-		Long:  describe(T("Restore instances from snapshots"), T("With --stateful the running state is restored too.")),
-		Example: `  berth snapshot u1 snap0
-      ` + T("Create the snapshot.") + `
-
-  berth restore u1 snap0
-      ` + T("Restore the snapshot."),
+		Use:   usage("restore", "[<remote>:]<instance>[/<snapshot>] [<snapshot>]"),
+		Short: T("Take an instance back to a snapshot"),
+		Long:  describe(T("Take an instance back to a snapshot"), T("Its files, keys and devices become those of the snapshot.")),
+		Example: examples(
+			"berth restore web before-upgrade", T("Make web what it was when the snapshot was taken."),
+		),
 	}
-	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to restore the instance's running state from snapshot (if available)"))
+	stateful := cmd.Flags().Bool("stateful", false, T("Go on from the running state that the snapshot holds, if it has one"))
 	cmd.RunE = takes(1, 2, func(args []string) error {
 		server, name, err := c.parse(args[0])
 		if err != nil {

@@ -20,10 +20,10 @@ var commonCommands = map[string]bool{
 func (c *App) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "berth",
-		Short: T("Command line client for Berth"),
-		Long: describe(T("Command line client for Berth"), T(
-			`Everything that Berth does can be driven through the commands below.
-For help with one of them, call it with --help.`)),
+		Short: T("Manage system containers with Berth"),
+		Long: describe(T("Manage system containers with Berth"), T(
+			`This client speaks to a Berth server: the one of this machine, or a remote one whose name and a colon stand in front.
+Each command tells more about itself with --help.`)),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false, HiddenDefaultCmd: true},
@@ -89,15 +89,15 @@ For help with one of them, call it with --help.`)),
 
 func (c *App) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&c.flagProject, "project", "", T("Override the source project")+"``")
-	f.BoolVar(&c.flagForceLocal, "force-local", false, T("Force using the local unix socket"))
-	f.BoolVarP(&c.flagVerbose, "verbose", "v", false, T("Show all information messages"))
-	f.BoolVar(&c.flagDebug, "debug", false, T("Show all debug messages"))
-	f.BoolVarP(&c.flagQuiet, "quiet", "q", false, T("Don't show progress information"))
-	f.BoolVar(&c.flagVersion, "version", false, T("Print version number"))
-	f.BoolVar(&c.flagHelpAll, "sub-commands", false, T("Use with help or --help to view sub-commands"))
-	f.BoolP("help", "h", false, T("Print help"))
-	root.Flags().BoolVar(&c.flagAll, "all", false, T("Show less common commands"))
+	f.StringVar(&c.flagProject, "project", "", T("Project that the command means, for this once")+"``")
+	f.BoolVar(&c.flagForceLocal, "force-local", false, T("Use the socket of this machine, whatever the default remote is"))
+	f.BoolVarP(&c.flagVerbose, "verbose", "v", false, T("Print each request that is made"))
+	f.BoolVar(&c.flagDebug, "debug", false, T("Print each request and answer in full, without secrets"))
+	f.BoolVarP(&c.flagQuiet, "quiet", "q", false, T("Do not show progress"))
+	f.BoolVar(&c.flagVersion, "version", false, T("Print this client's version and end"))
+	f.BoolVar(&c.flagHelpAll, "sub-commands", false, T("With --help: list all commands below this one"))
+	f.BoolP("help", "h", false, T("Print this help"))
+	root.Flags().BoolVar(&c.flagAll, "all", false, T("With --help: list the commands that few need, too"))
 }
 
 func (c *App) preRun(cmd *cobra.Command, _ []string) error {

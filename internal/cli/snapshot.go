@@ -11,15 +11,16 @@ import (
 
 func (c *App) snapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("snapshot", T("[<remote>:]<instance>[/<snapshot name>] [<snapshot name>]")),
-		Short: T("Create instance snapshots"),
-		Long:  describe(T("Create instance snapshots"), T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`)),
-		Example: `  berth snapshot u1 snap0
-      ` + T(`Create a snapshot of "u1" called "snap0".`),
+		Use:   usage("snapshot", "[<remote>:]<instance>[/<new-name>] [<new-name>]"),
+		Short: T("Keep the present content of an instance as a snapshot"),
+		Long:  describe(T("Keep the present content of an instance as a snapshot"), T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`)),
+		Example: examples(
+			"berth snapshot web before-upgrade", T(`Keep web as it is now; "berth restore web before-upgrade" brings it back.`),
+		),
 	}
-	stateful := cmd.Flags().Bool("stateful", false, T("Whether or not to snapshot the instance's running state"))
-	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Ignore any configured auto-expiry for the instance"))
-	reuse := cmd.Flags().Bool("reuse", false, T("If the snapshot name already exists, delete and create a new one"))
+	stateful := cmd.Flags().Bool("stateful", false, T("Keep the memory and processes, too, where the server can"))
+	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Keep it until it is deleted, whatever snapshots.expiry says"))
+	reuse := cmd.Flags().Bool("reuse", false, T("Replace a snapshot that has this name"))
 	cmd.RunE = takes(1, 2, func(args []string) error {
 		post := api.InstanceSnapshotsPost{Stateful: *stateful}
 		if len(args) == 2 {

@@ -4,9 +4,9 @@ import "github.com/spf13/cobra"
 
 func (c *App) stopCommand() *cobra.Command {
 	a := &action{c: c, verb: "stop", request: "stop"}
-	return a.command(T("Stop instances"), func(cmd *cobra.Command) {
+	return a.command(T("Shut instances down"), func(cmd *cobra.Command) {
 		a.consoleFlag(cmd)
 		a.forceFlags(cmd)
-		cmd.Flags().BoolVar(&a.stateful, "stateful", false, T("Store the instance state"))
+		cmd.Flags().BoolVar(&a.stateful, "stateful", false, T("Save the running state, to go on from at the next start"))
 	})
 }

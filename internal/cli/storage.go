@@ -15,7 +15,7 @@ import (
 )
 
 func (c *App) storageCommand() *cobra.Command {
-	return group("storage", T("Manage storage pools and volumes"),
+	return group("storage", T("Manage what instances and volumes are kept on"),
 		c.storageCreateCommand(), c.storageDeleteCommand(), c.storageEditCommand(), c.storageGetCommand(), c.storageInfoCommand(),
 		c.storageListCommand(), c.storageSetCommand(), c.storageShowCommand(), c.storageUnsetCommand(), c.storageVolumeCommand())
 }
@@ -47,8 +47,8 @@ func pairs(args []string) (map[string]string, error) {
 
 func (c *App) storageCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", poolArgument, "<driver>", "[key=value...]"),
-		Short: T("Create storage pools"),
+		Use:   usage("create", "[<remote>:]<new-name>", "<driver>", "[key=value...]"),
+		Short: T("Make a storage pool"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, -1, func(args []string) error {
@@ -74,7 +74,7 @@ func (c *App) storageCreateCommand() *cobra.Command {
 func (c *App) storageDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: usage("delete", poolArgument), Aliases: []string{"rm"},
-		Short: T("Delete storage pools"),
+		Short: T("Delete a storage pool"),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.pool(args[0], "")
 			if err != nil {
@@ -93,9 +93,12 @@ func (c *App) storageDeleteCommand() *cobra.Command {
 
 func (c *App) storageEditCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     usage("edit", poolArgument),
-		Short:   T("Edit storage pool configurations as YAML"),
-		Example: "  berth storage edit [<remote>:]<pool> < pool.yaml\n      " + T("Update a storage pool using the content of pool.yaml."),
+		Use:   usage("edit", poolArgument),
+		Short: T("Change a storage pool in an editor"),
+		Example: examples(
+			"berth storage edit fast", T("Open the pool in $EDITOR, and take over what is saved."),
+			"berth storage edit fast < fast.yaml", T("Take it from a file, without an editor."),
+		),
 		RunE: takes(1, 1, func(args []string) error {
 			server, name, err := c.pool(args[0], "")
 			if err != nil {
@@ -119,23 +122,18 @@ func (c *App) storageEditCommand() *cobra.Command {
 }
 
 func storagePoolHelp() string {
-	return yamlHelp(T(`This is a YAML representation of a storage pool.
-Any line starting with a '#' will be ignored.
+	return yamlHelp(T(`The storage pool as YAML. Lines that begin with # are left out. What can be changed is config and description.
 
-A storage pool consists of a set of configuration items.
-
-An example would look like:
-name: default
-driver: dir
-used_by: []
+For example:
 config:
-  source: /srv/berth`))
+  volume.size: 10GiB
+description: the fast disks`))
 }
 
 func (c *App) storageGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", poolArgument, "<key>"),
-		Short: T("Get values for storage pool configuration keys"),
+		Short: T("Print the value of a pool's key"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -157,9 +155,9 @@ func (c *App) storageGetCommand() *cobra.Command {
 
 func (c *App) storageSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("set", poolArgument, "<key> <value>"),
-		Short: T("Set storage pool configuration keys"),
-		Long: describe(T("Set storage pool configuration keys"), T(`For backward compatibility, a single configuration key may still be set with:
+		Use:   usage("set", poolArgument, "<key>=<value>..."),
+		Short: T("Give keys of a pool new values"),
+		Long: describe(T("Give keys of a pool new values"), T(`One key and its value may also be two arguments:
     berth storage set [<remote>:]<pool> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
@@ -172,7 +170,7 @@ func (c *App) storageSetCommand() *cobra.Command {
 func (c *App) storageUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", poolArgument, "<key>"),
-		Short: T("Unset storage pool configuration keys"),
+		Short: T("Take a key of a pool away, so that its default counts again"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -207,7 +205,7 @@ func (c *App) setPoolKeys(raw, target string, args ...string) error {
 func (c *App) storageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List available storage pools"),
+		Short: T("List the storage pools of a server"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -239,9 +237,9 @@ func (c *App) storageListCommand() *cobra.Command {
 func (c *App) storageShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", poolArgument),
-		Short: T("Show storage pool configurations and resources"),
+		Short: T("Print a storage pool as YAML"),
 	}
-	resources := cmd.Flags().Bool("resources", false, T("Show the resources available to the storage pool"))
+	resources := cmd.Flags().Bool("resources", false, T("Print its space and inodes instead"))
 	target := targetFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)
@@ -268,9 +266,9 @@ func (c *App) storageShowCommand() *cobra.Command {
 func (c *App) storageInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", poolArgument),
-		Short: T("Show useful information about storage pools"),
+		Short: T("Tell how full a storage pool is, and who uses it"),
 	}
-	bytes := cmd.Flags().Bool("bytes", false, T("Show the used and free space in bytes"))
+	bytes := cmd.Flags().Bool("bytes", false, T("Print space in bytes"))
 	target := targetFlag(cmd)
 	cmd.RunE = takes(1, 1, func(args []string) error {
 		server, name, err := c.pool(args[0], *target)

@@ -15,13 +15,14 @@ import (
 )
 
 func (c *App) storageVolumeCommand() *cobra.Command {
-	cmd := group("volume", T("Manage storage volumes"),
+	cmd := group("volume", T("Manage volumes that instances can share and keep"),
 		c.volumeAttachCommand(), c.volumeDetachCommand(), c.volumeAttachProfileCommand(), c.volumeDetachProfileCommand(),
 		c.volumeCopyCommand(), c.volumeMoveCommand(), c.volumeCreateCommand(), c.volumeDeleteCommand(), c.volumeEditCommand(),
 		c.volumeGetCommand(), c.volumeInfoCommand(), c.volumeListCommand(), c.volumeRenameCommand(), c.volumeRestoreCommand(),
 		c.volumeSetCommand(), c.volumeShowCommand(), c.volumeSnapshotCommand(), c.volumeUnsetCommand())
-	cmd.Long = describe(T("Manage storage volumes"),
-		T(`Unless specified through a prefix, all volume operations affect "custom" (user created) volumes.`))
+	cmd.Long = describe(T("Manage volumes that instances can share and keep"),
+		T(`A volume is a custom one, which you made, unless its name begins with another type: container/web is what
+the container web has for its root.`))
 	return cmd
 }
 
@@ -53,11 +54,11 @@ func (v volumeName) path() string {
 
 func (c *App) volumeCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("create", poolArgument, volumeArgument, "[key=value...]"),
-		Short: T("Create new custom storage volumes"),
+		Use:   usage("create", poolArgument, "<new-name>", "[key=value...]"),
+		Short: T("Make a custom volume"),
 	}
 	target := targetFlag(cmd)
-	content := cmd.Flags().String("type", "filesystem", T("Content type, block or filesystem")+"``")
+	content := cmd.Flags().String("type", "filesystem", T("What it holds: filesystem (default) or block")+"``")
 	cmd.RunE = takes(2, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
@@ -80,7 +81,7 @@ func (c *App) volumeCreateCommand() *cobra.Command {
 func (c *App) volumeDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("delete", poolArgument, snapshotArgument), Aliases: []string{"rm"},
-		Short: T("Delete storage volumes"),
+		Short: T("Delete a custom volume, or a snapshot of one"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -106,21 +107,19 @@ func (c *App) volumeDeleteCommand() *cobra.Command {
 func (c *App) volumeListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", poolArgument, "[<filter>...]"), Aliases: []string{"ls"},
-		Short: T("List storage volumes"),
-		Long: describe(T("List storage volumes"), T(`The -c option takes a (optionally comma-separated) list of arguments
-that control which image attributes to output when displaying in table
-or csv format.`), T(`Column shorthand chars:
-    c - Content type (filesystem or block)
-    d - Description
-    e - Project name
-    L - Location of the instance (e.g. its cluster member)
-    n - Name
-    t - Type of volume (custom, image, container or virtual-machine)
-    u - Number of references (used by)
-    U - Current disk usage`)),
+		Short: T("List the volumes of a pool"),
+		Long: describe(T("List the volumes of a pool"), T(`The columns to show are given with -c, one letter each, with or without commas between.`), T(`The letters are:
+    c - what it holds: filesystem or block
+    d - description
+    e - project
+    L - cluster member it is on
+    n - name
+    t - type: custom, image, container or virtual-machine
+    u - how many use it
+    U - space it takes`)),
 	}
 	format := formatFlag(cmd)
-	all := cmd.Flags().Bool("all-projects", false, T("All projects")+"``")
+	all := cmd.Flags().Bool("all-projects", false, T("List the volumes of all projects")+"``")
 	columns := cmd.Flags().StringP("columns", "c", defaultVolumeColumns, T("Columns")+"``")
 	cmd.RunE = takes(1, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], "")
@@ -221,11 +220,11 @@ func volumeColumns(server *client.Client, pool string) map[rune]column[api.Stora
 func (c *App) volumeShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("show", poolArgument, snapshotArgument),
-		Short: T("Show storage volume configurations"),
-		Example: "  berth storage volume show default data\n      " +
-			T(`Will show the properties of a custom volume called "data" in the "default" pool.`) +
-			"\n\n  berth storage volume show default container/data\n      " +
-			T(`Will show the properties of the filesystem for a container called "data" in the "default" pool.`),
+		Short: T("Print a volume as YAML"),
+		Example: examples(
+			"berth storage volume show fast data", T("Print the custom volume data of the pool fast."),
+			"berth storage volume show fast container/web", T("Print the volume that the container web has for its root."),
+		),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -254,7 +253,7 @@ func (c *App) volumeShowCommand() *cobra.Command {
 func (c *App) volumeInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", poolArgument, volumeArgument),
-		Short: T("Show storage volume state information"),
+		Short: T("Tell how much space a volume takes, and its snapshots"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -288,7 +287,7 @@ func (c *App) volumeInfoCommand() *cobra.Command {
 func (c *App) volumeGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("get", poolArgument, snapshotArgument, "<key>"),
-		Short: T("Get values for storage volume configuration keys"),
+		Short: T("Print the value of a volume's key"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {
@@ -322,8 +321,8 @@ func (c *App) volumeGetCommand() *cobra.Command {
 func (c *App) volumeSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", poolArgument, volumeArgument, "<key>=<value>..."),
-		Short: T("Set storage volume configuration keys"),
-		Long: describe(T("Set storage volume configuration keys"), T(`For backward compatibility, a single configuration key may still be set with:
+		Short: T("Give keys of a volume new values"),
+		Long: describe(T("Give keys of a volume new values"), T(`One key and its value may also be two arguments:
     berth storage volume set [<remote>:]<pool> <volume> <key> <value>`)),
 	}
 	target := targetFlag(cmd)
@@ -336,7 +335,7 @@ func (c *App) volumeSetCommand() *cobra.Command {
 func (c *App) volumeUnsetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("unset", poolArgument, volumeArgument, "<key>"),
-		Short: T("Unset storage volume configuration keys"),
+		Short: T("Take a key of a volume away, so that its default counts again"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {
@@ -373,9 +372,12 @@ func (c *App) setVolumeKeys(rawPool, rawVolume, target string, args ...string) e
 
 func (c *App) volumeEditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     usage("edit", poolArgument, snapshotArgument),
-		Short:   T("Edit storage volume configurations as YAML"),
-		Example: "  berth storage volume edit [<remote>:]<pool> <volume> < volume.yaml\n      " + T("Update a storage volume using the content of pool.yaml."),
+		Use:   usage("edit", poolArgument, snapshotArgument),
+		Short: T("Change a volume in an editor"),
+		Example: examples(
+			"berth storage volume edit fast data", T("Open the volume in $EDITOR, and take over what is saved."),
+			"berth storage volume edit fast data < data.yaml", T("Take it from a file, without an editor."),
+		),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, 2, func(args []string) error {
@@ -421,14 +423,11 @@ func (c *App) editVolumeSnapshot(server *client.Client, pool string, v volumeNam
 }
 
 func storageVolumeHelp() string {
-	return yamlHelp(T(`This is a YAML representation of a storage volume.
-Any line starting with a '# will be ignored.
+	return yamlHelp(T(`The volume as YAML. Lines that begin with # are left out. What can be changed is config and description; of
+a snapshot, description and expires_at.
 
-A storage volume consists of a set of configuration items.
-
-name: vol1
-type: custom
-used_by: []
+For example:
 config:
-  size: "61203283968"`))
+  size: 10GiB
+description: what the web shop keeps`))
 }

@@ -46,11 +46,11 @@ func (c *App) profileHolder(server *client.Client, name string) (*deviceHolder, 
 }
 
 func (c *App) volumeAttachCommand() *cobra.Command {
-	return c.attachCommand("attach", "<instance>", T("Attach new storage volumes to instances"), c.instanceHolder)
+	return c.attachCommand("attach", "<instance>", T("Give an instance a volume as a disk"), c.instanceHolder)
 }
 
 func (c *App) volumeAttachProfileCommand() *cobra.Command {
-	return c.attachCommand("attach-profile", "<profile>", T("Attach new storage volumes to profiles"), c.profileHolder)
+	return c.attachCommand("attach-profile", "<profile>", T("Give the instances of a profile a volume as a disk"), c.profileHolder)
 }
 
 func (c *App) attachCommand(name, holder, short string, open func(*client.Client, string) (*deviceHolder, error)) *cobra.Command {
@@ -88,11 +88,11 @@ func (c *App) attachCommand(name, holder, short string, open func(*client.Client
 }
 
 func (c *App) volumeDetachCommand() *cobra.Command {
-	return c.detachCommand("detach", "<instance>", T("Detach storage volumes from instances"), c.instanceHolder)
+	return c.detachCommand("detach", "<instance>", T("Take a volume from an instance"), c.instanceHolder)
 }
 
 func (c *App) volumeDetachProfileCommand() *cobra.Command {
-	return c.detachCommand("detach-profile", "<profile>", T("Detach storage volumes from profiles"), c.profileHolder)
+	return c.detachCommand("detach-profile", "<profile>", T("Take a volume from the instances of a profile"), c.profileHolder)
 }
 
 func (c *App) detachCommand(name, holder, short string, open func(*client.Client, string) (*deviceHolder, error)) *cobra.Command {

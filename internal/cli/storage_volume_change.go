@@ -13,8 +13,8 @@ import (
 
 func (c *App) volumeRenameCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("rename", poolArgument, "<old name>[/<old snapshot name>]", "<new name>[/<new snapshot name>]"),
-		Short: T("Rename storage volumes and storage volume snapshots"), Long: describe(T("Rename storage volumes")),
+		Use:   usage("rename", poolArgument, snapshotArgument, "[<volume>/]<new-name>"),
+		Short: T("Rename a volume or a snapshot of one"), Long: describe(T("Rename a volume or a snapshot of one")),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {
@@ -47,12 +47,12 @@ func (c *App) volumeRenameCommand() *cobra.Command {
 
 func (c *App) volumeSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("snapshot", poolArgument, volumeArgument, "[<snapshot>]"),
-		Short: T("Snapshot storage volumes"),
+		Use:   usage("snapshot", poolArgument, volumeArgument, "[<new-name>]"),
+		Short: T("Keep the present content of a volume as a snapshot"),
 	}
 	target := targetFlag(cmd)
-	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Ignore any configured auto-expiry for the storage volume"))
-	reuse := cmd.Flags().Bool("reuse", false, T("If the snapshot name already exists, delete and create a new one"))
+	noExpiry := cmd.Flags().Bool("no-expiry", false, T("Keep it until it is deleted, whatever snapshots.expiry says"))
+	reuse := cmd.Flags().Bool("reuse", false, T("Replace a snapshot that has this name"))
 	cmd.RunE = takes(2, 3, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
@@ -84,7 +84,7 @@ func (c *App) volumeSnapshotCommand() *cobra.Command {
 func (c *App) volumeRestoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("restore", poolArgument, volumeArgument, "<snapshot>"),
-		Short: T("Restore storage volume snapshots"),
+		Short: T("Take a volume back to a snapshot"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {
@@ -110,9 +110,9 @@ type transferFlags struct {
 func addTransferFlags(cmd *cobra.Command, project string) transferFlags {
 	f := cmd.Flags()
 	return transferFlags{
-		mode:        f.String("mode", "pull", T("Transfer mode, one of pull (default), push or relay")+"``"),
+		mode:        f.String("mode", "pull", T("Who connects to whom: pull (default), push or relay")+"``"),
 		target:      targetFlag(cmd),
-		destination: f.String("destination-target", "", T("Destination cluster member name")+"``"),
+		destination: f.String("destination-target", "", T("Cluster member to put it on")+"``"),
 		project:     f.String("target-project", "", project+"``"),
 	}
 }
@@ -161,10 +161,10 @@ func (c *App) volumeCopyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("copy", "[<remote>:]<pool>/<volume>[/<snapshot>]", "[<remote>:]<pool>/<volume>"),
 		Aliases: []string{"cp"},
-		Short:   T("Copy storage volumes"),
+		Short:   T("Copy a volume, here or to another server"),
 	}
-	flags := addTransferFlags(cmd, T("Copy to a project different from the source"))
-	volumeOnly := cmd.Flags().Bool("volume-only", false, T("Copy the volume without its snapshots"))
+	flags := addTransferFlags(cmd, T("Project to put the copy in"))
+	volumeOnly := cmd.Flags().Bool("volume-only", false, T("Leave the snapshots behind"))
 	cmd.RunE = takes(2, 2, func(args []string) error {
 		t, err := c.parseTransfer(args, flags)
 		if err != nil {
@@ -198,9 +198,9 @@ func (c *App) volumeMoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     usage("move", "[<remote>:]<pool>/<volume>", "[<remote>:]<pool>/<volume>"),
 		Aliases: []string{"mv"},
-		Short:   T("Move storage volumes between pools"),
+		Short:   T("Move a volume to another pool"),
 	}
-	flags := addTransferFlags(cmd, T("Move to a project different from the source"))
+	flags := addTransferFlags(cmd, T("Project to move it to"))
 	cmd.RunE = takes(2, 2, func(args []string) error {
 		t, err := c.parseTransfer(args, flags)
 		if err != nil {

@@ -26,7 +26,7 @@ const (
 
 // formatFlag adds -f to a command that lists something.
 func formatFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("format", "f", formatTable, T("Format (csv|json|table|yaml|compact)")+"``")
+	return cmd.Flags().StringP("format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
 }
 
 // printTable writes rows as table, csv or compact, or raw (the API's own values) as json or yaml.

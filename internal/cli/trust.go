@@ -19,7 +19,7 @@ import (
 )
 
 func (c *App) configTrustCommand() *cobra.Command {
-	remove := c.simple("remove", T("[<remote>:]<fingerprint>"), T("Remove trusted client"), 1, 1, func(args []string) error {
+	remove := c.simple("remove", "[<remote>:]<certificate>", T("Take a client's trust away"), 1, 1, func(args []string) error {
 		server, fingerprint, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -27,7 +27,7 @@ func (c *App) configTrustCommand() *cobra.Command {
 		return server.DeleteCertificate(fingerprint)
 	})
 	remove.Aliases = []string{"rm"}
-	show := c.simple("show", T("[<remote>:]<fingerprint>"), T("Show trust configurations"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<certificate>", T("Print a trusted certificate as YAML"), 1, 1, func(args []string) error {
 		server, fingerprint, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -41,10 +41,10 @@ func (c *App) configTrustCommand() *cobra.Command {
 		}
 		return c.printYAML(cert)
 	})
-	return group("trust", T("Manage trusted clients"), c.trustAddCommand(),
-		c.simple("edit", T("[<remote>:]<fingerprint>"), T("Edit trust configurations as YAML"), 1, 1, c.trustEdit),
+	return group("trust", T("Manage who may use a server over the network"), c.trustAddCommand(),
+		c.simple("edit", "[<remote>:]<certificate>", T("Change what a trusted client may do, in an editor"), 1, 1, c.trustEdit),
 		c.trustListCommand(), c.trustTokensCommand(), remove,
-		c.simple("revoke-token", T("[<remote>:] <name>"), T("Revoke certificate add token"), 1, 2, c.trustRevoke), show)
+		c.simple("revoke-token", "[<remote>:] <token name>", T("Make a token useless"), 1, 2, c.trustRevoke), show)
 }
 
 func (c *App) trustEdit(args []string) error {
@@ -59,10 +59,7 @@ func (c *App) trustEdit(args []string) error {
 	if !isTerminal(c.In) {
 		etag = ""
 	}
-	help := yamlHelp(T(`This is a YAML representation of the certificate.
-Any line starting with a '# will be ignored.
-
-Note that the fingerprint is shown but cannot be changed`))
+	help := yamlHelp(T(`The trusted certificate as YAML. Lines that begin with # are left out; so is a change of the fingerprint.`))
 	return c.editYAML(help, cert, func(data []byte) error {
 		var put api.CertificatePut
 		if err := fromYAML(data, &put); err != nil {
@@ -74,16 +71,16 @@ Note that the fingerprint is shown but cannot be changed`))
 
 func (c *App) trustAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   usage("add", T("[<remote>:] [<cert>]")),
-		Short: T("Add new trusted client"),
-		Long: describe(T("Add new trusted client"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
+		Use:   usage("add", "[<remote>:] [<cert>]"),
+		Short: T("Trust a client, by its certificate or by a token for it"),
+		Long: describe(T("Trust a client, by its certificate or by a token for it"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
 certificate trusted, once. Both can be restricted to projects.`)),
 	}
 	f := cmd.Flags()
-	name := f.String("name", "", T("Alternative certificate name")+"``")
-	kind := f.String("type", "client", T("Type of certificate")+"``")
-	restricted := f.Bool("restricted", false, T("Restrict the certificate to one or more projects"))
-	projects := f.String("projects", "", T("List of projects to restrict the certificate to")+"``")
+	name := f.String("name", "", T("Name to keep the client under")+"``")
+	kind := f.String("type", "client", T("What it is for: client (default) or metrics")+"``")
+	restricted := f.Bool("restricted", false, T("Let the client into the projects of --projects alone"))
+	projects := f.String("projects", "", T("Projects the client may use, with commas between them")+"``")
 	cmd.RunE = takes(0, 2, func(args []string) error {
 		post := api.CertificatesPost{CertificatePut: api.CertificatePut{Name: *name, Type: *kind, Restricted: *restricted}}
 		if *projects != "" {
@@ -200,7 +197,7 @@ func parseToken(s string) (t addToken, ok bool) {
 }
 
 func (c *App) trustListCommand() *cobra.Command {
-	return c.listOf(T("List trusted clients"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the clients that a server trusts"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
 		certs, err := server.Certificates()
 		if err != nil {
 			return nil, nil, nil, err
@@ -258,7 +255,7 @@ func (c *App) tokens(raw string) ([]shownToken, error) {
 func (c *App) trustTokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("list-tokens", "[<remote>:]"),
-		Short: T("List all active certificate add tokens"),
+		Short: T("List the tokens that have not been used yet"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {

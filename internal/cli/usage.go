@@ -33,6 +33,15 @@ func usage(name string, args ...string) string {
 	return name + " " + strings.Join(args, " ")
 }
 
+// examples makes the examples of a command: pairs of a command line and what it does.
+func examples(pairs ...string) string {
+	var lines []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		lines = append(lines, "  "+pairs[i]+"\n      "+pairs[i+1])
+	}
+	return strings.Join(lines, "\n\n")
+}
+
 // errArguments is for a wrong number of arguments.
 var errArguments = errors.New("Invalid number of arguments") // as lxc says it
 

@@ -11,7 +11,7 @@ import (
 func (c *App) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   usage("version", "[<remote>:]"),
-		Short: T("Show local and remote versions"),
+		Short: T("Print the versions of this client and of a server"),
 		RunE: takes(0, 1, func(args []string) error {
 			remote := ""
 			if len(args) == 1 {

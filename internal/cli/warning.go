@@ -14,7 +14,7 @@ import (
 const warningColumns = "utSscpLl"
 
 func (c *App) warningCommand() *cobra.Command {
-	ack := c.simple("acknowledge", T("[<remote>:]<warning-uuid>"), T("Acknowledge warning"), 1, 1, func(args []string) error {
+	ack := c.simple("acknowledge", "[<remote>:]<warning-uuid>", T("Mark a warning as seen"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -22,7 +22,7 @@ func (c *App) warningCommand() *cobra.Command {
 		return server.UpdateWarning(id, api.WarningPut{Status: "acknowledged"}, "")
 	})
 	ack.Aliases = []string{"ack"}
-	show := c.simple("show", T("[<remote>:]<warning-uuid>"), T("Show warning"), 1, 1, func(args []string) error {
+	show := c.simple("show", "[<remote>:]<warning-uuid>", T("Print a warning as YAML"), 1, 1, func(args []string) error {
 		server, id, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -33,15 +33,15 @@ func (c *App) warningCommand() *cobra.Command {
 		}
 		return c.printYAML(w)
 	})
-	return group("warning", T("Manage warnings"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
+	return group("warning", T("Look at what a server found amiss"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
 }
 
 func (c *App) warningDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: usage("delete", T("[<remote>:]<warning-uuid>")), Aliases: []string{"rm"},
-		Short: T("Delete warning"),
+		Use: usage("delete", "[<remote>:]<warning-uuid>"), Aliases: []string{"rm"},
+		Short: T("Delete a warning"),
 	}
-	all := cmd.Flags().BoolP("all", "a", false, T("Delete all warnings"))
+	all := cmd.Flags().BoolP("all", "a", false, T("Delete every warning"))
 	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, id, err := c.parse(first(args))
 		if err != nil {
@@ -87,20 +87,20 @@ func warningColumnsKnown() map[rune]column[api.Warning] {
 func (c *App) warningListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
-		Short: T("List warnings"),
-		Long: describe(T("List warnings"), T(`The -c option takes column characters, optionally separated by commas.
+		Short: T("List the warnings of a server"),
+		Long: describe(T("List the warnings of a server"), T(`The columns to show are given with -c, one letter each, with or without commas between.
 
-  c - Count
-  l - Last seen
-  L - Location
-  f - First seen
-  p - Project
-  s - Severity
-  S - Status
+  c - how often it was found
+  l - when last
+  L - cluster member
+  f - when first
+  p - project
+  s - severity
+  S - status
   u - UUID
-  t - Type`)),
+  t - type`)),
 	}
-	all := cmd.Flags().BoolP("all", "a", false, T("List all warnings"))
+	all := cmd.Flags().BoolP("all", "a", false, T("List those that are settled or marked as seen, too"))
 	spec := cmd.Flags().StringP("columns", "c", warningColumns, T("Columns")+"``")
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {

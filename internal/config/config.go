@@ -363,7 +363,7 @@ func NetworkWords(network string) Words {
 }
 
 // UserKey is what every device has room for.
-var UserKey = Key{Name: "user.*", Live: true, Restricted: Free, Doc: "Free-form data"}
+var UserKey = Key{Name: "user.*", Live: true, Restricted: Free, Doc: "Free for users; has no effect"}
 
 // DeviceWords are those of an instance's device.
 var DeviceWords = Words{

@@ -23,6 +23,7 @@ import (
 	"encoding/json"
 	"os"
 
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -129,6 +130,12 @@ type Updater interface {
 // later without making the device wrong, such as the source of a disk. Start checks it again.
 type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
+}
+
+// Described is a module that tells which keys its devices have: a table for each kind of the type, by the kind's name. A type without
+// kinds has one table, by the name "".
+type Described interface {
+	Tables() map[string]*config.Table
 }
 
 // Refuser is a module some of whose keys have no effect on this server. It refuses those that a device has not had before; was is

@@ -15,17 +15,17 @@ import (
 func Flags(f *pflag.FlagSet) *Options {
 	o := &Options{}
 	t := i18n.T
-	f.BoolVar(&o.Auto, "auto", false, t("Automatic (non-interactive) mode"))
-	f.BoolVar(&o.Minimal, "minimal", false, t("Minimal configuration (non-interactive)"))
-	f.BoolVar(&o.Preseed, "preseed", false, t("Pre-seed mode, expects YAML config from stdin"))
-	f.BoolVar(&o.Dump, "dump", false, t("Dump YAML config to stdout"))
-	f.StringVar(&o.NetworkAddress, "network-address", "", t("Address to bind the server to (default: none)")+"``")
-	f.IntVar(&o.NetworkPort, "network-port", -1, t("Port to bind the server to (default: 8443)")+"``")
-	f.StringVar(&o.StorageBackend, "storage-backend", "", t("Storage backend to use (dir, the default)")+"``")
-	f.StringVar(&o.StorageDevice, "storage-create-device", "", t("Setup device based storage using DEVICE")+"``")
-	f.IntVar(&o.StorageLoop, "storage-create-loop", -1, t("Setup loop based storage with SIZE in GB")+"``")
-	f.StringVar(&o.StoragePool, "storage-pool", "", t("Storage pool to use or create")+"``")
-	f.StringVar(&o.TrustPassword, "trust-password", "", t("Password required to add new clients")+"``")
+	f.BoolVar(&o.Auto, "auto", false, t("Set up a pool, a network and the default profile, without questions"))
+	f.BoolVar(&o.Minimal, "minimal", false, t("The same as --auto, but taken with no other flag"))
+	f.BoolVar(&o.Preseed, "preseed", false, t("Take what to set up from stdin, as YAML"))
+	f.BoolVar(&o.Dump, "dump", false, t("Print what is set up, as YAML that --preseed takes"))
+	f.StringVar(&o.NetworkAddress, "network-address", "", t("Address to answer on over the network (default: none)")+"``")
+	f.IntVar(&o.NetworkPort, "network-port", -1, t("Port to answer on (default: 8443)")+"``")
+	f.StringVar(&o.StorageBackend, "storage-backend", "", t("Driver of the storage pool: dir (the default)")+"``")
+	f.StringVar(&o.StorageDevice, "storage-create-device", "", t("Block device to put the pool on")+"``")
+	f.IntVar(&o.StorageLoop, "storage-create-loop", -1, t("Size in GiB of a file to put the pool in")+"``")
+	f.StringVar(&o.StoragePool, "storage-pool", "", t("Pool that the driver is to use or to make; not for dir")+"``")
+	f.StringVar(&o.TrustPassword, "trust-password", "", t("Password by which new clients get the server's trust")+"``")
 	return o
 }
 

@@ -68,11 +68,11 @@ func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 	profile.Config, profile.Devices = map[string]string{}, map[string]map[string]string{}
 	steps := []func() error{
 		func() error {
-			return q.unable("Would you like to use Berth clustering?", "this server can't be clustered")
+			return q.unable("Let this server belong to a cluster?", "this server can't be clustered")
 		},
 		func() error { return q.storage(c, server, p, &profile) },
 		func() error {
-			return q.unable("Would you like to connect to a MAAS server?", "this server can't connect to MAAS")
+			return q.unable("Take addresses from a MAAS server?", "this server can't connect to MAAS")
 		},
 		func() error { return q.network(c, p, &profile) },
 		func() error { return q.daemon(p) },
@@ -83,7 +83,7 @@ func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 		}
 	}
 	p.Profiles = []api.ProfilesPost{profile}
-	show, err := q.yes(`Would you like a YAML "berth init" preseed to be printed?`, false)
+	show, err := q.yes(`Print the answers as YAML, for "berth init --preseed" on other servers?`, false)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (q *Questions) unable(question, why string) error {
 }
 
 func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, profile *api.ProfilesPost) error {
-	want, err := q.yes("Do you want to configure a new storage pool?", true)
+	want, err := q.yes("Set up a storage pool?", true)
 	if err != nil || !want {
 		return err
 	}
@@ -121,7 +121,7 @@ func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, pr
 		return err == nil
 	}
 	name := unused("default", taken) // an answer that is offered must be one that is taken
-	pool.Name, err = q.text(fmt.Sprintf("Name of the new storage pool [default=%s]: ", name), name, func(name string) error {
+	pool.Name, err = q.text(fmt.Sprintf("What should the pool be called? [default=%s]: ", name), name, func(name string) error {
 		if taken(name) {
 			return fmt.Errorf("the requested storage pool \"%s\" already exists", name)
 		}
@@ -132,7 +132,7 @@ func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, pr
 	}
 	available := drivers(server)
 	def := available[0]
-	pool.Driver, err = q.text(fmt.Sprintf("Name of the storage backend to use (%s) [default=%s]: ", strings.Join(available, ", "), def), def, func(name string) error {
+	pool.Driver, err = q.text(fmt.Sprintf("Which driver should it have (%s)? [default=%s]: ", strings.Join(available, ", "), def), def, func(name string) error {
 		if !slices.Contains(available, name) {
 			return fmt.Errorf("%q isn't one of %s", name, strings.Join(available, ", "))
 		}
@@ -152,23 +152,23 @@ func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, pr
 }
 
 func (q *Questions) poolSource(pool *api.StoragePoolsPost) error {
-	fresh, err := q.yes(fmt.Sprintf("Create a new %s pool?", strings.ToUpper(pool.Driver)), true)
+	fresh, err := q.yes(fmt.Sprintf("Make the %s pool, rather than use one that is there?", strings.ToUpper(pool.Driver)), true)
 	if err != nil {
 		return err
 	}
 	if !fresh {
-		pool.Config["source"], err = q.text("Name of the existing pool or dataset: ", "", nil)
+		pool.Config["source"], err = q.text("Which pool or dataset should be used? ", "", nil)
 		return err
 	}
-	device, err := q.yes("Would you like to use an existing empty block device (e.g. a disk or partition)?", false)
+	device, err := q.yes("Put it on an empty disk or partition?", false)
 	if err != nil {
 		return err
 	}
 	if device {
-		pool.Config["source"], err = q.text("Path to the existing block device: ", "", nil)
+		pool.Config["source"], err = q.text("Which one (its path below /dev)? ", "", nil)
 		return err
 	}
-	size, err := q.text("Size in GiB of the new loop device (1GiB minimum) [default=30GiB]: ", "30GiB", func(s string) error {
+	size, err := q.text("How large should the file be that keeps it, in GiB (1 or more)? [default=30GiB]: ", "30GiB", func(s string) error {
 		if n, err := strconv.Atoi(strings.TrimSuffix(s, "GiB")); err != nil || n < 1 {
 			return errors.New("a number of GiB is needed")
 		}
@@ -179,7 +179,7 @@ func (q *Questions) poolSource(pool *api.StoragePoolsPost) error {
 }
 
 func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesPost) error {
-	bridge, err := q.yes("Would you like to create a new local network bridge?", true)
+	bridge, err := q.yes("Set up a network for instances?", true)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesP
 		return err == nil
 	}
 	name := unused(BridgeName, taken)
-	n.Name, err = q.text(fmt.Sprintf("What should the new bridge be called? [default=%s]: ", name), name, func(name string) error {
+	n.Name, err = q.text(fmt.Sprintf("What should the network be called? [default=%s]: ", name), name, func(name string) error {
 		if taken(name) {
 			return fmt.Errorf("the requested network bridge \"%s\" already exists", name)
 		}
@@ -203,7 +203,7 @@ func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesP
 		return err
 	}
 	for _, family := range []string{"4", "6"} {
-		address, err := q.text(fmt.Sprintf("What IPv%s address should be used? (CIDR subnet notation, “auto” or “none”) [default=auto]: ", family), "auto", validAddress)
+		address, err := q.text(fmt.Sprintf("Which IPv%s address should it have: one with its prefix length, auto or none? [default=auto]: ", family), "auto", validAddress)
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesP
 		if address == "auto" || address == "none" {
 			continue
 		}
-		nat, err := q.yes(fmt.Sprintf("Would you like to NAT IPv%s traffic on your bridge?", family), true)
+		nat, err := q.yes(fmt.Sprintf("Let instances reach other IPv%s networks under the host's address (NAT)?", family), true)
 		if err != nil {
 			return err
 		}
@@ -231,12 +231,12 @@ func validAddress(s string) error {
 }
 
 func (q *Questions) existingInterface(c *client.Client, profile *api.ProfilesPost) error {
-	use, err := q.yes("Would you like to configure Berth to use an existing bridge or host interface?", false)
+	use, err := q.yes("Connect instances to a bridge or interface of the host?", false)
 	if err != nil || !use {
 		return err
 	}
 	var network *api.Network
-	name, err := q.text("Name of the existing bridge or host interface: ", "", func(name string) error {
+	name, err := q.text("Which one? ", "", func(name string) error {
 		n, _, err := c.Network(name)
 		network = n
 		return err
@@ -258,7 +258,7 @@ func (q *Questions) existingInterface(c *client.Client, profile *api.ProfilesPos
 }
 
 func (q *Questions) daemon(p *Preseed) error {
-	remote, err := q.yes("Would you like the Berth server to be available over the network?", false)
+	remote, err := q.yes("Let clients use this server over the network?", false)
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (q *Questions) daemon(p *Preseed) error {
 			return err
 		}
 	}
-	update, err := q.yes("Would you like stale cached images to be updated automatically?", true)
+	update, err := q.yes("Keep images that came from other servers up to date?", true)
 	if err == nil && !update {
 		p.Config["images.auto_update_interval"] = "0"
 	}
@@ -275,7 +275,7 @@ func (q *Questions) daemon(p *Preseed) error {
 }
 
 func (q *Questions) listen(p *Preseed) error {
-	address, err := q.text("Address to bind Berth to (not including port) [default=all]: ", "all", func(s string) error {
+	address, err := q.text("On which address, without a port? [default=all]: ", "all", func(s string) error {
 		if s != "all" && net.ParseIP(strings.Trim(s, "[]")) == nil {
 			return fmt.Errorf("%q is not an IP address", s)
 		}
@@ -287,7 +287,7 @@ func (q *Questions) listen(p *Preseed) error {
 	if address == "all" {
 		address = "::"
 	}
-	port, err := q.text(fmt.Sprintf("Port to bind Berth to [default=%d]: ", DefaultPort), strconv.Itoa(DefaultPort), func(s string) error {
+	port, err := q.text(fmt.Sprintf("On which port? [default=%d]: ", DefaultPort), strconv.Itoa(DefaultPort), func(s string) error {
 		if n, err := strconv.Atoi(s); err != nil || n < 1 || n > 65535 {
 			return fmt.Errorf("%q is not a port", s)
 		}
@@ -297,7 +297,7 @@ func (q *Questions) listen(p *Preseed) error {
 		return err
 	}
 	p.Config["core.https_address"] = net.JoinHostPort(strings.Trim(address, "[]"), port)
-	password, err := q.password("Trust password for new clients: ")
+	password, err := q.password("Password by which new clients are trusted: ")
 	if err == nil && password != "" {
 		p.Config["core.trust_password"] = password
 	}

@@ -12,15 +12,21 @@ import (
 
 // metadataRoutes is /1.0/metadata/configuration: the configuration keys that there are, for completion and for whoever makes forms. Its
 // shape is that of later LXD: {"configs": {ENTITY: {GROUP: {"keys": [{KEY: {…}}]}}}}.
-func metadataRoutes() []Route {
+func metadataRoutes(instances *instance.Service) []Route {
 	all := sync.OnceValue(func() map[string]any { // few ask for it, and it never changes
-		return map[string]any{"configs": map[string]any{
+		entities := map[string]any{
 			"instance":       described(instance.Keys),
 			"server":         described(serverconfig.Keys),
 			"network-bridge": described(network.Keys()),
 			"storage-dir":    described(storage.PoolKeys()),
 			"storage-volume": described(storage.VolumeKeys()),
-		}}
+		}
+		if instances != nil {
+			for name, table := range instances.DeviceKeys() {
+				entities["device-"+name] = described(table)
+			}
+		}
+		return map[string]any{"configs": entities}
 	})
 	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Handle: func(*Request) Response { return Sync(all()) }}}
 }
@@ -43,7 +49,7 @@ func described(t *config.Table) map[string]keyGroup {
 	keys := t.Keys()
 	group := keyGroup{Keys: make([]map[string]describedKey, 0, len(keys))}
 	for _, k := range keys {
-		if !k.Settable() {
+		if !k.Settable() || k.Name == "type" { // what type a device is, its entity's name says
 			continue
 		}
 		d := describedKey{Type: string(k.Type), DefaultDesc: k.Default, ShortDesc: k.Doc, LiveUpdate: "no", Condition: k.Condition, Values: k.Values}

@@ -40,7 +40,7 @@ type Services struct {
 func (s *Server) routes() []Route {
 	var all []Route
 	all = append(all, rootRoutes()...)
-	all = append(all, metadataRoutes()...)
+	all = append(all, metadataRoutes(s.services.Instances)...)
 	all = append(all, serverAPI{config: s.services.Config, environment: s.services.Environment, last: &s.lastServer}.routes()...)
 	all = append(all, internalAPI{life: s.services.Lifetime}.routes()...)
 	all = append(all, certificatesAPI{svc: s.services.Certificates}.routes()...)

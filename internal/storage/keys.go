@@ -11,22 +11,22 @@ import (
 // volumeKeys are the keys of a volume; a pool may have each as a default, with "volume." in front.
 func volumeKeys() []config.Key {
 	return []config.Key{
-		{Name: "size", Type: config.Size, Live: true, Doc: "Size of the volume."},
-		{Name: "security.shifted", Type: config.Bool, Doc: "Let instances with different ID maps attach the volume."},
-		{Name: "security.unmapped", Type: config.Bool, Doc: "Do not map IDs on the volume."},
-		{Name: "snapshots.expiry", Validate: isExpiry, Live: true, Doc: "When snapshots are deleted: 1M 2H 3d 4w 5m 6y."},
-		{Name: "snapshots.schedule", Live: true, Unsupported: "it takes snapshots of volumes only when asked to", Doc: "Cron expression, or @daily and the like, for automatic snapshots."},
-		{Name: "snapshots.pattern", Live: true, Doc: "Names of snapshots that are given none."},
+		{Name: "size", Type: config.Size, Live: true, Doc: "Largest size, in bytes or with a unit"},
+		{Name: "security.shifted", Type: config.Bool, Doc: "Let instances with different ID maps use the volume at once"},
+		{Name: "security.unmapped", Type: config.Bool, Doc: "Keep the owners of files as they are on disk, without an ID map"},
+		{Name: "snapshots.expiry", Validate: isExpiry, Live: true, Doc: "Age at which snapshots are deleted, such as: 1d 2w"},
+		{Name: "snapshots.schedule", Live: true, Unsupported: "it takes snapshots of volumes only when asked to", Doc: "When snapshots are taken: five fields as in crontab(5), or @daily and the like"},
+		{Name: "snapshots.pattern", Live: true, Doc: "Pattern of the names of snapshots that are given none"},
 	}
 }
 
 var poolKeys = func() *config.Table {
 	keys := []config.Key{
-		{Name: "source", Doc: "Folder or device that keeps the pool."},
-		{Name: "volatile.initial_source", Doc: "Source as given when the pool was made."},
-		{Name: "rsync.bwlimit", Validate: isRate, Live: true, Doc: "Bound of the rate at which contents are copied, in KiB/s or with a unit."},
-		{Name: "rsync.compression", Type: config.Bool, Default: "true", Live: true, Unsupported: "it does not move volumes between servers yet", Doc: "Compress data while migrating."},
-		{Name: "user.*", Live: true, Doc: "Free for the user."},
+		{Name: "source", Doc: "Folder that keeps the pool; unset: one in the daemon's own"},
+		{Name: "volatile.initial_source", Doc: "Source as it was given when the pool was made"},
+		{Name: "rsync.bwlimit", Validate: isRate, Live: true, Doc: "Bound of the rate at which contents are copied, in KiB/s or with a unit"},
+		{Name: "rsync.compression", Type: config.Bool, Default: "true", Live: true, Unsupported: "it does not move volumes between servers yet", Doc: "Compress what is sent to another server"},
+		{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
 	}
 	for _, k := range volumeKeys() {
 		k.Name = "volume." + k.Name
@@ -36,9 +36,9 @@ var poolKeys = func() *config.Table {
 }()
 
 var volumeTable = config.NewTable(config.StorageWords, append(volumeKeys(),
-	config.Key{Name: "volatile.idmap.last", Doc: "ID map that the files have now."},
-	config.Key{Name: "volatile.idmap.next", Doc: "ID map that the files are to have."},
-	config.Key{Name: "user.*", Live: true, Doc: "Free for the user."})...)
+	config.Key{Name: "volatile.idmap.last", Doc: "ID map that the files have now"},
+	config.Key{Name: "volatile.idmap.next", Doc: "ID map that the files are to have"},
+	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"})...)
 
 // volumeWords names the volume as LXD's errors do: "default_data".
 func volumeWords(v VolumeID) config.Words {

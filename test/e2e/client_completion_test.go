@@ -30,6 +30,8 @@ func TestShellsComplete(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"berth st": "start stop storage", "berth start ": "c1", "berth delete c1/": "c1/s1", "berth launch b": "bb", "berth config set c1 limits.memory.e": "limits.memory.enforce=",
+		"berth config device add c1 x ": "disk nic none", "berth config device add c1 x nic nictype=": "bridged macvlan p2p",
+		"berth profile device set default root pro": "propagation=", "berth profile device set default root propagation=s": "shared slave",
 	} {
 		// What bash and its package of completions do when Tab is pressed.
 		script := `_get_comp_words_by_ref() { cur=${COMP_WORDS[COMP_CWORD]}; prev=${COMP_WORDS[COMP_CWORD-1]}; words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; }

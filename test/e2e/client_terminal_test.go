@@ -49,9 +49,9 @@ func TestInitOnATerminal(t *testing.T) {
 	d := harness.New(t)
 	x := d.OnTerminal(harness.Program("berth"), "init")
 	for _, step := range []struct{ question, answer string }{
-		{"new storage pool? (yes/no)", "yes"}, {"Name of the new storage pool", ""}, {"storage backend", ""}, {"new local network bridge?", "no"},
-		{"existing bridge or host interface?", "no"}, {"available over the network?", "yes"}, {"Address to bind", "127.0.0.1"}, {"Port to bind", "18443"},
-		{"Trust password", "sesame"}, {"Again", "sesame"}, {"updated automatically?", ""}, {"preseed to be printed?", ""},
+		{"Set up a storage pool? (yes/no)", "yes"}, {"pool be called?", ""}, {"Which driver", ""}, {"Set up a network", "no"},
+		{"bridge or interface of the host?", "no"}, {"over the network?", "yes"}, {"On which address", "127.0.0.1"}, {"On which port", "18443"},
+		{"Password by which", "sesame"}, {"Again", "sesame"}, {"other servers up to date?", ""}, {"Print the answers", ""},
 	} {
 		x.Until(step.question)
 		x.Type(step.answer + "\n")
@@ -59,7 +59,7 @@ func TestInitOnATerminal(t *testing.T) {
 	if code := x.End(); code != 0 {
 		t.Fatalf("%d: %s", code, x.Screen())
 	}
-	for _, bad := range []string{"sesame", "clustering", "MAAS"} {
+	for _, bad := range []string{"sesame", "cluster", "MAAS"} {
 		if strings.Contains(x.Screen(), bad) {
 			t.Errorf("%q on the screen: %s", bad, x.Screen())
 		}

@@ -13,32 +13,35 @@ import (
 
 // Keys are the keys of the device.
 var Keys = config.NewTable(config.DeviceWords,
-	config.Key{Name: "type", Doc: "disk"},
-	config.Key{Name: "path", Validate: cleanPath, Doc: "Path inside the instance."},
+	config.Key{Name: "type", Doc: "Type of the device: disk"},
+	config.Key{Name: "path", Validate: cleanPath, Doc: "Where it is mounted inside; / for the root disk"},
 	config.Key{Name: "source", Validate: cleanPath, Unsupported: "only virtual machines have a drive for cloud-init", Except: func(v string) bool { return !isSpecial(v) },
-		Doc: "Path on the host, or name of a custom volume of the pool."},
-	config.Key{Name: "pool", Restricted: config.Free, Doc: "Storage pool of the root disk or of the volume."},
-	config.Key{Name: "size", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk."},
-	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Size of the root disk's file system for state.",
+		Doc: "Folder or file of the host; with pool, the name of a custom volume"},
+	config.Key{Name: "pool", Restricted: config.Free, Doc: "Storage pool that keeps the root disk, or that has the volume"},
+	config.Key{Name: "size", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Largest size of the root disk, in bytes or with a unit"},
+	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Room for the saved running state, in bytes or with a unit",
 		Unsupported: "only virtual machines keep state in a file system of its own"},
-	config.Key{Name: "readonly", Type: config.Bool, Restricted: config.Free, Doc: "Mount it read-only."},
-	config.Key{Name: "recursive", Type: config.Bool, Doc: "Bring along what is mounted beneath the source."},
-	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Fail if the source does not exist."},
-	config.Key{Name: "optional", Type: config.Bool, Doc: "Old opposite of required."},
-	config.Key{Name: "shift", Type: config.Bool, Doc: "See the source through the instance's ID map."},
-	config.Key{Name: "propagation", Validate: config.OneOf("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"),
-		Doc: "How mounts pass between the host and the instance."},
-	config.Key{Name: "raw.mount.options", Validate: config.OneLine, Doc: "Mount options of the source's file system."},
-	config.Key{Name: "limits.read", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of reads, in bytes/s or iops."},
-	config.Key{Name: "limits.write", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of writes, in bytes/s or iops."},
-	config.Key{Name: "limits.max", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of both reads and writes."},
-	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines boot from disks."},
-	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Cluster of a Ceph source."},
-	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "User of a Ceph source."},
+	config.Key{Name: "readonly", Type: config.Bool, Restricted: config.Free, Doc: "Let nothing be written to it from inside"},
+	config.Key{Name: "recursive", Type: config.Bool, Doc: "Show what is mounted in the source, too"},
+	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Refuse to start while the source is missing"},
+	config.Key{Name: "optional", Type: config.Bool, Doc: "Old name for the opposite of required"},
+	config.Key{Name: "shift", Type: config.Bool, Doc: "Show owners in the source as the numbers they have on the host"},
+	config.Key{Name: "propagation", Values: []string{"private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"},
+		Doc: "Which later mounts in the source are seen on the other side, as mount(8) names it"},
+	config.Key{Name: "raw.mount.options", Validate: config.OneLine, Doc: "Options for mounting the source, as mount(8) has them"},
+	config.Key{Name: "limits.read", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of what is read, in bytes/s or as a number of iops"},
+	config.Key{Name: "limits.write", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of what is written, in bytes/s or as a number of iops"},
+	config.Key{Name: "limits.max", Validate: config.OneLine, Unsupported: noThrottle, Doc: "The same bound for limits.read and limits.write"},
+	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
+	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Ceph cluster that has the source"},
+	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "Ceph user to reach the source as"},
 	config.UserKey,
 )
 
 const noThrottle = "it does not bound the rate of disk I/O yet"
+
+// Tables implements device.Described.
+func (m *Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.
 func (m *Module) CheckSupported(was, cfg device.Config) error {

@@ -14,11 +14,11 @@ import (
 func keys(more ...config.Key) *config.Table {
 	return config.NewTable(config.DeviceWords, append([]config.Key{
 		{Name: "type"},
-		{Name: "nictype", Doc: "The kind of NIC, unless network is set"},
-		{Name: "name", Validate: nameInside, Doc: "The name of the interface inside the instance"},
-		{Name: "hwaddr", Validate: config.IsMAC, Doc: "The MAC address of the interface"},
-		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "The MTU of the interface (default: the parent's)"},
-		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Boot priority for virtual machines (higher boots first)"},
+		{Name: "nictype", Values: []string{bridged, macvlan, p2p}, Doc: "How the NIC is connected, where network does not say it"},
+		{Name: "name", Validate: nameInside, Doc: "What the interface is called inside; unset: a free eth0, eth1, …"},
+		{Name: "hwaddr", Validate: config.IsMAC, Doc: "MAC address inside; unset: one is made up and kept"},
+		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "Largest packet, in bytes; unset: as the parent has it"},
+		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
 		config.UserKey,
 	}, more...)...)
 }
@@ -33,23 +33,23 @@ func nameInside(value string) error {
 
 // vethKeys are those of NICs with an end on the host.
 var vethKeys = []config.Key{
-	{Name: "host_name", Validate: config.IsInterfaceName, Doc: "The name of the interface on the host"},
-	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Allowed: "networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them", Live: true, Doc: "Comma-separated list of IPv4 routes to add on the host"},
-	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Allowed: "networks such as fd42::/64 or fd42::9/128, with commas between them", Live: true, Doc: "Comma-separated list of IPv6 routes to add on the host"},
-	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for incoming traffic"},
-	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for outgoing traffic"},
-	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Doc: "Limit in bit/s for both directions"},
+	{Name: "host_name", Validate: config.IsInterfaceName, Doc: "What the host's end is called; unset: a name that is free"},
+	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Allowed: "networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them", Live: true, Doc: "IPv4 subnets that the host reaches through this NIC, with commas between them"},
+	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Allowed: "networks such as fd42::/64 or fd42::9/128, with commas between them", Live: true, Doc: "IPv6 subnets that the host reaches through this NIC, with commas between them"},
+	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Bound of what the instance receives, in bit/s: 500kbit, 10Mbit"},
+	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Doc: "Bound of what the instance sends, in bit/s: 500kbit, 10Mbit"},
+	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Doc: "The same bound for both directions: limits.ingress and limits.egress"},
 }
 
-var parentKey = config.Key{Name: "parent", Doc: "The interface of the host to connect to"}
+var parentKey = config.Key{Name: "parent", Doc: "Bridge or interface of the host that the NIC is connected to"}
 
 const noVLAN = "it does not put NICs into VLANs yet"
 
 var (
-	macvlanVLAN = config.Key{Name: "vlan", Validate: config.InRange(1, 4094), Unsupported: noVLAN, Doc: "The VLAN to attach to"}
-	gvrp        = config.Key{Name: "gvrp", Type: config.Bool, Unsupported: noVLAN, Except: config.IsFalse, Doc: "Register the VLAN using GARP VLAN Registration Protocol"}
-	untagged    = config.Key{Name: "vlan", Validate: config.Or(config.OneOf("none"), config.InRange(0, 4094)), Unsupported: noVLAN, Doc: "The VLAN of untagged traffic"}
-	tagged      = config.Key{Name: "vlan.tagged", Validate: config.OneLine, Unsupported: noVLAN, Doc: "The VLANs of tagged traffic"}
+	macvlanVLAN = config.Key{Name: "vlan", Validate: config.InRange(1, 4094), Unsupported: noVLAN, Doc: "Number of the VLAN to be in"}
+	gvrp        = config.Key{Name: "gvrp", Type: config.Bool, Unsupported: noVLAN, Except: config.IsFalse, Doc: "Tell switches of the VLAN by GVRP"}
+	untagged    = config.Key{Name: "vlan", Validate: config.Or(config.OneOf("none"), config.InRange(0, 4094)), Unsupported: noVLAN, Doc: "Number of the VLAN that packets without a tag are in; none: no such"}
+	tagged      = config.Key{Name: "vlan.tagged", Validate: config.OneLine, Unsupported: noVLAN, Doc: "Numbers of the VLANs that packets with a tag may be in"}
 
 	// unsupported are the keys without an effect, of whatever kind.
 	unsupported = config.NewTable(config.DeviceWords, untagged, tagged, gvrp)
@@ -65,19 +65,22 @@ var tables = map[string]*config.Table{
 	macvlan: keys(parentKey, macvlanVLAN, gvrp),
 	bridged: keys(append([]config.Key{
 		parentKey,
-		{Name: "network", Doc: "The managed network to connect to"},
-		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Allowed: "an address such as 10.0.0.9, without a prefix length", Live: true, Doc: "An IPv4 address to give to the instance through DHCP"},
-		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Allowed: "an address such as fd42::9, without a prefix length", Live: true, Doc: "An IPv6 address to give to the instance through DHCP"},
-		{Name: "security.mac_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's MAC address"},
-		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv4 address"},
-		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Prevent the instance from using another instance's IPv6 address"},
-		{Name: "security.port_isolation", Type: config.Bool, Doc: "Keep NICs with this option from reaching each other"},
+		{Name: "network", Doc: "Network of this server to connect to"},
+		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Allowed: "an address such as 10.0.0.9, without a prefix length", Live: true, Doc: "IPv4 address that the network's DHCP keeps for this NIC"},
+		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Allowed: "an address such as fd42::9, without a prefix length", Live: true, Doc: "IPv6 address that the network's DHCP keeps for this NIC"},
+		{Name: "security.mac_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own MAC address"},
+		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own IPv4 addresses"},
+		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own IPv6 addresses"},
+		{Name: "security.port_isolation", Type: config.Bool, Doc: "Let the NIC reach the bridge, but no other NIC with this key"},
 		untagged, tagged,
 	}, vethKeys...)...),
 }
 
 // Tables are the keys of each kind of NIC.
 func Tables() map[string]*config.Table { return maps.Clone(tables) }
+
+// Tables implements device.Described.
+func (m *Module) Tables() map[string]*config.Table { return Tables() }
 
 // Validate implements device.Module.
 func (m *Module) Validate(_ context.Context, inst device.Instance, name string, cfg device.Config) error {

@@ -10,7 +10,7 @@ import (
 )
 
 // Keys are the keys of the device: none of its own.
-var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "none"}, config.UserKey)
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "Type of the device: none, which hides one that a profile brings"}, config.UserKey)
 
 // Module implements device.Module.
 type Module struct{}
@@ -18,7 +18,11 @@ type Module struct{}
 var (
 	_ device.Module     = Module{}
 	_ device.HotPlugger = Module{}
+	_ device.Described  = Module{}
 )
+
+// Tables implements device.Described.
+func (Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // Validate implements device.Module.
 func (Module) Validate(_ context.Context, _ device.Instance, _ string, cfg device.Config) error {
