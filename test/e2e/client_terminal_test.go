@@ -72,11 +72,11 @@ func TestInitOnATerminal(t *testing.T) {
 	}
 	// A second time: what is offered is still what can be taken.
 	again := d.OnTerminal(harness.Program("berth"), "init")
-	again.Until("new storage pool? (yes/no)")
+	again.Until("Set up a storage pool? (yes/no)")
 	again.Type("\n")
-	again.Until("Name of the new storage pool [default=default1]: ")
+	again.Until("pool be called? [default=default1]: ")
 	again.Type("\n")
-	again.Until("storage backend")
+	again.Until("Which driver")
 	again.Type("\x03")
 	again.End()
 }
