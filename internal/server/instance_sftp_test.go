@@ -30,7 +30,6 @@ func TestSFTPUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = resp.Body.Close() })
 		return resp
 	}
 	for _, c := range []struct {
@@ -43,11 +42,14 @@ func TestSFTPUpgrade(t *testing.T) {
 		{"GET", "/1.0/containers/c1/sftp", "sftp", 404},
 		{"POST", "/1.0/instances/c1/sftp", "sftp", 501},
 	} {
-		if resp := ask(c.method, c.path, c.upgrade); resp.StatusCode != c.status {
+		resp := ask(c.method, c.path, c.upgrade)
+		if resp.StatusCode != c.status {
 			t.Errorf("%s %s %q: %d", c.method, c.path, c.upgrade, resp.StatusCode)
 		}
+		_ = resp.Body.Close() // the next request is sent on the same connection
 	}
 	resp := ask("GET", "/1.0/instances/c1/sftp", "sftp")
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "sftp" {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
