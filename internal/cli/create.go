@@ -324,5 +324,7 @@ func (n *create) warnNoNetwork(server *client.Client, name string) {
 			return
 		}
 	}
-	fmt.Fprintf(n.c.Err, T("Note: %s starts without a network. `berth network create` makes one, `berth network attach` gives it to an instance.")+"\n", name)
+	fmt.Fprintln(n.c.Err, "\n"+T("The instance you are starting doesn't have any network attached to it."))
+	fmt.Fprintln(n.c.Err, "  "+T("To create a new network, use: berth network create"))
+	fmt.Fprintln(n.c.Err, "  "+T("To attach a network to an instance, use: berth network attach")+"\n")
 }
