@@ -80,7 +80,7 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
 	i = s.copyRecord(project, req, body)
-	return src, i, volume, s.checkNew(&body, &i.Body)
+	return src, i, volume, s.checkNew(project, &body, &i.Body)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.

@@ -199,7 +199,7 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 		}
 	}
 	if from.look == nil { // a copy is compared with its source
-		if err := s.checkNew(&Body{}, &i.Body); err != nil {
+		if err := s.checkNew(i.Project, &Body{}, &i.Body); err != nil {
 			return nil, err
 		}
 	}

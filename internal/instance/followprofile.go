@@ -64,11 +64,15 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 			}
 			return err
 		}
+		before := s.effectiveOf(i)
+		if err := unlessBefore(checkRawFilter, before.Config, after.Config); err != nil {
+			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
+		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
 			future.promised = append(future.promised, r) // the next one must not be given it too
 			newBlocks = newBlocks || !sameBlock(i, after)
 		}
-		st, err := s.plan(ctx, i, i.clone(), s.effectiveOf(i), after)
+		st, err := s.plan(ctx, i, i.clone(), before, after)
 		if err != nil {
 			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
 		}

@@ -15,7 +15,8 @@ import (
 // What liblxc only refuses when the instance starts is refused here, when it is set. It goes as far as can be known beforehand: a filter
 // may be well-formed and still forbid what the instance cannot do without.
 
-// kernelLimits are the names that setrlimit's limits have in liblxc's configuration (lxc.container.conf(5), lxc.prlimit).
+// kernelLimits are the names that setrlimit's limits have in liblxc's configuration (lxc.container.conf(5), lxc.prlimit). It takes the
+// kernel's numbers of them, too.
 var kernelLimits = []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
 	"sigpending", "stack"}
 
@@ -23,7 +24,7 @@ var kernelLimits = []string{"as", "core", "cpu", "data", "fsize", "locks", "meml
 func checkKernelLimits(c map[string]string) error {
 	for _, key := range config.Changed(nil, c) {
 		name, ok := strings.CutPrefix(key, "limits.kernel.")
-		if ok && !slices.Contains(kernelLimits, name) {
+		if ok && !slices.Contains(kernelLimits, name) && config.IsUint32(name) != nil {
 			return api.BadRequest("Unknown kernel limit %q (%s=%q; allowed: limits.kernel. and one of %s)", name, key, c[key], strings.Join(kernelLimits, ", "))
 		}
 	}

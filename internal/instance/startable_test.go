@@ -69,7 +69,7 @@ func TestWhatCannotStartIsRefusedWhereItIsSet(t *testing.T) {
 		}
 	}
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{
-		"limits.kernel.nofile": "5:10", "limits.kernel.as": "unlimited", "limits.kernel.nproc": "5:unlimited",
+		"limits.kernel.nofile": "5:10", "limits.kernel.6": "100", "limits.kernel.as": "unlimited", "limits.kernel.nproc": "5:unlimited",
 	}}, func(string) bool { return false }, anyRevision))
 }
 
@@ -108,5 +108,6 @@ func TestFiltersExcludeEachOther(t *testing.T) {
 		return nil
 	}))
 	h.do(patch(map[string]string{"user.a": "1"}))
+	h.do(h.run(h.Create(t.Context(), "default", api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}})))
 	h.do(h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "start"})))
 }

@@ -115,7 +115,7 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := edit(next); err != nil {
 		return err
 	}
-	if err := s.checkNew(&row.Value.Body, &next.Body); err != nil {
+	if err := s.checkNew(project, &row.Value.Body, &next.Body); err != nil {
 		return err
 	}
 	if err := s.replace(ctx, row, next); err != nil {

@@ -49,7 +49,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	}
 	e := &effective{}
 	e.Config, e.Devices = expand(s.Profiles, i.Project, &i.Body)
-	if err := s.checkConfig(i, old, e); err != nil {
+	if err := checkConfig(e); err != nil {
 		return nil, wrapIf(old != nil, "Invalid expanded config", err)
 	}
 	if s.Host.UnprivilegedOnly && i != old { // a start checks an instance against itself
@@ -131,7 +131,7 @@ func wrapIf(yes bool, with string, err error) error {
 }
 
 // checkConfig checks the effective configuration: each key, and what keys say about each other.
-func (s *Service) checkConfig(i, old *Instance, e *effective) error {
+func checkConfig(e *effective) error {
 	if err := Keys.Validate(e.Config); err != nil {
 		return err
 	}
@@ -139,9 +139,6 @@ func (s *Service) checkConfig(i, old *Instance, e *effective) error {
 		return err
 	}
 	if err := checkFilters(e.Config); err != nil {
-		return err
-	}
-	if err := checkRawFilter(e.Config); err != nil && i != old && (old == nil || checkRawFilter(s.effectiveOf(old).Config) == nil) {
 		return err
 	}
 	_, err := idmap.ParseRaw(e.Config["raw.idmap"])
@@ -228,11 +225,6 @@ func (s *Service) CheckProfile(ctx context.Context, project string, c map[string
 	}
 	if err := Keys.Validate(c); err != nil {
 		return err
-	}
-	for _, check := range []func(map[string]string) error{checkKernelLimits, checkFilters, checkRawFilter} {
-		if err := check(c); err != nil {
-			return err
-		}
 	}
 	if s.Host.UnprivilegedOnly {
 		if err := checkUnprivileged(c); err != nil {

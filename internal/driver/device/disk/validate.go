@@ -81,7 +81,7 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg
 	if err := validateSource(cfg); err != nil {
 		return err
 	}
-	if cfg["path"] == "" && !inst.Profile && inst.Type == string(api.InstanceTypeContainer) {
+	if cfg["path"] == "" && !isSpecial(cfg["source"]) && !inst.Profile && inst.Type == string(api.InstanceTypeContainer) {
 		return api.BadRequest(`Disk entry is missing the required "path" property`)
 	}
 	if cfg["path"] != "" {
