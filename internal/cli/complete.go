@@ -33,7 +33,7 @@ var flagValues = map[string]string{"profile": "<profile>", "storage": "<pool>", 
 
 // addCompletions gives each command and flag its completion. What arguments a command takes, its usage line says.
 func (c *App) addCompletions(cmd *cobra.Command) {
-	if args := argumentsOf(cmd.Use); len(args) > 0 {
+	if args := argumentsOf(cmd.Use); len(args) > 0 && cmd.ValidArgsFunction == nil { // "help" has its own
 		cmd.ValidArgsFunction = func(cmd *cobra.Command, given []string, word string) ([]string, cobra.ShellCompDirective) {
 			return c.completeArgument(cmd, args, given, word)
 		}
@@ -53,20 +53,23 @@ func (c *App) addCompletions(cmd *cobra.Command) {
 	}
 }
 
-// completeArgument finds which argument is being written. In the place of one that may be left out stands that argument or the next one.
+// completeArgument finds which argument is being written. In the place of one that may be left out, or come again, stands that argument or
+// the next one.
 func (c *App) completeArgument(cmd *cobra.Command, args []argument, given []string, word string) ([]string, cobra.ShellCompDirective) {
-	at := len(given)
-	if at >= len(args) {
-		if at = len(args) - 1; !args[at].many {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
+	last := len(args) - 1
+	if last > 0 && args[last-1].many { // any number of them, and one that is the last
+		last--
+	}
+	at := min(len(given), last)
+	if len(given) > at && !args[at].many {
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	s := completing{cmd: cmd, this: args[at], given: given}
 	for i := range given {
-		s.before = append(s.before, args[min(i, len(args)-1)])
+		s.before = append(s.before, args[min(i, last)])
 	}
 	words, directive := c.complete(s, word)
-	if s.this.optional && at+1 < len(args) {
+	if (s.this.optional || s.this.many && len(given) > at) && at+1 < len(args) {
 		s.this = args[at+1]
 		more, both := c.complete(s, word)
 		if len(words) == 0 {

@@ -127,6 +127,11 @@ func TestNamesAreCompleted(t *testing.T) {
 		"shell |":                                  "c1 far:",
 		"ll -f |":                                  "compact csv json table yaml",
 		"nosuch |":                                 "",
+		"help sto|":                                "stop storage",
+		"file pull c1/f |":                         "c1/ c2/ far:",
+		"file pull c1/f c2/f c|":                   "c1/ c2/",
+		"file push f c|":                           "c1/ c2/",
+		"file push f g c|":                         "c1/ c2/",
 		"exec nowhere:|":                           "",
 		"storage volume attach nowhere: |":         "",
 	} {
@@ -168,7 +173,7 @@ func TestCompletionDoesNotWaitForAServerThatHangs(t *testing.T) {
 
 // freeText are arguments that cannot be completed: their words are new, or not to be counted up.
 var freeText = strings.Split("<command line>,<value>,<filter>,<filters>,<API path>,<device name>,<interface name>,<path>,<distribution>[/<release>],<URL>,"+
-	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>],[<instance>/]<new-name>,[<volume>/]<new-name>", ",")
+	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>]", ",")
 
 func TestEveryArgumentOfAUsageLineIsKnown(t *testing.T) {
 	newFake(t)

@@ -50,7 +50,7 @@ const listHelp = `The columns are ns46tS, or nsacPt with --fast, unless -c names
 
 Filters:
   web                         names that begin with "web"
-  ^(web|db)-.*                a regular expression that the whole name matches
+  ^(web|db)-.*                a regular expression; without ^ and $ it covers the whole name
   user.team=blue, u.team=blue a key and its value, which is a regular expression; its first part can be shortened
   status=running,frozen       what an instance is: type, status, architecture, location, ipv4, ipv6; with commas
                               between values, and subnets for addresses

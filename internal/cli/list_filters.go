@@ -38,17 +38,14 @@ func parseInstanceFilters(args []string) (instanceFilters, error) {
 	return out, nil
 }
 
-// nameFilter matches the start of a name, or a regular expression that covers all of it.
+// nameFilter matches the start of a name, or a regular expression. One that is not anchored covers all of the name.
 func nameFilter(pattern string) func(*api.InstanceFull) bool {
-	expr := pattern
 	if !strings.ContainsAny(pattern, "^$*+?()[]{}|\\.") {
 		return func(i *api.InstanceFull) bool { return strings.HasPrefix(i.Name, pattern) }
 	}
-	if !strings.HasPrefix(expr, "^") {
-		expr = "^" + expr
-	}
-	if !strings.HasSuffix(expr, "$") {
-		expr += "$"
+	expr := pattern
+	if !strings.HasPrefix(expr, "^") && !strings.HasSuffix(expr, "$") {
+		expr = "^" + expr + "$"
 	}
 	re, err := regexp.Compile(expr)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 func (c *App) renameCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   usage("rename", "[<remote>:]<instance>[/<snapshot>] [<instance>/]<new-name>"),
+		Use:   usage("rename", "[<remote>:]<instance>[/<snapshot>] <instance>[/<snapshot>]"),
 		Short: T("Rename an instance or a snapshot"),
 		RunE: takes(2, 2, func(args []string) error {
 			sourceRemote, _, err := c.parseRemote(args[0])

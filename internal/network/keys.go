@@ -53,10 +53,10 @@ func familyKeys(prefix, family string, is familyChecks) []config.Key {
 		key("dhcp", config.Key{Type: config.Bool, Default: "true", Doc: "Answer " + family + " DHCP requests of instances"}),
 		key("dhcp.expiry", config.Key{Validate: expiry, Default: "1h", Doc: "How long an address is lent: a number of s, m, h, d or w, or infinite"}),
 		key("dhcp.ranges", config.Key{Validate: is.ranges, Doc: "Addresses to give out, as FIRST-LAST, with commas between ranges; unset: the whole subnet"}),
-		key("firewall", config.Key{Type: config.Bool, Default: "true", Doc: "Let DHCP, DNS and forwarded traffic of the network pass the host's firewall"}),
+		key("firewall", config.Key{Type: config.Bool, Default: "true", Doc: "Add rules to the host's firewall that accept the network's DHCP, DNS and forwarded traffic, and drop forged sources; what other rules drop stays dropped"}),
 		key("nat", config.Key{Type: config.Bool, Default: "false", Doc: "Let instances reach other networks under an address of the host"}),
 		key("nat.address", config.Key{Validate: is.single, Doc: "Address to appear under, with nat; unset: that of the interface by which packets leave"}),
-		key("nat.order", config.Key{Values: []string{"before", "after"}, Default: "before", Doc: "Whether the rules of nat are met before or after those of others"}),
+		key("nat.order", config.Key{Values: []string{"before", "after"}, Default: "before", Doc: "Whether the rules of nat are met before or after those of others; after counts for both families"}),
 		key("routes", config.Key{Validate: is.nets, Doc: "Further subnets that the host reaches through the bridge, with commas between them"}),
 		key("routing", config.Key{Type: config.Bool, Default: "true", Doc: "Forward packets between the bridge and other interfaces of the host"}),
 	}
