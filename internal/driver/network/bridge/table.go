@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -37,28 +38,41 @@ func (r *rules) close() { _ = r.CloseLasting() }
 func (r *rules) awaitAnswer() error { return r.raw.SetDeadline(time.Now().Add(firewallWait)) }
 
 // listChains lists the chains of the inet family, of one state of the rules. The kernel's answer to one that others change while it
-// is made may lack a chain or name it twice, and the library does not say so; the rules' generation tells.
+// is made may lack a chain or name it twice, and the library does not say so. The rules' generation tells, but for the instant in which
+// the kernel has counted a change and not yet made it: there, a second list differs from the first.
 func (r *rules) listChains() ([]*nftables.Chain, error) {
-	before, err := r.generation()
 	for range maxListings {
+		before, err := r.generation()
 		if err != nil {
 			return nil, err
 		}
-		var chains []*nftables.Chain
-		if err = r.awaitAnswer(); err != nil {
+		first, err := r.listOnce()
+		if err != nil {
 			return nil, err
 		}
-		if chains, err = r.ListChainsOfTableFamily(nftables.TableFamilyINet); err != nil {
+		second, err := r.listOnce()
+		if err != nil {
 			return nil, err
 		}
-		var after uint32
-		if after, err = r.generation(); err == nil && after == before {
-			return chains, nil
+		after, err := r.generation()
+		if err != nil {
+			return nil, err
 		}
-		before = after
+		if before == after && slices.EqualFunc(first, second, sameChain) {
+			return second, nil
+		}
 	}
 	return nil, fmt.Errorf("the rules have changed while they were listed, %d times in a row", maxListings)
 }
+
+func (r *rules) listOnce() ([]*nftables.Chain, error) {
+	if err := r.awaitAnswer(); err != nil {
+		return nil, err
+	}
+	return r.ListChainsOfTableFamily(nftables.TableFamilyINet)
+}
+
+func sameChain(a, b *nftables.Chain) bool { return a.Table.Name == b.Table.Name && a.Name == b.Name }
 
 // generation is the number of the rules' present state: each change makes another.
 func (r *rules) generation() (uint32, error) {
