@@ -39,6 +39,7 @@ type fakeVolumes struct {
 	// deleting, if set, is called before each removal, and can make it fail.
 	deleting func(storage.VolumeID) error
 	quotas   map[string]int64 // by path
+	silent   chan struct{}    // if set, what a volume takes is known once it is closed
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -145,7 +146,12 @@ func (v *fakeVolumes) SetQuota(_ context.Context, id storage.VolumeID, bytes int
 	return nil
 }
 
-func (v *fakeVolumes) Usage(context.Context, storage.VolumeID) (int64, error) { return -1, nil }
+func (v *fakeVolumes) Usage(context.Context, storage.VolumeID) (int64, error) {
+	if v.silent != nil {
+		<-v.silent
+	}
+	return -1, nil
+}
 
 func (v *fakeVolumes) key(id storage.VolumeID) []string {
 	return []string{id.Pool, id.Project, id.Name, id.Snapshot}

@@ -159,32 +159,29 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	if status == api.Stopped {
 		return stopped
 	}
-	state, err := bounded.Do(ctx, &s.live, i.id(), liveTime, func() (*api.InstanceState, error) { return s.liveState(ctx, i) })
+	v := s.viewOf(i)
+	state, err := bounded.Do(ctx, &s.live, i.id(), liveTime, func() (*api.InstanceState, error) { return s.Runtime.State(ctx, i.id(), v.hostNames) })
 	if err != nil || state == nil {
 		s.Log.Debug("live state", "instance", i.Name, "err", err)
 		return stopped
 	}
-	return state
-}
-
-// liveTime bounds the wait for the live state of one instance, which its pool or the kernel may keep back. What is known without
-// them is shown then.
-const liveTime = time.Second
-
-func (s *Service) liveState(ctx context.Context, i *Instance) (*api.InstanceState, error) {
-	v := s.viewOf(i)
-	state, err := s.Runtime.State(ctx, i.id(), v.hostNames)
-	if err != nil || state == nil {
-		return nil, err
-	}
 	if state.Disk == nil {
 		state.Disk = map[string]api.InstanceStateDisk{}
 	}
-	if usage, err := s.Volumes.Usage(ctx, i.volume()); err == nil && usage >= 0 && v.root != "" {
+	if v.root == "" {
+		return state
+	}
+	// A pool that does not answer says nothing of the disk, and keeps nothing else back.
+	usage, err := bounded.Do(ctx, &s.usage, i.id(), liveTime, func() (int64, error) { return s.Volumes.Usage(ctx, i.volume()) })
+	if err == nil && usage >= 0 {
 		state.Disk[v.root] = api.InstanceStateDisk{Usage: usage}
 	}
-	return state, nil
+	return state
 }
+
+// liveTime bounds the wait for what the kernel says of one instance, and that for what its pool says. What is known without them is
+// shown then.
+const liveTime = time.Second
 
 func first(values ...string) string {
 	for _, v := range values {

@@ -44,3 +44,22 @@ func TestAGuestThatHangsIsListedWithoutItsFigures(t *testing.T) {
 		h.Close()
 	})
 }
+
+// What the kernel says of a guest is told though its pool does not answer.
+func TestAPoolThatHangsKeepsNoStateBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.create("c1", nil)
+		h.do(h.action("c1", "start"))
+		h.volumes.silent = make(chan struct{})
+		began := time.Now()
+		state, err := h.State(t.Context(), "default", "c1")
+		h.do(err)
+		if took := time.Since(began); state.Pid != 1234 || len(state.Disk) != 0 || took > liveTime {
+			t.Errorf("after %s: %+v", took, state)
+		}
+		close(h.volumes.silent)
+		synctest.Wait()
+		h.Close()
+	})
+}

@@ -62,6 +62,7 @@ type Service struct {
 	end        context.CancelFunc
 	tasks      sync.WaitGroup
 	live       bounded.Calls // reads of live states, by instance
+	usage      bounded.Calls // reads of what their volumes take, by instance
 }
 
 // New makes the service and registers its journal handlers. Call it before the store is loaded.
