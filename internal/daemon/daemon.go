@@ -142,7 +142,10 @@ func (d *Daemon) build() error {
 	d.warnings = warning.New(d.store, d.Hub)
 	d.ops.Remarked = d.recordWarnings
 	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
-	d.projects = project.New()
+	d.projects = project.New(project.Deps{
+		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject,
+		Profiles: func() project.ProfilesOf { return d.resources.profiles },
+	})
 	d.https = &httpsListener{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
 	d.config.OnChange("core.https_address", d.https.prepare)
 	d.services = server.Services{

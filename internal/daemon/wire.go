@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
@@ -30,7 +31,7 @@ type resources struct {
 // are filled: constructors must not read.
 func (d *Daemon) wire() error {
 	r := &d.resources
-	r.profiles = profile.New(d.store, d.Hub, &d.locks, d.journal)
+	r.profiles = profile.New(d.store, d.Hub, &d.locks, d.journal, d.projects)
 	d.services.Profiles = r.profiles
 	d.wireStorage()
 	d.wireImages()
@@ -42,10 +43,11 @@ func (d *Daemon) wire() error {
 	d.parts = append(d.parts, part{name: "files", close: d.services.Files.Close})
 	r.profiles.SetInstances(r.instances)
 	d.parts = append(d.parts, part{
-		name:    "profiles",
-		recover: func(ctx context.Context) error { return r.profiles.EnsureDefault(ctx, api.ProjectDefault) },
+		name: "profiles",
+		recover: func(ctx context.Context) error {
+			return errors.Join(d.projects.EnsureDefault(ctx), r.profiles.EnsureDefault(ctx, api.ProjectDefault))
+		},
 	})
-	d.projects.UsedBy(d.usersOfProject)
 	return nil
 }
 

@@ -19,6 +19,7 @@ func (d *Daemon) wireImages() {
 	sandbox.UseAppArmor(d.apparmor, images) // all that tools are handed lies there
 	r.images = image.New(image.Deps{
 		Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings}, Dir: images,
+		Projects: d.projects,
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{Proxy: d.proxy},
 		Setting:  d.config.Get,

@@ -12,7 +12,7 @@ import (
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/netstate"
-	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/project"
 )
 
 func (d *Daemon) wireInstances() error {
@@ -29,7 +29,7 @@ func (d *Daemon) wireInstances() error {
 	}
 	r.instances = instance.New(instance.Deps{
 		Root: d.Root, Store: d.store, Journal: d.journal, Locks: &d.locks, Events: lifecycle{d.Hub, d.warnings},
-		Volumes: r.storage, Images: r.images, Profiles: r.profiles, Runtime: runtime, Modules: d.modules(),
+		Volumes: r.storage, Images: r.images, Profiles: r.profiles, Projects: d.projects, Runtime: runtime, Modules: d.modules(),
 		Host: instance.Host{
 			IDs: ids, CPUs: hostinfo.OnlineCPUs(), MemoryTotal: hostinfo.MemoryTotal(), Arch: hostinfo.Architectures()[0],
 			Unshifted:        d.unshifted(),
@@ -77,30 +77,31 @@ func instanceNetwork(_ context.Context, ns *os.File, hostNames map[string]string
 	return state, nil
 }
 
-// usersOfProject lists the URLs of what is in a project.
-func (d *Daemon) usersOfProject(project string) []string {
+// usersOfProject lists the URLs of what is in a project and its own.
+func (d *Daemon) usersOfProject(name string) []string {
 	r := &d.resources
-	ctx := context.Background()
 	var urls []string
-	for _, i := range r.instances.List(ctx, project, func(*api.Instance) bool { return true }) {
-		urls = append(urls, "/1.0/instances/"+i.Name)
-	}
-	for _, i := range r.images.List(ctx, project, false) {
-		urls = append(urls, "/1.0/images/"+i.Fingerprint)
-	}
-	for _, name := range r.profiles.Names(project) {
-		urls = append(urls, "/1.0/profiles/"+name)
-	}
-	for _, name := range r.networks.Managed(project) {
-		urls = append(urls, "/1.0/networks/"+name)
-	}
-	for _, pool := range r.storage.Pools() {
-		volumes, err := r.storage.VolumeList(pool, project, storage.VolumeCustom)
-		if err != nil {
-			continue
+	add := func(path ...string) { urls = append(urls, project.URL(name, path...)) }
+	own := func(kind project.Kind) bool { return d.projects.Effective(kind, name) == name }
+	r.instances.Names(name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
+	if own(project.Images) {
+		for _, fingerprint := range r.images.Fingerprints(name) {
+			add("images", fingerprint)
 		}
-		for _, v := range volumes {
-			urls = append(urls, "/1.0/storage-pools/"+pool+"/volumes/custom/"+v.Name)
+	}
+	if own(project.Profiles) {
+		for _, profile := range r.profiles.Names(name) {
+			add("profiles", profile)
+		}
+	}
+	if own(project.Networks) {
+		for _, network := range r.networks.Managed(name) {
+			add("networks", network)
+		}
+	}
+	if own(project.Volumes) {
+		for _, volume := range r.storage.CustomVolumes(name) {
+			add("storage-pools", volume.Pool, "volumes", string(volume.Type), volume.Name)
 		}
 	}
 	sort.Strings(urls)

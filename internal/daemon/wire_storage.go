@@ -7,6 +7,7 @@ import (
 	"github.com/berthd/berth/internal/device"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/driver/storage/dir"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -17,9 +18,9 @@ func (d *Daemon) wireStorage() {
 		Drivers: map[string]storage.Open{
 			"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) },
 		},
-		CheckProject: d.projects.Check,
+		Projects: d.projects,
 		UsersOfPool: func(pool string) []string {
-			return r.profiles.Users(func(devices map[string]device.Config) bool {
+			return r.profiles.Users(everywhere, func(devices map[string]device.Config) bool {
 				return anyDevice(devices, func(c device.Config) bool { return c["type"] == "disk" && c["pool"] == pool })
 			})
 		},
@@ -29,8 +30,9 @@ func (d *Daemon) wireStorage() {
 					return c["type"] == "disk" && c["pool"] == vol.Pool && c["source"] == vol.Name && c["path"] != "/"
 				})
 			}
-			users := r.instances.Users(vol.Project, func(_ map[string]string, devices map[string]device.Config) bool { return uses(devices) })
-			return append(users, r.profiles.Users(uses)...)
+			shares := func(one string) bool { return d.projects.Effective(project.Volumes, one) == vol.Project }
+			users := r.instances.Users(shares, func(_ map[string]string, devices map[string]device.Config) bool { return uses(devices) })
+			return append(users, r.profiles.Users(shares, uses)...)
 		},
 	})
 	d.services.Storage = r.storage
@@ -45,6 +47,9 @@ func (d *Daemon) wireStorage() {
 		close:   r.storage.Close,
 	})
 }
+
+// everywhere is every project.
+func everywhere(string) bool { return true }
 
 func anyDevice(devices map[string]device.Config, fits func(device.Config) bool) bool {
 	for _, c := range devices {

@@ -3,11 +3,11 @@ package image
 import (
 	"context"
 	"errors"
-	"net/url"
 	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -48,7 +48,7 @@ func (s *Service) publicTarget(row store.Row[alias]) bool {
 // Aliases lists a project's aliases by name; with publicOnly, those of public images.
 func (s *Service) Aliases(_ context.Context, project string, publicOnly bool) []*api.ImageAliasesEntry {
 	list := []*api.ImageAliasesEntry{}
-	for _, row := range s.aliases.List(s.project(project)) {
+	for _, row := range s.aliases.List(s.Home(project)) {
 		if !publicOnly || s.publicTarget(row) {
 			list = append(list, s.showAlias(row))
 		}
@@ -57,7 +57,7 @@ func (s *Service) Aliases(_ context.Context, project string, publicOnly bool) []
 }
 
 func (s *Service) findAlias(project, name string) (store.Row[alias], error) {
-	row, ok := s.aliases.Get(s.project(project), name)
+	row, ok := s.aliases.Get(s.Home(project), name)
 	if !ok {
 		return row, api.NotFound("Image alias not found")
 	}
@@ -76,7 +76,7 @@ func (s *Service) Alias(_ context.Context, project, name string, publicOnly bool
 	return s.showAlias(row), row.Revision, nil
 }
 
-func aliasURL(name string) string { return "/1.0/images/aliases/" + url.PathEscape(name) }
+func aliasURL(path ...string) string { return project.URL(path[0], "images", "aliases", path[1]) }
 
 // CreateAlias makes an alias and returns its URL.
 func (s *Service) CreateAlias(ctx context.Context, project string, req api.ImageAliasesPost) (string, error) {
@@ -86,7 +86,7 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 	if err := checkAlias(req.Name); err != nil {
 		return "", err
 	}
-	where := s.project(project)
+	where := s.Home(project)
 	if _, ok := s.aliases.Get(where, req.Name); ok {
 		return "", api.Conflict("Alias %q already exists", req.Name)
 	}
@@ -102,8 +102,8 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 		}
 		return "", err
 	}
-	s.Events.Lifecycle(ctx, project, "image-alias-created", aliasURL(req.Name), map[string]any{"target": img.Path[1]})
-	return aliasURL(req.Name), nil
+	s.Events.Lifecycle(ctx, where, "image-alias-created", aliasURL(where, req.Name), map[string]any{"target": img.Path[1]})
+	return aliasURL(where, req.Name), nil
 }
 
 // holdTarget finds what an alias is to name, which must not go before the alias is there.
@@ -141,7 +141,7 @@ func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api
 	if _, err := s.Store.Commit(ctx, s.aliases.Replace(row, &alias{Target: img.Path[1], Description: put.Description})); err != nil {
 		return changed(err)
 	}
-	s.Events.Lifecycle(ctx, project, "image-alias-updated", aliasURL(name), map[string]any{"target": img.Path[1]})
+	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-updated", aliasURL(row.Path...), map[string]any{"target": img.Path[1]})
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 	if err := checkAlias(to); err != nil {
 		return "", err
 	}
-	where := s.project(project)
+	where := s.Home(project)
 	if _, ok := s.aliases.Get(where, to); ok {
 		return "", api.Conflict("Alias %q already exists", to)
 	}
@@ -167,8 +167,8 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 		}
 		return "", err
 	}
-	s.Events.Lifecycle(ctx, project, "image-alias-renamed", aliasURL(to), map[string]any{"old_name": name})
-	return aliasURL(to), nil
+	s.Events.Lifecycle(ctx, where, "image-alias-renamed", aliasURL(where, to), map[string]any{"old_name": name})
+	return aliasURL(where, to), nil
 }
 
 // DeleteAlias removes an alias.
@@ -180,6 +180,6 @@ func (s *Service) DeleteAlias(ctx context.Context, project, name string) error {
 	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...)); err != nil {
 		return err
 	}
-	s.Events.Lifecycle(ctx, project, "image-alias-deleted", aliasURL(name), nil)
+	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-deleted", aliasURL(row.Path...), nil)
 	return nil
 }

@@ -47,7 +47,7 @@ func (s *Service) finishAliases(ctx context.Context, data json.RawMessage) error
 	if err := json.Unmarshal(data, &e); err != nil {
 		return err
 	}
-	if _, ok := s.images.Get(s.project(e.Project), e.Fingerprint); !ok {
+	if _, ok := s.images.Get(s.Home(e.Project), e.Fingerprint); !ok {
 		return nil
 	}
 	_, err := s.Store.CommitAll(ctx, s.aliasOps(Request{Project: e.Project, Aliases: e.Aliases}, e.Fingerprint))

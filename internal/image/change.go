@@ -42,7 +42,7 @@ func (s *Service) Update(ctx context.Context, project, name string, put api.Imag
 	if _, err := s.Store.Commit(ctx, s.images.Replace(row, &next)); err != nil {
 		return changed(err)
 	}
-	s.Events.Lifecycle(ctx, project, "image-updated", "/1.0/images/"+row.Path[1], nil)
+	s.Events.Lifecycle(ctx, row.Path[0], "image-updated", urlOf(row.Path...), nil)
 	return nil
 }
 
@@ -60,7 +60,7 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 	if err != nil {
 		return nil, err
 	}
-	url := "/1.0/images/" + row.Path[1]
+	url := urlOf(row.Path...)
 	return &operation.Task{
 		Description: "Deleting image",
 		Resources:   map[string][]string{"images": {url}},
@@ -68,7 +68,7 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 			if err := s.delete(ctx, row.Path[0], row.Path[1]); err != nil {
 				return err
 			}
-			s.Events.Lifecycle(ctx, project, "image-deleted", url, nil)
+			s.Events.Lifecycle(ctx, row.Path[0], "image-deleted", url, nil)
 			return nil
 		},
 	}, nil

@@ -46,7 +46,7 @@ func (s *Service) Export(ctx context.Context, project, name string) ([]ExportFil
 		files[0].Name = "meta-" + files[0].Name
 		files = append(files, ExportFile{File: rootfs, Part: part, Name: fingerprint + extension(rootfs)})
 	}
-	s.Events.Lifecycle(ctx, project, "image-retrieved", "/1.0/images/"+fingerprint, nil)
+	s.Events.Lifecycle(ctx, row.Path[0], "image-retrieved", urlOf(row.Path...), nil)
 	return files, nil
 }
 
@@ -75,8 +75,8 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 		return nil, fmt.Errorf("make secret: %w", err)
 	}
 	secret := hex.EncodeToString(raw)
-	url := "/1.0/images/" + row.Path[1]
-	s.Events.Lifecycle(ctx, project, "image-secret-created", url, nil)
+	url := urlOf(row.Path...)
+	s.Events.Lifecycle(ctx, row.Path[0], "image-secret-created", url, nil)
 	return &operation.Task{
 		Class:       operation.ClassToken,
 		Description: "Image download token",

@@ -16,6 +16,7 @@ import (
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -70,8 +71,8 @@ type Deps struct {
 	OnDelete func(ctx context.Context, fingerprint string) error
 	// HasProfile, if set, tells whether a profile exists in a project.
 	HasProfile func(ctx context.Context, project, name string) bool
-	// Project, if set, maps a project to the one that holds its images.
-	Project func(project string) string
+	// Projects tells in which project a project's images are; nil: there is the default one alone.
+	Projects Projects
 	// MaxSize bounds an upload, in bytes; 0 is DefaultMaxSize.
 	MaxSize int64
 	// Publish, if set, gives the content of an instance or snapshot to make an image from.
@@ -84,7 +85,14 @@ type Deps struct {
 	Remote Remote
 }
 
-// Service is the images of all projects.
+// Projects is what images need of projects; *project.Service implements it.
+type Projects interface {
+	Effective(kind project.Kind, name string) string
+	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+}
+
+// Service is the images of all projects. A project is the one that a request is about; where it shares the images of the default project,
+// those are meant.
 type Service struct {
 	Deps
 	images   *store.Table[record]
@@ -112,6 +120,9 @@ func New(d Deps) *Service {
 	if d.Locks == nil {
 		d.Locks = &lock.Manager{}
 	}
+	if d.Projects == nil {
+		d.Projects = project.Single{}
+	}
 	s := &Service{
 		Deps:    d,
 		images:  store.NewTable[record](d.Store, "images"),
@@ -124,12 +135,11 @@ func New(d Deps) *Service {
 	return s
 }
 
-func (s *Service) project(name string) string {
-	if s.Project == nil {
-		return name
-	}
-	return s.Project(name)
-}
+// urlOf is where the API shows an image, given its place in the table.
+func urlOf(path ...string) string { return project.URL(path[0], "images", path[1]) }
+
+// Home is the project that a project's images are in.
+func (s *Service) Home(name string) string { return s.Projects.Effective(project.Images, name) }
 
 // metaPath is the one file of a unified image and the metadata file of a split one; rootfsPath is the second.
 func (s *Service) metaPath(fingerprint string) string { return filepath.Join(s.Dir, fingerprint) }
@@ -141,7 +151,7 @@ var errNotFound = "Image not found"
 
 // find gives the record that a fingerprint or a prefix of one names.
 func (s *Service) find(project, name string) (store.Row[record], error) {
-	project = s.project(project)
+	project = s.Home(project)
 	if row, ok := s.images.Get(project, name); ok {
 		return row, nil
 	}
@@ -198,7 +208,7 @@ func (s *Service) aliasesByImage(project string) map[string][]api.ImageAlias {
 
 // List gives a project's images, by fingerprint; with publicOnly, those that anyone may see.
 func (s *Service) List(_ context.Context, project string, publicOnly bool) []*api.Image {
-	project = s.project(project)
+	project = s.Home(project)
 	named := s.aliasesByImage(project)
 	images := []*api.Image{}
 	for _, row := range s.images.List(project) {
@@ -233,4 +243,13 @@ func cloneMap(m map[string]string) map[string]string {
 		c[k] = v
 	}
 	return c
+}
+
+// Fingerprints lists the fingerprints of a project's images.
+func (s *Service) Fingerprints(project string) []string {
+	var all []string
+	for _, row := range s.images.List(s.Home(project)) {
+		all = append(all, row.Path[1])
+	}
+	return all
 }

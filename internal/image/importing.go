@@ -51,7 +51,8 @@ func (s *Service) importReceived(ctx context.Context, p operation.Progress, r *R
 	if err != nil {
 		return errors.Join(err, r.Discard(ctx))
 	}
-	s.Events.Lifecycle(ctx, q.Project, "image-created", "/1.0/images/"+r.Fingerprint, map[string]any{"type": kindOf(d)})
+	home := s.Home(q.Project)
+	s.Events.Lifecycle(ctx, home, "image-created", urlOf(home, r.Fingerprint), map[string]any{"type": kindOf(d)})
 	return nil
 }
 
@@ -82,7 +83,12 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if err := faultReceived.Hit(); err != nil {
 		return err
 	}
-	project := s.project(q.Project)
+	ctx, letGo, err := s.Projects.Hold(ctx, "import", q.Project)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	project := s.Home(q.Project)
 	rec := newRecord(r, q, d)
 	release, err := s.hold(ctx, "import", lock.Exclusive(lock.ForImage(r.Fingerprint)))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/omitted"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -102,7 +103,7 @@ func (s *Service) pack(ctx context.Context, p operation.Progress, name string, c
 		return r, err
 	}
 	const kind = "A published image lacks what its instance has"
-	entity := "/1.0/instances/" + name
+	entity := project.URL(q.Project, "instances", name)
 	if lacks.Count() == 0 {
 		omitted.Say(ctx, omitted.Remark{Kind: kind, Entity: entity})
 	}

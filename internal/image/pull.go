@@ -107,7 +107,7 @@ func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
 		if slices.ContainsFunc(q.Aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
 			continue // the last of one name counts
 		}
-		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.project(q.Project), a.Name))
+		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.Home(q.Project), a.Name))
 	}
 	return ops
 }

@@ -77,10 +77,10 @@ func unpackFiles(ctx context.Context, row store.Row[record], files []*os.File, d
 // warnOfOmitted says what of an image was left out.
 func warnOfOmitted(ctx context.Context, row store.Row[record], stats archive.Stats) {
 	if stats.Lost != nil {
-		stats.Lost.Warn(ctx, "Files of an image lack attributes", "/1.0/images/"+row.Path[1])
+		stats.Lost.Warn(ctx, "Files of an image lack attributes", urlOf(row.Path...))
 	}
 	if stats.Nodes != nil {
-		stats.Nodes.Warn(ctx, "Device nodes of an image are left out", "/1.0/images/"+row.Path[1])
+		stats.Nodes.Warn(ctx, "Device nodes of an image are left out", urlOf(row.Path...))
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *Service) dropUnused(ctx context.Context, now time.Time) {
 			s.complain(ctx, "A cached image could not be dropped", row, err)
 			continue
 		}
-		s.Events.Lifecycle(ctx, row.Path[0], "image-deleted", "/1.0/images/"+row.Path[1], nil)
+		s.Events.Lifecycle(ctx, row.Path[0], "image-deleted", urlOf(row.Path...), nil)
 	}
 }
 

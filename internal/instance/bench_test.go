@@ -11,6 +11,7 @@ import (
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/profile"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
@@ -36,7 +37,7 @@ func listed(b *testing.B, each int, vary bool) *Service {
 	st := store.New(store.NewMemory())
 	b.Cleanup(func() { _ = st.Close() })
 	locks, entries := &lock.Manager{}, journal.New(st)
-	profiles := profile.New(st, nil, locks, entries)
+	profiles := profile.New(st, nil, locks, entries, project.Single{})
 	root := b.TempDir()
 	rt := &fakeRuntime{state: map[string]api.StatusCode{}, exits: map[string]func(){}, specs: map[string]*spec.Spec{}, limits: map[string]spec.Cgroup{}}
 	s := New(Deps{

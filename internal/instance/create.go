@@ -217,6 +217,11 @@ func errExists() error {
 }
 
 func (s *Service) create(ctx context.Context, i *Instance, from origin, progress operation.Progress) error {
+	ctx, letGo, err := s.Projects.Hold(ctx, "create", i.Project)
+	if err != nil {
+		return err
+	}
+	defer letGo()
 	profiles, err := s.holdProfiles(ctx, "create", i.Project, i.Profiles)
 	if err != nil {
 		return err
@@ -253,11 +258,11 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	}
 	s.deviceAdded(ctx, i, nil, eff)
 	if len(from.missing) > 0 {
-		warnMissing(ctx, i.Name, from.missing)
+		warnMissing(ctx, i.Project, i.Name, from.missing)
 	}
-	s.publish(ctx, i.Project, "instance-created", url(i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
+	s.publish(ctx, i.Project, "instance-created", url(i.Project, i.Name), map[string]any{"type": string(i.Type), "storage-pool": i.Pool})
 	for _, snap := range from.snaps {
-		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Name, snap.name), nil)
+		s.publish(ctx, i.Project, "instance-snapshot-created", snapshotURL(i.Project, i.Name, snap.name), nil)
 	}
 	return nil
 }

@@ -82,9 +82,9 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 		return err
 	}
 	for n := len(snapshots) - 1; n >= 0; n-- {
-		s.publish(ctx, i.Project, "instance-snapshot-deleted", snapshotURL(i.Name, snapshots[n].Path[2]), nil)
+		s.publish(ctx, i.Project, "instance-snapshot-deleted", snapshotURL(i.Project, i.Name, snapshots[n].Path[2]), nil)
 	}
-	s.publish(ctx, i.Project, "instance-deleted", url(i.Name), nil)
+	s.publish(ctx, i.Project, "instance-deleted", url(i.Project, i.Name), nil)
 	return nil
 }
 

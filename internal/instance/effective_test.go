@@ -170,7 +170,7 @@ func TestADeviceInAProfileIsOneOfTheInstance(t *testing.T) {
 		if n := len(h.nic.up); n != 1 {
 			t.Errorf("own %v: %d NICs are up", own, n)
 		}
-		if users := h.Users("default", func(_ map[string]string, devices map[string]device.Config) bool { return devices["eth0"] != nil }); len(users) != 1 {
+		if users := h.Users(func(p string) bool { return p == "default" }, func(_ map[string]string, devices map[string]device.Config) bool { return devices["eth0"] != nil }); len(users) != 1 {
 			t.Errorf("own %v: users %v", own, users)
 		}
 		h.do(h.action("c1", "stop"))

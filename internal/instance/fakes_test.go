@@ -17,11 +17,13 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/diskspace"
+	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/profile"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/storage"
@@ -591,6 +593,7 @@ type house struct {
 	engine  *counter
 
 	profiles *profile.Service
+	projects *project.Service
 }
 
 // counter counts commits.
@@ -650,9 +653,13 @@ func newHouse(t *testing.T, before *house) *house {
 	root := newFakeModule()
 	locks := &lock.Manager{}
 	entries := journal.New(st)
-	h.profiles = profile.New(st, nil, locks, entries)
+	h.projects = project.New(project.Deps{
+		Store: st, Events: event.Nobody{}, Locks: locks, Users: func(string) []string { return nil },
+		Profiles: func() project.ProfilesOf { return h.profiles },
+	})
+	h.profiles = profile.New(st, nil, locks, entries, h.projects)
 	h.Service = New(Deps{
-		Root: h.root, Store: st, Journal: entries, Volumes: h.volumes, Images: h.images, Profiles: h.profiles, Runtime: h.rt, Locks: locks,
+		Root: h.root, Store: st, Journal: entries, Volumes: h.volumes, Images: h.images, Profiles: h.profiles, Projects: h.projects, Runtime: h.rt, Locks: locks,
 		Events: h.events, Modules: map[string]device.Module{"disk": root, "nic": h.nic},
 		Host: Host{IDs: idmap.Host{UID: idmap.Default, GID: idmap.Default}, CPUs: []int{0, 1, 2, 3}, MemoryTotal: 1 << 30, Arch: "x86_64"},
 		Log:  slog.New(slog.DiscardHandler),

@@ -19,13 +19,14 @@ import (
 // overlay shows one profile as it is about to be.
 type overlay struct {
 	Profiles
+	home          func(project string) string // the project that a project's profiles are in
 	project, name string
 	config        map[string]string
 	devices       map[string]device.Config
 }
 
 func (o overlay) Definition(project, name string) (map[string]string, map[string]device.Config, bool) {
-	if project == o.project && name == o.name {
+	if name == o.name && o.home(project) == o.project {
 		return o.config, o.devices, true
 	}
 	return o.Profiles.Definition(project, name)
@@ -50,9 +51,9 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		return err
 	}
 	defer ids.Release()
-	users := s.profileUsers(project, name)
+	users := slices.DeleteFunc(s.profileUsers(project, name), func(row store.Row[Instance]) bool { return row.Value.Creating })
 	future := &Service{Deps: s.Deps, instances: s.instances, snapshots: s.snapshots, background: s.background} // to check with
-	future.Profiles = overlay{Profiles: s.Profiles, project: project, name: name, config: c, devices: devices}
+	future.Profiles = overlay{Profiles: s.Profiles, home: s.homeOfProfiles, project: project, name: name, config: c, devices: devices}
 	var steps []*step
 	newBlocks := false
 	for _, row := range users {
@@ -93,13 +94,6 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 // maxTogether is how many instances follow a profile in one commit: each needs three ops of it, and a commit has room for
 // about a hundred.
 const maxTogether = 30
-
-// profileUsers are the instances that use a profile, as they are now.
-func (s *Service) profileUsers(project, profile string) []store.Row[Instance] {
-	return slices.DeleteFunc(s.instances.List(project), func(row store.Row[Instance]) bool {
-		return row.Value.Creating || !slices.Contains(row.Value.Profiles, profile)
-	})
-}
 
 // commitProfile writes a profile and the instances that follow it.
 func (s *Service) commitProfile(ctx context.Context, steps []*step, write store.Op) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -78,7 +79,7 @@ func (s *Service) holdVolume(ctx context.Context, action string, patience lock.P
 func (s *Service) holdProfiles(ctx context.Context, action, project string, names []string) (*lock.Held, error) {
 	wants := make([]lock.Want, 0, len(names))
 	for _, name := range names {
-		wants = append(wants, lock.Shared(lock.ForProfile(project, name)))
+		wants = append(wants, lock.Shared(lock.ForProfile(s.homeOfProfiles(project), name)))
 	}
 	return s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
 }
@@ -86,23 +87,24 @@ func (s *Service) holdProfiles(ctx context.Context, action, project string, name
 // holdUsed keeps what an instance's devices name: pools, networks and custom volumes, and more of the caller's.
 func (s *Service) holdUsed(ctx context.Context, action string, i *Instance, more ...lock.Want) (*lock.Held, error) {
 	_, devices := expand(s.Profiles, i.Project, &i.Body)
-	return s.Locks.Acquire(ctx, claim(action, lock.Long), append(used(i.Project, devices), more...)...)
+	return s.Locks.Acquire(ctx, claim(action, lock.Long), append(s.used(i.Project, devices), more...)...)
 }
 
-func used(project string, devices map[string]device.Config) []lock.Want {
+func (s *Service) used(of string, devices map[string]device.Config) []lock.Want {
 	var wants []lock.Want
 	for _, cfg := range devices {
 		switch {
 		case cfg["type"] == "nic":
 			for _, name := range []string{cfg["network"], cfg["parent"]} {
 				if name != "" {
-					wants = append(wants, lock.Shared(lock.ForNetwork(project, name)))
+					wants = append(wants, lock.Shared(lock.ForNetwork(s.Projects.Effective(project.Networks, of), name)))
 				}
 			}
 		case cfg["type"] == "disk" && cfg["pool"] != "":
 			wants = append(wants, lock.Shared(lock.ForPool(cfg["pool"])))
 			if !isRoot(cfg) {
-				wants = append(wants, lock.Shared(storage.VolumeID{Pool: cfg["pool"], Project: project, Type: storage.VolumeCustom, Name: cfg["source"]}.Object()))
+				vol := storage.VolumeID{Pool: cfg["pool"], Project: s.Projects.Effective(project.Volumes, of), Type: storage.VolumeCustom, Name: cfg["source"]}
+				wants = append(wants, lock.Shared(vol.Object()))
 			}
 		}
 	}
@@ -111,7 +113,7 @@ func used(project string, devices map[string]device.Config) []lock.Want {
 
 // HoldUsed implements profile.Instances.
 func (s *Service) HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error) {
-	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), used(project, devices)...))
+	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), s.used(project, devices)...))
 }
 
 // HoldUsers implements profile.Instances. The caller holds the profile, so that no others come: but one that is renamed while it is
@@ -132,12 +134,15 @@ func (s *Service) HoldUsers(ctx context.Context, action, project, profile string
 
 // usersOf wants the instances that use a profile.
 func (s *Service) usersOf(project, profile string) (wants []lock.Want) {
-	for _, i := range s.rows(project) {
-		if slices.Contains(i.Profiles, profile) {
-			wants = append(wants, lock.Exclusive(lock.ForInstance(project, i.Name)))
-		}
+	for _, row := range s.profileUsers(project, profile) {
+		wants = append(wants, lock.Exclusive(lock.ForInstance(row.Value.Project, row.Value.Name)))
 	}
 	return wants
+}
+
+// homeOfProfiles is the project that a project's profiles are in.
+func (s *Service) homeOfProfiles(name string) string {
+	return s.Projects.Effective(project.Profiles, name)
 }
 
 func releaseOf(held *lock.Held, err error) (release func(), _ error) {

@@ -61,7 +61,7 @@ func (s *Service) OpenLog(ctx context.Context, project, name, file string) (*os.
 		defer root.Close()
 		var f *os.File
 		if f, err = root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0); err == nil {
-			s.publish(ctx, project, "instance-log-retrieved", url(name), map[string]any{"file": file})
+			s.publish(ctx, project, "instance-log-retrieved", url(project, name), map[string]any{"file": file})
 			return f, nil
 		}
 	}
@@ -89,6 +89,6 @@ func (s *Service) DeleteLog(ctx context.Context, project, name, file string) err
 	} else if err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-log-deleted", url(name), map[string]any{"file": file})
+	s.publish(ctx, project, "instance-log-deleted", url(project, name), map[string]any{"file": file})
 	return nil
 }

@@ -40,7 +40,7 @@ func (s *Service) Metadata(ctx context.Context, project, name string) (meta *api
 		return err
 	})
 	if err == nil {
-		s.publish(ctx, project, "instance-metadata-retrieved", url(name), nil)
+		s.publish(ctx, project, "instance-metadata-retrieved", url(project, name), nil)
 	}
 	return meta, err
 }
@@ -65,7 +65,7 @@ func (s *Service) SetMetadata(ctx context.Context, project, name string, change 
 		return replaceBeneath(volume, "metadata.yaml", data, 0o644)
 	})
 	if err == nil {
-		s.publish(ctx, project, "instance-metadata-updated", url(name), nil)
+		s.publish(ctx, project, "instance-metadata-updated", url(project, name), nil)
 	}
 	return err
 }
@@ -119,7 +119,7 @@ func (s *Service) Template(ctx context.Context, project, name, file string) (dat
 		return err
 	})
 	if err == nil {
-		s.publish(ctx, project, "instance-metadata-template-retrieved", url(name), map[string]any{"path": file})
+		s.publish(ctx, project, "instance-metadata-template-retrieved", url(project, name), map[string]any{"path": file})
 	}
 	return data, err
 }
@@ -143,7 +143,7 @@ func (s *Service) SetTemplate(ctx context.Context, project, name, file string, f
 		return replaceBeneath(volume, path.Join("templates", file), data, 0o644)
 	})
 	if err == nil {
-		s.publish(ctx, project, "instance-metadata-template-created", url(name), map[string]any{"path": file})
+		s.publish(ctx, project, "instance-metadata-template-created", url(project, name), map[string]any{"path": file})
 	}
 	return err
 }
@@ -161,7 +161,7 @@ func (s *Service) DeleteTemplate(ctx context.Context, project, name, file string
 		return err
 	})
 	if err == nil {
-		s.publish(ctx, project, "instance-metadata-template-deleted", url(name), map[string]any{"path": file})
+		s.publish(ctx, project, "instance-metadata-template-deleted", url(project, name), map[string]any{"path": file})
 	}
 	return err
 }

@@ -29,8 +29,8 @@ func (s *Service) existingOf(project string, names, of []string) []string {
 }
 
 // warnMissing warns that an instance lacks profiles, or that it does not any more.
-func warnMissing(ctx context.Context, name string, missing []string) {
-	r := omitted.Remark{Kind: "Profiles of a snapshot do not exist any more", Entity: url(name)}
+func warnMissing(ctx context.Context, project, name string, missing []string) {
+	r := omitted.Remark{Kind: "Profiles of a snapshot do not exist any more", Entity: url(project, name)}
 	if len(missing) > 0 {
 		r.Message = "without " + strings.Join(missing, ", ")
 	}

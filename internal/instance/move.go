@@ -33,7 +33,7 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 	}
 	return &operation.Task{
 		Description: "Migrating instance",
-		Resources:   map[string][]string{"instances": {url(i.Name)}},
+		Resources:   map[string][]string{"instances": {url("", i.Name)}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			err := s.movePool(ctx, i.Project, i.Name, req.Pool)
 			if req.Name == i.Name {

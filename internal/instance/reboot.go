@@ -67,6 +67,6 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 		return err
 	}
 	s.rebalanceAfter(ctx, r)
-	s.publish(ctx, i.Project, "instance-restarted", url(i.Name), nil)
+	s.publish(ctx, i.Project, "instance-restarted", url(i.Project, i.Name), nil)
 	return nil
 }

@@ -116,7 +116,7 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 		return err
 	}
 	s.deviceAdded(ctx, next, nil, s.effectiveOf(next))
-	s.publish(ctx, project, "instance-renamed", url(newName), map[string]any{"old_name": name})
+	s.publish(ctx, project, "instance-renamed", url(project, newName), map[string]any{"old_name": name})
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	back, missing := snap.Value.body(), []string(nil)
 	back.Profiles, missing = s.existing(project, back.Profiles)
 	_, devices := expand(s.Profiles, i.Project, &i.Body)
-	content, err := s.holdUsed(ctx, "restore", restored(i, back), append(used(i.Project, devices),
+	content, err := s.holdUsed(ctx, "restore", restored(i, back), append(s.used(i.Project, devices),
 		lock.Exclusive(i.volume().Object()), lock.Exclusive(i.freeze()), lock.Shared(lock.ForPool(i.Pool)))...)
 	if err != nil {
 		return err
@@ -99,8 +99,8 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if err != nil {
 		return err
 	}
-	warnMissing(ctx, name, missing)
-	s.publish(ctx, project, "instance-restored", url(name), map[string]any{"snapshot": snapshot})
+	warnMissing(ctx, project, name, missing)
+	s.publish(ctx, project, "instance-restored", url(project, name), map[string]any{"snapshot": snapshot})
 	return nil
 }
 

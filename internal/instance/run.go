@@ -123,7 +123,7 @@ func (s *Service) finish(ctx context.Context, r *run, action string, last bool) 
 			s.Log.Error("clean-up after an instance", "instance", r.name, "project", r.project, "err", err)
 		}
 		if action != "" {
-			s.publish(ctx, r.project, action, url(r.name), nil)
+			s.publish(ctx, r.project, action, url(r.project, r.name), nil)
 		}
 		if i != nil && i.Ephemeral && last {
 			if err := s.removeEphemeral(work, i); err != nil {

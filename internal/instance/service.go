@@ -18,6 +18,7 @@ import (
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/kmod"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -31,6 +32,7 @@ type Deps struct {
 	Volumes  Volumes
 	Images   Images
 	Profiles Profiles
+	Projects Projects // nil: there is the default one alone
 	Runtime  Runtime
 	Events   event.Publisher
 	// Modules are the device modules by type: "disk", "nic", "none", …
@@ -39,6 +41,15 @@ type Deps struct {
 	// LoadModule loads a kernel module of the host; nil: kmod.Load.
 	LoadModule func(ctx context.Context, name string) error
 	Log        *slog.Logger
+}
+
+// Projects is what instances need of projects; *project.Service implements it.
+type Projects interface {
+	// Effective is the project in which a project's objects of a kind are, and Sharing is the other way round.
+	Effective(kind project.Kind, name string) string
+	Sharing(kind project.Kind, name string) []string
+	// Hold keeps a project, and what it shares, until the release (api.NotFound).
+	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }
 
 // Service is the use-cases of instances.
@@ -72,6 +83,9 @@ func New(d Deps) *Service {
 	}
 	if d.Events == nil {
 		d.Events = event.Nobody{}
+	}
+	if d.Projects == nil {
+		d.Projects = project.Single{}
 	}
 	if d.LoadModule == nil {
 		d.LoadModule = kmod.Load
@@ -169,15 +183,18 @@ func (s *Service) volumesOf(i *Instance) []storage.VolumeID {
 	return all
 }
 
-func url(name string) string { return "/1.0/instances/" + name }
+func url(of, name string) string { return project.URL(of, "instances", name) }
 
-func snapshotURL(name, snapshot string) string { return url(name) + "/snapshots/" + snapshot }
+func snapshotURL(of, name, snapshot string) string {
+	return project.URL(of, "instances", name, "snapshots", snapshot)
+}
 
 func (s *Service) publish(ctx context.Context, project, action, source string, details map[string]any) {
 	s.Events.Lifecycle(ctx, project, action, source, details)
 }
 
-// resources names instances the way operations do: containers under both their names.
+// resources names instances the way operations do: containers under both their names. The operation says in which project they are; their
+// URLs do not, as what stands behind the last slash is what clients take for the name of a new instance.
 func resources(paths ...string) map[string][]string {
 	r := map[string][]string{}
 	for _, p := range paths {

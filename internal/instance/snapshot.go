@@ -95,7 +95,7 @@ func (s *Service) snapshot(ctx context.Context, project, name string, req api.In
 	if err := s.addSnapshot(ctx, i, req.Name, snap, s.Volumes.Snapshot, i.volume()); err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-snapshot-created", snapshotURL(name, req.Name), nil)
+	s.publish(ctx, project, "instance-snapshot-created", snapshotURL(project, name, req.Name), nil)
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 	}
 	return &operation.Task{
 		Description: "Deleting snapshot",
-		Resources:   resources(name + "/" + snapshot),
+		Resources:   resources(name+"/"+snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			return s.holdAndDelete(ctx, row.Value.Project, row.Value.Name, snapshot, lock.Long, func() bool { return true })
 		},
@@ -189,7 +189,7 @@ func (s *Service) holdAndDelete(ctx context.Context, project, name, snapshot str
 	if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(name, snapshot), nil)
+	s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(project, name, snapshot), nil)
 	return nil
 }
 
@@ -282,7 +282,7 @@ func (s *Service) renameSnapshot(ctx context.Context, project, name, snapshot, n
 	if err := s.moveSnapshot(ctx, i, snapshot, newName); err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(name, newName), map[string]any{"old_name": snapshot})
+	s.publish(ctx, project, "instance-snapshot-renamed", snapshotURL(project, name, newName), map[string]any{"old_name": snapshot})
 	return nil
 }
 
@@ -337,7 +337,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 	}
 	return &operation.Task{
 		Description: "Updating snapshot",
-		Resources:   resources(name + "/" + snapshot),
+		Resources:   resources(name+"/"+snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			_, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
 			if err != nil {
@@ -357,7 +357,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 				return err
 			}
 			s.pruner.Changed()
-			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(name, snapshot), nil)
+			s.publish(ctx, project, "instance-snapshot-updated", snapshotURL(project, name, snapshot), nil)
 			return nil
 		},
 	}, nil

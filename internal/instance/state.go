@@ -23,7 +23,7 @@ func (s *Service) SetState(_ context.Context, project, name string, req api.Inst
 	}
 	return &operation.Task{
 		Description: description,
-		Resources:   map[string][]string{"instances": {url(name)}},
+		Resources:   map[string][]string{"instances": {url("", name)}},
 		Bound:       stateBound(req),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			return act(ctx, project, name)
@@ -92,7 +92,7 @@ func (s *Service) startWith(ctx context.Context, project, name, event string) er
 	if err := s.start(ctx, row.Value); err != nil {
 		return err
 	}
-	s.publish(ctx, project, event, url(name), nil)
+	s.publish(ctx, project, event, url(project, name), nil)
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 	if err := s.startHeld(ctx, row.Value); err != nil {
 		return errors.Join(err, s.staysStopped(ctx, project, name))
 	}
-	s.publish(ctx, project, "instance-restarted", url(name), nil)
+	s.publish(ctx, project, "instance-restarted", url(project, name), nil)
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (s *Service) setFrozen(ctx context.Context, project, name, action string, f
 	if err := do(ctx, id); err != nil {
 		return err
 	}
-	s.publish(ctx, project, event, url(name), nil)
+	s.publish(ctx, project, event, url(project, name), nil)
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (s *Service) SetStateAll(_ context.Context, project string, req api.Instanc
 				continue
 			}
 		}
-		names, urls = append(names, i.Name), append(urls, url(i.Name))
+		names, urls = append(names, i.Name), append(urls, url("", i.Name))
 	}
 	return &operation.Task{
 		Description: description,

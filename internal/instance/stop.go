@@ -121,7 +121,7 @@ func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeou
 		if err := s.Runtime.Thaw(ctx, i.id()); err != nil && !force {
 			return "", err
 		}
-		s.publish(ctx, i.Project, "instance-resumed", url(i.Name), nil)
+		s.publish(ctx, i.Project, "instance-resumed", url(i.Project, i.Name), nil)
 	}
 	if force {
 		return "instance-stopped", s.Runtime.Kill(ctx, i.id())

@@ -121,7 +121,7 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := s.replace(ctx, row, next); err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-updated", url(name), nil)
+	s.publish(ctx, project, "instance-updated", url(project, name), nil)
 	return nil
 }
 

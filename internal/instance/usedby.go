@@ -3,19 +3,22 @@ package instance
 import (
 	"slices"
 
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
-// Users lists the URLs of the instances of a project (or, with "", of all) whose effective devices or configuration
-// fit. It is how pools, networks and images find out by whom they are used.
-func (s *Service) Users(project string, fits func(config map[string]string, devices map[string]device.Config) bool) []string {
+// Users lists the URLs of the instances in some projects whose effective devices or configuration fit. It is how volumes, networks and
+// images find out by whom they are used.
+func (s *Service) Users(in func(project string) bool, fits func(config map[string]string, devices map[string]device.Config) bool) []string {
 	var urls []string
-	for _, i := range s.rows(project) {
+	for _, i := range s.rows("") {
+		if !in(i.Project) {
+			continue
+		}
 		c, devices := expand(s.Profiles, i.Project, &i.Body)
 		if fits(c, devices) {
-			urls = append(urls, projectURL(url(i.Name), i.Project))
+			urls = append(urls, url(i.Project, i.Name))
 		}
 	}
 	return urls
@@ -24,28 +27,29 @@ func (s *Service) Users(project string, fits func(config map[string]string, devi
 // ProfileUsers lists the URLs of the instances that use a profile.
 func (s *Service) ProfileUsers(project, profile string) []string {
 	urls := []string{}
-	for _, i := range s.rows(project) {
-		if slices.Contains(i.Profiles, profile) {
-			urls = append(urls, projectURL(url(i.Name), i.Project))
-		}
+	for _, row := range s.profileUsers(project, profile) {
+		urls = append(urls, url(row.Value.Project, row.Value.Name))
 	}
 	return urls
 }
 
-func projectURL(u, project string) string {
-	if project == api.ProjectDefault {
-		return u
+// profileUsers are the instances that use a profile: of its project and of those that share it.
+func (s *Service) profileUsers(home, profile string) []store.Row[Instance] {
+	var users []store.Row[Instance]
+	for _, one := range s.Projects.Sharing(project.Profiles, home) {
+		for _, row := range s.instances.List(one) {
+			if slices.Contains(row.Value.Profiles, profile) {
+				users = append(users, row)
+			}
+		}
 	}
-	return u + "?project=" + project
+	return users
 }
 
 // RenameProfile returns the ops that make every instance use a profile under its new name.
-func (s *Service) RenameProfile(project, old, name string) []store.Op {
+func (s *Service) RenameProfile(home, old, name string) []store.Op {
 	var ops []store.Op
-	for _, row := range s.instances.List(project) {
-		if !slices.Contains(row.Value.Profiles, old) {
-			continue
-		}
+	for _, row := range s.profileUsers(home, old) {
 		next := row.Value.clone()
 		for n, p := range next.Profiles {
 			if p == old {
@@ -54,17 +58,19 @@ func (s *Service) RenameProfile(project, old, name string) []store.Op {
 		}
 		ops = append(ops, s.instances.Replace(row, next))
 	}
-	for _, row := range s.snapshots.List(project) {
-		if !slices.Contains(row.Value.rest.body.Profiles, old) {
-			continue
-		}
-		next := row.Value.body().clone()
-		for n, p := range next.Profiles {
-			if p == old {
-				next.Profiles[n] = name
+	for _, one := range s.Projects.Sharing(project.Profiles, home) {
+		for _, row := range s.snapshots.List(one) {
+			if !slices.Contains(row.Value.rest.body.Profiles, old) {
+				continue
 			}
+			next := row.Value.body().clone()
+			for n, p := range next.Profiles {
+				if p == old {
+					next.Profiles[n] = name
+				}
+			}
+			ops = append(ops, s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt)))
 		}
-		ops = append(ops, s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt)))
 	}
 	return ops
 }

@@ -2,6 +2,9 @@ package lock
 
 // The names of objects whose locks more than one package takes.
 
+// ForProject is a project: that there is one, and what it has of its own.
+func ForProject(name string) Object { return Of(Project, name) }
+
 // ForProfile is a profile of a project.
 func ForProfile(project, name string) Object { return Of(Profile, project, name) }
 

@@ -23,6 +23,14 @@ func (s *Service) Create(ctx context.Context, project string, req api.NetworksPo
 	if err := checkType(req.Type); err != nil {
 		return err
 	}
+	ctx, letGo, err := s.Projects.Hold(ctx, "create", project)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	if project = s.Home(project); project != api.ProjectDefault {
+		return api.BadRequest("Network type does not support non-default projects") // each has a name on the host, where there is one of each
+	}
 	release, err := s.claim(ctx, "create", project, req.Name)
 	if err != nil {
 		return err
@@ -46,7 +54,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.NetworksPo
 	if err := s.create(ctx, r); err != nil {
 		return err
 	}
-	s.Events.Lifecycle(ctx, project, "network-created", "/1.0/networks/"+r.Name, nil)
+	s.Events.Lifecycle(ctx, project, "network-created", url(project, r.Name), nil)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 // Delete takes a network that nothing uses away.
 func (s *Service) Delete(ctx context.Context, project, name string) error {
+	project = s.Home(project)
 	release, err := s.claim(ctx, "delete", project, name)
 	if err != nil {
 		return err
@@ -27,7 +28,7 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if err := s.delete(ctx, row); err != nil {
 		return err
 	}
-	s.Events.Lifecycle(ctx, project, "network-deleted", "/1.0/networks/"+name, nil)
+	s.Events.Lifecycle(ctx, project, "network-deleted", url(project, name), nil)
 	return nil
 }
 

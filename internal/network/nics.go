@@ -14,7 +14,7 @@ var _ nic.Networks = (*Service)(nil)
 
 // Network implements nic.Networks.
 func (s *Service) Network(project, name string) (nic.Network, error) {
-	row, ok := s.table.Get(project, name)
+	row, ok := s.table.Get(s.Home(project), name)
 	if !ok {
 		return nic.Network{}, api.NotFound("Network not found")
 	}

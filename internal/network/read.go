@@ -16,8 +16,12 @@ import (
 // List returns the managed networks of a project by name, then the host's other interfaces.
 func (s *Service) List(_ context.Context, project string) ([]api.Network, error) {
 	list := []api.Network{}
+	project = s.Home(project)
 	for _, row := range s.table.List(project) {
 		list = append(list, *s.render(row.Value))
+	}
+	if project != api.ProjectDefault { // the host's interfaces are no project's own
+		return list, nil
 	}
 	interfaces, err := netstate.Interfaces()
 	if err != nil {
@@ -34,7 +38,7 @@ func (s *Service) List(_ context.Context, project string) ([]api.Network, error)
 // Managed lists the names of a project's managed networks.
 func (s *Service) Managed(project string) []string {
 	var names []string
-	for _, row := range s.table.List(project) {
+	for _, row := range s.table.List(s.Home(project)) {
 		names = append(names, row.Value.Name)
 	}
 	return names
@@ -42,10 +46,11 @@ func (s *Service) Managed(project string) []string {
 
 // Get returns a managed network or an interface of the host; the latter has revision 0.
 func (s *Service) Get(_ context.Context, project, name string) (*api.Network, store.Revision, error) {
+	project = s.Home(project)
 	if row, ok := s.table.Get(project, name); ok {
 		return s.render(row.Value), row.Revision, nil
 	}
-	if _, other := s.byInterface(name); !other {
+	if _, other := s.byInterface(name); !other && project == api.ProjectDefault {
 		if i, ok := netstate.Find(name); ok && checkName(name) == nil {
 			return s.unmanaged(project, i), 0, nil
 		}
@@ -72,13 +77,16 @@ func (s *Service) unmanaged(project string, i netstate.Interface) *api.Network {
 }
 
 // State returns the live state of a network's, or of any of the host's interfaces.
-func (s *Service) State(_ context.Context, _ string, name string) (*api.NetworkState, error) {
+func (s *Service) State(_ context.Context, project, name string) (*api.NetworkState, error) {
+	if s.Home(project) != api.ProjectDefault {
+		return nil, api.NotFound("Network not found")
+	}
 	return netstate.Host(name)
 }
 
 // Leases lists the addresses in a managed network: the bridge's, the reserved ones, and what DHCP and SLAAC gave.
 func (s *Service) Leases(_ context.Context, project, name string) ([]api.NetworkLease, error) {
-	row, err := s.row(project, name)
+	row, err := s.row(s.Home(project), name)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 // Rename gives a network that nothing uses another name.
 func (s *Service) Rename(ctx context.Context, project, name string, req api.NetworkPost) error {
+	project = s.Home(project)
 	release, err := s.claim(ctx, "rename", project, name, req.Name)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (s *Service) Rename(ctx context.Context, project, name string, req api.Netw
 	if err := s.rename(ctx, row, req.Name); err != nil {
 		return err
 	}
-	s.Events.Lifecycle(ctx, project, "network-renamed", "/1.0/networks/"+req.Name, map[string]any{"old_name": name})
+	s.Events.Lifecycle(ctx, project, "network-renamed", url(project, req.Name), map[string]any{"old_name": name})
 	return nil
 }
 

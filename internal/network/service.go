@@ -22,6 +22,7 @@ import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -36,13 +37,22 @@ type Deps struct {
 	Dir string
 	// AppArmor confines the networks' dnsmasq; nil: nothing does.
 	AppArmor *apparmor.Host
+	// Projects tells in which project a project's networks are; nil: there is the default one alone.
+	Projects Projects
 	// UsedBy lists the URLs of the instances and profiles whose NICs use a network of a project; nil: none.
 	UsedBy func(project, name string) []string
 	// Started is told the outcome of each attempt to bring a network up, for a warning to be made or resolved; may be nil.
 	Started func(ctx context.Context, project, name string, err error)
 }
 
-// Service keeps the networks. Its methods are safe for concurrent use.
+// Projects is what networks need of projects; *project.Service implements it.
+type Projects interface {
+	Effective(kind project.Kind, name string) string
+	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+}
+
+// Service keeps the networks. A project is always the one that a request is about; where it shares the networks of the default project,
+// those are meant. Its methods are safe for concurrent use.
 type Service struct {
 	Deps
 	table *store.Table[record]
@@ -66,6 +76,9 @@ func New(d Deps) *Service {
 	s.reloads = newReloader(func(ctx context.Context, network string) error { return bridge.ReloadDnsmasq(ctx, s.dir(network)) })
 	if s.Locks == nil {
 		s.Locks = &lock.Manager{}
+	}
+	if s.Projects == nil {
+		s.Projects = project.Single{}
 	}
 	if s.UsedBy == nil {
 		s.UsedBy = func(string, string) []string { return nil }
@@ -222,6 +235,12 @@ func (s *Service) status(r *record) string {
 }
 
 func (s *Service) dir(name string) string { return filepath.Join(s.Dir, name) }
+
+// Home is the project that a project's networks are in.
+func (s *Service) Home(name string) string { return s.Projects.Effective(project.Networks, name) }
+
+// url is where the API shows a network.
+func url(home, name string) string { return project.URL(home, "networks", name) }
 
 func (s *Service) row(project, name string) (store.Row[record], error) {
 	row, ok := s.table.Get(project, name)

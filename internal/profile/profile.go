@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -45,7 +46,14 @@ type Instances interface {
 	RenameProfile(project, old, name string) []store.Op
 }
 
-// Service is the use-cases of profiles.
+// Projects is what profiles need of projects; *project.Service implements it.
+type Projects interface {
+	Effective(kind project.Kind, name string) string
+	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+}
+
+// Service is the use-cases of profiles. A project is always the one that a request is about; where it shares the profiles of the default
+// project, those are meant.
 type Service struct {
 	store     *store.Store
 	table     *store.Table[Profile]
@@ -53,14 +61,15 @@ type Service struct {
 	instances Instances
 	locks     *lock.Manager
 	journal   *journal.Journal
+	projects  Projects
 }
 
 // New makes the service. Call it before the store is loaded, and SetInstances before the first use.
-func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal.Journal) *Service {
+func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal.Journal, projects Projects) *Service {
 	if events == nil {
 		events = event.Nobody{}
 	}
-	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j}
+	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j, projects: projects}
 	j.Handle(kindRename, profiles.finishRename)
 	return profiles
 }
@@ -73,20 +82,34 @@ func (s *Service) EnsureDefault(ctx context.Context, project string) error {
 	if _, ok := s.table.Get(project, api.ProjectDefault); ok {
 		return nil
 	}
-	description := "Default LXD profile"
-	if project != api.ProjectDefault {
-		description = "Default LXD profile for project " + project
-	}
-	_, err := s.store.Commit(ctx, s.table.Create(&Profile{Description: description}, project, "default"))
+	_, err := s.store.Commit(ctx, s.CreateDefault(project))
 	if errors.Is(err, store.ErrConflict) {
 		return nil
 	}
 	return err
 }
 
+// CreateDefault implements project.ProfilesOf.
+func (s *Service) CreateDefault(project string) store.Op {
+	description := "Default LXD profile"
+	if project != api.ProjectDefault {
+		description += " for project " + project
+	}
+	return s.table.Create(&Profile{Description: description}, project, "default")
+}
+
+// RemoveDefault implements project.ProfilesOf.
+func (s *Service) RemoveDefault(project string) []store.Op {
+	row, ok := s.table.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{s.table.RemoveAt(row.Revision, project, "default")}
+}
+
 // Definition returns what a profile gives its instances. The maps are shared: clone before change.
 func (s *Service) Definition(project, name string) (map[string]string, map[string]device.Config, bool) {
-	row, ok := s.table.Get(project, name)
+	row, ok := s.table.Get(s.Home(project), name)
 	if !ok {
 		return nil, nil, false
 	}
@@ -98,18 +121,18 @@ func (s *Service) Changes() uint64 { return s.table.Changes() }
 
 // Get returns a profile and its revision.
 func (s *Service) Get(_ context.Context, project, name string) (*api.Profile, store.Revision, error) {
-	row, ok := s.table.Get(project, name)
+	row, ok := s.table.Get(s.Home(project), name)
 	if !ok {
 		return nil, 0, api.NotFound("Fetch profile: Profile not found")
 	}
-	return s.show(project, row), row.Revision, nil
+	return s.show(row), row.Revision, nil
 }
 
 // List returns the profiles of a project by name.
 func (s *Service) List(_ context.Context, project string) []*api.Profile {
 	list := []*api.Profile{}
-	for _, row := range s.table.List(project) {
-		list = append(list, s.show(project, row))
+	for _, row := range s.table.List(s.Home(project)) {
+		list = append(list, s.show(row))
 	}
 	return list
 }
@@ -117,25 +140,25 @@ func (s *Service) List(_ context.Context, project string) []*api.Profile {
 // Names returns the names of a project's profiles.
 func (s *Service) Names(project string) []string {
 	names := []string{}
-	for _, row := range s.table.List(project) {
+	for _, row := range s.table.List(s.Home(project)) {
 		names = append(names, row.Path[1])
 	}
 	return names
 }
 
 // Users lists the URLs of the profiles whose devices fit: by whom a pool or network is used.
-func (s *Service) Users(fits func(devices map[string]device.Config) bool) []string {
+func (s *Service) Users(in func(project string) bool, fits func(devices map[string]device.Config) bool) []string {
 	var urls []string
 	for _, row := range s.table.List() {
-		if fits(row.Value.Devices) {
-			urls = append(urls, "/1.0/profiles/"+row.Path[1])
+		if in(row.Path[0]) && fits(row.Value.Devices) {
+			urls = append(urls, url(row.Path...))
 		}
 	}
 	return urls
 }
 
-func (s *Service) show(project string, row store.Row[Profile]) *api.Profile {
-	p := &api.Profile{Name: row.Path[1], UsedBy: s.instances.ProfileUsers(project, row.Path[1])}
+func (s *Service) show(row store.Row[Profile]) *api.Profile {
+	p := &api.Profile{Name: row.Path[1], UsedBy: s.instances.ProfileUsers(row.Path[0], row.Path[1])}
 	p.Description = row.Value.Description
 	p.Config = maps.Clone(row.Value.Config)
 	if p.Config == nil {
@@ -153,6 +176,12 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 	if err := checkName(req.Name); err != nil {
 		return err
 	}
+	ctx, release, err := s.projects.Hold(ctx, "create", project)
+	if err != nil {
+		return err
+	}
+	defer release()
+	project = s.Home(project)
 	if _, exists := s.table.Get(project, req.Name); exists {
 		return errExists(req.Name)
 	}
@@ -162,11 +191,11 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer held.Release()
-	release, err := s.instances.HoldUsed(held.Context(ctx), "create", project, p.Devices)
+	unpin, err := s.instances.HoldUsed(held.Context(ctx), "create", project, p.Devices)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer unpin()
 	if err := s.check(ctx, project, &Profile{}, p); err != nil {
 		return err
 	}
@@ -177,7 +206,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 	if err != nil {
 		return err
 	}
-	s.events.Lifecycle(ctx, project, "profile-created", "/1.0/profiles/"+req.Name, nil)
+	s.events.Lifecycle(ctx, project, "profile-created", url(project, req.Name), nil)
 	return nil
 }
 
@@ -185,6 +214,12 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (*lock.Held, error) {
 	return s.locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, wants...)
 }
+
+// Home is the project that a project's profiles are in.
+func (s *Service) Home(name string) string { return s.projects.Effective(project.Profiles, name) }
+
+// url is where the API shows a profile, given its place in the table.
+func url(path ...string) string { return project.URL(path[0], "profiles", path[1]) }
 
 func errExists(name string) error {
 	return api.Conflict("Error inserting %q into database: The profile already exists", name)
@@ -229,7 +264,7 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Profile
 // request holds a description. match as in Put.
 func (s *Service) Patch(ctx context.Context, project, name string, req api.ProfilePut, describe bool, match func(store.Revision) error) error {
 	return s.change(ctx, project, name, match, func(row store.Row[Profile]) *Profile {
-		merged := s.show(project, row).ProfilePut
+		merged := s.show(row).ProfilePut
 		maps.Copy(merged.Config, req.Config)
 		maps.Copy(merged.Devices, req.Devices)
 		if describe {
@@ -253,6 +288,7 @@ func (s *Service) check(ctx context.Context, project string, was, now *Profile) 
 
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
 func (s *Service) change(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
+	project = s.Home(project)
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err
@@ -272,7 +308,7 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {
 		return err
 	}
-	s.events.Lifecycle(ctx, project, "profile-updated", "/1.0/profiles/"+name, nil)
+	s.events.Lifecycle(ctx, project, "profile-updated", url(project, name), nil)
 	return nil
 }
 
@@ -281,6 +317,7 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if name == "default" {
 		return api.Forbidden(`The "default" profile cannot be deleted`)
 	}
+	project = s.Home(project)
 	held, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err
@@ -296,6 +333,6 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if _, err := s.store.Commit(ctx, s.table.RemoveAt(row.Revision, project, name)); err != nil {
 		return err
 	}
-	s.events.Lifecycle(ctx, project, "profile-deleted", "/1.0/profiles/"+name, nil)
+	s.events.Lifecycle(ctx, project, "profile-deleted", url(project, name), nil)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -87,7 +88,7 @@ func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	t.Helper()
 	st := store.New(store.NewMemory())
 	seen := &events{}
-	s := New(st, seen, &lock.Manager{}, journal.New(st))
+	s := New(st, seen, &lock.Manager{}, journal.New(st), project.Single{})
 	f := &fakeInstances{users: map[string][]string{}, store: st}
 	s.SetInstances(f)
 	if err := st.Load(t.Context()); err != nil {
@@ -215,7 +216,7 @@ func TestProfilesRefuse(t *testing.T) {
 	if p, _, err := s.Get(ctx, "default", "p"); err != nil || len(p.Config) != 0 {
 		t.Errorf("kept: %+v, %v", p, err)
 	}
-	if got := s.Users(func(d map[string]device.Config) bool { return len(d) == 0 }); len(got) != 2 {
+	if got := s.Users(func(string) bool { return true }, func(d map[string]device.Config) bool { return len(d) == 0 }); len(got) != 2 {
 		t.Errorf("users: %q", got)
 	}
 }

@@ -44,6 +44,7 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := checkName(newName); err != nil {
 		return err
 	}
+	project = s.Home(project)
 	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := s.rename(ctx, row, newName); err != nil {
 		return err
 	}
-	s.events.Lifecycle(ctx, project, "profile-renamed", "/1.0/profiles/"+newName, map[string]any{"old_name": name})
+	s.events.Lifecycle(ctx, project, "profile-renamed", url(project, newName), map[string]any{"old_name": name})
 	return nil
 }
 

@@ -1,53 +1,159 @@
-// Package project knows the projects. There is one, "default", which always exists.
+// Package project keeps the projects, into which a server is divided: what each has of its own, and what it shares with the project "default",
+// which always exists. Effective answers that for every other package.
 package project
 
 import (
-	"sort"
+	"context"
+	"errors"
+	"maps"
+	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/store"
 )
 
-// Service knows the projects.
+// record is a project as the store keeps it, at its name.
+type record struct {
+	Description string            `json:"description"`
+	Config      map[string]string `json:"config"`
+}
+
+// ProfilesOf is what a project needs of profiles; *profile.Service implements it. Each project with profiles of its own has one called
+// default, which comes and goes with it.
+type ProfilesOf interface {
+	// CreateDefault is the op that makes it.
+	CreateDefault(project string) store.Op
+	// RemoveDefault are the ops that remove it, of which there are none if there is none.
+	RemoveDefault(project string) []store.Op
+}
+
+// Deps are the parts that the service is made of.
+type Deps struct {
+	Store    *store.Store
+	Events   event.Publisher
+	Locks    *lock.Manager
+	Profiles func() ProfilesOf
+	// Users lists the URLs of what is in a project.
+	Users func(project string) []string
+}
+
+// Service is the projects.
 type Service struct {
-	usedBy []func(project string) []string
+	Deps
+	table *store.Table[record]
 }
 
 // New makes the service.
-func New() *Service { return &Service{} }
+func New(d Deps) *Service {
+	return &Service{Deps: d, table: store.NewTable[record](d.Store, "projects")}
+}
 
-// UsedBy adds a source of the URLs of what is in a project. It is for the time when the daemon is put together.
-func (s *Service) UsedBy(f func(project string) []string) { s.usedBy = append(s.usedBy, f) }
+// EnsureDefault makes the record of the default project if there is none.
+func (s *Service) EnsureDefault(ctx context.Context) error {
+	if _, ok := s.table.Get(api.ProjectDefault); ok {
+		return nil
+	}
+	_, err := s.Store.Commit(ctx, s.table.Create(defaultRecord(), api.ProjectDefault))
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
 
-// URL is where the API shows a project.
-func URL(name string) string { return "/1.0/projects/" + name }
+// defaultRecord is the default project as it is before anybody changes it.
+func defaultRecord() *record {
+	r := &record{Description: "Default Berth project", Config: map[string]string{}}
+	for _, kind := range kinds {
+		r.Config[kind.key()] = "true"
+	}
+	return r
+}
+
+// row finds a project (api.NotFound). The default one is there before its record is.
+func (s *Service) row(name string) (store.Row[record], error) {
+	row, ok := s.table.Get(name)
+	switch {
+	case ok:
+		return row, nil
+	case name == api.ProjectDefault:
+		return store.Row[record]{Path: []string{name}, Value: defaultRecord()}, nil
+	}
+	return row, api.NotFound("Project not found")
+}
 
 // Check tells whether there is such a project (api.NotFound).
 func (s *Service) Check(name string) error {
-	if name != api.ProjectDefault {
-		return api.NotFound("Project not found")
-	}
-	return nil
+	_, err := s.row(name)
+	return err
 }
 
-// Get returns a project.
-func (s *Service) Get(name string) (api.Project, error) {
+// Config returns a copy of a project's configuration (api.NotFound).
+func (s *Service) Config(name string) (map[string]string, error) {
+	row, err := s.row(name)
+	if err != nil {
+		return nil, err
+	}
+	return maps.Clone(row.Value.Config), nil
+}
+
+// Get returns a project and its version.
+func (s *Service) Get(name string) (*api.Project, store.Revision, error) {
+	row, err := s.row(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.show(row), row.Revision, nil
+}
+
+// List returns all projects by name.
+func (s *Service) List() []*api.Project {
+	list := []*api.Project{}
+	for _, name := range s.Names() {
+		if p, _, err := s.Get(name); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// Names lists the names of all projects, in order.
+func (s *Service) Names() []string {
+	names := []string{}
+	for _, row := range s.table.List() {
+		names = append(names, row.Path[0])
+	}
+	if n, there := slices.BinarySearch(names, api.ProjectDefault); !there {
+		names = slices.Insert(names, n, api.ProjectDefault)
+	}
+	return names
+}
+
+func (s *Service) show(row store.Row[record]) *api.Project {
+	p := &api.Project{Name: row.Path[0], UsedBy: s.Users(row.Path[0])}
+	p.Description = row.Value.Description
+	p.Config = maps.Clone(row.Value.Config)
+	if p.Config == nil {
+		p.Config = map[string]string{}
+	}
+	if p.UsedBy == nil {
+		p.UsedBy = []string{}
+	}
+	return p
+}
+
+// Hold keeps a project from being deleted, renamed or given other features, until the release. Whoever makes something in a project holds it,
+// before anything else, until that is kept; what is locked then is locked in the context that comes back. There is no such project:
+// api.NotFound.
+func (s *Service) Hold(ctx context.Context, action, name string) (context.Context, func(), error) {
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, lock.Shared(lock.ForProject(name)))
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := s.Check(name); err != nil {
-		return api.Project{}, err
+		held.Release()
+		return nil, nil, err
 	}
-	p := api.Project{Name: name, UsedBy: []string{}}
-	p.Description = "Default Berth project"
-	p.Config = map[string]string{
-		"features.images": "true", "features.networks": "true", "features.profiles": "true", "features.storage.volumes": "true",
-	}
-	for _, f := range s.usedBy {
-		p.UsedBy = append(p.UsedBy, f(name)...)
-	}
-	sort.Strings(p.UsedBy)
-	return p, nil
-}
-
-// List returns all projects.
-func (s *Service) List() []api.Project {
-	p, _ := s.Get(api.ProjectDefault)
-	return []api.Project{p}
+	return held.Context(ctx), held.Release, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/image"
+	"github.com/berthd/berth/internal/project"
 )
 
 // imagesAPI is /1.0/images: what is public there, everybody sees.
@@ -49,11 +50,11 @@ func (a imagesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	urls, images := []string{}, []*api.Image{}
+	home, urls, images := a.svc.Home(r.Project()), []string{}, []*api.Image{}
 	for _, img := range a.svc.List(r.Context(), r.Project(), publicOnly(r)) {
 		if clauses.Match(img) {
 			images = append(images, img)
-			urls = append(urls, "/1.0/images/"+img.Fingerprint)
+			urls = append(urls, project.URL(home, "images", img.Fingerprint))
 		}
 	}
 	if r.Recursion() == 0 {
@@ -295,9 +296,9 @@ func (a imagesAPI) aliases(r *Request) Response {
 	if r.Recursion() > 0 {
 		return Sync(aliases)
 	}
-	urls := []string{}
+	home, urls := a.svc.Home(r.Project()), []string{}
 	for _, alias := range aliases {
-		urls = append(urls, "/1.0/images/aliases/"+url.PathEscape(alias.Name))
+		urls = append(urls, project.URL(home, "images", "aliases", alias.Name))
 	}
 	return Sync(urls)
 }

@@ -1,9 +1,10 @@
 package server
 
 import (
-	"net/url"
+	"path"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/project"
 )
 
 func (a instancesAPI) snapshotRoutes(add func(method, path string, handle func(*Request) Response)) {
@@ -26,7 +27,7 @@ func (a instancesAPI) snapshots(r *Request) Response {
 	}
 	urls := []string{}
 	for _, snap := range list {
-		urls = append(urls, collection(r)+"/"+url.PathEscape(r.Var("name"))+"/snapshots/"+url.PathEscape(snap.Name))
+		urls = append(urls, project.URL(r.Project(), path.Base(collection(r)), r.Var("name"), "snapshots", snap.Name))
 	}
 	return Sync(urls)
 }

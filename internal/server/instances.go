@@ -3,11 +3,12 @@ package server
 import (
 	"encoding/json"
 	"io"
-	"net/url"
+	"path"
 	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/instance"
+	"github.com/berthd/berth/internal/project"
 )
 
 type instancesAPI struct{ svc *instance.Service }
@@ -41,9 +42,9 @@ func (a instancesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	project := r.Project()
+	of := r.Project()
 	if r.AllProjects() {
-		project = ""
+		of = ""
 	}
 	base := collection(r)
 	kind := func(t string) bool { return base != "/1.0/virtual-machines" && t == string(api.InstanceTypeContainer) }
@@ -59,26 +60,20 @@ func (a instancesAPI) list(r *Request) Response {
 	}
 	if r.Recursion() > 0 && clauses.Empty() { // the usual case, and that of many instances
 		return list(func(w io.Writer) error {
-			return a.svc.WriteList(r.Context(), w, project, r.Recursion() >= 2, byType)
+			return a.svc.WriteList(r.Context(), w, of, r.Recursion() >= 2, byType)
 		})
 	}
 	if r.Recursion() >= 2 {
-		full := a.svc.ListFull(r.Context(), project, func(i *api.InstanceFull) bool { return kind(i.Type) && clauses.Match(i) })
+		full := a.svc.ListFull(r.Context(), of, func(i *api.InstanceFull) bool { return kind(i.Type) && clauses.Match(i) })
 		return Sync(orEmpty(full))
 	}
 	urls := []string{}
-	add := func(project, name string) {
-		u := base + "/" + url.PathEscape(name)
-		if project != api.ProjectDefault {
-			u += "?project=" + url.QueryEscape(project)
-		}
-		urls = append(urls, u)
-	}
+	add := func(of, name string) { urls = append(urls, project.URL(of, path.Base(base), name)) }
 	if namesOnly {
-		a.svc.Names(project, byType, add)
+		a.svc.Names(of, byType, add)
 		return Sync(urls)
 	}
-	found := a.svc.List(r.Context(), project, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })
+	found := a.svc.List(r.Context(), of, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })
 	if r.Recursion() == 1 {
 		return Sync(orEmpty(found))
 	}

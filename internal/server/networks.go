@@ -1,10 +1,9 @@
 package server
 
 import (
-	"net/url"
-
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/network"
+	"github.com/berthd/berth/internal/project"
 )
 
 type networksAPI struct{ svc *network.Service }
@@ -26,7 +25,9 @@ func (a networksAPI) routes() []Route {
 	}
 }
 
-func networkURL(name string) string { return "/1.0/networks/" + url.PathEscape(name) }
+func (a networksAPI) url(r *Request, name string) string {
+	return project.URL(a.svc.Home(r.Project()), "networks", name)
+}
 
 func (a networksAPI) list(r *Request) Response {
 	f, err := r.Filter()
@@ -40,7 +41,7 @@ func (a networksAPI) list(r *Request) Response {
 	urls, kept := []string{}, []api.Network{}
 	for _, n := range all {
 		if f.Match(&n) {
-			urls, kept = append(urls, networkURL(n.Name)), append(kept, n)
+			urls, kept = append(urls, a.url(r, n.Name)), append(kept, n)
 		}
 	}
 	if r.Recursion() == 0 {
@@ -57,7 +58,7 @@ func (a networksAPI) create(r *Request) Response {
 	if err := a.svc.Create(r.Context(), r.Project(), req); err != nil {
 		return Fail(err)
 	}
-	return Created(networkURL(req.Name))
+	return Created(a.url(r, req.Name))
 }
 
 func (a networksAPI) get(r *Request) Response {
@@ -101,7 +102,7 @@ func (a networksAPI) rename(r *Request) Response {
 	if err := a.svc.Rename(r.Context(), r.Project(), r.Var("network"), req); err != nil {
 		return Fail(err)
 	}
-	return Created(networkURL(req.Name))
+	return Created(a.url(r, req.Name))
 }
 
 func (a networksAPI) delete(r *Request) Response {

@@ -1,10 +1,9 @@
 package server
 
 import (
-	"net/url"
-
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/profile"
+	"github.com/berthd/berth/internal/project"
 )
 
 type profilesAPI struct{ svc *profile.Service }
@@ -29,17 +28,17 @@ func (a profilesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	urls, list := []string{}, []*api.Profile{}
+	home, urls, list := a.svc.Home(r.Project()), []string{}, []*api.Profile{}
 	if r.Recursion() == 0 && clauses.Empty() {
 		for _, name := range a.svc.Names(r.Project()) {
-			urls = append(urls, "/1.0/profiles/"+url.PathEscape(name))
+			urls = append(urls, project.URL(home, "profiles", name))
 		}
 		return Sync(urls)
 	}
 	for _, p := range a.svc.List(r.Context(), r.Project()) {
 		if clauses.Match(p) {
 			list = append(list, p)
-			urls = append(urls, "/1.0/profiles/"+url.PathEscape(p.Name))
+			urls = append(urls, project.URL(home, "profiles", p.Name))
 		}
 	}
 	if r.Recursion() == 0 {
@@ -56,7 +55,7 @@ func (a profilesAPI) create(r *Request) Response {
 	if err := a.svc.Create(r.Context(), r.Project(), req); err != nil {
 		return Fail(err)
 	}
-	return Created("/1.0/profiles/" + url.PathEscape(req.Name))
+	return Created(project.URL(a.svc.Home(r.Project()), "profiles", req.Name))
 }
 
 func (a profilesAPI) get(r *Request) Response {
@@ -112,7 +111,7 @@ func (a profilesAPI) rename(r *Request) Response {
 	if err := a.svc.Rename(r.Context(), r.Project(), r.Var("name"), req.Name); err != nil {
 		return Fail(err)
 	}
-	return Created("/1.0/profiles/" + url.PathEscape(req.Name))
+	return Created(project.URL(a.svc.Home(r.Project()), "profiles", req.Name))
 }
 
 func (a profilesAPI) delete(r *Request) Response {

@@ -17,20 +17,16 @@ func (a projectsAPI) routes() []Route {
 	if a.svc == nil {
 		return nil
 	}
+	const one = "/1.0/projects/{name}"
 	return []Route{
 		{Method: "GET", Path: "/1.0/projects", Handle: a.list},
-		{Method: "GET", Path: "/1.0/projects/{name}", Handle: a.get},
-		{Method: "POST", Path: "/1.0/projects", Handle: defaultOnly},
-		{Method: "PUT", Path: "/1.0/projects/{name}", Handle: defaultOnly},
-		{Method: "PATCH", Path: "/1.0/projects/{name}", Handle: defaultOnly},
-		{Method: "POST", Path: "/1.0/projects/{name}", Handle: defaultOnly},
-		{Method: "DELETE", Path: "/1.0/projects/{name}", Handle: defaultOnly},
+		{Method: "POST", Path: "/1.0/projects", Handle: a.create},
+		{Method: "GET", Path: one, Handle: a.get},
+		{Method: "PUT", Path: one, Handle: a.put},
+		{Method: "PATCH", Path: one, Handle: a.patch},
+		{Method: "POST", Path: one, Handle: a.rename},
+		{Method: "DELETE", Path: one, Handle: a.delete},
 	}
-}
-
-// defaultOnly refuses to change projects, and says why: there is one.
-func defaultOnly(*Request) Response {
-	return Fail(api.NotImplemented("This version of Berth has one project, %q: projects cannot be created, changed or deleted yet", api.ProjectDefault))
 }
 
 func (a projectsAPI) list(r *Request) Response {
@@ -39,12 +35,17 @@ func (a projectsAPI) list(r *Request) Response {
 		return Fail(err)
 	}
 	urls := []string{}
-	list := a.svc.List()
-	kept := list[:0]
-	for _, p := range list {
-		if f.Match(&p) {
+	if r.Recursion() == 0 && f.Empty() {
+		for _, name := range a.svc.Names() {
+			urls = append(urls, project.URL("", "projects", name))
+		}
+		return Sync(urls)
+	}
+	kept := []*api.Project{}
+	for _, p := range a.svc.List() {
+		if f.Match(p) {
 			kept = append(kept, p)
-			urls = append(urls, project.URL(p.Name))
+			urls = append(urls, project.URL("", "projects", p.Name))
 		}
 	}
 	if r.Recursion() > 0 {
@@ -53,12 +54,56 @@ func (a projectsAPI) list(r *Request) Response {
 	return Sync(urls)
 }
 
+func (a projectsAPI) create(r *Request) Response {
+	var req api.ProjectsPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	if err := a.svc.Create(r.Context(), req); err != nil {
+		return Fail(err)
+	}
+	return Created(project.URL("", "projects", req.Name))
+}
+
 func (a projectsAPI) get(r *Request) Response {
-	p, err := a.svc.Get(r.Var("name"))
+	p, rev, err := a.svc.Get(r.Var("name"))
 	if err != nil {
 		return Fail(err)
 	}
-	return SyncETag(p, contentETag(p.ProjectPut))
+	return SyncETag(p, ETag(rev))
+}
+
+func (a projectsAPI) put(r *Request) Response {
+	var req api.ProjectPut
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	return done(a.svc.Put(r.Context(), r.Var("name"), req, matches(r)))
+}
+
+func (a projectsAPI) patch(r *Request) Response {
+	var req api.ProjectPut
+	has, err := decodePatch(r, &req)
+	if err != nil {
+		return Fail(err)
+	}
+	return done(a.svc.Patch(r.Context(), r.Var("name"), req, has("description"), matches(r)))
+}
+
+func (a projectsAPI) rename(r *Request) Response {
+	var req api.ProjectPost
+	if err := r.Decode(&req); err != nil {
+		return Fail(err)
+	}
+	task, err := a.svc.Rename(r.Context(), r.Var("name"), req.Name)
+	if err != nil {
+		return Fail(err)
+	}
+	return Async(task)
+}
+
+func (a projectsAPI) delete(r *Request) Response {
+	return done(a.svc.Delete(r.Context(), r.Var("name")))
 }
 
 // contentETag is the version of an object that is not in the store.

@@ -12,9 +12,11 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/request"
+	"github.com/berthd/berth/internal/store"
 )
 
 type fixedAuth request.Caller
@@ -211,7 +213,7 @@ func TestUnknownProject(t *testing.T) {
 		routes = append(routes, Route{Method: "GET", Path: path, Handle: ok})
 	}
 	s := testServer(t, root, append(routes, Route{Method: "POST", Path: "/1.0/instances", Handle: ok})...)
-	s.services.Projects = project.New()
+	s.services.Projects = oneProject(t)
 	for _, tt := range []struct {
 		method, url string
 		status      int
@@ -237,14 +239,13 @@ func TestUnknownProject(t *testing.T) {
 	}
 }
 
-func TestProjectsCannotBeChangedAndWhy(t *testing.T) {
-	s := testServer(t, root, projectsAPI{project.New()}.routes()...)
-	for _, c := range []struct{ method, url string }{
-		{"POST", "/1.0/projects"}, {"PUT", "/1.0/projects/default"}, {"PATCH", "/1.0/projects/default"}, {"POST", "/1.0/projects/default"}, {"DELETE", "/1.0/projects/foo"},
-	} {
-		status, _, env := call(t, s, c.method, c.url, "{}")
-		if status != http.StatusNotImplemented || !strings.Contains(env.Error, "one project") {
-			t.Errorf("%s %s: %d %s", c.method, c.url, status, env.Error)
-		}
+// oneProject is the projects of a server that has no other than the default one.
+func oneProject(t *testing.T) *project.Service {
+	t.Helper()
+	db := store.New(store.NewMemory())
+	projects := project.New(project.Deps{Store: db, Events: event.NewHub(), Locks: &lock.Manager{}, Users: func(string) []string { return nil }})
+	if err := db.Load(t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	return projects
 }

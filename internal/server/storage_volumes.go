@@ -37,11 +37,9 @@ func (a storageVolumesAPI) routes() []Route {
 }
 
 // volumeID is the volume, or snapshot of one, that a call names.
-func volumeID(r *Request) (storage.VolumeID, error) {
+func (a storageVolumesAPI) volumeID(r *Request) (storage.VolumeID, error) {
 	kind, err := storage.ParseVolumeType(r.Var("type"))
-	return storage.VolumeID{
-		Pool: r.Var("pool"), Project: r.Project(), Type: kind, Name: r.Var("name"), Snapshot: r.Var("snapshot"),
-	}, err
+	return a.svc.ID(r.Var("pool"), r.Project(), kind, r.Var("name"), r.Var("snapshot")), err
 }
 
 func volumeURL(pool string, v api.StorageVolume) string {
@@ -109,7 +107,7 @@ func (a storageVolumesAPI) create(r *Request) Response {
 }
 
 func (a storageVolumesAPI) get(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -121,7 +119,7 @@ func (a storageVolumesAPI) get(r *Request) Response {
 }
 
 func (a storageVolumesAPI) update(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -136,7 +134,7 @@ func (a storageVolumesAPI) update(r *Request) Response {
 }
 
 func (a storageVolumesAPI) rename(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -153,7 +151,7 @@ func (a storageVolumesAPI) rename(r *Request) Response {
 		to.Pool = req.Pool
 	}
 	if req.Project != "" {
-		to.Project = req.Project
+		to = a.svc.ID(to.Pool, req.Project, to.Type, to.Name, "")
 	}
 	if to.Pool != id.Pool || to.Project != id.Project {
 		task, err := a.svc.MoveVolume(id, to)
@@ -169,7 +167,7 @@ func (a storageVolumesAPI) rename(r *Request) Response {
 }
 
 func (a storageVolumesAPI) delete(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -180,7 +178,7 @@ func (a storageVolumesAPI) delete(r *Request) Response {
 }
 
 func (a storageVolumesAPI) state(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -192,7 +190,7 @@ func (a storageVolumesAPI) state(r *Request) Response {
 }
 
 func (a storageVolumesAPI) snapshots(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -213,7 +211,7 @@ func (a storageVolumesAPI) snapshots(r *Request) Response {
 }
 
 func (a storageVolumesAPI) createSnapshot(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -229,7 +227,7 @@ func (a storageVolumesAPI) createSnapshot(r *Request) Response {
 }
 
 func (a storageVolumesAPI) getSnapshot(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -241,7 +239,7 @@ func (a storageVolumesAPI) getSnapshot(r *Request) Response {
 }
 
 func (a storageVolumesAPI) updateSnapshot(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -263,7 +261,7 @@ func (a storageVolumesAPI) updateSnapshot(r *Request) Response {
 }
 
 func (a storageVolumesAPI) renameSnapshot(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}
@@ -279,7 +277,7 @@ func (a storageVolumesAPI) renameSnapshot(r *Request) Response {
 }
 
 func (a storageVolumesAPI) deleteSnapshot(r *Request) Response {
-	id, err := volumeID(r)
+	id, err := a.volumeID(r)
 	if err != nil {
 		return Fail(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 // CustomVolume returns the configuration of a custom volume. It is shared: not to be changed.
 func (s *Service) CustomVolume(pool, project, name string) (map[string]string, error) {
-	row, ok := s.volumes.Get(VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: name}.path()...)
+	row, ok := s.volumes.Get(s.custom(pool, project, name).path()...)
 	if !ok {
 		return nil, errNoVolume()
 	}
@@ -19,7 +19,7 @@ func (s *Service) CustomVolume(pool, project, name string) (map[string]string, e
 
 // Attach mounts a custom volume until Detach is called with the same user, a key that the caller chooses.
 func (s *Service) Attach(ctx context.Context, user, pool, project, name string) (string, error) {
-	id := VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: name}
+	id := s.custom(pool, project, name)
 	if _, err := s.CustomVolume(pool, project, name); err != nil {
 		return "", err
 	}

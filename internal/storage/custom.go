@@ -65,7 +65,7 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	if !ok {
 		return nil, errNoPool()
 	}
-	id := VolumeID{Pool: pool, Project: project, Type: VolumeCustom, Name: req.Name}
+	id := s.custom(pool, project, req.Name)
 	if _, ok := s.volumes.Get(id.path()...); ok && !req.Source.Refresh {
 		return nil, api.Conflict("Volume by that name already exists")
 	}
@@ -78,7 +78,7 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	record := &volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
 	switch req.Source.Type {
 	case "":
-		release, err := s.hold(ctx, "create", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(pool)))
+		release, err := s.holdIn(ctx, id.Project, "create", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(pool)))
 		if err != nil {
 			return nil, err
 		}

@@ -20,13 +20,13 @@ import (
 func openFolder(_ context.Context, dir string) error { return os.Chmod(dir, 0o711) }
 
 // sourceOf is what a new volume is to be a copy of; by default it is of the same pool and project.
-func sourceOf(id VolumeID, src api.StorageVolumeSource) VolumeID {
-	from := VolumeID{Pool: src.Pool, Project: src.Project, Type: VolumeCustom}
+func (s *Service) sourceOf(id VolumeID, src api.StorageVolumeSource) VolumeID {
+	from := VolumeID{Pool: src.Pool, Project: id.Project, Type: VolumeCustom}
 	if from.Pool == "" {
 		from.Pool = id.Pool
 	}
-	if from.Project == "" {
-		from.Project = id.Project
+	if src.Project != "" {
+		from.Project = s.homeOf(VolumeCustom, src.Project)
 	}
 	from.Name, from.Snapshot, _ = strings.Cut(src.Name, "/")
 	return from
@@ -37,7 +37,7 @@ func (s *Service) copied(id VolumeID, src api.StorageVolumeSource) map[string]st
 	if src.Type != "copy" {
 		return nil
 	}
-	row, ok := s.volumes.Get(sourceOf(id, src).path()...)
+	row, ok := s.volumes.Get(s.sourceOf(id, src).path()...)
 	if !ok {
 		return nil
 	}
@@ -46,11 +46,11 @@ func (s *Service) copied(id VolumeID, src api.StorageVolumeSource) map[string]st
 
 // copyTask copies a custom volume, with its snapshots unless VolumeOnly is set, or one snapshot of one.
 func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
-	from := sourceOf(id, src)
+	from := s.sourceOf(id, src)
 	return &operation.Task{
 		Description: "Copying storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			release, err := s.hold(ctx, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
+			release, err := s.holdIn(ctx, id.Project, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(from.Pool)))
 			if err != nil {
 				return err
@@ -105,10 +105,8 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	if _, _, err := s.Volume(id); err != nil {
 		return nil, err
 	}
-	if s.CheckProject != nil { // a volume of a project that there is not is out of everybody's reach
-		if err := s.CheckProject(to.Project); err != nil {
-			return nil, api.NotFound("Failed loading project %q: %w", to.Project, err)
-		}
+	if err := s.Projects.Check(to.Project); err != nil { // a volume of a project that there is not is out of everybody's reach
+		return nil, api.NotFound("Failed loading project %q: %w", to.Project, err)
 	}
 	if _, _, err := s.Volume(to); err == nil {
 		return nil, api.Conflict("Volume by that name already exists")
@@ -121,7 +119,7 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	return &operation.Task{
 		Description: "Moving storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			release, err := s.hold(ctx, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
+			release, err := s.holdIn(ctx, to.Project, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
 			if err != nil {
 				return err

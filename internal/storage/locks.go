@@ -22,6 +22,20 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 	return held.Release, nil
 }
 
+// holdIn is hold for what is made in a project, which stays what it is meanwhile.
+func (s *Service) holdIn(ctx context.Context, project, action string, wants ...lock.Want) (release func(), err error) {
+	ctx, letGo, err := s.Projects.Hold(ctx, action, project)
+	if err != nil {
+		return nil, err
+	}
+	letGoOfAll, err := s.hold(ctx, action, wants...)
+	if err != nil {
+		letGo()
+		return nil, err
+	}
+	return func() { letGoOfAll(); letGo() }, nil
+}
+
 // holdMount keeps the mount and unmount of one volume apart.
 func (s *Service) holdMount(ctx context.Context, vol VolumeID) (release func(), err error) {
 	return s.hold(ctx, "mount", lock.Exclusive(lock.Of(lock.Mount, vol.path()...)))

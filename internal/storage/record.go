@@ -8,6 +8,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -32,6 +33,30 @@ func ParseVolumeType(name string) (VolumeType, error) {
 	return "", api.BadRequest("Invalid storage volume type name")
 }
 
+// Projects is what volumes need of projects; *project.Service implements it.
+type Projects interface {
+	Effective(kind project.Kind, name string) string
+	Check(name string) error
+	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+}
+
+// ID is the volume, or snapshot of one, that a request in a project means. Custom volumes may be the default project's.
+func (s *Service) ID(pool, project string, kind VolumeType, name, snapshot string) VolumeID {
+	return VolumeID{Pool: pool, Project: s.homeOf(kind, project), Type: kind, Name: name, Snapshot: snapshot}
+}
+
+func (s *Service) custom(pool, project, name string) VolumeID {
+	return s.ID(pool, project, VolumeCustom, name, "")
+}
+
+// homeOf is the project that a project's volumes of a type are in; of all projects, "", all.
+func (s *Service) homeOf(kind VolumeType, name string) string {
+	if kind != VolumeCustom || name == "" {
+		return name
+	}
+	return s.Projects.Effective(project.Volumes, name)
+}
+
 // VolumeList lists a pool's volumes and snapshots, those of a type if one is given, those of a project unless it
 // is empty. Images belong to every project.
 func (s *Service) VolumeList(pool, project string, kind VolumeType) ([]api.StorageVolume, error) {
@@ -39,9 +64,14 @@ func (s *Service) VolumeList(pool, project string, kind VolumeType) ([]api.Stora
 		return nil, errNoPool()
 	}
 	list := []api.StorageVolume{}
+	home := s.homeOf(VolumeCustom, project)
 	for _, row := range s.volumes.List(pool) {
 		id := idOf(row.Path)
-		if kind != "" && id.Type != kind || project != "" && id.Project != project && id.Type != VolumeImage {
+		of := project
+		if id.Type == VolumeCustom {
+			of = home
+		}
+		if kind != "" && id.Type != kind || project != "" && id.Project != of && id.Type != VolumeImage {
 			continue
 		}
 		list = append(list, s.showVolume(id, row.Value))
@@ -164,5 +194,19 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 func (s *Service) event(ctx context.Context, action string, id VolumeID, details map[string]any) {
 	shown := id
 	shown.Name = id.diskName()
-	s.Events.Lifecycle(ctx, id.Project, action, shown.URL(), details)
+	s.Events.Lifecycle(ctx, id.Project, action, shown.URL()+projectQuery(id.Project), details)
+}
+
+// CustomVolumes lists the custom volumes of a project in all pools, without their snapshots.
+func (s *Service) CustomVolumes(project string) []VolumeID {
+	home := s.homeOf(VolumeCustom, project)
+	var all []VolumeID
+	for _, pool := range s.Pools() {
+		for _, row := range s.volumes.List(pool, home, string(VolumeCustom)) {
+			if id := idOf(row.Path); id.Snapshot == "" {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -32,8 +33,8 @@ type Deps struct {
 	Root string
 	// Drivers are the drivers there are, by the name the API knows them by.
 	Drivers map[string]Open
-	// CheckProject tells whether there is a project (api.NotFound); nil: there is any.
-	CheckProject func(name string) error
+	// Projects tells in which project a project's custom volumes are; nil: there is the default one alone.
+	Projects Projects
 	// UsersOfPool lists the URLs of what names a pool beyond its volumes: profiles. May be nil.
 	UsersOfPool func(pool string) []string
 	// UsersOfVolume lists the URLs of what a custom volume is attached to: instances and profiles. May be nil.
@@ -73,6 +74,9 @@ type poolRecord struct {
 func New(d Deps) *Service {
 	if d.Locks == nil {
 		d.Locks = &lock.Manager{}
+	}
+	if d.Projects == nil {
+		d.Projects = project.Single{}
 	}
 	s := &Service{
 		Deps:    d,

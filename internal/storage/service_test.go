@@ -21,6 +21,7 @@ import (
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -54,6 +55,16 @@ func (w *world) restart() {
 	w.ok(w.journal.Recover(w.ctx))
 }
 
+// onlyDefault is the projects of a server that has no other.
+type onlyDefault struct{ project.Single }
+
+func (onlyDefault) Check(name string) error {
+	if name != "default" {
+		return api.NotFound("Project not found")
+	}
+	return nil
+}
+
 // build makes a service of what is there; it has loaded and mounted nothing yet.
 func (w *world) build() {
 	s := store.New(w.engine)
@@ -62,12 +73,7 @@ func (w *world) build() {
 		Store: s, Journal: w.journal, Events: event.Nobody{}, Root: w.root,
 		Drivers:       map[string]Open{"dir": func(c storagedriver.Config) storagedriver.Driver { return dir.New(c) }},
 		UsersOfVolume: func(v VolumeID) []string { return w.used[v] },
-		CheckProject: func(name string) error {
-			if name != "default" {
-				return api.NotFound("Project not found")
-			}
-			return nil
-		},
+		Projects:      onlyDefault{},
 	})
 }
 

@@ -1,0 +1,243 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Create makes a project. It has images, profiles and custom volumes of its own unless the request says otherwise, and shares its networks.
+func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
+	if err := checkName(req.Name); err != nil {
+		return err
+	}
+	r := &record{Description: req.Description, Config: without(req.Config, "")}
+	for _, kind := range []Kind{Images, Profiles, Volumes} {
+		if r.Config[kind.key()] == "" {
+			r.Config[kind.key()] = "true"
+		}
+	}
+	if err := check(nil, r.Config); err != nil {
+		return err
+	}
+	held, err := s.hold(ctx, "create", req.Name)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	if s.Check(req.Name) == nil {
+		return errExists(req.Name)
+	}
+	_, err = s.Store.Commit(ctx, append(s.defaultProfile(nil, r.Config, req.Name), s.table.Create(r, req.Name))...)
+	if errors.Is(err, store.ErrConflict) {
+		return errExists(req.Name)
+	}
+	if err != nil {
+		return err
+	}
+	s.publish(ctx, "created", req.Name, nil)
+	return nil
+}
+
+// Put replaces a project's configuration. match gets the version that the request is about.
+func (s *Service) Put(ctx context.Context, name string, put api.ProjectPut, match func(store.Revision) error) error {
+	return s.change(ctx, name, match, func(was *record) *record {
+		next := &record{Description: put.Description, Config: without(put.Config, "")}
+		if name == api.ProjectDefault { // its features cannot be changed, so they need not be said
+			for _, kind := range kinds {
+				setDefault(next.Config, kind.key(), was.Config[kind.key()])
+			}
+		}
+		return next
+	})
+}
+
+// Patch changes what the request names; describe tells whether that is the description, too. An empty value unsets a key.
+func (s *Service) Patch(ctx context.Context, name string, put api.ProjectPut, describe bool, match func(store.Revision) error) error {
+	return s.change(ctx, name, match, func(was *record) *record {
+		next := &record{Description: was.Description, Config: maps.Clone(was.Config)}
+		if next.Config == nil {
+			next.Config = map[string]string{}
+		}
+		maps.Copy(next.Config, put.Config)
+		next.Config = without(next.Config, "")
+		if describe {
+			next.Description = put.Description
+		}
+		return next
+	})
+}
+
+func (s *Service) change(ctx context.Context, name string, match func(store.Revision) error, edit func(*record) *record) error {
+	held, err := s.hold(ctx, "update", name)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	row, err := s.row(name)
+	if err != nil {
+		return err
+	}
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	next := edit(row.Value)
+	if err := errors.Join(check(row.Value.Config, next.Config), s.checkFeatures(name, row.Value.Config, next.Config)); err != nil {
+		return err
+	}
+	ops := append(s.defaultProfile(row.Value.Config, next.Config, name), s.table.Replace(row, next))
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.publish(ctx, "updated", name, nil)
+	return nil
+}
+
+// Rename checks a request for another name and returns the work.
+func (s *Service) Rename(ctx context.Context, name, newName string) (*operation.Task, error) {
+	if name == api.ProjectDefault {
+		return nil, api.Forbidden("The 'default' project cannot be renamed")
+	}
+	if err := errors.Join(s.Check(name), checkName(newName)); err != nil {
+		return nil, err
+	}
+	return &operation.Task{
+		Description: "Renaming project",
+		Resources:   map[string][]string{"projects": {URL("", "projects", name)}},
+		Run:         func(ctx context.Context, _ operation.Progress) error { return s.rename(ctx, name, newName) },
+	}, nil
+}
+
+func (s *Service) rename(ctx context.Context, name, newName string) error {
+	held, err := s.hold(ctx, "rename", name, newName)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	row, err := s.row(name)
+	switch {
+	case err != nil:
+		return err
+	case s.Check(newName) == nil:
+		return api.Conflict("A project named %q already exists", newName)
+	case !s.empty(name):
+		return api.BadRequest("Only empty projects can be renamed")
+	}
+	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.defaultProfile(nil, row.Value.Config, newName)...)
+	ops = append(ops, s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.publish(ctx, "renamed", newName, map[string]any{"old_name": name})
+	return nil
+}
+
+// Delete deletes a project in which nothing is.
+func (s *Service) Delete(ctx context.Context, name string) error {
+	if name == api.ProjectDefault {
+		return api.Forbidden("The 'default' project cannot be deleted")
+	}
+	held, err := s.hold(ctx, "delete", name)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	row, err := s.row(name)
+	if err != nil {
+		return api.NotFound("Fetch project %q: %w", name, err)
+	}
+	if !s.empty(name) {
+		return api.BadRequest("Only empty projects can be removed")
+	}
+	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.publish(ctx, "deleted", name, nil)
+	return nil
+}
+
+func (s *Service) hold(ctx context.Context, action string, names ...string) (*lock.Held, error) {
+	var wants []lock.Want
+	for _, name := range names {
+		wants = append(wants, lock.Exclusive(lock.ForProject(name)))
+	}
+	return s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, wants...)
+}
+
+func errExists(name string) error {
+	return api.Conflict("Failed creating project %q: Failed adding database record: This \"projects\" entry already exists", name)
+}
+
+// check validates a configuration, and refuses what is new in it and has no effect on this server.
+func check(was, now map[string]string) error {
+	if err := Keys.Validate(now); err != nil {
+		return err
+	}
+	return Keys.CheckSupported(was, now)
+}
+
+// checkFeatures refuses other features where something would be lost from sight, or come into it.
+func (s *Service) checkFeatures(name string, was, now map[string]string) error {
+	for _, kind := range kinds {
+		before, after := config.IsTrue(was[kind.key()]), config.IsTrue(now[kind.key()])
+		switch {
+		case before == after:
+		case name == api.ProjectDefault:
+			return api.BadRequest("You can't change the features of the default project")
+		case !s.empty(name):
+			how := "disabled"
+			if after {
+				how = "enabled"
+			}
+			return api.BadRequest("Project feature %q cannot be %s on non-empty projects", kind.key(), how)
+		}
+	}
+	return nil
+}
+
+// empty tells whether nothing is in a project but its default profile.
+func (s *Service) empty(name string) bool {
+	own := URL(name, "profiles", "default")
+	return !slices.ContainsFunc(s.Users(name), func(url string) bool { return url != own })
+}
+
+// defaultProfile are the ops that a project's default profile comes or goes by, when its configuration changes; nil is that of no project.
+func (s *Service) defaultProfile(was, now map[string]string, name string) []store.Op {
+	before, after := config.IsTrue(was[Profiles.key()]), config.IsTrue(now[Profiles.key()])
+	switch {
+	case after && !before:
+		return []store.Op{s.Profiles().CreateDefault(name)}
+	case before && !after:
+		return s.Profiles().RemoveDefault(name)
+	}
+	return nil
+}
+
+func (s *Service) publish(ctx context.Context, what, name string, details map[string]any) {
+	s.Events.Lifecycle(ctx, name, "project-"+what, URL("", "projects", name), details)
+}
+
+// without is a copy of a configuration without the keys that have a value.
+func without(c map[string]string, value string) map[string]string {
+	kept := make(map[string]string, len(c))
+	for k, v := range c {
+		if v != value {
+			kept[k] = v
+		}
+	}
+	return kept
+}
+
+func setDefault(c map[string]string, key, value string) {
+	if c[key] == "" && value != "" {
+		c[key] = value
+	}
+}

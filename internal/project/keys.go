@@ -1,0 +1,53 @@
+package project
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
+)
+
+// Words are those of a project's keys. Clients match on how they begin.
+var words = config.Words{
+	Unknown: func(name, _ string) string { return fmt.Sprintf("Invalid project configuration key %q", name) },
+	Invalid: func(k config.Key, name, value string, cause error) error {
+		return fmt.Errorf("Invalid project configuration key %q value: %w", name, config.InstanceWords.Invalid(k, name, value, cause))
+	},
+}
+
+// Keys is the configuration of a project.
+var Keys = config.NewTable(words,
+	config.Key{Name: Images.key(), Type: config.Bool, Live: true, Doc: "Whether the project has images and aliases of its own, instead of those of the default project"},
+	config.Key{Name: Networks.key(), Type: config.Bool, Live: true, Doc: "Whether the project has networks of its own, instead of those of the default project"},
+	config.Key{Name: Profiles.key(), Type: config.Bool, Live: true, Doc: "Whether the project has profiles of its own, instead of those of the default project"},
+	config.Key{Name: Volumes.key(), Type: config.Bool, Live: true, Doc: "Whether the project has custom volumes of its own, instead of those of the default project"},
+	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
+)
+
+// checkName refuses what cannot be a project's name. It stands in front of an underscore in the names of what the project has on disk, so it
+// holds none itself.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return api.BadRequest("No name provided")
+	case strings.Contains(name, "/"):
+		return api.BadRequest("Project names may not contain slashes")
+	case strings.Contains(name, " "):
+		return api.BadRequest("Project names may not contain spaces")
+	case strings.Contains(name, "_"):
+		return api.BadRequest("Project names may not contain underscores")
+	case strings.ContainsAny(name, `'"`):
+		return api.BadRequest("Project names may not contain quotes")
+	case name == "*":
+		return api.BadRequest("Reserved project name")
+	case name == "." || name == "..", len(name) > longestName, strings.ContainsFunc(name, unprintable):
+		return api.BadRequest("Invalid project name %q", name)
+	}
+	return nil
+}
+
+// longestName is how many bytes a name has at most: with an instance's (63) and an underscore it still fits a file's name.
+const longestName = 127
+
+func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }

@@ -1,0 +1,20 @@
+package project
+
+import "context"
+
+// Single answers where there is the default project alone: for a service that is put together without this one.
+type Single struct{}
+
+// Effective is the project itself.
+func (Single) Effective(_ Kind, name string) string { return name }
+
+// Sharing is the project itself.
+func (Single) Sharing(_ Kind, name string) []string { return []string{name} }
+
+// Check finds each project.
+func (Single) Check(string) error { return nil }
+
+// Hold holds nothing.
+func (Single) Hold(ctx context.Context, _, _ string) (context.Context, func(), error) {
+	return ctx, func() {}, nil
+}
