@@ -160,7 +160,7 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 	}
 	return &operation.Task{
 		Description: "Deleting snapshot",
-		Resources:   resources(name+"/"+snapshot),
+		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			return s.holdAndDelete(ctx, row.Value.Project, row.Value.Name, snapshot, lock.Long, func() bool { return true })
 		},
@@ -337,7 +337,7 @@ func (s *Service) UpdateSnapshot(_ context.Context, project, name, snapshot stri
 	}
 	return &operation.Task{
 		Description: "Updating snapshot",
-		Resources:   resources(name+"/"+snapshot),
+		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			_, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
 			if err != nil {
