@@ -26,3 +26,14 @@ type Project struct {
 	Name       string   `json:"name" yaml:"name"`
 	UsedBy     []string `json:"used_by" yaml:"used_by"`
 }
+
+// ProjectState is what GET /1.0/projects/<name>/state shows.
+type ProjectState struct {
+	Resources map[string]ProjectStateResource `json:"resources" yaml:"resources"`
+}
+
+// ProjectStateResource is the use of one resource; a limit of -1 means that there is none. The names of the fields are LXD's.
+type ProjectStateResource struct {
+	Limit int64
+	Usage int64
+}

@@ -16,14 +16,9 @@ func (c *Client) ProjectByName(name string) (*api.Project, string, error) {
 	return get[api.Project](c, pathOf("projects", name))
 }
 
-// ProjectState is the use of a project's limited resources; a limit of -1 means none.
-type ProjectState struct {
-	Resources map[string]struct{ Limit, Usage int64 } `json:"resources"`
-}
-
 // ProjectState fetches what a project uses.
-func (c *Client) ProjectState(name string) (*ProjectState, error) {
-	state, _, err := get[ProjectState](c, pathOf("projects", name, "state"))
+func (c *Client) ProjectState(name string) (*api.ProjectState, error) {
+	state, _, err := get[api.ProjectState](c, pathOf("projects", name, "state"))
 	return state, err
 }
 

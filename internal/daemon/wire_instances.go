@@ -107,3 +107,20 @@ func (d *Daemon) usersOfProject(name string) []string {
 	sort.Strings(urls)
 	return urls
 }
+
+// contentsOfProject is what is in a project and its own, for its limits.
+func (d *Daemon) contentsOfProject(name string) project.Contents {
+	r := &d.resources
+	c := project.Contents{Instances: r.instances.Contents(name)}
+	own := func(kind project.Kind) bool { return d.projects.Effective(kind, name) == name }
+	if own(project.Volumes) {
+		c.Volumes = r.storage.Contents(name)
+	}
+	if own(project.Images) {
+		c.Images = r.images.Size(name)
+	}
+	if own(project.Networks) {
+		c.Networks = len(r.networks.Managed(name))
+	}
+	return c
+}

@@ -88,6 +88,7 @@ type Deps struct {
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
 	Effective(kind project.Kind, name string) string
+	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }
 
@@ -243,6 +244,14 @@ func cloneMap(m map[string]string) map[string]string {
 		c[k] = v
 	}
 	return c
+}
+
+// Size is what a project's own images take, in bytes.
+func (s *Service) Size(project string) (n int64) {
+	for _, row := range s.images.List(project) {
+		n += row.Value.Size
+	}
+	return n
 }
 
 // Fingerprints lists the fingerprints of a project's images.

@@ -15,6 +15,7 @@ import (
 	"github.com/berthd/berth/internal/durable"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 )
 
 // Request says what a new image is to be like, beside what its files say.
@@ -98,6 +99,11 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if _, ok := s.images.Get(project, r.Fingerprint); ok {
 		return api.Conflict("Image with same fingerprint already exists")
 	}
+	admitted, err := s.Projects.Admit(ctx, "image creation", project, contentsOf(r))
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	about := filesEntry{Fingerprint: r.Fingerprint, Import: true, Before: s.present(r.Fingerprint)}
 	entry, err := s.Journal.Begin(ctx, kindFiles, about)
 	if err != nil {
@@ -184,3 +190,6 @@ func (s *Service) checkProfiles(ctx context.Context, project string, names []str
 	}
 	return nil
 }
+
+// contentsOf is what an upload adds to a project.
+func contentsOf(r *Received) project.Contents { return project.Contents{Images: r.Size} }

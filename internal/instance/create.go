@@ -279,6 +279,11 @@ func (s *Service) beginCreate(ctx context.Context, i *Instance, from origin) (*e
 	if err := s.checkAdded(ctx, i, nil, eff); err != nil {
 		return fail(fmt.Errorf("Failed initialising instance: Invalid devices: %w", err))
 	}
+	admitted, err := s.admit(ctx, "instance creation", i, eff)
+	if err != nil {
+		return nil, nil, change{}, err
+	}
+	defer admitted()
 	i.Pool = eff.Pool
 	ids, release, err := s.claimIDs(ctx, nil, i, eff)
 	if err != nil {

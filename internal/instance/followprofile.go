@@ -54,6 +54,11 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 	users := slices.DeleteFunc(s.profileUsers(project, name), func(row store.Row[Instance]) bool { return row.Value.Creating })
 	future := &Service{Deps: s.Deps, instances: s.instances, snapshots: s.snapshots, background: s.background} // to check with
 	future.Profiles = overlay{Profiles: s.Profiles, home: s.homeOfProfiles, project: project, name: name, config: c, devices: devices}
+	admitted, err := s.admitAll(ctx, "profile update", users, future.effectiveOf)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	var steps []*step
 	newBlocks := false
 	for _, row := range users {

@@ -48,9 +48,15 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	defer content.Release()
 	like := s.copyRecord(project, req, src.Body)
 	next := func(now *Instance) *Instance { return refreshed(now, like, src) }
-	if _, err := s.check(ctx, next(dst), dst); err != nil {
+	eff, err := s.check(ctx, next(dst), dst)
+	if err != nil {
 		return err
 	}
+	admitted, err := s.admit(ctx, "instance update", dst, eff)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	var snaps refreshedSnapshots
 	if !alone {
 		if snaps, err = s.addSnapshots(ctx, dst, src); err != nil {

@@ -62,6 +62,11 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 	if err != nil {
 		return err
 	}
+	admitted, err := s.admit(ctx, "instance update", i, eff)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	_, claimed, err := s.claimIDs(ctx, i, restored(i, back), eff)
 	if err != nil {
 		return err

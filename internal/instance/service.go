@@ -48,6 +48,8 @@ type Projects interface {
 	// Effective is the project in which a project's objects of a kind are, and Sharing is the other way round.
 	Effective(kind project.Kind, name string) string
 	Sharing(kind project.Kind, name string) []string
+	// Admit asks whether a project may have what is about to be; the answer stays right until the release.
+	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	// Hold keeps a project, and what it shares, until the release (api.NotFound).
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

@@ -149,6 +149,11 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 	if err != nil {
 		return err
 	}
+	admitted, err := s.admit(ctx, "instance update", next, after)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	ids, release, err := s.claimIDs(ctx, old, next, after)
 	if err != nil {
 		return err

@@ -76,11 +76,38 @@ func (s *Service) Patch(ctx context.Context, name string, put api.ProjectPut, de
 }
 
 func (s *Service) change(ctx context.Context, name string, match func(store.Revision) error, edit func(*record) *record) error {
-	held, err := s.hold(ctx, "update", name)
-	if err != nil {
+	for alone := false; ; alone = true {
+		err := s.tryChange(ctx, name, alone, match, edit)
+		if !errors.Is(err, errFeatures) {
+			return err
+		}
+	}
+}
+
+// errFeatures is that of a change that needs the project for itself.
+var errFeatures = errors.New("project: other features")
+
+// tryChange makes a change. Other features need the project for themselves, and are refused with errFeatures without; for all else, what
+// is being made in the project goes on.
+func (s *Service) tryChange(ctx context.Context, name string, alone bool, match func(store.Revision) error, edit func(*record) *record) error {
+	if alone {
+		held, err := s.hold(ctx, "update", name)
+		if err != nil {
+			return err
+		}
+		defer held.Release()
+	}
+	if err := s.commitChange(ctx, name, alone, match, edit); err != nil {
 		return err
 	}
-	defer held.Release()
+	s.publish(ctx, "updated", name, nil)
+	return nil
+}
+
+// commitChange checks a change and writes it. Nothing is admitted in between.
+func (s *Service) commitChange(ctx context.Context, name string, alone bool, match func(store.Revision) error, edit func(*record) *record) error {
+	s.admissions.Lock()
+	defer s.admissions.Unlock()
 	row, err := s.row(name)
 	if err != nil {
 		return err
@@ -88,16 +115,25 @@ func (s *Service) change(ctx context.Context, name string, match func(store.Revi
 	if err := match(row.Revision); err != nil {
 		return err
 	}
-	next := edit(row.Value)
-	if err := errors.Join(check(row.Value.Config, next.Config), s.checkFeatures(name, row.Value.Config, next.Config)); err != nil {
-		return err
+	was, next := row.Value.Config, edit(row.Value)
+	if !alone && !sameFeatures(was, next.Config) {
+		return errFeatures
 	}
-	ops := append(s.defaultProfile(row.Value.Config, next.Config, name), s.table.Replace(row, next))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
-		return err
+	for _, check := range []func() error{
+		func() error { return check(was, next.Config) },
+		func() error { return s.checkFeatures(name, was, next.Config) },
+		func() error { return s.checkLimits(name, was, next.Config) },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	s.publish(ctx, "updated", name, nil)
-	return nil
+	_, err = s.Store.Commit(ctx, append(s.defaultProfile(was, next.Config, name), s.table.Replace(row, next))...)
+	return err
+}
+
+func sameFeatures(a, b map[string]string) bool {
+	return !slices.ContainsFunc(kinds, func(k Kind) bool { return config.IsTrue(a[k.key()]) != config.IsTrue(b[k.key()]) })
 }
 
 // Rename checks a request for another name and returns the work.

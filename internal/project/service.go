@@ -35,14 +35,16 @@ type Deps struct {
 	Events   event.Publisher
 	Locks    *lock.Manager
 	Profiles func() ProfilesOf
-	// Users lists the URLs of what is in a project.
-	Users func(project string) []string
+	// Users lists the URLs of what is in a project, and Contents what counts of it.
+	Users    func(project string) []string
+	Contents func(project string) Contents
 }
 
 // Service is the projects.
 type Service struct {
 	Deps
-	table *store.Table[record]
+	table      *store.Table[record]
+	admissions admissions
 }
 
 // New makes the service.

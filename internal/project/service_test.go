@@ -24,15 +24,16 @@ type world struct {
 	profiles *store.Table[string]
 	mu       sync.Mutex
 	in       map[string][]string
+	holds    map[string]Contents
 	events   []string
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	db := store.New(store.NewMemory())
-	w := &world{t: t, in: map[string][]string{}}
+	w := &world{t: t, in: map[string][]string{}, holds: map[string]Contents{}}
 	w.Service = New(Deps{
-		Store: db, Events: w, Locks: &lock.Manager{}, Profiles: func() ProfilesOf { return w },
+		Store: db, Events: w, Locks: &lock.Manager{}, Profiles: func() ProfilesOf { return w }, Contents: w.contentsOf,
 		Users: func(name string) []string {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -14,6 +14,11 @@ func (Single) Sharing(_ Kind, name string) []string { return []string{name} }
 // Check finds each project.
 func (Single) Check(string) error { return nil }
 
+// Admit admits everything.
+func (Single) Admit(context.Context, string, string, Contents) (func(), error) {
+	return func() {}, nil
+}
+
 // Hold holds nothing.
 func (Single) Hold(ctx context.Context, _, _ string) (context.Context, func(), error) {
 	return ctx, func() {}, nil

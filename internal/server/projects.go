@@ -22,6 +22,7 @@ func (a projectsAPI) routes() []Route {
 		{Method: "GET", Path: "/1.0/projects", Handle: a.list},
 		{Method: "POST", Path: "/1.0/projects", Handle: a.create},
 		{Method: "GET", Path: one, Handle: a.get},
+		{Method: "GET", Path: one + "/state", Handle: a.state},
 		{Method: "PUT", Path: one, Handle: a.put},
 		{Method: "PATCH", Path: one, Handle: a.patch},
 		{Method: "POST", Path: one, Handle: a.rename},
@@ -71,6 +72,14 @@ func (a projectsAPI) get(r *Request) Response {
 		return Fail(err)
 	}
 	return SyncETag(p, ETag(rev))
+}
+
+func (a projectsAPI) state(r *Request) Response {
+	state, err := a.svc.State(r.Var("name"))
+	if err != nil {
+		return Fail(err)
+	}
+	return Sync(state)
 }
 
 func (a projectsAPI) put(r *Request) Response {

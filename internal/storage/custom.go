@@ -117,6 +117,11 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 		}
 		return api.Conflict("Volume by that name already exists")
 	}
+	admitted, err := s.admit(ctx, "volume creation", id, volumes[0].record.Config)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	made := make([]VolumeID, len(volumes))
 	for n, v := range volumes {
 		v.record.UUID = uuid.NewString()

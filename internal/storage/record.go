@@ -37,6 +37,7 @@ func ParseVolumeType(name string) (VolumeType, error) {
 type Projects interface {
 	Effective(kind project.Kind, name string) string
 	Check(name string) error
+	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }
 
@@ -55,6 +56,26 @@ func (s *Service) homeOf(kind VolumeType, name string) string {
 		return name
 	}
 	return s.Projects.Effective(project.Volumes, name)
+}
+
+// admit asks the limits of its project whether a custom volume may be as it is about to be; all else is no volume of its own.
+func (s *Service) admit(ctx context.Context, action string, id VolumeID, config map[string]string) (release func(), err error) {
+	if id.Type != VolumeCustom || id.Snapshot != "" {
+		return func() {}, nil
+	}
+	v := project.Volume{Pool: id.Pool, Name: id.Name, Size: config["size"]}
+	return s.Projects.Admit(ctx, action, id.Project, project.Contents{Volumes: []project.Volume{v}})
+}
+
+// Contents lists a project's own custom volumes for its limits.
+func (s *Service) Contents(name string) []project.Volume {
+	var all []project.Volume
+	for _, id := range s.CustomVolumes(name) {
+		if row, ok := s.volumes.Get(id.path()...); ok {
+			all = append(all, project.Volume{Pool: id.Pool, Name: id.Name, Size: row.Value.Config["size"]})
+		}
+	}
+	return all
 }
 
 // VolumeList lists a pool's volumes and snapshots, those of a type if one is given, those of a project unless it
@@ -173,6 +194,11 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 		return err
 	}
 	next.Config = compact(next.Config)
+	admitted, err := s.admit(ctx, "volume update", id, next.Config)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	if id.Type == VolumeCustom && next.Config["size"] != row.Value.Config["size"] {
 		if err := s.applySize(ctx, id, next.Config); err != nil {
 			return err

@@ -1,0 +1,166 @@
+package project
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/berthd/berth/api"
+)
+
+// admissions are what has been admitted to projects and is not in the store yet.
+type admissions struct {
+	// Mutex is held from the look at what is in a project until what is added to it is noted here, or its limits are in the store. Whoever
+	// has it waits for nobody.
+	sync.Mutex
+	last    int
+	pending map[string]map[int]Contents // by project and number
+}
+
+// Admit asks whether a project may have what is about to be made or changed in it. It counts as there until the release, which comes when
+// it is in the store, or will not be: of many who ask for the last place, one gets it. action is what is asked for: "instance creation".
+// Errors are api.BadRequest, and api.NotFound where there is no such project.
+func (s *Service) Admit(_ context.Context, action, name string, change Contents) (release func(), err error) {
+	s.admissions.Lock()
+	defer s.admissions.Unlock()
+	row, err := s.row(name)
+	if err != nil {
+		return nil, err
+	}
+	if limited(row.Value.Config) {
+		if err := s.admit(action, name, row.Value.Config, change); err != nil {
+			return nil, err
+		}
+	}
+	return s.admissions.add(name, change), nil
+}
+
+// add notes a change until the release.
+func (a *admissions) add(name string, change Contents) (release func()) {
+	if a.pending == nil {
+		a.pending = map[string]map[int]Contents{}
+	}
+	if a.pending[name] == nil {
+		a.pending[name] = map[int]Contents{}
+	}
+	a.last++
+	n := a.last
+	a.pending[name][n] = change
+	return func() {
+		a.Lock()
+		defer a.Unlock()
+		delete(a.pending[name], n)
+		if len(a.pending[name]) == 0 {
+			delete(a.pending, name)
+		}
+	}
+}
+
+// contents is what is in a project with what has been admitted to it. The caller holds the admissions.
+func (s *Service) contents(name string) Contents {
+	c := s.Contents(name)
+	pending := s.admissions.pending[name]
+	for _, n := range slices.Sorted(maps.Keys(pending)) {
+		c = c.with(pending[n])
+	}
+	return c
+}
+
+// limited tells whether a project has any limit.
+func limited(c map[string]string) bool {
+	return slices.ContainsFunc(measures, func(m measure) bool { return c[m.key] != "" })
+}
+
+func (s *Service) admit(action, name string, config map[string]string, change Contents) error {
+	after := s.contents(name).with(change)
+	for _, m := range measures {
+		limit := config[m.key]
+		if limit == "" {
+			continue
+		}
+		used, most, err := m.compare(after, name, limit)
+		if err != nil {
+			return fmt.Errorf("Failed checking if %s allowed: Failed getting usage of project entities: %w", action, err)
+		}
+		if used > most {
+			return m.exceeded(action, name, limit)
+		}
+	}
+	return nil
+}
+
+// compare tells what a project has of a resource, and what it may have.
+func (m measure) compare(c Contents, name, limit string) (used, most int64, err error) {
+	if most, err = m.parse(limit); err != nil {
+		return 0, 0, err
+	}
+	used, err = m.of(c, name, true)
+	return used, most, err
+}
+
+// exceeded is the refusal of what would be more than a limit.
+func (m measure) exceeded(action, name, limit string) error {
+	switch m.key {
+	case "limits.instances":
+		return api.BadRequest("Reached maximum number of instances in project %q (%s=%s)", name, m.key, limit)
+	case "limits.containers":
+		return api.BadRequest("Reached maximum number of instances of type \"container\" in project %q (%s=%s)", name, m.key, limit)
+	case "limits.virtual-machines":
+		return api.BadRequest("Reached maximum number of instances of type \"virtual-machine\" in project %q (%s=%s)", name, m.key, limit)
+	}
+	return api.BadRequest("Failed checking if %s allowed: Reached maximum aggregate value %q for %q in project %q", action, limit, m.key, name)
+}
+
+// checkLimits refuses limits that what is in the project exceeds already, or of which it could not be said whether it does. The caller holds
+// the admissions.
+func (s *Service) checkLimits(name string, was, now map[string]string) error {
+	var c *Contents
+	for _, m := range measures {
+		limit := now[m.key]
+		if limit == "" || limit == was[m.key] {
+			continue
+		}
+		if c == nil {
+			contents := s.contents(name)
+			c = &contents
+		}
+		used, most, err := m.compare(*c, name, limit)
+		if err != nil {
+			return err
+		}
+		if used <= most {
+			continue
+		}
+		switch m.key {
+		case "limits.instances":
+			return api.BadRequest("Can't change limits.instances in project %q: \"limits.instances\" is too low: there currently are %d total instances in project %q", name, used, name)
+		case "limits.containers", "limits.virtual-machines":
+			kind := map[string]string{"limits.containers": "container", "limits.virtual-machines": "virtual-machine"}[m.key]
+			return api.BadRequest("Can't change %q in project %q: %q is too low: there currently are %d instances of type %s in project %q", m.key, name, m.key, used, kind, name)
+		}
+		return api.BadRequest("%q is too low: current total is %q", m.key, m.show(used))
+	}
+	return nil
+}
+
+// State tells what a project uses of each resource, and what it may use: -1 where there is no limit (api.NotFound).
+func (s *Service) State(name string) (*api.ProjectState, error) {
+	row, err := s.row(name)
+	if err != nil {
+		return nil, err
+	}
+	state, c := &api.ProjectState{Resources: map[string]api.ProjectStateResource{}}, s.Contents(name)
+	for _, m := range measures {
+		r := api.ProjectStateResource{Limit: -1}
+		if value := row.Value.Config[m.key]; value != "" {
+			if r.Limit, err = m.parse(value); err != nil {
+				return nil, fmt.Errorf("%s: %w", m.key, err)
+			}
+		}
+		r.Usage, _ = m.of(c, name, false)
+		state.Resources[m.resource] = r
+	}
+	return state, nil
+}
