@@ -54,6 +54,14 @@ func (d *Daemon) Empty() {
 			d.T.Errorf("berth %s: %v %s", strings.Join(args, " "), err, out)
 		}
 	}
+	projects, _ := d.Try(Program("berth"), "query", "/1.0/projects")
+	var urls []string
+	_ = json.Unmarshal([]byte(projects), &urls)
+	for _, url := range urls {
+		if name := filepath.Base(url); name != "default" {
+			d.emptyProject(name, lines, drop)
+		}
+	}
 	for _, name := range lines("list", "--format", "csv", "--columns", "n") {
 		drop("delete", "--force", name)
 	}
@@ -77,6 +85,30 @@ func (d *Daemon) Empty() {
 	for _, url := range pools {
 		drop("storage", "delete", filepath.Base(url))
 	}
+}
+
+// emptyProject deletes what is a project's own, and the project.
+func (d *Daemon) emptyProject(name string, lines func(...string) []string, drop func(...string)) {
+	var project struct {
+		UsedBy []string `json:"used_by"`
+	}
+	out, _ := d.Try(Program("berth"), "query", "/1.0/projects/"+name)
+	_ = json.Unmarshal([]byte(out), &project)
+	for _, instance := range lines("list", "--project", name, "--format", "csv", "--columns", "n") {
+		drop("delete", "--force", instance, "--project", name)
+	}
+	for _, url := range project.UsedBy {
+		path, _, _ := strings.Cut(strings.TrimPrefix(url, "/1.0/"), "?")
+		switch part := strings.Split(path, "/"); {
+		case part[0] == "images":
+			drop("image", "delete", part[1], "--project", name)
+		case part[0] == "storage-pools":
+			drop("storage", "volume", "delete", part[1], part[4], "--project", name)
+		case part[0] == "profiles" && part[1] != "default":
+			drop("profile", "delete", part[1], "--project", name)
+		}
+	}
+	drop("project", "delete", name)
 }
 
 func (d *Daemon) managed() []string {
