@@ -84,6 +84,7 @@ var Extensions = []string{
 	"api_filtering",
 	"instance_nic_network",
 	"firewall_driver",
+	"projects_restrictions",
 	"custom_volume_snapshot_expiry",
 	"trust_ca_certificates",
 	"resources_usb_pci",
@@ -125,4 +126,5 @@ var Extensions = []string{
 	"storage_volume_api_filtering",
 	"instance_file_head",
 	"storage_volumes_all_projects",
+	"projects_networks_restricted_access",
 }

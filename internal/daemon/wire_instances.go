@@ -113,6 +113,9 @@ func (d *Daemon) contentsOfProject(name string) project.Contents {
 	r := &d.resources
 	c := project.Contents{Instances: r.instances.Contents(name)}
 	own := func(kind project.Kind) bool { return d.projects.Effective(kind, name) == name }
+	if own(project.Profiles) {
+		c.Profiles = r.profiles.Contents(name)
+	}
 	if own(project.Volumes) {
 		c.Volumes = r.storage.Contents(name)
 	}

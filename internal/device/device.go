@@ -144,6 +144,20 @@ type Refuser interface {
 	CheckSupported(was, cfg Config) error
 }
 
+// Restricted is a module whose devices there may be in restricted projects, as far as the project's key restricted.devices.<type> goes. Of a
+// module without it, there are none unless that key allows all.
+type Restricted interface {
+	// Needs is what that key has to allow for a device of this configuration; none where it is free.
+	Needs(cfg Config) []Need
+}
+
+// Need is something of a device that is not free in a restricted project.
+type Need struct {
+	Level   string // the least value of restricted.devices.<type> that allows it
+	Network string // the network that it names, if it does
+	Why     string // what is said where it is not allowed: "Only managed network devices are allowed"
+}
+
 // Adder is a module that prepares something as soon as a device belongs to an instance, running or not: a DHCP
 // reservation. Add is called after a change of the instance's devices is kept, for each device that is new or
 // changed, with the device's volatile keys. It is idempotent, and what it does is done again by Start if it failed.

@@ -14,19 +14,20 @@ import (
 func (s *Service) Contents(of string) []project.Instance {
 	var all []project.Instance
 	for _, i := range s.rows(of) {
-		all = append(all, counted(i, s.effectiveOf(i)))
+		all = append(all, s.counted(i, s.effectiveOf(i)))
 	}
 	return all
 }
 
-func counted(i *Instance, e *effective) project.Instance {
-	return project.Instance{Name: i.Name, VM: i.Type == api.InstanceTypeVM, Config: e.Config, Root: e.Devices[e.Root]}
+func (s *Service) counted(i *Instance, e *effective) project.Instance {
+	return project.Instance{Name: i.Name, VM: i.Type == api.InstanceTypeVM, Config: e.Config, Root: e.Devices[e.Root],
+		Needs: func() []project.Need { return s.needs(i, e) }}
 }
 
 // admit asks the limits of its project whether an instance may be as it is about to be. Until the release it counts as if it were; by then
 // it is in the store.
 func (s *Service) admit(ctx context.Context, action string, i *Instance, e *effective) (release func(), err error) {
-	return s.Projects.Admit(ctx, action, i.Project, project.Contents{Instances: []project.Instance{counted(i, e)}})
+	return s.Projects.Admit(ctx, action, i.Project, project.Contents{Instances: []project.Instance{s.counted(i, e)}})
 }
 
 // admitAll is admit for the instances that follow a profile, in as many projects as they are in.
@@ -34,7 +35,7 @@ func (s *Service) admitAll(ctx context.Context, action string, rows []store.Row[
 	changes := map[string]project.Contents{}
 	for _, row := range rows {
 		change := changes[row.Value.Project]
-		change.Instances = append(change.Instances, counted(row.Value, after(row.Value)))
+		change.Instances = append(change.Instances, s.counted(row.Value, after(row.Value)))
 		changes[row.Value.Project] = change
 	}
 	var releases []func()

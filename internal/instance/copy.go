@@ -25,8 +25,12 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		from = project
 	}
 	name, snapshot, isSnapshot := strings.Cut(req.Source.Source, "/")
+	given := maps.Clone(req.Config)
 	src, i, volume, err := s.lookAtSource(project, req, from, name, snapshot)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkVolatile(project, req.Name, only(src.Config, given), given); err != nil {
 		return nil, err
 	}
 	alone := isSnapshot || req.Source.InstanceOnly || req.Source.ContainerOnly
@@ -113,6 +117,17 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	i := s.newInstance(project, req)
 	i.owned(&body)
 	return i
+}
+
+// only are the keys of a configuration that another one has, too.
+func only(c, of map[string]string) map[string]string {
+	kept := map[string]string{}
+	for key := range of {
+		if v, ok := c[key]; ok {
+			kept[key] = v
+		}
+	}
+	return kept
 }
 
 // copyVolumes copies a root volume and snapshots. The source is frozen while its root volume is copied.

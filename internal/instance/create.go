@@ -46,6 +46,11 @@ func (s *Service) Create(ctx context.Context, project string, req api.InstancesP
 	if req.Architecture != "" && req.Architecture != s.Host.Arch && !compatible(s.Host.Arch, req.Architecture) {
 		return nil, api.BadRequest("Architecture isn't supported: %s", req.Architecture)
 	}
+	if req.Source.Type != "copy" { // which is compared with its source
+		if err := s.checkVolatile(project, req.Name, nil, req.Config); err != nil {
+			return nil, err
+		}
+	}
 	switch req.Source.Type {
 	case "image":
 		return s.createFromImage(ctx, project, req)
@@ -242,6 +247,11 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	defer used.Release()
 	if from.look != nil {
 		if err := from.look(i, &from); err != nil {
+			return err
+		}
+	}
+	if len(from.snaps) > 0 {
+		if err := s.allowSnapshot(i.Project); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ var bootKeys = []config.Key{
 	{Name: "boot.autostart", Type: config.Bool, Live: true, Restricted: config.Free, Doc: "Start the instance with the daemon; unset: if it ran before"},
 	{Name: "boot.autostart.delay", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Seconds between this start and the next instance's"},
 	{Name: "boot.autostart.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Order of the starts, highest first"},
-	{Name: "boot.host_shutdown_timeout", Type: config.Integer, Default: "30", Live: true, Restricted: config.Free, Doc: "Seconds to wait for a clean stop before the instance is killed"},
+	{Name: "boot.host_shutdown_timeout", Type: config.Integer, Default: "30", Live: true, Restricted: lowlevel, Doc: "Seconds to wait for a clean stop before the instance is killed"},
 	{Name: "boot.stop.priority", Type: config.Integer, Default: "0", Live: true, Restricted: config.Free, Doc: "Order of the stops, highest first"},
 }
 
@@ -55,7 +55,7 @@ var limitKeys = []config.Key{
 	{Name: "limits.cpu.allowance", Type: config.String, Default: "100%", Live: true, Restricted: config.Free, Condition: container, Validate: cpuAllowance, Allowed: "a share such as 50%, or a time such as 25ms/100ms", Doc: "Share of CPU time: soft (50%) or hard (25ms/100ms)"},
 	{Name: "limits.cpu.priority", Type: config.Integer, Default: "10", Live: true, Restricted: config.Free, Condition: container, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight among instances with the same share (0 to 10)"},
 	{Name: "limits.disk.priority", Type: config.Integer, Default: "5", Live: true, Restricted: config.Free, Validate: config.IsPriority, Allowed: "0 to 10", Doc: "Weight of the instance's disk I/O (0 to 10)"},
-	{Name: "limits.kernel.*", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rlimit, Allowed: "a number or unlimited, or both as soft:hard", Doc: "Kernel resource limit, soft:hard"},
+	{Name: "limits.kernel.*", Type: config.String, Restricted: config.Free, Condition: container, Validate: rlimit, Allowed: "a number or unlimited, or both as soft:hard", Doc: "Kernel resource limit, soft:hard"},
 	{Name: "limits.memory", Type: config.String, Live: true, Restricted: config.Free, Validate: config.IsMemory, Allowed: "bytes, a size such as 64MiB, or a share such as 10%", Doc: "Bound of the memory: bytes, with a unit, or a share of the host's such as 10%"},
 	{Name: "limits.memory.enforce", Type: config.String, Default: "hard", Live: true, Restricted: config.Free, Condition: container, Values: []string{"soft", "hard"}, Doc: "Whether limits.memory holds always (hard) or only when the host runs short (soft)"},
 	{Name: "limits.memory.swap", Type: config.Bool, Default: "true", Live: true, Restricted: config.Free, Condition: container, Doc: "Whether the instance's memory may be swapped out"},
@@ -75,9 +75,9 @@ var rawKeys = []config.Key{
 var securityKeys = []config.Key{
 	{Name: "security.devlxd", Type: config.Bool, Default: devlxdDefault, Restricted: config.Free, Doc: "Presence of /dev/lxd inside",
 		Unsupported: "it makes no /dev/lxd inside instances, as with false", Except: config.IsFalse},
-	{Name: "security.idmap.base", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
+	{Name: "security.idmap.base", Type: config.Integer, Restricted: lowlevel, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "First host ID of the map"},
 	{Name: "security.idmap.isolated", Type: config.Bool, Default: "false", Restricted: config.Free, Condition: container, Doc: "Map that no other isolated instance has"},
-	{Name: "security.idmap.size", Type: config.Integer, Restricted: config.Free, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
+	{Name: "security.idmap.size", Type: config.Integer, Restricted: lowlevel, Condition: container, Validate: config.IsUint32, Allowed: "0 to 4294967295", Doc: "Number of IDs in the map"},
 	{Name: "security.nesting", Type: config.Bool, Default: "false", Live: true, Restricted: "restricted.containers.nesting", Condition: container, Doc: "Support for containers inside"},
 	{Name: "security.privileged", Type: config.Bool, Default: "false", Restricted: "restricted.containers.privilege", Condition: container, Doc: "Run without an ID map"},
 	{Name: "security.protection.delete", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Doc: "Refuse to delete the instance"},

@@ -58,6 +58,11 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	}
 	defer admitted()
 	var snaps refreshedSnapshots
+	if !alone && len(s.snapshots.List(src.Project, src.Name)) > 0 {
+		if err := s.allowSnapshot(dst.Project); err != nil {
+			return err
+		}
+	}
 	if !alone {
 		if snaps, err = s.addSnapshots(ctx, dst, src); err != nil {
 			return errors.Join(err, s.dropSnapshots(context.WithoutCancel(ctx), dst, snaps.added))

@@ -50,6 +50,8 @@ type Projects interface {
 	Sharing(kind project.Kind, name string) []string
 	// Admit asks whether a project may have what is about to be; the answer stays right until the release.
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
+	// Allows tells whether a project, if it is restricted, allows what is needed (api.Forbidden).
+	Allows(name string, needs ...project.Need) error
 	// Hold keeps a project, and what it shares, until the release (api.NotFound).
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

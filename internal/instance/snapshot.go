@@ -35,6 +35,9 @@ func (s *Service) CreateSnapshot(ctx context.Context, project, name string, req 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.allowSnapshot(project); err != nil {
+		return nil, err
+	}
 	c, _ := expand(s.Profiles, project, &row.Value.Body)
 	unnamed := req.Name == ""
 	if err := s.nameSnapshot(ctx, project, name, &req, c); err != nil {

@@ -115,6 +115,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := edit(next); err != nil {
 		return err
 	}
+	if err := s.checkVolatile(project, name, row.Value.Config, next.Config); err != nil {
+		return err
+	}
 	if err := s.checkNew(project, &row.Value.Body, &next.Body); err != nil {
 		return err
 	}

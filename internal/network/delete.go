@@ -10,7 +10,10 @@ import (
 
 // Delete takes a network that nothing uses away.
 func (s *Service) Delete(ctx context.Context, project, name string) error {
-	project = s.Home(project)
+	project, err := s.find(project, name)
+	if err != nil {
+		return err
+	}
 	release, err := s.claim(ctx, "delete", project, name)
 	if err != nil {
 		return err

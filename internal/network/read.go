@@ -10,17 +10,21 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/netstate"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
 // List returns the managed networks of a project by name, then the host's other interfaces.
-func (s *Service) List(_ context.Context, project string) ([]api.Network, error) {
+func (s *Service) List(_ context.Context, of string) ([]api.Network, error) {
 	list := []api.Network{}
-	project = s.Home(project)
-	for _, row := range s.table.List(project) {
+	home := s.Home(of)
+	for _, row := range s.table.List(home) {
+		if s.Projects.Allows(of, project.NetworkNeed(row.Value.Name, true)) != nil {
+			continue
+		}
 		list = append(list, *s.render(row.Value))
 	}
-	if project != api.ProjectDefault { // the host's interfaces are no project's own
+	if home != api.ProjectDefault { // the host's interfaces are no project's own
 		return list, nil
 	}
 	interfaces, err := netstate.Interfaces()
@@ -28,8 +32,8 @@ func (s *Service) List(_ context.Context, project string) ([]api.Network, error)
 		return nil, err
 	}
 	for _, i := range interfaces {
-		if _, ok := s.byInterface(i.Name); !ok {
-			list = append(list, *s.unmanaged(project, i))
+		if _, ok := s.byInterface(i.Name); !ok && s.Projects.Allows(of, project.NetworkNeed(i.Name, false)) == nil {
+			list = append(list, *s.unmanaged(home, i))
 		}
 	}
 	return list, nil
@@ -46,7 +50,10 @@ func (s *Service) Managed(project string) []string {
 
 // Get returns a managed network or an interface of the host; the latter has revision 0.
 func (s *Service) Get(_ context.Context, project, name string) (*api.Network, store.Revision, error) {
-	project = s.Home(project)
+	project, err := s.find(project, name)
+	if err != nil {
+		return nil, 0, err
+	}
 	if row, ok := s.table.Get(project, name); ok {
 		return s.render(row.Value), row.Revision, nil
 	}
@@ -78,7 +85,7 @@ func (s *Service) unmanaged(project string, i netstate.Interface) *api.Network {
 
 // State returns the live state of a network's, or of any of the host's interfaces.
 func (s *Service) State(_ context.Context, project, name string) (*api.NetworkState, error) {
-	if s.Home(project) != api.ProjectDefault {
+	if home, err := s.find(project, name); err != nil || home != api.ProjectDefault {
 		return nil, api.NotFound("Network not found")
 	}
 	return netstate.Host(name)
@@ -86,7 +93,11 @@ func (s *Service) State(_ context.Context, project, name string) (*api.NetworkSt
 
 // Leases lists the addresses in a managed network: the bridge's, the reserved ones, and what DHCP and SLAAC gave.
 func (s *Service) Leases(_ context.Context, project, name string) ([]api.NetworkLease, error) {
-	row, err := s.row(s.Home(project), name)
+	home, err := s.find(project, name)
+	if err != nil {
+		return nil, err
+	}
+	row, err := s.row(home, name)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,10 @@ import (
 
 // Rename gives a network that nothing uses another name.
 func (s *Service) Rename(ctx context.Context, project, name string, req api.NetworkPost) error {
-	project = s.Home(project)
+	project, err := s.find(project, name)
+	if err != nil {
+		return err
+	}
 	release, err := s.claim(ctx, "rename", project, name, req.Name)
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ type Deps struct {
 type Projects interface {
 	Effective(kind project.Kind, name string) string
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+	Allows(name string, needs ...project.Need) error
 }
 
 // Service keeps the networks. A project is always the one that a request is about; where it shares the networks of the default project,
@@ -241,6 +242,16 @@ func (s *Service) Home(name string) string { return s.Projects.Effective(project
 
 // url is where the API shows a network.
 func url(home, name string) string { return project.URL(home, "networks", name) }
+
+// find is the project that a project's network is in (api.NotFound: the project is restricted to others).
+func (s *Service) find(of, name string) (home string, err error) {
+	home = s.Home(of)
+	_, managed := s.table.Get(home, name)
+	if s.Projects.Allows(of, project.NetworkNeed(name, managed)) != nil {
+		return "", api.NotFound("Network not found")
+	}
+	return home, nil
+}
 
 func (s *Service) row(project, name string) (store.Row[record], error) {
 	row, ok := s.table.Get(project, name)

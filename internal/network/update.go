@@ -41,7 +41,10 @@ func (s *Service) Patch(ctx context.Context, project, name string, patch Patch, 
 // update changes a record. A start brings each network to its record, so an update that is cut off needs no journal but
 // for ports: before the commit the next start puts the old state back, after it there is nothing left to do.
 func (s *Service) update(ctx context.Context, project, name string, check func(store.Revision) error, edit func(*record)) error {
-	project = s.Home(project)
+	project, err := s.find(project, name)
+	if err != nil {
+		return err
+	}
 	release, err := s.claim(ctx, "update", project, name)
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@ type Instances interface {
 	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
 	// writes the profile.
 	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config, write store.Op) error
+	// ProfileNeeds tells what of a profile is not free in a restricted project.
+	ProfileNeeds(project, name string, config map[string]string, devices map[string]device.Config) []project.Need
 	// ProfileUsers lists the URLs of the instances that use a profile.
 	ProfileUsers(project, name string) []string
 	// HoldUsed keeps what devices name (pools, networks, volumes) until the release.
@@ -50,6 +52,7 @@ type Instances interface {
 type Projects interface {
 	Effective(kind project.Kind, name string) string
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
+	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 }
 
 // Service is the use-cases of profiles. A project is always the one that a request is about; where it shares the profiles of the default
@@ -199,6 +202,11 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 	if err := s.check(ctx, project, &Profile{}, p); err != nil {
 		return err
 	}
+	admitted, err := s.admit(ctx, "profile creation", project, req.Name, p)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	_, err = s.store.Commit(ctx, s.table.Create(p, project, req.Name))
 	if errors.Is(err, store.ErrConflict) {
 		return errExists(req.Name)
@@ -213,6 +221,24 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 // hold claims profiles for an action.
 func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (*lock.Held, error) {
 	return s.locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, wants...)
+}
+
+// admit asks the restrictions of its project whether a profile may be as it is about to be; the answer is right until the release.
+func (s *Service) admit(ctx context.Context, action, home, name string, p *Profile) (release func(), err error) {
+	return s.projects.Admit(ctx, action, home, project.Contents{Profiles: []project.Profile{s.counted(home, name, p)}})
+}
+
+func (s *Service) counted(home, name string, p *Profile) project.Profile {
+	return project.Profile{Name: name, Needs: func() []project.Need { return s.instances.ProfileNeeds(home, name, p.Config, p.Devices) }}
+}
+
+// Contents lists a project's own profiles for its restrictions.
+func (s *Service) Contents(home string) []project.Profile {
+	var all []project.Profile
+	for _, row := range s.table.List(home) {
+		all = append(all, s.counted(home, row.Path[1], row.Value))
+	}
+	return all
 }
 
 // Home is the project that a project's profiles are in.
@@ -305,6 +331,11 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 	if err := s.check(ctx, project, row.Value, next); err != nil {
 		return err
 	}
+	admitted, err := s.admit(ctx, "profile update", project, name, next)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {
 		return err
 	}

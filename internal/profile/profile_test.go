@@ -84,6 +84,10 @@ func (e *events) Lifecycle(_ context.Context, project, action, source string, _ 
 	*e = append(*e, project+" "+action+" "+source)
 }
 
+func (f *fakeInstances) ProfileNeeds(string, string, map[string]string, map[string]device.Config) []project.Need {
+	return nil
+}
+
 func newService(t *testing.T) (*Service, *fakeInstances, *events) {
 	t.Helper()
 	st := store.New(store.NewMemory())

@@ -123,6 +123,7 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 		func() error { return check(was, next.Config) },
 		func() error { return s.checkFeatures(name, was, next.Config) },
 		func() error { return s.checkLimits(name, was, next.Config) },
+		func() error { return s.checkRestrictions(name, was, next.Config) },
 	} {
 		if err := check(); err != nil {
 			return err

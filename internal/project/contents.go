@@ -12,9 +12,10 @@ import (
 	"github.com/berthd/berth/internal/config"
 )
 
-// Contents is what is in a project, as its limits see it.
+// Contents is what is in a project, as its limits and restrictions see it.
 type Contents struct {
 	Instances []Instance
+	Profiles  []Profile // its own
 	Volumes   []Volume
 	Images    int64 // bytes
 	Networks  int
@@ -26,6 +27,14 @@ type Instance struct {
 	VM   bool
 	// Config is its effective configuration, Root the effective root disk.
 	Config, Root map[string]string
+	// Needs tells what of it is not free in a restricted project.
+	Needs func() []Need
+}
+
+// Profile is a profile with what of it is not free in a restricted project.
+type Profile struct {
+	Name  string
+	Needs func() []Need
 }
 
 // Volume is a custom volume.
@@ -52,6 +61,16 @@ func (c Contents) with(change Contents) Contents {
 			next.Volumes = append(next.Volumes, v)
 		}
 	}
+	profiles := map[string]bool{}
+	for _, p := range change.Profiles {
+		profiles[p.Name] = true
+	}
+	for _, p := range c.Profiles {
+		if !profiles[p.Name] {
+			next.Profiles = append(next.Profiles, p)
+		}
+	}
+	next.Profiles = append(next.Profiles, change.Profiles...)
 	next.Instances = append(next.Instances, change.Instances...)
 	next.Volumes = append(next.Volumes, change.Volumes...)
 	return next

@@ -17,7 +17,7 @@ var words = config.Words{
 }
 
 // Keys is the configuration of a project.
-var Keys = config.NewTable(words,
+var Keys = config.NewTable(words, append(restrictionKeys(),
 	config.Key{Name: Images.key(), Type: config.Bool, Live: true, Doc: "Whether the project has images and aliases of its own, instead of those of the default project"},
 	config.Key{Name: Networks.key(), Type: config.Bool, Live: true, Doc: "Whether the project has networks of its own, instead of those of the default project"},
 	config.Key{Name: Profiles.key(), Type: config.Bool, Live: true, Doc: "Whether the project has profiles of its own, instead of those of the default project"},
@@ -31,7 +31,7 @@ var Keys = config.NewTable(words,
 	config.Key{Name: "limits.processes", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "What the limits.processes of its instances may add up to; each has to have one"},
 	config.Key{Name: "limits.virtual-machines", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many virtual machines the project may have"},
 	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
-)
+)...)
 
 // checkName refuses what cannot be a project's name. It stands in front of an underscore in the names of what the project has on disk, so it
 // holds none itself.

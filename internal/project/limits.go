@@ -21,13 +21,23 @@ type admissions struct {
 
 // Admit asks whether a project may have what is about to be made or changed in it. It counts as there until the release, which comes when
 // it is in the store, or will not be: of many who ask for the last place, one gets it. action is what is asked for: "instance creation".
-// Errors are api.BadRequest, and api.NotFound where there is no such project.
+// Errors are api.BadRequest, api.Forbidden where the project is restricted, and api.NotFound where there is no such project.
 func (s *Service) Admit(_ context.Context, action, name string, change Contents) (release func(), err error) {
 	s.admissions.Lock()
 	defer s.admissions.Unlock()
 	row, err := s.row(name)
 	if err != nil {
 		return nil, err
+	}
+	for _, i := range change.Instances {
+		if err := refused(row.Value.Config, i.Needs); err != nil {
+			return nil, fmt.Errorf("Failed checking if %s allowed: %w", action, err)
+		}
+	}
+	for _, p := range change.Profiles {
+		if err := refused(row.Value.Config, p.Needs); err != nil {
+			return nil, fmt.Errorf("Failed checking if %s allowed: %w", action, err)
+		}
 	}
 	if limited(row.Value.Config) {
 		if err := s.admit(action, name, row.Value.Config, change); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/snapname"
 	"github.com/berthd/berth/internal/store"
 )
@@ -82,6 +83,11 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 			target.Snapshot = source.Snapshot
 			copied := *row.Value
 			volumes, sources = append(volumes, newVolume{target, &copied}), append(sources, source)
+		}
+	}
+	if len(volumes) > 1 {
+		if err := s.Projects.Allows(id.Project, project.SnapshotNeed(id.Project)); err != nil {
+			return err
 		}
 	}
 	return s.makeVolumes(ctx, volumes, func(ctx context.Context, _ storagedriver.Driver, made []VolumeID) error {
@@ -178,6 +184,9 @@ func showSnapshot(id VolumeID, r *volumeRecord) api.StorageVolumeSnapshot {
 func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapshotsPost) (*operation.Task, error) {
 	if id.Type != VolumeCustom {
 		return nil, api.BadRequest("Invalid storage volume type %q", id.Type)
+	}
+	if err := s.Projects.Allows(id.Project, project.SnapshotNeed(id.Project)); err != nil {
+		return nil, err
 	}
 	if strings.Contains(req.Name, "/") {
 		return nil, api.BadRequest("Storage name cannot contain \"/\"")

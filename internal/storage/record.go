@@ -37,6 +37,7 @@ func ParseVolumeType(name string) (VolumeType, error) {
 type Projects interface {
 	Effective(kind project.Kind, name string) string
 	Check(name string) error
+	Allows(name string, needs ...project.Need) error
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

@@ -13,6 +13,7 @@ gone() { $BERTH project delete p; }
 share() { make -c features.profiles=false -c features.images=false "$@"; }
 init() { $BERTH init bb "$@" --project p 2>&1 | grep Error; }
 limit() { $BERTH project set p "$@"; }
+strict() { share -c restricted=true "$@"; }
 drop() { $BERTH delete -f "$@" --project p; gone; }
 `
 
@@ -31,6 +32,30 @@ var projectEntries = []entry{
 	{key: "limits.processes", sh: `share -c limits.processes=9; init a -c limits.processes=10; init a -c limits.processes=9; drop a`, want: `^Error: [^\n]*Reached maximum[^\n]*\nProject p deleted`},
 	{key: "limits.disk", sh: `share -c limits.disk=64MiB; $BERTH storage volume create default v --project p; $BERTH storage volume create default v size=65MiB --project p; $BERTH storage volume create default v size=64MiB --project p; $BERTH storage volume set default v size=65MiB --project p; $BERTH storage volume delete default v --project p; gone`,
 		want: `^Error: [^\n]*has no "size"[^\n]*\nError: [^\n]*Reached maximum[^\n]*\nStorage volume v created\nError: [^\n]*Reached maximum`},
+	{key: "restricted", sh: `strict; init a -c security.nesting=true; limit restricted=false; init a -c security.nesting=true; limit restricted=true; drop a`, want: `^Error: [^\n]*nesting is forbidden\nError: Conflict detected`},
+	{key: "restricted.containers.nesting", sh: `strict -c restricted.containers.nesting=allow; init a -c security.nesting=true; limit restricted.containers.nesting=block; drop a`, want: `^Error: Conflict detected[^\n]*nesting is forbidden`},
+	{key: "restricted.containers.lowlevel", sh: `strict; init a -c raw.lxc=lxc.log.level=1; limit restricted.containers.lowlevel=allow; init a -c raw.lxc=lxc.log.level=1; drop a`, want: `^Error: [^\n]*"raw.lxc"[^\n]* is forbidden\nProject p deleted`},
+	{key: "restricted.containers.privilege", sh: `strict; init a -c security.privileged=true; limit restricted.containers.privilege=isolated; init a; init a -c security.idmap.isolated=true; drop a`, want: `^Error: [^\n]*Privileged containers are forbidden\nError: [^\n]*Non-isolated containers are forbidden\nProject p deleted`},
+	{key: "restricted.devices.disk", sh: `strict; init a; add() { $BERTH config device add a d disk path=/d --project p "$@" 2>&1; }; add source=$DIR; $BERTH storage volume create default rv --project p; add pool=default source=rv; $BERTH config device remove a d --project p; limit restricted.devices.disk=block; add pool=default source=rv; limit restricted.devices.disk=allow; add source=$DIR; $BERTH storage volume delete default rv --project p; drop a`,
+		want: `^Error: [^\n]*not backed by a pool is forbidden\nStorage volume rv created\nDevice d added[^\n]*\nDevice d removed[^\n]*\nError: [^\n]*Disk devices are forbidden\nDevice d added`},
+	{key: "restricted.devices.disk.paths", set: "/srv", refused: true},
+	{key: "restricted.devices.nic", sh: `$BERTH network create kn1 ipv4.address=none ipv6.address=none >/dev/null; strict; init a; add() { $BERTH config device add a n nic --project p "$@" 2>&1; }; add nictype=p2p; add nictype=bridged parent=kn1; add network=kn1 ipv4.routes=10.9.9.0/24; add network=kn1; limit restricted.devices.nic=block; $BERTH config device remove a n --project p; limit restricted.devices.nic=block; add network=kn1; $BERTH network show kn1 --project p; drop a; $BERTH network delete kn1`,
+		want: `^Error: [^\n]*Only managed[^\n]*\nError: [^\n]*Only managed[^\n]*\nError: [^\n]*"ipv4.routes" is forbidden\nDevice n added[^\n]*\nError: Conflict[^\n]*\nDevice n removed[^\n]*\nError: [^\n]*Network devices are forbidden\nError: Network not found`},
+	{key: "restricted.networks.access", sh: `for n in kn2 kn3; do $BERTH network create $n ipv4.address=none ipv6.address=none >/dev/null; done; strict -c restricted.networks.access=kn2; $BERTH network list --project p -f csv | grep -o ^kn.; init a; for n in kn2 kn3; do $BERTH config device add a $n nic network=$n --project p 2>&1; done; drop a; $BERTH network delete kn2 kn3`,
+		want: `^kn2\nDevice kn2 added[^\n]*\nError: [^\n]*forbidden`},
+	{key: "restricted.snapshots", sh: `strict; init a; $BERTH snapshot a s --project p 2>&1; limit restricted.snapshots=allow; $BERTH snapshot a s --project p; drop a`, want: `^Error: Project "p" doesn't allow for snapshot creation\nProject p deleted`},
+	{key: "restricted.backups", reason: "this server makes no backups yet, in whatever project"},
+	{key: "restricted.cluster.target", reason: "this server has no cluster yet, so no member can be chosen"},
+	{key: "restricted.containers.interception", reason: "this server intercepts no system calls yet, in whatever project"},
+	{key: "restricted.virtual-machines.lowlevel", reason: "this server makes no virtual machines yet"},
+	{key: "restricted.devices.gpu", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.infiniband", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.pci", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.proxy", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.unix-block", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.unix-char", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.unix-hotplug", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
+	{key: "restricted.devices.usb", reason: "this server has no devices of the type yet; what a type that says nothing of restricted projects is held to: internal/instance, TestDevicesOfUnknownTypes"},
 	{key: "user.*", sh: `make -c user.keys=walked; $BERTH project get p user.keys; gone`, want: `^walked\n`},
 }
 
@@ -43,4 +68,6 @@ func TestEveryKeyOfAProject(t *testing.T) {
 		}
 	}
 	w.observe(t, projectEntries)
+	w.Berth("project", "create", "p")
+	refuse(t, projectEntries, func(e entry) error { return w.try("project", "set", "p", e.keyValue()) })
 }
