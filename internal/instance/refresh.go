@@ -51,6 +51,11 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	if _, err := s.check(ctx, next(dst), dst); err != nil {
 		return err
 	}
+	unasked := req
+	unasked.Config = nil
+	if err := s.checkNew(project, &refreshed(dst, s.copyRecord(project, unasked, src.Body), src).Body, &next(dst).Body); err != nil {
+		return err
+	}
 	var snaps refreshedSnapshots
 	if !alone {
 		if snaps, err = s.addSnapshots(ctx, dst, src); err != nil {
