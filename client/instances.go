@@ -50,6 +50,12 @@ func (c *Client) UpdateInstance(name string, put api.InstancePut, etag string) (
 	return c.start(http.MethodPut, pathOf("instances", name), put, etag)
 }
 
+// PatchInstance changes what change names, in the shape of an api.InstancePut with some of its fields, and leaves all else as it is.
+func (c *Client) PatchInstance(name string, change map[string]any, etag string) error {
+	_, err := c.Query(http.MethodPatch, pathOf("instances", name), change, etag, nil)
+	return err
+}
+
 // RenameInstance renames, moves or migrates an instance.
 func (c *Client) RenameInstance(name string, post api.InstancePost) (*Operation, error) {
 	return c.start(http.MethodPost, pathOf("instances", name), post, "")

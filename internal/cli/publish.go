@@ -106,21 +106,21 @@ func (p *publish) stop(server *client.Client, instance string) (restart func(), 
 	if !p.force {
 		return nil, errors.New(T("The instance is currently running. Use --force to have it stopped and restarted"))
 	}
+	again := func() error { return nil }
 	if i.Ephemeral {
 		// Else the stop would delete it.
-		i.Ephemeral = false
-		if err := p.c.waitStarted(server.UpdateInstance(instance, i.InstancePut, etag)); err != nil {
+		if err := server.PatchInstance(instance, map[string]any{"ephemeral": false}, etag); err != nil {
 			return nil, err
 		}
-		i.Ephemeral = true
+		again = func() error { return server.PatchInstance(instance, map[string]any{"ephemeral": true}, "") } // whatever else has changed by then
 	}
 	if err := p.c.forceStop(server, instance); err != nil {
-		return nil, fmt.Errorf(T("Stopping instance failed: %w"), err)
+		return nil, errors.Join(fmt.Errorf(T("Stopping instance failed: %w"), err), again())
 	}
 	return func() {
 		err := p.c.waitStarted(server.UpdateInstanceState(instance, api.InstanceStatePut{Action: "start", Timeout: -1}, ""))
-		if err == nil && i.Ephemeral {
-			err = p.c.waitStarted(server.UpdateInstance(instance, i.InstancePut, ""))
+		if err == nil {
+			err = again()
 		}
 		if err != nil {
 			fmt.Fprintf(p.c.Err, T("Starting %s again failed: %v")+"\n", instance, err)

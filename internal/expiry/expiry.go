@@ -3,6 +3,7 @@ package expiry
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"strings"
@@ -12,12 +13,15 @@ import (
 const (
 	// longestNap is how long pruning trusts its timer: the clock may be set, and timers stand still in a suspended host.
 	longestNap = time.Hour
-	// again is when a deletion that failed is tried again.
-	again = 10 * time.Minute
+	// again is when a deletion that failed is tried again, and soon when one is that others were in the way of.
+	again, soon = 10 * time.Minute, time.Minute
 	// grace is what is left to something whose date had passed already when it was given it: time to see that, and to put it right.
 	// Where dates change all the time, it is at most longestGrace in all.
 	grace, longestGrace = time.Minute, 10 * time.Minute
 )
+
+// ErrBusy is in the error of a deletion that somebody is in the way of.
+var ErrBusy = errors.New("busy")
 
 // changes are those of dates that came less than grace apart.
 type changes struct{ first, last time.Time }
@@ -45,7 +49,8 @@ func (c changes) due(date time.Time) time.Time {
 type Pruner struct {
 	// Dates lists what there is, by its path, with the time at which it expires; neither the zero time nor the epoch is a date.
 	Dates func() iter.Seq2[[]string, time.Time]
-	// Delete deletes one, unless it is gone or its date has been changed meanwhile.
+	// Delete deletes one, unless it is gone or its date has been changed meanwhile. It waits for nobody: those behind it would wait too,
+	// and so would whoever wants what it holds. Where others use what it needs it returns ErrBusy, and is called again.
 	Delete func(ctx context.Context, path []string) error
 	// Log is told of deletions that fail.
 	Log *slog.Logger
@@ -73,7 +78,11 @@ func (p *Pruner) Run(ctx context.Context) {
 		for _, path := range due {
 			name := strings.Join(path, "/")
 			delete(failed, name)
-			if err := p.Delete(ctx, path); err != nil && ctx.Err() == nil {
+			switch err := p.Delete(ctx, path); {
+			case err == nil || ctx.Err() != nil:
+			case errors.Is(err, ErrBusy):
+				failed[name] = time.Now().Add(soon)
+			default:
 				p.Log.Error("An expired snapshot could not be deleted", "snapshot", name, "err", err)
 				failed[name] = time.Now().Add(again)
 			}

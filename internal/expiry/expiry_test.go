@@ -3,6 +3,7 @@ package expiry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -18,6 +19,7 @@ type shelf struct {
 	mu    sync.Mutex
 	dates map[string]time.Time
 	fails map[string]int // how often a deletion fails
+	inUse map[string]bool
 	tried int
 }
 
@@ -37,9 +39,12 @@ func (s *shelf) remove(_ context.Context, path []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tried++
+	if s.inUse[path[1]] {
+		return fmt.Errorf("%w: copy", ErrBusy)
+	}
 	if s.fails[path[1]] > 0 {
 		s.fails[path[1]]--
-		return errors.New("busy")
+		return errors.New("broken")
 	}
 	delete(s.dates, path[1])
 	return nil
@@ -116,6 +121,37 @@ func TestWhatExpiresGoesInItsTime(t *testing.T) {
 		left("epoch", "never")
 		cancel()
 		<-done
+	})
+}
+
+// TestWhatIsInUseGoesSoonAfter, and keeps nothing else waiting. That it is in use is no failure.
+func TestWhatIsInUseGoesSoonAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		now := time.Now()
+		s := &shelf{inUse: map[string]bool{"used": true}, dates: map[string]time.Time{"used": now.Add(time.Hour), "other": now.Add(2 * time.Hour)}}
+		p := New()
+		p.Dates, p.Delete, p.Log = s.all, s.remove, slog.New(slog.NewTextHandler(&log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go p.Run(ctx)
+		left := func() int {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.dates)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := left(); n != 1 {
+			t.Errorf("%d are left", n)
+		}
+		s.mu.Lock()
+		s.inUse = nil
+		s.mu.Unlock()
+		time.Sleep(soon)
+		if n := left(); n != 0 || log.Len() > 0 {
+			t.Errorf("%d are left, and the log says %q", n, &log)
+		}
 	})
 }
 

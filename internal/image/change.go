@@ -77,12 +77,17 @@ func (s *Service) Delete(_ context.Context, project, name string) (*operation.Ta
 // delete first forgets the image, which cannot be undone half-way, and then removes what it left on the disk; a kill in
 // between is finished by the journal.
 func (s *Service) delete(ctx context.Context, project, fingerprint string) error {
+	return s.deleteIf(ctx, project, fingerprint, func(store.Row[record]) bool { return true })
+}
+
+// deleteIf is delete for an image that is still to go once nobody else is at it; if it is not, it is not found.
+func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, still func(store.Row[record]) bool) error {
 	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(fingerprint)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, ok := s.images.Get(project, fingerprint); !ok {
+	if row, ok := s.images.Get(project, fingerprint); !ok || !still(row) {
 		return api.NotFound("%s", errNotFound)
 	}
 	entry, err := s.forget(ctx, project, fingerprint)
@@ -125,21 +130,4 @@ func (s *Service) forget(ctx context.Context, project, fingerprint string) (*jou
 	}
 	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
 	return s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
-}
-
-// Refresh gives the task that asks an image's source for a newer one. Images that came by upload have no source.
-func (s *Service) Refresh(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
-	if err != nil {
-		return nil, err
-	}
-	return &operation.Task{
-		Description: "Refreshing image",
-		Run: func(ctx context.Context, p operation.Progress) error {
-			if row.Value.Source == nil {
-				return api.BadRequest("Failed to update image %q in project %q: Image source not found", row.Path[1], row.Path[0])
-			}
-			return s.refresh(ctx, p, row)
-		},
-	}, nil
 }

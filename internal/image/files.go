@@ -62,10 +62,10 @@ func (s *Service) removeFiles(fingerprint string, keep []string) error {
 	return faultRemoved.Hit()
 }
 
-// hold claims an image for an action: exclusively while its files are put in place or taken away, shared so that it does
+// hold claims images for an action: exclusively while their files are put in place or taken away, shared so that they do
 // not go meanwhile.
-func (s *Service) hold(ctx context.Context, action string, want lock.Want) (release func(), err error) {
-	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, want)
+func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (release func(), err error) {
+	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, wants...)
 	if err != nil {
 		return nil, err
 	}

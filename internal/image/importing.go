@@ -16,6 +16,7 @@ import (
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/store"
 )
 
 // Request says what a new image is to be like, beside what its files say.
@@ -78,7 +79,7 @@ func kindOf(d *description) string {
 	return TypeContainer
 }
 
-// create puts the files in place and commits the record. Before the commit nobody can see the image; a kill leaves a journal entry
+// create makes an image of an upload. Before the commit nobody can see the image; a kill leaves a journal entry
 // for the folder of the upload and one for the files.
 func (s *Service) create(ctx context.Context, r *Received, q Request, d *description) error {
 	if err := faultReceived.Hit(); err != nil {
@@ -104,6 +105,14 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return err
 	}
 	defer admitted()
+	return s.keep(ctx, r, func(done ...store.Op) error {
+		return s.createRecord(ctx, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
+	})
+}
+
+// keep puts the files of an upload in place and has commit write what makes an image of them, with the ends of their journal entries. The
+// caller holds the image.
+func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...store.Op) error) error {
 	about := filesEntry{Fingerprint: r.Fingerprint, Import: true, Before: s.present(r.Fingerprint)}
 	entry, err := s.Journal.Begin(ctx, kindFiles, about)
 	if err != nil {
@@ -114,7 +123,7 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		err = faultPlaced.Hit()
 	}
 	if err == nil {
-		err = s.createRecord(ctx, q, r.Fingerprint, s.images.Create(rec, project, r.Fingerprint), entry.Done(), r.entry.Done())
+		err = commit(entry.Done(), r.entry.Done())
 	}
 	if err != nil && !errors.Is(err, errAliases) {
 		ctx = context.WithoutCancel(ctx)

@@ -39,11 +39,8 @@ func (s *Service) Pull(src api.ImagesPostSource, q Request) *operation.Task {
 
 // pull fetches an image unless the project has it, and returns its fingerprint.
 func (s *Service) pull(ctx context.Context, p operation.Progress, src api.ImagesPostSource, q Request) (string, error) {
-	if s.Remote == nil {
-		return "", api.NotImplemented("This server does not fetch images")
-	}
-	if src.Protocol != "" && src.Protocol != "lxd" {
-		return "", api.BadRequest("Unsupported protocol: %s", src.Protocol)
+	if err := s.checkSource(src); err != nil {
+		return "", err
 	}
 	if err := checkAliases(q.Aliases); err != nil { // before anything is fetched
 		return "", err
@@ -56,14 +53,39 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 		p.Update(map[string]any{"fingerprint": row.Path[1]})
 		return row.Path[1], s.addAliases(ctx, q, row.Path[1])
 	}
-	body, contentType, err := s.Remote.Export(ctx, src, far.Fingerprint)
+	r, q, err := s.download(ctx, p, src, far, q)
 	if err != nil {
 		return "", err
+	}
+	if err := s.importReceived(ctx, p, r, q); err != nil {
+		if row, found := s.find(q.Project, far.Fingerprint); found == nil && api.IsConflict(err) {
+			return row.Path[1], s.addAliases(ctx, q, row.Path[1]) // somebody else fetched it meanwhile
+		}
+		return "", err
+	}
+	return r.Fingerprint, nil
+}
+
+func (s *Service) checkSource(src api.ImagesPostSource) error {
+	if s.Remote == nil {
+		return api.NotImplemented("This server does not fetch images")
+	}
+	if src.Protocol != "" && src.Protocol != "lxd" {
+		return api.BadRequest("Unsupported protocol: %s", src.Protocol)
+	}
+	return nil
+}
+
+// download receives the files of an image that its server has described, and adds to the request what it said.
+func (s *Service) download(ctx context.Context, p operation.Progress, src api.ImagesPostSource, far *api.Image, q Request) (*Received, Request, error) {
+	body, contentType, err := s.Remote.Export(ctx, src, far.Fingerprint)
+	if err != nil {
+		return nil, q, err
 	}
 	defer body.Close()
 	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType)
 	if err != nil {
-		return "", err
+		return nil, q, err
 	}
 	q.Fingerprint = far.Fingerprint
 	if q.Filename == "" {
@@ -77,13 +99,7 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 		source.ImageType = far.Type
 		q.Source = &source
 	}
-	if err := s.importReceived(ctx, p, r, q); err != nil {
-		if row, found := s.find(q.Project, far.Fingerprint); found == nil && api.IsConflict(err) {
-			return row.Path[1], s.addAliases(ctx, q, row.Path[1]) // somebody else fetched it meanwhile
-		}
-		return "", err
-	}
-	return r.Fingerprint, nil
+	return r, q, nil
 }
 
 // addAliases gives the aliases asked for to an image that is here already.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
-	"github.com/berthd/berth/internal/store"
 )
 
 // Resolve finds the image that a source names: by alias, by fingerprint or a unique prefix, or by properties, of which
@@ -123,46 +122,4 @@ func protocolOf(protocol string) string {
 		return "lxd"
 	}
 	return protocol
-}
-
-// refresh asks an image's source what its alias names now, fetches that, moves the aliases over and removes the old image.
-func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.Row[record]) error {
-	project, old := row.Path[0], row.Path[1]
-	src := api.ImagesPostSource{ImageSource: *row.Value.Source, Mode: "pull", Type: "image"}
-	q := Request{
-		Project: project, Public: row.Value.Public, AutoUpdate: row.Value.AutoUpdate, Cached: row.Value.Cached,
-		Profiles: row.Value.Profiles, Source: row.Value.Source,
-	}
-	fingerprint, err := s.pull(ctx, p, src, q)
-	if err != nil {
-		return err
-	}
-	p.Update(map[string]any{"refreshed": fingerprint != old})
-	if fingerprint == old {
-		return nil
-	}
-	if err := s.moveAliases(ctx, project, old, fingerprint); err != nil {
-		return err
-	}
-	return s.delete(ctx, project, old)
-}
-
-// moveAliases gives an image the aliases of another one.
-func (s *Service) moveAliases(ctx context.Context, project, from, to string) error {
-	_, release, err := s.holdTarget(ctx, project, to)
-	if err != nil {
-		return err
-	}
-	defer release()
-	var ops []store.Op
-	for _, a := range s.aliases.List(project) {
-		if a.Value.Target == from {
-			ops = append(ops, s.aliases.Replace(a, &alias{Target: to, Description: a.Value.Description}))
-		}
-	}
-	if len(ops) == 0 {
-		return nil
-	}
-	_, err = s.Store.CommitAll(ctx, ops)
-	return changed(err)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -61,11 +62,18 @@ func (s *Service) dropUnused(ctx context.Context, now time.Time) {
 	if days <= 0 {
 		return
 	}
+	unused := func(row store.Row[record]) bool {
+		return row.Value.Cached && !now.Before(s.lastUse(row).AddDate(0, 0, days))
+	}
 	for _, row := range s.images.List() {
-		if !row.Value.Cached || now.Before(s.lastUse(row).AddDate(0, 0, days)) {
+		if !unused(row) {
 			continue
 		}
-		if err := s.delete(ctx, row.Path[0], row.Path[1]); err != nil {
+		err := s.deleteIf(ctx, row.Path[0], row.Path[1], unused) // whoever is at it may be using it
+		if api.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
 			s.complain(ctx, "A cached image could not be dropped", row, err)
 			continue
 		}
@@ -82,11 +90,14 @@ func (s *Service) lastUse(row store.Row[record]) time.Time {
 }
 
 func (s *Service) updateAll(ctx context.Context) {
-	for _, row := range s.images.List() {
-		if !row.Value.AutoUpdate || row.Value.Source == nil || ctx.Err() != nil {
+	wanted := func(r *record) bool { return r.AutoUpdate && r.Source != nil }
+	for _, listed := range s.images.List() {
+		row, there := s.images.Get(listed.Path...) // those before it may have taken hours
+		if !there || !wanted(row.Value) || ctx.Err() != nil {
 			continue
 		}
-		if err := s.refresh(ctx, operation.NoProgress{}, row); err != nil {
+		err := s.refresh(ctx, operation.NoProgress{}, row, wanted)
+		if now, there := s.images.Get(row.Path...); err != nil && there && wanted(now.Value) {
 			s.complain(ctx, "An image could not be updated", row, err)
 		}
 	}

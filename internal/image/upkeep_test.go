@@ -19,7 +19,10 @@ import (
 )
 
 // shop is a server that has one image at a time.
-type shop struct{ data []byte }
+type shop struct {
+	data   []byte
+	during func() // happens while somebody fetches it
+}
 
 func (r *shop) fingerprint() string {
 	sum := sha256.Sum256(r.data)
@@ -34,6 +37,9 @@ func (r *shop) Describe(context.Context, api.ImagesPostSource) (*api.Image, erro
 }
 
 func (r *shop) Export(context.Context, api.ImagesPostSource, string) (io.ReadCloser, string, error) {
+	if r.during != nil {
+		r.during()
+	}
 	return io.NopCloser(bytes.NewReader(r.data)), "application/octet-stream", nil
 }
 

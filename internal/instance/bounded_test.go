@@ -68,7 +68,7 @@ func TestChangesOfLongHistories(t *testing.T) {
 		},
 		"move": {
 			many:   store.MaxOps,
-			do:     func(h *house) error { return h.movePool(h.t.Context(), "default", "c1", "p2") },
+			do:     func(h *house) error { return h.move(h.t.Context(), "default", "c1", "c1", "p2") },
 			after:  func(h *house) string { return h.history("c1", "p2") },
 			undone: [2]string{"all", "bare"}, done: [2]string{"bare", "all"},
 		},

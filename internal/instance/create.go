@@ -245,10 +245,12 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 		return err
 	}
 	defer used.Release()
-	if from.look != nil {
-		if err := from.look(i, &from); err != nil {
-			return err
-		}
+	look := from.look
+	if look == nil { // its profiles may have changed since the request came
+		look = func(i *Instance, _ *origin) error { return s.checkNew(i.Project, &Body{}, &i.Body) }
+	}
+	if err := look(i, &from); err != nil {
+		return err
 	}
 	if len(from.snaps) > 0 {
 		if err := s.allowSnapshot(i.Project); err != nil {

@@ -95,6 +95,8 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 		return err
 	}
 	defer content.Release()
+	ctx, cancel := detached(ctx) // a copy may have taken longer than the stop had
+	defer cancel()
 	return s.remove(ctx, i)
 }
 

@@ -2,8 +2,11 @@ package instance
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/storage"
 )
 
 // ephemeral makes an ephemeral instance that runs.
@@ -76,4 +79,27 @@ func TestAnEphemeralInstanceThatWasNeverStoppedStays(t *testing.T) {
 	if i := h.show("eph"); i.Status != "Running" {
 		t.Errorf("after a crash it is %s", i.Status)
 	}
+}
+
+// TestAnEphemeralInstanceThatIsCopiedGoesAfterTheCopy, however long that takes.
+func TestAnEphemeralInstanceThatIsCopiedGoesAfterTheCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ephemeral(t)
+		defer h.Close()
+		goOn := make(chan struct{})
+		h.volumes.copying = func(storage.VolumeID) error { <-goOn; return nil }
+		copied := waiting(func() error {
+			return h.run(h.Create(t.Context(), "default", api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "eph"}}))
+		})
+		stopped := waiting(func() error {
+			return h.run(h.SetState(t.Context(), "default", "eph", api.InstanceStatePut{Action: "stop", Force: true}))
+		})
+		time.Sleep(time.Hour)
+		close(goOn)
+		h.do(stopped())
+		if err := copied(); err == nil {
+			t.Error("a copy of what was stopped meanwhile")
+		}
+		h.gone(0)
+	})
 }

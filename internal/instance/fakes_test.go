@@ -202,6 +202,7 @@ type fakeRuntime struct {
 	limited func()                   // called once, when limits have been set
 	fail    error                    // of the next start
 	stuck   chan struct{}            // Shutdown waits for it or for a kill
+	onTurn  func()                   // called before the next Freeze or Thaw
 	onEnd   func(id string)          // called before Shutdown or Kill do anything
 	hangs   map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
@@ -324,8 +325,20 @@ func (r *fakeRuntime) set(id string, s api.StatusCode) error {
 	r.state[id] = s
 	return nil
 }
-func (r *fakeRuntime) Freeze(_ context.Context, id string) error { return r.set(id, api.Frozen) }
-func (r *fakeRuntime) Thaw(_ context.Context, id string) error   { return r.set(id, api.Running) }
+func (r *fakeRuntime) Freeze(_ context.Context, id string) error { return r.turn(id, api.Frozen) }
+func (r *fakeRuntime) Thaw(_ context.Context, id string) error   { return r.turn(id, api.Running) }
+
+// turn is set for a change that takes its time: what onTurn does comes before it.
+func (r *fakeRuntime) turn(id string, s api.StatusCode) error {
+	r.mu.Lock()
+	first := r.onTurn
+	r.onTurn = nil
+	r.mu.Unlock()
+	if first != nil {
+		first()
+	}
+	return r.set(id, s)
+}
 
 func (r *fakeRuntime) Status(id string) api.StatusCode {
 	r.mu.Lock()

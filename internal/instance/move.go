@@ -35,24 +35,15 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 		Description: "Migrating instance",
 		Resources:   map[string][]string{"instances": {url("", i.Name)}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			err := s.movePool(ctx, i.Project, i.Name, req.Pool)
-			if req.Name == i.Name {
-				return err
-			}
-			if err != nil && !errors.Is(err, errThere) {
-				return err
-			}
-			return s.rename(ctx, i.Project, i.Name, req.Name)
+			return s.move(ctx, i.Project, i.Name, req.Name, req.Pool)
 		},
 	}, nil
 }
 
-// errThere is in the error of a move to the pool that an instance is on.
-var errThere = errors.New("already")
-
-// movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so.
-func (s *Service) movePool(ctx context.Context, project, name, pool string) (err error) {
-	held, err := s.acquire(ctx, project, name, "move", lock.Short)
+// move moves a stopped instance to another pool, and then gives it its new name, if that is another one. Both names, and the volumes of
+// both pools, are held until all of it is done: what could keep the second step from being done is seen before the first.
+func (s *Service) move(ctx context.Context, project, name, newName, pool string) error {
+	held, err := s.acquire(ctx, project, name, "move", lock.Short, lock.Exclusive(lock.ForInstance(project, newName)))
 	if err != nil {
 		return err
 	}
@@ -61,13 +52,43 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if err != nil {
 		return err
 	}
-	old := row.Value
-	if old.Pool == pool { // by another move, maybe, that this one has waited for: what would go as the old volume is all there is
-		return api.BadRequest("Instance is on storage pool %q %w", pool, errThere)
-	}
-	if runs {
+	there := row.Value.Pool == pool // by another move, maybe, that this one has waited for: what would go as the old volume is all there is
+	switch {
+	case there && newName == name:
+		return api.BadRequest("Instance is on storage pool %q already", pool)
+	case runs && there:
+		return errRenameRunning()
+	case runs:
 		return api.BadRequest("Instance must be stopped to be moved between storage pools")
 	}
+	if newName != name {
+		if err := s.checkNewName(project, newName); err != nil {
+			return err
+		}
+	}
+	moved := row.Value.clone()
+	moved.Pool = pool
+	content, err := s.holdContent(ctx, "move", lock.Exclusive(row.Value.volume().Object()), lock.Exclusive(moved.volume().Object()),
+		lock.Shared(lock.ForPool(row.Value.Pool)), lock.Shared(lock.ForPool(pool)))
+	if err != nil {
+		return err
+	}
+	defer content.Release()
+	if !there {
+		if err := s.movePool(ctx, row, pool); err != nil || newName == name {
+			return err
+		}
+		if row, err = s.get(project, name); err != nil {
+			return err
+		}
+	}
+	return s.renameHeld(ctx, row.Value, newName)
+}
+
+// movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so. The instance and
+// its volumes in both are held.
+func (s *Service) movePool(ctx context.Context, row store.Row[Instance], pool string) (err error) {
+	old := row.Value
 	e := s.effectiveOf(old)
 	next := old.clone()
 	next.Pool = pool
@@ -77,13 +98,7 @@ func (s *Service) movePool(ctx context.Context, project, name, pool string) (err
 	if _, err := s.check(ctx, next, next); err != nil {
 		return err
 	}
-	content, err := s.holdContent(ctx, "move", lock.Exclusive(old.volume().Object()),
-		lock.Shared(lock.ForPool(old.Pool)), lock.Shared(lock.ForPool(pool)))
-	if err != nil {
-		return err
-	}
-	defer content.Release()
-	snapshots := s.snapshots.List(project, name)
+	snapshots := s.snapshots.List(old.Project, old.Name)
 	c := changeOf(old)
 	c.NewPool = pool
 	entry, err := s.Journal.Begin(ctx, kindMove, c)

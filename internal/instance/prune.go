@@ -2,9 +2,11 @@ package instance
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
 )
 
@@ -30,10 +32,26 @@ func (s *Service) dates() iter.Seq2[[]string, time.Time] {
 	}
 }
 
+// pruneOne deletes an expired snapshot, if its date is still what it was and nobody is at the instance or copies its volume.
 func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) error {
-	// Its date may be changed while we wait.
-	return s.holdAndDelete(ctx, project, name, snapshot, lock.Unbounded, func() bool {
-		snap, ok := s.snapshots.Get(project, name, snapshot)
-		return ok && !snap.Value.ExpiresAt.After(time.Now())
-	})
+	row, err := s.get(project, name)
+	if err != nil {
+		return err
+	}
+	volume := row.Value.volume().Object()
+	held, other := s.Locks.Try(claim("snapshot", lock.Short), lock.Exclusive(lock.ForInstance(project, name)), lock.Exclusive(volume))
+	if other != nil {
+		return fmt.Errorf("%w: %s", expiry.ErrBusy, other.Action())
+	}
+	defer held.Release()
+	if row, err = s.get(project, name); err != nil {
+		return err
+	}
+	if row.Value.volume().Object() != volume { // it has just been moved
+		return expiry.ErrBusy
+	}
+	if snap, ok := s.snapshots.Get(project, name, snapshot); !ok || snap.Value.ExpiresAt.After(time.Now()) {
+		return nil
+	}
+	return s.dropSnapshot(ctx, row.Value, snapshot)
 }

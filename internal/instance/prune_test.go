@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/storage"
 )
 
 func TestExpiredSnapshotsAreDeletedWhenTheirTimeComes(t *testing.T) {
@@ -54,5 +55,44 @@ func TestExpiredSnapshotsAreDeletedWhenTheirTimeComes(t *testing.T) {
 		want("never")
 		h.nothingLeft()
 		h.Close()
+	})
+}
+
+// TestAnExpiredSnapshotWaitsForCopiesWithoutHoldingTheInstance: a copy takes as long as it takes, and a stop does not wait for it.
+func TestAnExpiredSnapshotWaitsForCopiesWithoutHoldingTheInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		defer h.Close()
+		h.launch("c1", nil)
+		at := time.Now().Add(time.Minute)
+		h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0", ExpiresAt: &at})))
+		h.PruneSnapshots()
+		goOn := make(chan struct{})
+		h.volumes.copying = func(storage.VolumeID) error { <-goOn; return nil }
+		copied := waiting(func() error {
+			req := api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1", InstanceOnly: true}}
+			return h.run(h.Create(t.Context(), "default", req))
+		})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if _, err := h.getSnapshot("default", "c1", "s0"); err != nil {
+			t.Errorf("under a copy: %v", err)
+		}
+		row, err := h.get("default", "c1")
+		h.do(err)
+		if other := h.holder(row.Value); other != nil {
+			t.Errorf("under a copy the instance is held for %q", other.Action())
+		}
+		h.do(h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "stop", Force: true})))
+		close(goOn)
+		if err := copied(); err == nil {
+			t.Error("a copy of what was stopped meanwhile")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, err := h.getSnapshot("default", "c1", "s0"); !api.IsNotFound(err) {
+			t.Errorf("a minute after the copy: %v", err)
+		}
+		h.nothingLeft()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
@@ -192,6 +193,78 @@ func TestWhatIsStoppedUnderACopyFailsIt(t *testing.T) {
 			t.Errorf("%d journal entries are left", n)
 		}
 	}
+}
+
+// pauses is a house with a running instance. begin begins a copy of it, which does not end before goOn is closed, and returns when it has
+// to wait, for the fake time goes on only then; copied is the copy's result.
+func pauses(t *testing.T) (h *house, begin func(), goOn chan struct{}, copied chan error) {
+	h = newHouse(t, nil)
+	h.launch("c1", nil)
+	goOn, copied = make(chan struct{}), make(chan error, 1)
+	h.volumes.copying = func(storage.VolumeID) error { <-goOn; return nil }
+	begin = func() {
+		go func() {
+			req := api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}}
+			copied <- h.run(h.Create(t.Context(), "default", req))
+		}()
+		time.Sleep(time.Second)
+	}
+	return h, begin, goOn, copied
+}
+
+// TestAPauseOutlivesACopy that begins while the instance is being paused: its end does not let the instance go on.
+func TestAPauseOutlivesACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, begin, goOn, copied := pauses(t)
+		defer h.Close()
+		h.rt.onTurn = begin
+		h.do(h.action("c1", "freeze"))
+		close(goOn)
+		h.do(<-copied)
+		if status := h.rt.Status("c1"); status != api.Frozen {
+			t.Errorf("paused, and after the copy it is %s", status)
+		}
+	})
+}
+
+// TestWhatIsCopiedIsNotUnpaused by a request, or a stop, that came before the copy.
+func TestWhatIsCopiedIsNotUnpaused(t *testing.T) {
+	for _, action := range []string{"unfreeze", "stop"} {
+		t.Run(action, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, begin, goOn, copied := pauses(t)
+				defer h.Close()
+				h.do(h.action("c1", "freeze"))
+				h.rt.onTurn, h.rt.stuck = begin, make(chan struct{})
+				stuck := h.rt.stuck
+				done := waiting(func() error { return h.action("c1", action) })
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if status := h.rt.Status("c1"); status != api.Frozen {
+					t.Errorf("%s: while it is copied it is %s", action, status)
+				}
+				close(goOn)
+				h.do(<-copied)
+				close(stuck)
+				h.do(done())
+			})
+		})
+	}
+}
+
+// TestACopyThatBeginsWithAForcedStopFails, if the stop lets the instance go on at all.
+func TestACopyThatBeginsWithAForcedStopFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, begin, goOn, copied := pauses(t)
+		defer h.Close()
+		h.do(h.action("c1", "freeze"))
+		h.rt.onTurn = begin
+		h.do(h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "stop", Force: true})))
+		close(goOn)
+		if err := <-copied; err == nil || !strings.Contains(err.Error(), "stopped while it was copied") {
+			t.Errorf("the copy: %v", err)
+		}
+	})
 }
 
 // TestAStaleEntryTakesNothing has recovery find the entry of a removal whose name another instance has by now.

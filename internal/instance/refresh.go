@@ -52,6 +52,11 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	if err != nil {
 		return err
 	}
+	unasked := req
+	unasked.Config = nil
+	if err := s.checkNew(project, &refreshed(dst, s.copyRecord(project, unasked, src.Body), src).Body, &next(dst).Body); err != nil {
+		return err
+	}
 	admitted, err := s.admit(ctx, "instance update", dst, eff)
 	if err != nil {
 		return err

@@ -55,18 +55,19 @@ func (s *Service) checkNewName(project, name string) error {
 	return checkName(name)
 }
 
-func (s *Service) rename(ctx context.Context, project, name, newName string) (err error) {
+func errRenameRunning() error { return api.BadRequest("Renaming of running container not allowed") }
+
+func (s *Service) rename(ctx context.Context, project, name, newName string) error {
 	if name == newName {
 		return s.checkNewName(project, newName)
 	}
-	row, release, err := s.holdStopped(ctx, project, name, "rename", "Renaming of running container not allowed",
+	row, release, err := s.holdStopped(ctx, project, name, "rename", errRenameRunning().Error(),
 		lock.Exclusive(lock.ForInstance(project, newName)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	old := row.Value
-	content, err := s.holdContent(ctx, "rename", lock.Exclusive(old.volume().Object()))
+	content, err := s.holdContent(ctx, "rename", lock.Exclusive(row.Value.volume().Object()))
 	if err != nil {
 		return err
 	}
@@ -74,6 +75,12 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) (er
 	if err := s.checkNewName(project, newName); err != nil {
 		return err
 	}
+	return s.renameHeld(ctx, row.Value, newName)
+}
+
+// renameHeld gives a stopped instance a name that is free. Both names and the volume are held.
+func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string) (err error) {
+	project, name := old.Project, old.Name
 	next := old.clone()
 	next.Name = newName
 	next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()

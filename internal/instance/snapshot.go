@@ -165,34 +165,32 @@ func (s *Service) DeleteSnapshot(_ context.Context, project, name, snapshot stri
 		Description: "Deleting snapshot",
 		Resources:   resources(name + "/" + snapshot),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			return s.holdAndDelete(ctx, row.Value.Project, row.Value.Name, snapshot, lock.Long, func() bool { return true })
+			return s.holdAndDelete(ctx, row.Value.Project, row.Value.Name, snapshot)
 		},
 	}, nil
 }
 
-// holdAndDelete deletes a snapshot as soon as nothing else concerns its instance, if it is still to go then.
-func (s *Service) holdAndDelete(ctx context.Context, project, name, snapshot string, patience lock.Patience, still func() bool) error {
-	l, err := s.acquire(ctx, project, name, "snapshot", patience)
+// holdAndDelete deletes a snapshot as soon as nothing else concerns its instance.
+func (s *Service) holdAndDelete(ctx context.Context, project, name, snapshot string) error {
+	row, release, err := s.hold(ctx, project, name, "snapshot", lock.Long)
 	if err != nil {
 		return err
 	}
-	defer l.Release()
-	row, err := s.get(project, name)
-	if err != nil {
-		return err
-	}
-	if !still() {
-		return nil
-	}
-	content, err := s.holdVolume(ctx, "snapshot", patience, row.Value)
+	defer release()
+	content, err := s.holdVolume(ctx, "snapshot", lock.Long, row.Value)
 	if err != nil {
 		return err
 	}
 	defer content.Release()
-	if err := s.deleteSnapshot(ctx, row.Value, snapshot); err != nil {
+	return s.dropSnapshot(ctx, row.Value, snapshot)
+}
+
+// dropSnapshot deletes a snapshot; the instance and its volume are held.
+func (s *Service) dropSnapshot(ctx context.Context, i *Instance, snapshot string) error {
+	if err := s.deleteSnapshot(ctx, i, snapshot); err != nil {
 		return err
 	}
-	s.publish(ctx, project, "instance-snapshot-deleted", snapshotURL(project, name, snapshot), nil)
+	s.publish(ctx, i.Project, "instance-snapshot-deleted", snapshotURL(i.Project, i.Name, snapshot), nil)
 	return nil
 }
 

@@ -2,10 +2,12 @@ package instance
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
 )
 
 // refusedRaw is a line that the fake runtime does not understand.
@@ -110,4 +112,50 @@ func TestFiltersExcludeEachOther(t *testing.T) {
 	h.do(patch(map[string]string{"user.a": "1"}))
 	h.do(h.run(h.Create(t.Context(), "default", api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}})))
 	h.do(h.run(h.SetState(t.Context(), "default", "c1", api.InstanceStatePut{Action: "start"})))
+}
+
+// TestANewInstanceIsCheckedWithTheProfilesThatItGets, which may have changed between the request and its turn.
+func TestANewInstanceIsCheckedWithTheProfilesThatItGets(t *testing.T) {
+	h := newHouse(t, nil)
+	h.profile("p", nil, nil)
+	req := api.InstancesPost{Name: "c1", Source: api.InstanceSource{Type: "none"}}
+	req.Config, req.Profiles = map[string]string{"raw.seccomp": "2\ndenylist"}, []string{"default", "p"}
+	task, err := h.Create(t.Context(), "default", req)
+	h.do(err)
+	h.do(h.putProfile("p", map[string]string{"security.syscalls.deny": "mount"}, nil))
+	if err := h.run(task, nil); api.StatusOf(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "mutually exclusive") {
+		t.Errorf("with what its profile has by now: %v", err)
+	}
+	if _, there := h.instances.Get("default", "c1"); there {
+		t.Error("it is there all the same")
+	}
+	h.nothingLeft()
+}
+
+// TestARefreshIsCheckedWithTheSourceThatItFinds: what the request adds to the source's configuration is looked at as for a new instance, when
+// its turn comes too; what the source has is taken.
+func TestARefreshIsCheckedWithTheSourceThatItFinds(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("src", nil)
+	refresh := func(config map[string]string) (*operation.Task, error) {
+		req := api.InstancesPost{Name: "dst", Source: api.InstanceSource{Type: "copy", Source: "src", Refresh: true}}
+		req.Config = config
+		return h.Create(t.Context(), "default", req)
+	}
+	h.do(h.run(refresh(nil)))
+	task, err := refresh(map[string]string{"security.syscalls.deny": "mount"})
+	h.do(err)
+	raw := api.InstancePut{Config: map[string]string{"raw.seccomp": "2\ndenylist"}}
+	h.do(h.Patch(t.Context(), "default", "src", raw, func(string) bool { return false }, anyRevision))
+	if err := h.run(task, nil); api.StatusOf(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "mutually exclusive") {
+		t.Errorf("asked for both: %v", err)
+	}
+	row, err := h.get("default", "src")
+	h.do(err)
+	next := row.Value.clone()
+	next.Config["security.syscalls.deny"] = "mount" // as an earlier version took it
+	_, err = h.Store.Commit(t.Context(), h.instances.Replace(row, next))
+	h.do(err)
+	h.do(h.run(refresh(nil)))
+	h.nothingLeft()
 }

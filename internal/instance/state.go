@@ -166,6 +166,11 @@ func (s *Service) setFrozen(ctx context.Context, project, name, action string, f
 		return err
 	}
 	defer l.Release()
+	held, err := s.lockFreeze(l.Context(ctx), row.Value) // no copy begins or ends between the look and the deed
+	if err != nil {
+		return err
+	}
+	defer held.Release()
 	if s.copyFreezes.get(id) != nil {
 		return errCopied()
 	}

@@ -88,17 +88,28 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	if r == nil { // its end has been noticed already
 		return s.reachable(i)
 	}
-	if s.copyFreezes.get(i.id()) != nil { // thawed, it would change what is being copied
-		if !force && !r.atShutdown.Load() {
-			return errCopied()
+	quick := force || r.atShutdown.Load()
+	awake := func() {}
+	if !quick && last { // who is to start it again holds that already
+		held, err := s.lockFreeze(ctx, i)
+		if err != nil {
+			return err
 		}
-		s.copyFreezes.abort(i.id())
+		defer held.Release()
+		awake = held.Release
 	}
+	if !quick && s.copyFreezes.get(i.id()) != nil { // thawed, it would change what is being copied
+		return errCopied()
+	}
+	s.copyFreezes.abort(i.id())
 	recorded := last && !r.atShutdown.Load()
 	if recorded {
 		s.recordStopping(ctx, i, stoppingBy(force))
 	}
-	action, err := s.bringDown(ctx, i, force, timeout)
+	action, err := s.bringDown(ctx, i, force, timeout, awake)
+	if quick {
+		s.copyFreezes.abort(i.id()) // a copy may have begun before it was thawed
+	}
 	if err != nil {
 		if recorded && !s.daemonEnds(ctx) { // else the next daemon goes on with it
 			s.recordStopping(ctx, i, "")
@@ -112,8 +123,9 @@ func (s *Service) halt(ctx context.Context, i *Instance, force bool, timeout tim
 	return nil
 }
 
-// bringDown stops the processes of an instance and returns the lifecycle event to publish for it.
-func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeout time.Duration) (action string, err error) {
+// bringDown stops the processes of an instance and returns the lifecycle event to publish for it. It calls awake when none are paused
+// any more.
+func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeout time.Duration, awake func()) (action string, err error) {
 	if err := stopBegun.Hit(); err != nil {
 		return "", err
 	}
@@ -123,6 +135,7 @@ func (s *Service) bringDown(ctx context.Context, i *Instance, force bool, timeou
 		}
 		s.publish(ctx, i.Project, "instance-resumed", url(i.Project, i.Name), nil)
 	}
+	awake()
 	if force {
 		return "instance-stopped", s.Runtime.Kill(ctx, i.id())
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -68,6 +69,53 @@ func TestTwoMovesToOnePool(t *testing.T) {
 	})
 }
 
+// TestAMoveHasItsNewNameFromTheBeginning: whoever wants it meanwhile does not get it, and what is wrong with it keeps the instance where
+// it is.
+func TestAMoveHasItsNewNameFromTheBeginning(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.create("other", nil)
+	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
+	move := func(to string) error {
+		return h.run(h.Post(t.Context(), "default", "c1", api.InstancePost{Migration: true, Pool: "p2", Name: to}))
+	}
+	tried := 0
+	h.volumes.copying = func(storage.VolumeID) error {
+		tried++
+		for what, err := range map[string]error{
+			"a new instance": h.run(h.Create(t.Context(), "default", api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "none"}})),
+			"a rename":       h.run(h.Post(t.Context(), "default", "other", api.InstancePost{Name: "c2"})),
+		} {
+			if api.StatusOf(err) != 400 || !strings.Contains(err.Error(), `busy running a "move" operation`) {
+				t.Errorf("%s gets the name: %v", what, err)
+			}
+		}
+		return nil
+	}
+	h.do(move("c2"))
+	row, err := h.get("default", "c2")
+	h.do(err)
+	if row.Value.Pool != "p2" || tried == 0 {
+		t.Errorf("it is on %q, after %d copies", row.Value.Pool, tried)
+	}
+	h.volumes.copying = nil
+
+	// The name is taken between the request and its turn.
+	h.create("c1", nil)
+	task, err := h.Post(t.Context(), "default", "c1", api.InstancePost{Migration: true, Pool: "p2", Name: "c3"})
+	h.do(err)
+	h.create("c3", nil)
+	if err := h.run(task, nil); !api.IsConflict(err) {
+		t.Errorf("moved to a name that is taken: %v", err)
+	}
+	row, err = h.get("default", "c1")
+	h.do(err)
+	if row.Value.Pool != "p1" {
+		t.Errorf("and went to %q", row.Value.Pool)
+	}
+	h.nothingLeft()
+}
+
 // TestAnEndIsCleanedUpAfterFirst: an instance ends by itself while others have it. Whoever had been waiting by then finds it
 // cleaned up, and what they do is not undone by the clean-up.
 func TestAnEndIsCleanedUpAfterFirst(t *testing.T) {
@@ -78,7 +126,7 @@ func TestAnEndIsCleanedUpAfterFirst(t *testing.T) {
 	}{
 		"start":  {func(h *house) error { return h.action("c1", "start") }, "c1", true},
 		"rename": {func(h *house) error { return h.rename(h.t.Context(), "default", "c1", "c2") }, "c2", false},
-		"move":   {func(h *house) error { return h.movePool(h.t.Context(), "default", "c1", "p2") }, "c1", false},
+		"move":   {func(h *house) error { return h.move(h.t.Context(), "default", "c1", "c1", "p2") }, "c1", false},
 		"delete": {func(h *house) error { return h.delete(h.t.Context(), "default", "c1") }, "", false},
 		"restore": {func(h *house) error {
 			return h.restore(h.t.Context(), "default", "c1", "s0")

@@ -112,7 +112,7 @@ type Claim struct {
 
 // busy is the error of a claim for an object that another action holds.
 func busy(o Object, action string) error {
-	if o.Kind == Instance {
+	if o.Kind == Instance || o.Kind == Freeze {
 		return api.BadRequest("Instance is busy running a %q operation", action)
 	}
 	return api.Conflict("%s %q is busy running a %q operation", o.Kind, o.Name(), action)

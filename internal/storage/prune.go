@@ -2,10 +2,12 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"time"
 
+	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
 )
 
@@ -31,12 +33,12 @@ func (s *Service) dates() iter.Seq2[[]string, time.Time] {
 
 func (s *Service) pruneOne(ctx context.Context, path []string) error {
 	id := idOf(path)
-	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: "delete", Patience: lock.Unbounded}, lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
-	if err != nil {
-		return err
+	// Whoever waited for those who read the volume would keep all further ones from it: starts of instances that have it among them.
+	held, other := s.Locks.Try(lock.Claim{Action: "delete"}, lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
+	if other != nil {
+		return fmt.Errorf("%w: %s", expiry.ErrBusy, other.Action())
 	}
 	defer held.Release()
-	// It may be gone, or its date have been changed, while we waited.
 	if row, ok := s.volumes.Get(path...); !ok || row.Value.ExpiresAt.After(time.Now()) {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/lock"
 )
 
 func TestWhatHasNoEffectOnPoolsAndVolumesIsRefused(t *testing.T) {
@@ -139,6 +140,43 @@ func TestExpiredSnapshotsOfVolumesAreDeletedWhenTheirTimeComes(t *testing.T) {
 		want("never")
 		if _, err := os.Stat(w.service.Path(day)); !os.IsNotExist(err) {
 			t.Errorf("its files: %v", err)
+		}
+		w.service.Close()
+		w.ok(w.service.Store.Close())
+	})
+}
+
+// TestAnExpiredSnapshotKeepsNoReaderOut: while somebody copies the volume, an instance that has it among its devices starts.
+func TestAnExpiredSnapshotKeepsNoReaderOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.ok(w.pool("p", nil))
+		w.run(w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"}))
+		w.service.PruneSnapshots()
+		at := time.Now().Add(time.Minute)
+		w.run(w.service.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{Name: "s", ExpiresAt: &at}))
+		snap := custom("v")
+		snap.Snapshot = "s"
+		read := func(action string) *lock.Held {
+			t.Helper()
+			held, other := w.service.Locks.Try(lock.Claim{Action: action}, lock.Shared(custom("v").Object()))
+			if other != nil {
+				t.Fatalf("%s: held for %q", action, other.Action())
+			}
+			return held
+		}
+		copying := read("copy")
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if _, err := os.Stat(w.service.Path(snap)); err != nil {
+			t.Errorf("under a copy: %v", err)
+		}
+		read("start").Release()
+		copying.Release()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, err := os.Stat(w.service.Path(snap)); !os.IsNotExist(err) {
+			t.Errorf("a minute after the copy: %v", err)
 		}
 		w.service.Close()
 		w.ok(w.service.Store.Close())
