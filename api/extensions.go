@@ -117,6 +117,7 @@ var Extensions = []string{
 	"event_lifecycle_requestor_address",
 	"network_counters_errors_dropped",
 	"linux_sysctl",
+	"instance_project_move",
 	"storage_volume_project_move",
 	"cloud_init",
 	"instance_all_projects",

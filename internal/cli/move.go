@@ -11,7 +11,13 @@ import (
 
 func (c *App) moveCommand() *cobra.Command {
 	t := &instanceTransfer{c: c, keepVolatile: true}
-	cmd := c.simple("move", "[<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", T("Rename an instance, or move it to another pool, project or server"), 2, 2, func(args []string) error {
+	cmd := c.simple("move", "[<remote>:]<instance>[/<snapshot>] [[<remote>:][<instance>[/<snapshot>]]]", T("Rename an instance, or move it to another pool, project or server"), 1, 2, func(args []string) error {
+		if len(args) == 1 {
+			if t.storage == "" && t.targetProject == "" && t.target == "" {
+				return errors.New(T("You must specify a destination instance name"))
+			}
+			args = append(args, args[0])
+		}
 		return t.move(args[0], args[1])
 	})
 	cmd.Aliases = []string{"mv"}

@@ -27,13 +27,15 @@ const (
 
 // change is what the handlers of all kinds need to know.
 type change struct {
-	Project  string `json:"project"`
-	Name     string `json:"name"`
-	Pool     string `json:"pool"`
-	NewName  string `json:"new_name,omitempty"`
-	NewPool  string `json:"new_pool,omitempty"`
-	Snapshot string `json:"snapshot,omitempty"`
-	NewSnap  string `json:"new_snapshot,omitempty"`
+	Project string `json:"project"`
+	Name    string `json:"name"`
+	Pool    string `json:"pool"`
+	NewName string `json:"new_name,omitempty"`
+	// NewProject is that of NewName, of a rename.
+	NewProject string `json:"new_project,omitempty"`
+	NewPool    string `json:"new_pool,omitempty"`
+	Snapshot   string `json:"snapshot,omitempty"`
+	NewSnap    string `json:"new_snapshot,omitempty"`
 	// UUID is the identity of the instance, Volumes what is made for it, or taken away: no name of either is trusted.
 	UUID    string             `json:"uuid,omitempty"`
 	Volumes []storage.VolumeID `json:"volumes,omitempty"`

@@ -28,7 +28,7 @@ func (s *Service) Post(ctx context.Context, project, name string, req api.Instan
 		return nil, err
 	}
 	if req.Project != "" && req.Project != project {
-		return nil, api.BadRequest("Moving an instance to another project is not supported by this server")
+		return s.moveProjectTask(row.Value, req)
 	}
 	if req.Migration {
 		if req.Pool == "" || req.Target != nil {
@@ -79,19 +79,32 @@ func (s *Service) rename(ctx context.Context, project, name, newName string) err
 }
 
 // renameHeld gives a stopped instance a name that is free. Both names and the volume are held.
-func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string) (err error) {
-	project, name := old.Project, old.Name
+func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string) error {
 	next := old.clone()
 	next.Name = newName
+	setRenamed(old, next)
+	if err := s.relocate(ctx, old, next); err != nil {
+		return err
+	}
+	s.publish(ctx, old.Project, "instance-renamed", url(old.Project, newName), map[string]any{"old_name": old.Name})
+	return nil
+}
+
+// setRenamed has the next start tell the instance that it has another name.
+func setRenamed(old, next *Instance) {
 	next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
 	next.Config["volatile.apply_template"] = "rename"
 	if old.Config["volatile.apply_template"] == "create" {
 		// The instance has never been started: its first start must still run the templates for "create".
 		next.Config["volatile.apply_template"] = "create"
 	}
+}
 
+// relocate puts an instance in another place, of its pool: under another name, in another project. Both places and the volume are held. with
+// is committed with the record.
+func (s *Service) relocate(ctx context.Context, old, next *Instance, with ...store.Op) (err error) {
 	c := changeOf(old)
-	c.NewName = newName
+	c.NewProject, c.NewName = next.Project, next.Name
 	entry, err := s.Journal.Begin(ctx, kindRename, c)
 	if err != nil {
 		return err
@@ -108,7 +121,7 @@ func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string)
 	if err := renameVolume.Hit(); err != nil {
 		return err
 	}
-	snapshots := s.snapshots.List(project, name)
+	snapshots := s.snapshots.List(old.Project, old.Name)
 	if err := s.relink(old, next, len(snapshots) > 0); err != nil {
 		return err
 	}
@@ -117,13 +130,12 @@ func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string)
 	}
 	s.forgetDevices(ctx, old)
 	s.forgetConfinement(old)
-	_, err = s.Store.CommitAll(ctx, s.moveSnapshots(old, next), entry.Done(), s.instances.Remove(project, name),
-		s.instances.Create(next, project, newName), s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume()))
-	if err != nil {
+	last := append(with, entry.Done(), s.instances.Remove(old.Project, old.Name), s.instances.Create(next, next.Project, next.Name),
+		s.Volumes.Forget(old.volume()), s.Volumes.Record(next.volume(), old.volume()))
+	if _, err = s.Store.CommitAll(ctx, s.moveSnapshots(old, next), last...); err != nil {
 		return err
 	}
 	s.deviceAdded(ctx, next, nil, s.effectiveOf(next))
-	s.publish(ctx, project, "instance-renamed", url(project, newName), map[string]any{"old_name": name})
 	return nil
 }
 
@@ -131,7 +143,7 @@ func (s *Service) renameHeld(ctx context.Context, old *Instance, newName string)
 func (s *Service) moveSnapshots(from, to *Instance) (ops []store.Op) {
 	for _, snap := range s.snapshots.List(from.Project, from.Name) {
 		n := snap.Path[2]
-		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(snap.Value, to.Project, to.Name, n),
+		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(s.snapshotIn(from, to, snap.Value), to.Project, to.Name, n),
 			s.Volumes.Forget(from.snapshotVolume(n)), s.Volumes.Record(to.snapshotVolume(n), from.snapshotVolume(n)))
 	}
 	return ops
@@ -167,6 +179,9 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	}
 	next := old.clone()
 	next.Name = c.NewName
+	if c.NewProject != "" { // earlier versions did not say it
+		next.Project = c.NewProject
+	}
 	if err := s.Volumes.RenameBack(ctx, old.volume(), next.volume()); err != nil {
 		return err
 	}

@@ -190,3 +190,48 @@ func TestNetworksOfAProject(t *testing.T) {
 	d.Berth("project", "delete", "plain")
 	d.Berth("network", "delete", "pn0")
 }
+
+// TestAMoveToAnotherProject takes an instance with its snapshots along, as it is; what the project there does not allow stays where it is.
+func TestAMoveToAnotherProject(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("project", "create", "there", "-c", "features.images=false")
+	d.Berth("profile", "create", "here")
+	d.Berth("launch", "bb", "c1", "-c", "user.x=y")
+	d.Berth("exec", "c1", "--", "sh", "-c", "echo mine > /root/file")
+	d.Berth("snapshot", "c1", "s0")
+	mac := d.Berth("config", "get", "c1", "volatile.uuid")
+	if out := d.BerthFails("move", "c1", "--target-project", "there"); !strings.Contains(out, "must be stopped") {
+		t.Errorf("a running one: %s", out)
+	}
+	d.Berth("stop", "-f", "c1")
+	d.Berth("profile", "add", "c1", "here")
+	if out := d.BerthFails("move", "c1", "--target-project", "there"); !strings.Contains(out, `"here" doesn't exist`) {
+		t.Errorf("a profile that is not there: %s", out)
+	}
+	d.Berth("profile", "remove", "c1", "here")
+	d.Berth("project", "set", "there", "limits.instances=0")
+	if out := d.BerthFails("move", "c1", "--target-project", "there"); !strings.Contains(out, "Reached maximum number") {
+		t.Errorf("beyond a limit: %s", out)
+	}
+	d.Berth("project", "unset", "there", "limits.instances")
+	// The default profile of a new project has no root disk: it comes along.
+	d.Stock("move", "c1", "c2", "--target-project", "there")
+	if got := d.Berth("list", "--all-projects", "-f", "csv", "-c", "enS,user.x:X"); got != "there,c2,1,y\n" {
+		t.Errorf("after the move: %s", got)
+	}
+	d.Restart()
+	d.Berth("start", "c2", "--project", "there")
+	if got := d.Berth("exec", "c2", "--project", "there", "--", "cat", "/root/file"); got != "mine\n" {
+		t.Errorf("its file: %s", got)
+	}
+	if got := d.Berth("config", "get", "c2", "volatile.uuid", "--project", "there"); got != mac {
+		t.Errorf("its UUID is %s and was %s", got, mac)
+	}
+	d.Berth("restore", "c2", "s0", "--project", "there")
+	d.Berth("stop", "-f", "c2", "--project", "there")
+	d.Berth("move", "c2", "--project", "there", "--target-project", "default")
+	if got := d.Berth("list", "--all-projects", "-f", "csv", "-c", "enS"); got != "default,c2,1\n" {
+		t.Errorf("after the way back: %s", got)
+	}
+	d.Berth("delete", "c2")
+}
