@@ -31,7 +31,7 @@ func hidden(cmd *cobra.Command) *cobra.Command {
 }
 
 func targetFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("target", "", T("Cluster member whose own configuration is meant")+"``")
+	return cmd.Flags().String("target", "", T("Cluster member that is asked, or on which it is done")+"``")
 }
 
 // configTarget parses "[remote:][instance]" and the cluster member.

@@ -50,7 +50,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 			return c.printYAML(metadata)
 		}),
 	}
-	return group("metadata", T("Look at and change what an instance has from its image"), edit, show)
+	return group("metadata", T("Look at and change an instance's metadata.yaml"), edit, show)
 }
 
 func (c *App) configTemplateCommand() *cobra.Command {

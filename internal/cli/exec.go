@@ -41,9 +41,9 @@ needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
 	f.StringVar(&e.mode, "mode", "auto", T("Whether it gets a terminal: auto, interactive or non-interactive")+"``")
 	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Give the command a terminal, whatever stdin and stdout are"))
 	f.BoolVarP(&e.nonInteractive, "force-noninteractive", "T", false, T("Give the command no terminal"))
-	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Let the command read nothing"))
-	f.Uint32Var(&e.user, "user", 0, T("Number of the user that runs the command (default 0)")+"``")
-	f.Uint32Var(&e.group, "group", 0, T("Number of the group that runs the command (default 0)")+"``")
+	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Give the command an empty stdin"))
+	f.Uint32Var(&e.user, "user", 0, T("ID of the user that runs the command (default 0)")+"``")
+	f.Uint32Var(&e.group, "group", 0, T("ID of the group that runs the command (default 0)")+"``")
 	f.StringVar(&e.cwd, "cwd", "", T("Folder inside in which it starts (default /root)")+"``")
 	return cmd
 }

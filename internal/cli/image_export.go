@@ -104,7 +104,7 @@ func (c *App) imageCopyCommand() *cobra.Command {
 	copyAliases := f.Bool("copy-aliases", false, T("Give the copy the names that the image has here"))
 	autoUpdate := f.Bool("auto-update", false, T("Have the target fetch newer versions by itself"))
 	aliases := f.StringArray("alias", nil, T("Alias for the copy; may be repeated")+"``")
-	mode := f.String("mode", "pull", T("Who connects to whom: pull (default), push or relay")+"``")
+	mode := f.String("mode", "pull", T("Who connects to whom: pull, push or relay")+"``")
 	project := f.String("target-project", "", T("Project of the target to put it in")+"``")
 	vm := f.Bool("vm", false, T("Look for an image of virtual machines"))
 	cmd.RunE = takes(2, 2, func(args []string) error {

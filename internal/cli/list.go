@@ -41,12 +41,12 @@ func (c *App) listCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&l.columns, "columns", "c", listColumns, T("Columns")+"``")
 	f.StringVarP(&l.format, "format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
-	f.BoolVar(&l.fast, "fast", false, T("Leave out columns that cost time: the same as --columns=nsacPt"))
+	f.BoolVar(&l.fast, "fast", false, T("Leave out columns that cost time: the same as --columns="+listColumnsFast))
 	f.BoolVar(&l.allProjects, "all-projects", false, T("List the instances of all projects"))
 	return cmd
 }
 
-const listHelp = `The columns are ns46tS, or nsacPt with --fast, unless -c names others.
+const listHelp = `The columns are ` + listColumns + ` (L in a cluster alone), or ` + listColumnsFast + ` with --fast, unless -c names others.
 
 Filters:
   web                         names that begin with "web"
@@ -73,7 +73,7 @@ Columns are letters, and configuration keys with commas around them:
   M - memory it uses, as a share of its limit
   n - name
   N - how many processes run in it
-  p - process number of its init on the host
+  p - PID of its init on the host
   P - profiles
   s - state
   S - how many snapshots it has

@@ -37,7 +37,7 @@ func (c *App) operationCommand() *cobra.Command {
 	show.Example = examples(
 		"berth operation show 0b6b7a52-6c0e-4a53-9d5f-2f1f7d0f3c11", T("Print how far the operation of that UUID is."),
 	)
-	return group("operation", T("Look at and cancel what a server is busy with"), remove, c.operationListCommand(), show)
+	return group("operation", T("Look at and cancel operations of a server"), remove, c.operationListCommand(), show)
 }
 
 func (c *App) operationListCommand() *cobra.Command {

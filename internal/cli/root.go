@@ -22,7 +22,7 @@ func (c *App) rootCommand() *cobra.Command {
 		Use:   "berth",
 		Short: T("Manage system containers with Berth"),
 		Long: describe(T("Manage system containers with Berth"), T(
-			`This client speaks to a Berth server: the one of this machine, or a remote one whose name and a colon stand in front.
+			`This client speaks to a Berth server: the one of this machine, or a remote one, as in "berth list far:" or "berth info far:web".
 Each command tells more about itself with --help.`)),
 		SilenceUsage:      true,
 		SilenceErrors:     true,

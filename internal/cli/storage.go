@@ -15,7 +15,7 @@ import (
 )
 
 func (c *App) storageCommand() *cobra.Command {
-	return group("storage", T("Manage what instances and volumes are kept on"),
+	return group("storage", T("Manage pools of storage and the volumes on them"),
 		c.storageCreateCommand(), c.storageDeleteCommand(), c.storageEditCommand(), c.storageGetCommand(), c.storageInfoCommand(),
 		c.storageListCommand(), c.storageSetCommand(), c.storageShowCommand(), c.storageUnsetCommand(), c.storageVolumeCommand())
 }

@@ -58,7 +58,7 @@ func (c *App) volumeCreateCommand() *cobra.Command {
 		Short: T("Make a custom volume"),
 	}
 	target := targetFlag(cmd)
-	content := cmd.Flags().String("type", "filesystem", T("What it holds: filesystem (default) or block")+"``")
+	content := cmd.Flags().String("type", "filesystem", T("What it holds: filesystem or block")+"``")
 	cmd.RunE = takes(2, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {

@@ -110,7 +110,7 @@ type transferFlags struct {
 func addTransferFlags(cmd *cobra.Command, project string) transferFlags {
 	f := cmd.Flags()
 	return transferFlags{
-		mode:        f.String("mode", "pull", T("Who connects to whom: pull (default), push or relay")+"``"),
+		mode:        f.String("mode", "pull", T("Who connects to whom: pull, push or relay")+"``"),
 		target:      targetFlag(cmd),
 		destination: f.String("destination-target", "", T("Cluster member to put it on")+"``"),
 		project:     f.String("target-project", "", project+"``"),

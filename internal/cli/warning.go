@@ -33,7 +33,7 @@ func (c *App) warningCommand() *cobra.Command {
 		}
 		return c.printYAML(w)
 	})
-	return group("warning", T("Look at what a server found amiss"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
+	return group("warning", T("Look at the warnings of a server"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
 }
 
 func (c *App) warningDeleteCommand() *cobra.Command {
@@ -100,7 +100,7 @@ func (c *App) warningListCommand() *cobra.Command {
   u - UUID
   t - type`)),
 	}
-	all := cmd.Flags().BoolP("all", "a", false, T("List those that are settled or marked as seen, too"))
+	all := cmd.Flags().BoolP("all", "a", false, T("List those that are resolved or acknowledged, too"))
 	spec := cmd.Flags().StringP("columns", "c", warningColumns, T("Columns")+"``")
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {

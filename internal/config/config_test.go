@@ -136,6 +136,23 @@ func TestListenAddress(t *testing.T) {
 	}
 }
 
+func TestAMACThatNoInterfaceCanHaveSaysWhy(t *testing.T) {
+	for value, want := range map[string]string{
+		"00:16:3e:00:00:01": "",
+		"01:16:3e:00:00:01": `Invalid MAC address "01:16:3e:00:00:01": a multicast address (its first byte is odd)`,
+		"ff:ff:ff:ff:ff:ff": `Invalid MAC address "ff:ff:ff:ff:ff:ff": a multicast address (its first byte is odd)`,
+		"00:00:00:00:00:00": `Invalid MAC address "00:00:00:00:00:00": all zeros is no interface's address`,
+	} {
+		got := ""
+		if err := IsMAC(value); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
+		}
+	}
+}
+
 func FuzzValidators(f *testing.F) {
 	for _, seed := range []string{"", "1GiB", "50%", "10.0.0.1/24", "10.0.0.1-10.0.0.9", "00:16:3e:00:00:01", "[::]:8443", "true", "-1", "9EiB", "a,b"} {
 		f.Add(seed)
