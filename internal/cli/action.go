@@ -28,7 +28,6 @@ func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Comman
 	cmd := &cobra.Command{
 		Use:         usage(a.verb, "[<remote>:]<instance> [[<remote>:]<instance>...]"),
 		Short:       short,
-		Long:        describe(short),
 		RunE:        a.run,
 		Annotations: map[string]string{wantedState: onlyRunning},
 	}

@@ -58,7 +58,6 @@ func (c *App) configTemplateCommand() *cobra.Command {
 		return &cobra.Command{
 			Use:   usage(name, "[<remote>:]<instance> <template>"),
 			Short: short,
-			Long:  describe(short),
 			RunE: takes(2, 2, func(args []string) error {
 				server, instance, err := c.parse(args[0])
 				if err != nil {

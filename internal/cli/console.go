@@ -15,7 +15,7 @@ func (c *App) consoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("console", "[<remote>:]<instance>"), Annotations: map[string]string{wantedState: onlyRunning},
 		Short: T("Connect this terminal to the console of an instance"),
-		Long:  describe(T("Connect this terminal to the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
+		Long:  T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log."),
 	}
 	showLog := cmd.Flags().Bool("show-log", false, T("Print what the console has shown so far, and end"))
 	kind := cmd.Flags().StringP("type", "t", "console", T("Which console: console (text) or vga (the screen of a virtual machine)")+"``")

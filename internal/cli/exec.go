@@ -28,9 +28,8 @@ func (c *App) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("exec", "[<remote>:]<instance> [flags] [--] <command line>"), Annotations: map[string]string{wantedState: onlyRunning},
 		Short: T("Run a command in an instance"),
-		Long: describe(T("Run a command in an instance"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
-needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
-			T("When this client reads from a terminal and writes to one, so does the command.")),
+		Long: paragraphs(T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
+needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`, T("When this client reads from a terminal and writes to one, so does the command.")),
 		DisableFlagsInUseLine: true,
 		RunE:                  e.run,
 	}

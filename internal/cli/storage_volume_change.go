@@ -14,7 +14,7 @@ import (
 func (c *App) volumeRenameCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("rename", poolArgument, snapshotArgument, snapshotArgument),
-		Short: T("Rename a volume or a snapshot of one"), Long: describe(T("Rename a volume or a snapshot of one")),
+		Short: T("Rename a volume or a snapshot of one"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {

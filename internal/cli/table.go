@@ -153,7 +153,7 @@ func leadingDigits(s string) string {
 
 // listOf is a command that lists all of one kind on a server: fetch gives the table and, for json and yaml, what it shows.
 func (c *App) listOf(short string, fetch func(*client.Client) (header []string, rows [][]string, data any, err error)) *cobra.Command {
-	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short, Long: describe(short)}
+	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
 		server, _, err := c.parse(first(args))

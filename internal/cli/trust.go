@@ -73,8 +73,8 @@ func (c *App) trustAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("add", "[<remote>:] [<cert>]"),
 		Short: T("Trust a client, by its certificate or by a token for it"),
-		Long: describe(T("Trust a client, by its certificate or by a token for it"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
-certificate trusted, once. Both can be restricted to projects.`)),
+		Long: T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
+certificate trusted, once. Both can be restricted to projects.`),
 	}
 	f := cmd.Flags()
 	name := f.String("name", "", T("Name to keep the client under")+"``")

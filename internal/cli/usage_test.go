@@ -45,6 +45,18 @@ func TestAFlagNamesOneDefault(t *testing.T) {
 	}
 }
 
+func TestHelpBeginsWithWhatACommandDoes(t *testing.T) {
+	everyCommand(func(cmd *cobra.Command) {
+		if cmd.Name() == "help" { // cobra's own
+			return
+		}
+		want := "Description:\n  " + cmd.Short
+		if rest, ok := strings.CutPrefix(cmd.Long, want); !ok || rest != "" && !strings.HasPrefix(rest, "\n\n  ") || strings.Contains(rest, "\n  "+cmd.Short+"\n") {
+			t.Errorf("%s: %q, want %q and its further paragraphs", cmd.CommandPath(), cmd.Long, want)
+		}
+	})
+}
+
 func TestHelpSaysWhatAFlagDoesWhereItIs(t *testing.T) {
 	newFake(t)
 	for args, want := range map[string]string{

@@ -123,6 +123,11 @@ func TestSizes(t *testing.T) {
 	if n, err := ParseBitSize("100Mbit"); n != 1e8 || err != nil {
 		t.Error(n, err)
 	}
+	for n, want := range map[int64]string{0: "0B", 999: "999B", 1000: "1.00kB", 1500: "1.50kB", 12_340_000: "12.34MB", 5e18: "5.00EB"} {
+		if got := FormatDecimal(n); got != want {
+			t.Errorf("%d = %s, want %s", n, got, want)
+		}
+	}
 }
 
 func TestListenAddress(t *testing.T) {
