@@ -221,7 +221,7 @@ devices:
 }
 
 func (c *App) profileListCommand() *cobra.Command {
-	return c.listOf(T("List the profiles of a project"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the profiles of a project"), func(server *client.Client, _ string) (header []string, rows [][]string, data any, err error) {
 		profiles, err := server.Profiles()
 		if err != nil {
 			return nil, nil, nil, err

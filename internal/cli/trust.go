@@ -197,7 +197,7 @@ func parseToken(s string) (t addToken, ok bool) {
 }
 
 func (c *App) trustListCommand() *cobra.Command {
-	return c.listOf(T("List the clients that a server trusts"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the clients that a server trusts"), func(server *client.Client, _ string) (header []string, rows [][]string, data any, err error) {
 		certs, err := server.Certificates()
 		if err != nil {
 			return nil, nil, nil, err
