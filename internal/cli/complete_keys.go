@@ -44,13 +44,13 @@ func (s completing) freeKeys(word, suffix string) (out []string) {
 
 // owner is what the instance or the profile that the command names has: its own configuration, and its devices.
 func (s completing) owner() (map[string]string, devices) {
-	if server, name, ok := s.named("<instance>"); ok {
+	if server, name, ok := s.givenName("<instance>"); ok {
 		if i, _, err := server.Instance(name); err == nil {
 			return i.Config, i.ExpandedDevices
 		}
 		return nil, nil
 	}
-	if server, name, ok := s.named("<profile>"); ok {
+	if server, name, ok := s.givenName("<profile>"); ok {
 		if p, _, err := server.Profile(name); err == nil {
 			return p.Config, p.Devices
 		}
@@ -132,8 +132,8 @@ func (s completing) tables() map[string]map[string]client.ConfigKey {
 func deviceTypes(s completing, _ string) (out []string) {
 	for entity := range s.tables() {
 		if name, ok := strings.CutPrefix(entity, devicePrefix); ok {
-			kind, _, _ := strings.Cut(name, "-")
-			out = append(out, kind)
+			typ, _, _ := strings.Cut(name, "-")
+			out = append(out, typ)
 		}
 	}
 	return out
@@ -170,8 +170,8 @@ func (s completing) device() map[string]string {
 	if name, ok := s.value("<device>"); ok {
 		maps.Copy(device, s.devices()[name])
 	}
-	if kind, ok := s.value("<type>"); ok {
-		device["type"] = kind
+	if typ, ok := s.value("<type>"); ok {
+		device["type"] = typ
 	}
 	for _, word := range s.given {
 		if key, value, ok := strings.Cut(word, "="); ok {

@@ -107,13 +107,13 @@ func setUsage(root *cobra.Command, c *App) {
 	root.InitDefaultHelpCmd()
 	for _, sub := range root.Commands() {
 		if sub.Name() == "help" {
-			sub.PreRunE = func(_ *cobra.Command, args []string) error { return isTopic(root, args) }
+			sub.PreRunE = func(_ *cobra.Command, args []string) error { return checkTopic(root, args) }
 		}
 	}
 }
 
-// isTopic refuses what help knows nothing of, as the command itself is refused.
-func isTopic(root *cobra.Command, args []string) error {
+// checkTopic refuses what help knows nothing of, as the command itself is refused.
+func checkTopic(root *cobra.Command, args []string) error {
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ var Keys = config.NewTable(config.DeviceWords,
 
 const noThrottle = "it does not bound the rate of disk I/O yet"
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (m *Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.

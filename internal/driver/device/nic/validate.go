@@ -79,7 +79,7 @@ var tables = map[string]*config.Table{
 // Tables are the keys of each kind of NIC.
 func Tables() map[string]*config.Table { return maps.Clone(tables) }
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (m *Module) Tables() map[string]*config.Table { return Tables() }
 
 // Validate implements device.Module.

@@ -18,10 +18,10 @@ type Module struct{}
 var (
 	_ device.Module     = Module{}
 	_ device.HotPlugger = Module{}
-	_ device.Described  = Module{}
+	_ device.Describer  = Module{}
 )
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // Validate implements device.Module.
