@@ -42,7 +42,8 @@ var completions = map[string]completion{
 	"<operation>":             namesOf(namesBy((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
 	"<warning-uuid>":          namesOf(namesBy((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
 	"<certificate>":           namesOf(namesBy((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
-	"<new-name>":              namesOf(func(*client.Client) []string { return nil }),
+	// Nobody can guess a new name, but the remote in front of it can be completed.
+	"<new-name>": namesOf(func(*client.Client) []string { return nil }),
 }
 
 // localFiles are arguments that the shell completes by itself.
