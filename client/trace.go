@@ -32,8 +32,8 @@ const masked = "MASKED"
 // websockets ("fds") and images.
 var secretKeys = regexp.MustCompile(`(?i)password|secret|token|private|^fds$|\.key$`)
 
-// userinfo is the password in a URL, wherever one stands in a text.
-var userinfo = regexp.MustCompile(`(://[^/@\s:"]*):[^/@\s"]+@`)
+// urlPassword is the password in a URL, wherever one stands in a text.
+var urlPassword = regexp.MustCompile(`(://[^/@\s:"]*):[^/@\s"]+@`)
 
 // maskJSON masks secrets in a JSON text; nil where it is none.
 func maskJSON(text []byte) []byte {
@@ -64,7 +64,7 @@ func mask(v any, secret bool) any {
 		if secret && v != "" {
 			return masked
 		}
-		return userinfo.ReplaceAllString(v, "${1}:"+masked+"@")
+		return urlPassword.ReplaceAllString(v, "${1}:"+masked+"@")
 	}
 	return v
 }

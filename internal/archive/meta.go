@@ -190,7 +190,7 @@ func (t *tree) kept(file, name string, err error) (bool, error) {
 	switch {
 	case err == nil:
 		return true, nil
-	case omitted.Unsupported(t.root, err), errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user."):
+	case omitted.XattrUnsupported(t.root, err), errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user."):
 		t.lost.Add(file, "attribute %s cannot be kept on this file system: %v", name, err)
 		return false, nil
 	case errors.Is(err, unix.EINVAL):

@@ -37,19 +37,19 @@ func newLimiter() *limiter {
 }
 
 // enter waits until a guess from address may be checked; release says how it went.
-func (b *limiter) enter(ctx context.Context, address string) (release func(right bool), err error) {
+func (l *limiter) enter(ctx context.Context, address string) (release func(right bool), err error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address
 	}
-	wait, err := b.begin(host)
+	wait, err := l.begin(host)
 	if err != nil {
 		return nil, err
 	}
 	leave := func() {
-		b.mu.Lock()
-		b.waiting--
-		b.mu.Unlock()
+		l.mu.Lock()
+		l.waiting--
+		l.mu.Unlock()
 	}
 	if wait > 0 {
 		timer := time.NewTimer(wait)
@@ -62,46 +62,46 @@ func (b *limiter) enter(ctx context.Context, address string) (release func(right
 		}
 	}
 	select {
-	case b.check <- struct{}{}:
+	case l.check <- struct{}{}:
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()
 	}
 	return func(right bool) {
-		<-b.check
+		<-l.check
 		leave()
-		b.note(host, right)
+		l.note(host, right)
 	}, nil
 }
 
-func (b *limiter) begin(host string) (time.Duration, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.waiting >= maxWaiting {
+func (l *limiter) begin(host string) (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting >= maxWaiting {
 		return 0, api.Errorf(429, "too many attempts")
 	}
-	b.waiting++
-	g, ok := b.wrong[host]
+	l.waiting++
+	g, ok := l.wrong[host]
 	if !ok || time.Since(g.last) > forgetAfter {
 		return 0, nil
 	}
 	return min(firstDelay<<min(g.count, 10), longestWait), nil
 }
 
-func (b *limiter) note(host string, right bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (l *limiter) note(host string, right bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if right {
-		delete(b.wrong, host)
+		delete(l.wrong, host)
 		return
 	}
-	if len(b.wrong) >= maxHosts {
-		for h, g := range b.wrong {
-			if time.Since(g.last) > forgetAfter || len(b.wrong) >= maxHosts {
-				delete(b.wrong, h)
+	if len(l.wrong) >= maxHosts {
+		for h, g := range l.wrong {
+			if time.Since(g.last) > forgetAfter || len(l.wrong) >= maxHosts {
+				delete(l.wrong, h)
 			}
 		}
 	}
-	g := b.wrong[host]
-	b.wrong[host] = guesses{count: g.count + 1, last: time.Now()}
+	g := l.wrong[host]
+	l.wrong[host] = guesses{count: g.count + 1, last: time.Now()}
 }

@@ -27,12 +27,12 @@ type Service struct {
 	table    *store.Table[api.Certificate]
 	events   event.Publisher
 	password func(string) bool
-	slow     *limiter
+	limiter  *limiter
 }
 
 // New makes the service; it owns the table "certificates". password tells whether a trust password is right.
 func New(s *store.Store, events event.Publisher, password func(string) bool) *Service {
-	return &Service{store: s, table: store.NewTable[api.Certificate](s, "certificates"), events: events, password: password, slow: newLimiter()}
+	return &Service{store: s, table: store.NewTable[api.Certificate](s, "certificates"), events: events, password: password, limiter: newLimiter()}
 }
 
 // URL is where the API shows a certificate.
@@ -136,7 +136,7 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 
 // allow checks the trust password. Whoever guesses is made to wait, the longer the more often it was wrong.
 func (s *Service) allow(ctx context.Context, caller request.Caller, req api.CertificatesPost) error {
-	release, err := s.slow.enter(ctx, caller.Address)
+	release, err := s.limiter.enter(ctx, caller.Address)
 	if err != nil {
 		return err
 	}

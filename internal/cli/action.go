@@ -28,7 +28,6 @@ func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Comman
 	cmd := &cobra.Command{
 		Use:         usage(a.verb, "[<remote>:]<instance> [[<remote>:]<instance>...]"),
 		Short:       short,
-		Long:        describe(short),
 		RunE:        a.run,
 		Annotations: map[string]string{wantedState: onlyRunning},
 	}
@@ -43,8 +42,11 @@ func (a *action) command(short string, flags func(*cobra.Command)) *cobra.Comman
 	return cmd
 }
 
-func (a *action) consoleFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.console, "console", "", T("Attach to this console once the instance is started: console or vga")+"``")
+// attachOnceStarted is the text of --console for verbs after which an instance runs.
+const attachOnceStarted = "Attach to this console once the instance is started: console or vga"
+
+func (a *action) consoleFlag(cmd *cobra.Command, text string) {
+	cmd.Flags().StringVar(&a.console, "console", "", text+"``")
 	cmd.Flags().Lookup("console").NoOptDefVal = "console"
 }
 
@@ -62,6 +64,12 @@ func (a *action) run(cmd *cobra.Command, args []string) error {
 	}
 	if a.console != "" && len(args) != 1 {
 		return errors.New(T("--console only works with a single instance"))
+	}
+	if err := a.checkConsole(); err != nil {
+		return err
+	}
+	if a.console != "" && a.request == "stop" {
+		return a.watched(args[0])
 	}
 	failures := a.c.batch(args, a.one)
 	switch {

@@ -29,7 +29,7 @@ func (c *App) aliasAddCommand() *cobra.Command {
 }
 
 func (c *App) aliasListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the aliases of this client"), Long: describe(T("List the aliases of this client"))}
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the aliases of this client")}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 0, func(args []string) error {
 		rows := [][]string{}

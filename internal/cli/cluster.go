@@ -28,6 +28,6 @@ func (c *App) clusterCommand() *cobra.Command {
 		return errors.New(T("This client can't show clusters"))
 	})
 	cmd.Aliases = []string{"ls"}
-	cmd.Flags().StringP("format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
+	_ = formatFlag(cmd) // taken, so that what is wrong is the server and not the flag
 	return group("cluster", T("Look at a cluster"), cmd)
 }

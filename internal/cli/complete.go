@@ -142,8 +142,8 @@ func (s completing) sameServer() (*client.Client, bool) {
 	return server, ok
 }
 
-// named is the server and the name that were given for an argument.
-func (s completing) named(argument string) (server *client.Client, name string, ok bool) {
+// givenName is the server and the name that were given for an argument.
+func (s completing) givenName(argument string) (server *client.Client, name string, ok bool) {
 	raw, ok := s.value(argument)
 	if !ok {
 		return nil, "", false

@@ -17,7 +17,9 @@ func argumentsOf(use string) (out []argument) {
 			continue
 		}
 		a := argument{}
-		word = a.repeated(unwrapped(a.repeated(word)))
+		word, behind := strings.CutSuffix(word, "...")            // "<key>..."
+		word, within := strings.CutSuffix(unwrapped(word), "...") // "[<key>...]"
+		a.many = behind || within
 		if rest, ok := strings.CutPrefix(word, "[<remote>:]"); ok {
 			a.remote, word = true, unwrapped(rest)
 			a.optional = word != rest
@@ -33,13 +35,6 @@ func argumentsOf(use string) (out []argument) {
 		out = append(out, a)
 	}
 	return out
-}
-
-// repeated notes and cuts the dots that say so.
-func (a *argument) repeated(word string) string {
-	rest, ok := strings.CutSuffix(word, "...")
-	a.many = a.many || ok
-	return rest
 }
 
 // usageWords splits a usage line at spaces that are not inside brackets.

@@ -24,33 +24,38 @@ func keys(s completing, word string) []string {
 // freeKeys are the user.* and other keys of the user's own that are set on the object, once some of one is there: the tables have no names
 // for them.
 func (s completing) freeKeys(word, suffix string) (out []string) {
+	var begun []string
 	for _, family := range []string{"user.", "environment.", "linux.sysctl.", "limits.kernel."} {
-		if word == "" || !strings.HasPrefix(word, family[:min(len(word), len(family))]) {
-			continue
+		if word != "" && (strings.HasPrefix(word, family) || strings.HasPrefix(family, word)) {
+			begun = append(begun, family)
 		}
-		for key := range s.config() {
-			if strings.HasPrefix(key, family) {
-				out = append(out, key+suffix)
-			}
+	}
+	if len(begun) == 0 {
+		return nil // the server need not be asked
+	}
+	config, _ := s.owner()
+	for key := range config {
+		if slices.ContainsFunc(begun, func(family string) bool { return strings.HasPrefix(key, family) }) {
+			out = append(out, key+suffix)
 		}
 	}
 	return out
 }
 
-// config is that of the instance or the profile that the command names.
-func (s completing) config() map[string]string {
-	if server, name, ok := s.named("<instance>"); ok {
+// owner is what the instance or the profile that the command names has: its own configuration, and its devices.
+func (s completing) owner() (map[string]string, devices) {
+	if server, name, ok := s.givenName("<instance>"); ok {
 		if i, _, err := server.Instance(name); err == nil {
-			return i.Config
+			return i.Config, i.ExpandedDevices
 		}
-		return nil
+		return nil, nil
 	}
-	if server, name, ok := s.named("<profile>"); ok {
+	if server, name, ok := s.givenName("<profile>"); ok {
 		if p, _, err := server.Profile(name); err == nil {
-			return p.Config
+			return p.Config, p.Devices
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // assignments completes "key=", and behind it values. A value may also be the next argument.
@@ -127,8 +132,8 @@ func (s completing) tables() map[string]map[string]client.ConfigKey {
 func deviceTypes(s completing, _ string) (out []string) {
 	for entity := range s.tables() {
 		if name, ok := strings.CutPrefix(entity, devicePrefix); ok {
-			kind, _, _ := strings.Cut(name, "-")
-			out = append(out, kind)
+			typ, _, _ := strings.Cut(name, "-")
+			out = append(out, typ)
 		}
 	}
 	return out
@@ -165,8 +170,8 @@ func (s completing) device() map[string]string {
 	if name, ok := s.value("<device>"); ok {
 		maps.Copy(device, s.devices()[name])
 	}
-	if kind, ok := s.value("<type>"); ok {
-		device["type"] = kind
+	if typ, ok := s.value("<type>"); ok {
+		device["type"] = typ
 	}
 	for _, word := range s.given {
 		if key, value, ok := strings.Cut(word, "="); ok {
@@ -176,20 +181,9 @@ func (s completing) device() map[string]string {
 	return device
 }
 
-// devices are those of the instance or the profile that the command names.
 func (s completing) devices() devices {
-	if server, name, ok := s.named("<instance>"); ok {
-		if i, _, err := server.Instance(name); err == nil {
-			return i.ExpandedDevices
-		}
-		return nil
-	}
-	if server, name, ok := s.named("<profile>"); ok {
-		if p, _, err := server.Profile(name); err == nil {
-			return p.Devices
-		}
-	}
-	return nil
+	_, all := s.owner()
+	return all
 }
 
 func deviceNames(s completing, _ string) []string { return slices.Collect(maps.Keys(s.devices())) }

@@ -34,22 +34,23 @@ var completions = map[string]completion{
 	"<driver>":                func(completing, string) []string { return []string{"dir"} },
 	"<volume>":                volumes,
 	"<volume>[/<snapshot>]":   volumes,
-	"<pool>":                  namesOf(named((*client.Client).StoragePools, func(p api.StoragePool) string { return p.Name })),
-	"<network>":               namesOf(named((*client.Client).Networks, func(n api.Network) string { return n.Name })),
+	"<pool>":                  namesOf(namesBy((*client.Client).StoragePools, func(p api.StoragePool) string { return p.Name })),
+	"<network>":               namesOf(namesBy((*client.Client).Networks, func(n api.Network) string { return n.Name })),
 	"<profile>":               profiles,
 	"<profiles>":              profileList,
-	"<project>":               namesOf(named((*client.Client).Projects, func(p api.Project) string { return p.Name })),
-	"<operation>":             namesOf(named((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
-	"<warning-uuid>":          namesOf(named((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
-	"<certificate>":           namesOf(named((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
-	"<new-name>":              namesOf(func(*client.Client) []string { return nil }),
+	"<project>":               namesOf(namesBy((*client.Client).Projects, func(p api.Project) string { return p.Name })),
+	"<operation>":             namesOf(namesBy((*client.Client).Operations, func(o api.Operation) string { return o.ID })),
+	"<warning-uuid>":          namesOf(namesBy((*client.Client).Warnings, func(w api.Warning) string { return w.UUID })),
+	"<certificate>":           namesOf(namesBy((*client.Client).Certificates, func(c api.Certificate) string { return c.Fingerprint })),
+	// Nobody can guess a new name, but the remote in front of it can be completed.
+	"<new-name>": namesOf(func(*client.Client) []string { return nil }),
 }
 
 // localFiles are arguments that the shell completes by itself.
 var localFiles = []string{"<source path>", "<target path>", "<target>", "<cert>", "<tarball>|<directory>|<URL>", "<rootfs tarball>"}
 
-// named makes a list of names of a call that lists objects.
-func named[T any](list func(*client.Client) ([]T, error), name func(T) string) func(*client.Client) []string {
+// namesBy makes a list of names of a call that lists objects.
+func namesBy[T any](list func(*client.Client) ([]T, error), name func(T) string) func(*client.Client) []string {
 	return func(server *client.Client) (out []string) {
 		objects, err := list(server)
 		if err != nil {
@@ -88,7 +89,7 @@ func namesOf(list func(*client.Client) []string) completion {
 }
 
 // wantedState is the annotation of commands that are for instances in one state.
-const wantedState = "instances"
+const wantedState = "state"
 
 const (
 	onlyStopped = "stopped" // or paused
@@ -103,7 +104,7 @@ func instances(s completing, word string) []string {
 			return nil
 		}
 		for _, i := range list {
-			if isFor(s.cmd, i.StatusCode) {
+			if wants(s.cmd, i.StatusCode) {
 				out = append(out, i.Name)
 			}
 		}
@@ -111,7 +112,8 @@ func instances(s completing, word string) []string {
 	})(s, word)
 }
 
-func isFor(cmd *cobra.Command, state api.StatusCode) bool {
+// wants tells whether a command is for instances in this state.
+func wants(cmd *cobra.Command, state api.StatusCode) bool {
 	switch cmd.Annotations[wantedState] {
 	case onlyStopped:
 		return state != api.Running
@@ -145,14 +147,14 @@ func snapshotsOf(server *client.Client, instance string) []string {
 
 // snapshotNames completes snapshots of the instance that is named before.
 func snapshotNames(s completing, _ string) []string {
-	if server, name, ok := s.named("<instance>[/<snapshot>]"); ok {
+	if server, name, ok := s.givenName("<instance>[/<snapshot>]"); ok {
 		return snapshotsOf(server, name)
 	}
 	return nil
 }
 
 func templates(s completing, _ string) []string {
-	server, name, ok := s.named("<instance>")
+	server, name, ok := s.givenName("<instance>")
 	if !ok {
 		return nil
 	}
@@ -196,7 +198,7 @@ func inInstance(s completing, word string) []string {
 }
 
 func imageAliases(server *client.Client) []string {
-	return named((*client.Client).ImageAliases, func(a api.ImageAliasesEntry) string { return a.Name })(server)
+	return namesBy((*client.Client).ImageAliases, func(a api.ImageAliasesEntry) string { return a.Name })(server)
 }
 
 // images completes aliases; and fingerprints, by the twelve digits that lists show, once some of one are there.
@@ -206,7 +208,7 @@ func images(s completing, word string) []string {
 		if _, name, _ := strings.Cut(":"+word, ":"); name == "" {
 			return out
 		}
-		return append(out, named((*client.Client).Images, func(i api.Image) string { return i.Fingerprint[:min(12, len(i.Fingerprint))] })(server)...)
+		return append(out, namesBy((*client.Client).Images, func(i api.Image) string { return i.Fingerprint[:min(12, len(i.Fingerprint))] })(server)...)
 	})(s, word)
 }
 
@@ -218,7 +220,7 @@ func aliases(s completing, word string) []string {
 	return namesOf(imageAliases)(s, word)
 }
 
-var profiles = namesOf(named((*client.Client).Profiles, func(p api.Profile) string { return p.Name }))
+var profiles = namesOf(namesBy((*client.Client).Profiles, func(p api.Profile) string { return p.Name }))
 
 // profileList completes the last of several profiles with commas between them.
 func profileList(s completing, word string) (out []string) {
@@ -231,7 +233,7 @@ func profileList(s completing, word string) (out []string) {
 
 // volumes completes custom volumes of the pool that is named before.
 func volumes(s completing, _ string) (out []string) {
-	server, pool, ok := s.named("<pool>")
+	server, pool, ok := s.givenName("<pool>")
 	if !ok {
 		return nil
 	}

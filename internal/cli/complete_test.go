@@ -171,6 +171,19 @@ func TestCompletionDoesNotWaitForAServerThatHangs(t *testing.T) {
 	}
 }
 
+// Each key that is pressed costs what is asked: the object once, and only for what the tables do not have.
+func TestCompletionAsksForAnObjectOnce(t *testing.T) {
+	for word, want := range map[string]int{"l": 1, "user.": 1, "environment.A": 1, "boot": 0, "": 0} {
+		f := filled(t)
+		if words, _ := completed("config", "set", "c1", word); word == "user." && !slices.Contains(words, "user.x=") {
+			t.Errorf("%q: %q", word, words)
+		}
+		if asked := f.asked("GET /1.0/instances/c1"); len(asked) != want {
+			t.Errorf("%q: asked %d times, want %d: %q", word, len(asked), want, asked)
+		}
+	}
+}
+
 // freeText are arguments that cannot be completed: their words are new, or not to be counted up.
 var freeText = strings.Split("<command line>,<value>,<filter>,<filters>,<API path>,<device name>,<interface name>,<path>,<distribution>[/<release>],<URL>,"+
 	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>]", ",")

@@ -31,7 +31,7 @@ func hidden(cmd *cobra.Command) *cobra.Command {
 }
 
 func targetFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("target", "", T("Cluster member whose own configuration is meant")+"``")
+	return cmd.Flags().String("target", "", T("Cluster member that is asked, or on which it is done")+"``")
 }
 
 // configTarget parses "[remote:][instance]" and the cluster member.
@@ -120,8 +120,8 @@ func (c *App) configSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", "[<remote>:][<instance>] <key>=<value>..."),
 		Short: T("Give keys of an instance or server new values"),
-		Long: describe(T("Give keys of an instance or server new values"), T("One key and its value may also be two arguments:")+`
-    berth config set [<remote>:][<instance>] <key> <value>`),
+		Long: T("One key and its value may also be two arguments:") + `
+    berth config set [<remote>:][<instance>] <key> <value>`,
 		Example: examples(
 			"berth config set web limits.cpu=2 limits.memory=1GiB", T("Let the instance web use two CPUs and 1 GiB of memory."),
 			"berth config set far: core.https_address=[::]:8443", T("Have the remote server far answer on port 8443 of all its addresses."),

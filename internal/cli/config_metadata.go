@@ -50,7 +50,7 @@ func (c *App) configMetadataCommand() *cobra.Command {
 			return c.printYAML(metadata)
 		}),
 	}
-	return group("metadata", T("Look at and change what an instance has from its image"), edit, show)
+	return group("metadata", T("Look at and change an instance's metadata.yaml"), edit, show)
 }
 
 func (c *App) configTemplateCommand() *cobra.Command {
@@ -58,7 +58,6 @@ func (c *App) configTemplateCommand() *cobra.Command {
 		return &cobra.Command{
 			Use:   usage(name, "[<remote>:]<instance> <template>"),
 			Short: short,
-			Long:  describe(short),
 			RunE: takes(2, 2, func(args []string) error {
 				server, instance, err := c.parse(args[0])
 				if err != nil {

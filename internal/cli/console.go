@@ -14,8 +14,8 @@ import (
 func (c *App) consoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("console", "[<remote>:]<instance>"), Annotations: map[string]string{wantedState: onlyRunning},
-		Short: T("Sit down at the console of an instance"),
-		Long:  describe(T("Sit down at the console of an instance"), T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log.")),
+		Short: T("Connect this terminal to the console of an instance"),
+		Long:  T("Shows what the instance prints while it boots, and takes a login; or its log with --show-log."),
 	}
 	showLog := cmd.Flags().Bool("show-log", false, T("Print what the console has shown so far, and end"))
 	kind := cmd.Flags().StringP("type", "t", "console", T("Which console: console (text) or vga (the screen of a virtual machine)")+"``")
@@ -47,43 +47,72 @@ func (c *App) consoleCommand() *cobra.Command {
 
 // attachConsole connects this terminal to an instance's console until ctrl+a q.
 func (c *App) attachConsole(target, kind string) error {
-	if kind != "console" && kind != "vga" {
-		return fmt.Errorf(T("Unknown output type %q"), kind)
-	}
-	if kind == "vga" {
-		return errors.New(T("Graphical consoles are for virtual machines, which this server doesn't have"))
+	if err := checkConsoleType(kind); err != nil {
+		return err
 	}
 	server, name, err := c.parse(target)
 	if err != nil {
 		return err
 	}
-	width, height, err := terminalSize(c.Out)
+	session, err := c.openConsole(server, name, kind, c.In)
 	if err != nil {
 		return err
 	}
-	restore, err := rawTerminal(c.In)
-	if err != nil {
-		return err
+	return session.wait()
+}
+
+func checkConsoleType(kind string) error {
+	switch kind {
+	case "console":
+		return nil
+	case "vga":
+		return errors.New(T("Graphical consoles are for virtual machines, which this server doesn't have"))
 	}
-	defer restore()
+	return fmt.Errorf(T("Unknown output type %q"), kind)
+}
+
+// attachedConsole is a console that this terminal is connected to.
+type attachedConsole struct {
+	*client.ConsoleSession
+	detach  chan struct{} // closed when ctrl+a q was typed
+	restore func()        // the terminal, as it was
+}
+
+// openConsole connects in and this client's output to a console. Where that is no terminal, the console keeps its size.
+func (c *App) openConsole(server *client.Client, name, kind string, in io.Reader) (*attachedConsole, error) {
+	post := api.InstanceConsolePost{Type: kind}
+	size := func() (int, int, error) { return terminalSize(c.Out) }
+	if w, h, err := size(); err == nil {
+		post.Width, post.Height = w, h
+	}
+	restore, err := rawTerminal(in)
+	if err != nil {
+		return nil, err
+	}
 	detach := make(chan struct{})
-	session, err := server.Console(name, api.InstanceConsolePost{Width: width, Height: height, Type: kind}, &escapeReader{r: c.In, found: detach}, c.Out)
+	session, err := server.Console(name, post, &escapeReader{r: in, found: detach}, c.Out)
 	if err != nil {
-		return err
+		restore()
+		return nil, err
 	}
 	fmt.Fprint(c.Out, T("To detach from the console, press: <ctrl>+a q")+"\n\r")
-	stop := forwardSignals(consoleSignals{session}, true, func() (int, int, error) { return terminalSize(c.Out) })
-	defer stop()
+	stop := forwardSignals(consoleSignals{session}, true, size)
+	return &attachedConsole{session, detach, func() { stop(); restore() }}, nil
+}
+
+// wait waits until the console ends or is left.
+func (a *attachedConsole) wait() error {
+	defer a.restore()
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
 		select {
-		case <-detach:
-			session.Detach()
+		case <-a.detach:
+			a.Detach()
 		case <-ended:
 		}
 	}()
-	return session.Wait(background())
+	return a.Wait(background())
 }
 
 // consoleSignals resizes a console, which takes no signals.

@@ -34,7 +34,7 @@ func (n *create) flags(cmd *cobra.Command) {
 	f.BoolVarP(&n.ephemeral, "ephemeral", "e", false, T("Delete the instance when it stops"))
 	f.StringVarP(&n.network, "network", "n", "", T("Managed network to connect it to")+"``")
 	f.StringVarP(&n.storage, "storage", "s", "", T("Storage pool for its root disk")+"``")
-	f.StringVarP(&n.kind, "type", "t", "", T("CPUs and memory in one word, such as c2-m4: two CPUs and 4 GiB")+"``")
+	f.StringVarP(&n.kind, "type", "t", "", T("CPUs and memory in one word, such as c2-m4: two CPUs and 4096MB")+"``")
 	f.StringVar(&n.target, "target", "", T("Cluster member to make it on")+"``")
 	f.BoolVar(&n.noProfiles, "no-profiles", false, T("Give it no profile"))
 	f.BoolVar(&n.empty, "empty", false, T("Leave its root disk empty: no image is used"))

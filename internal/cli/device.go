@@ -17,13 +17,15 @@ type devices = map[string]map[string]string
 // deviceOwner is what has devices: instances and profiles.
 type deviceOwner interface {
 	noun() string
+	group() string // the command that "device" belongs to
 	// load fetches the devices, those inherited (nil for profiles), and a function that saves them.
 	load(server *client.Client, name string) (local, expanded devices, save func(devices) error, err error)
 }
 
 type instanceDevices struct{ c *App }
 
-func (instanceDevices) noun() string { return "instance" }
+func (instanceDevices) noun() string  { return "instance" }
+func (instanceDevices) group() string { return "config" }
 
 func (o instanceDevices) load(server *client.Client, name string) (devices, devices, func(devices) error, error) {
 	i, etag, err := server.Instance(name)
@@ -38,7 +40,8 @@ func (o instanceDevices) load(server *client.Client, name string) (devices, devi
 
 type profileDevices struct{}
 
-func (profileDevices) noun() string { return "profile" }
+func (profileDevices) noun() string  { return "profile" }
+func (profileDevices) group() string { return "profile" }
 
 func (profileDevices) load(server *client.Client, name string) (devices, devices, func(devices) error, error) {
 	p, etag, err := server.Profile(name)
@@ -73,17 +76,13 @@ func (d *deviceVerbs) command(use, short string, min, max int, run func(name str
 	return &cobra.Command{
 		Use:   use,
 		Short: short,
-		Long:  describe(short),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if done, err := checkArgs(cmd, args, min, max); done {
 				return err
 			}
-			server, name, err := d.c.parse(args[0])
+			server, name, err := d.c.named(args[0], T("Missing name"))
 			if err != nil {
 				return err
-			}
-			if name == "" {
-				return errors.New(T("Missing name"))
 			}
 			local, expanded, save, err := d.owner.load(server, name)
 			if err != nil {
@@ -144,11 +143,11 @@ func (d *deviceVerbs) add() *cobra.Command {
 			local[args[0]] = device
 			return true, nil
 		})
-	cmd.Example = fmt.Sprintf(`  berth %[2]s device add %[1]s1 music disk source=/srv/music path=/mnt/music
-      `+T("Show the host's /srv/music at /mnt/music inside.")+`
-
-  berth %[2]s device add %[1]s1 data disk pool=fast source=vol1 path=/data
-      `+T("Attach the custom volume vol1 of the pool fast at /data."), d.owner.noun(), map[string]string{"instance": "config", "profile": "profile"}[d.owner.noun()])
+	line := fmt.Sprintf("berth %s device add %s1 ", d.owner.group(), d.owner.noun())
+	cmd.Example = examples(
+		line+"music disk source=/srv/music path=/mnt/music", T("Show the host's /srv/music at /mnt/music inside."),
+		line+"data disk pool=fast source=vol1 path=/data", T("Attach the custom volume vol1 of the pool fast at /data."),
+	)
 	return cmd
 }
 

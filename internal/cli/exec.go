@@ -28,9 +28,8 @@ func (c *App) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("exec", "[<remote>:]<instance> [flags] [--] <command line>"), Annotations: map[string]string{wantedState: onlyRunning},
 		Short: T("Run a command in an instance"),
-		Long: describe(T("Run a command in an instance"), T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
-needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
-			T("When this client reads from a terminal and writes to one, so does the command.")),
+		Long: paragraphs(T(`The command is run as it is: there is no shell, so variables, patterns and redirections mean nothing. Where they are
+needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`, T("When this client reads from a terminal and writes to one, so does the command.")),
 		DisableFlagsInUseLine: true,
 		RunE:                  e.run,
 	}
@@ -41,9 +40,9 @@ needed, run a shell:`), `  berth exec web -- sh -c 'ls /etc | wc -l'`,
 	f.StringVar(&e.mode, "mode", "auto", T("Whether it gets a terminal: auto, interactive or non-interactive")+"``")
 	f.BoolVarP(&e.interactive, "force-interactive", "t", false, T("Give the command a terminal, whatever stdin and stdout are"))
 	f.BoolVarP(&e.nonInteractive, "force-noninteractive", "T", false, T("Give the command no terminal"))
-	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Let the command read nothing"))
-	f.Uint32Var(&e.user, "user", 0, T("Number of the user that runs the command (default 0)")+"``")
-	f.Uint32Var(&e.group, "group", 0, T("Number of the group that runs the command (default 0)")+"``")
+	f.BoolVarP(&e.noStdin, "disable-stdin", "n", false, T("Give the command an empty stdin"))
+	f.Uint32Var(&e.user, "user", 0, T("ID of the user that runs the command (default 0)")+"``")
+	f.Uint32Var(&e.group, "group", 0, T("ID of the group that runs the command (default 0)")+"``")
 	f.StringVar(&e.cwd, "cwd", "", T("Folder inside in which it starts (default /root)")+"``")
 	return cmd
 }

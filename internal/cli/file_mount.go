@@ -25,9 +25,7 @@ func (c *App) fileMountCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("mount", "[<remote>:]<instance>[/<path>] [<target path>]"),
 		Short: T("Mount a folder of an instance on this machine"),
-		Long: T(`Mount files from instances
-
-With a target path a folder of the instance is mounted there by sshfs, until this command is interrupted.
+		Long: T(`With a target path a folder of the instance is mounted there by sshfs, until this command is interrupted.
 
 Without one this command is an SSH server for SFTP on a local address, until it is interrupted. It prints the user
 and the password to log in with.`),

@@ -43,6 +43,7 @@ func (c *App) filePushCommand() *cobra.Command {
 	f.BoolVarP(&p.dirs, "create-dirs", "p", false, T("Make the folders inside that are missing"))
 	f.Int64Var(&p.uid, "uid", -1, T("Owner of the file inside, as a number (default: that of the file here)")+"``")
 	f.Int64Var(&p.gid, "gid", -1, T("Group of the file inside, as a number (default: that of the file here)")+"``")
+	f.Lookup("uid").DefValue, f.Lookup("gid").DefValue = "0", "0" // pflag prints no default that is zero: -1 is what nobody types
 	f.StringVar(&p.mode, "mode", "", T("Permissions of the file inside, in octal, such as 0644 (default: those of the file here)")+"``")
 	return cmd
 }

@@ -14,7 +14,7 @@ import (
 
 // imageCommand is berth image.
 func (c *App) imageCommand() *cobra.Command {
-	cmd := group("image", T("Manage what instances are made from"),
+	cmd := group("image", T("Manage the images that instances are made from"),
 		c.imageAliasCommand(),
 		c.imageBuildCommand(),
 		c.imageCopyCommand(),
@@ -30,10 +30,9 @@ func (c *App) imageCommand() *cobra.Command {
 		c.imageShowCommand(),
 		c.imageUnsetPropertyCommand(),
 	)
-	cmd.Long = describe(T("Manage what instances are made from"), T(
-		`An image is what instances are made from. It can be imported from files, copied from
+	cmd.Long = T(`An image is what instances are made from. It can be imported from files, copied from
 another server, built on this machine, or published from an instance. It is known by its
-fingerprint, of which any unique start will do, and by its aliases.`))
+fingerprint, of which any unique start will do, and by its aliases.`)
 	return cmd
 }
 

@@ -76,8 +76,7 @@ func (c *App) imageAliasListCommand() *cobra.Command {
 		Use:     usage("list", "[<remote>:] [<filters>...]"),
 		Aliases: []string{"ls"},
 		Short:   T("List names of images"),
-		Long: describe(T("List names of images"), T(
-			`A filter is a part of an image's fingerprint or of an alias.`)),
+		Long:    T(`A filter is a part of an image's fingerprint or of an alias.`),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

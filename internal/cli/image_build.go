@@ -24,10 +24,9 @@ func (c *App) imageBuildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("build", "<distribution>[/<release>] [<remote>:]"),
 		Short: T("Build an image on this machine"),
-		Long: describe(T("Build an image on this machine"), T(
-			`Known are debian/RELEASE, made with mmdebstrap or debootstrap from the mirror that this machine's apt
+		Long: T(`Known are debian/RELEASE, made with mmdebstrap or debootstrap from the mirror that this machine's apt
 uses, and busybox, made offline from this machine's static busybox. The image is imported, or with
---output written to a file. Building a Debian needs root.`)),
+--output written to a file. Building a Debian needs root.`),
 		Example: `  berth image build debian/12 --alias debian
       Build Debian 12 and import it
 

@@ -18,8 +18,7 @@ func (c *App) imageExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("export", "[<remote>:]<image> [<target>]"),
 		Short: T("Write an image to files on this machine"),
-		Long: describe(T("Write an image to files on this machine"), T(
-			`The target is a folder, or the name of the file to write; its ending is added. The default is the current folder.`)),
+		Long:  T(`The target is a folder, or the name of the file to write; its ending is added. The default is the current folder.`),
 	}
 	vm := vmFlag(cmd)
 	cmd.RunE = takes(1, 2, func(args []string) error {
@@ -97,14 +96,14 @@ func (c *App) imageCopyCommand() *cobra.Command {
 		Use:     usage("copy", "[<remote>:]<image> <remote>:"),
 		Aliases: []string{"cp"},
 		Short:   T("Copy an image to another server"),
-		Long:    describe(T("Copy an image to another server"), T(`The image goes through this client, which both servers know.`)),
+		Long:    T(`The image goes through this client, which both servers know.`),
 	}
 	f := cmd.Flags()
 	public := f.Bool("public", false, T("Let everybody who reaches the target have the image"))
 	copyAliases := f.Bool("copy-aliases", false, T("Give the copy the names that the image has here"))
 	autoUpdate := f.Bool("auto-update", false, T("Have the target fetch newer versions by itself"))
 	aliases := f.StringArray("alias", nil, T("Alias for the copy; may be repeated")+"``")
-	mode := f.String("mode", "pull", T("Who connects to whom: pull (default), push or relay")+"``")
+	mode := f.String("mode", "pull", T("Who connects to whom: pull, push or relay")+"``")
 	project := f.String("target-project", "", T("Project of the target to put it in")+"``")
 	vm := f.Bool("vm", false, T("Look for an image of virtual machines"))
 	cmd.RunE = takes(2, 2, func(args []string) error {

@@ -54,8 +54,7 @@ func (c *App) imageImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("import", "<tarball>|<directory>|<URL> [<rootfs tarball>] [<remote>:] [key=value...]"),
 		Short: T("Make files or a URL an image of a server"),
-		Long: describe(T("Make files or a URL an image of a server"), T(
-			`A folder with metadata.yaml and rootfs/ is packed first, which only Linux can do, as root.`)),
+		Long:  T(`A folder with metadata.yaml and rootfs/ is packed first, which only Linux can do, as root.`),
 	}
 	public := cmd.Flags().Bool("public", false, T("Let everybody who reaches the server have the image"))
 	aliases := cmd.Flags().StringArray("alias", nil, T("Alias for the image; may be repeated")+"``")

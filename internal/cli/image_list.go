@@ -61,7 +61,7 @@ func (c *App) imageListCommand() *cobra.Command {
 		Use:     usage("list", "[<remote>:] [<filter>...]"),
 		Aliases: []string{"ls"},
 		Short:   T("List the images of a server"),
-		Long: describe(T("List the images of a server"), T(
+		Long: paragraphs(T(
 			`A filter is a property as key=value, or the start of a fingerprint, or a part of an alias.`), T(
 			`The columns to show are given with -c, one letter each, with or without commas between.
 The default is lfpdatsu. The letters are:`), T(

@@ -16,7 +16,7 @@ import (
 func (c *App) infoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("info", "[<remote>:][<instance>]"),
-		Short: T("Tell how an instance is doing, or what a server is"),
+		Short: T("Show the state of an instance or of a server"),
 		Example: examples(
 			"berth info web --show-log", T("What web uses now, and its log."),
 			"berth info far: --resources", T("The hardware of the remote server far."),

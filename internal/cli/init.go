@@ -14,8 +14,7 @@ func (c *App) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("init", "[<remote>:]<image> [<remote>:][<new-name>]"),
 		Short: T("Make an instance without starting it; or set the server up"),
-		Long: describe(T("Make an instance without starting it; or set the server up"),
-			T("Without an image the server is configured: by questions, or with --auto, --minimal, --preseed or --dump.")),
+		Long:  T("Without an image the server is configured: by questions, or with --auto, --minimal, --preseed or --dump."),
 		Example: examples(
 			"berth init debian/12 web", T("Make an instance of the image debian/12, called web."),
 			"berth init debian/12 web < web.yaml", T("Give it the keys, devices and profiles of a file."),

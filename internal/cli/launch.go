@@ -18,13 +18,16 @@ func (c *App) launchCommand() *cobra.Command {
 		),
 	}
 	n.flags(cmd)
-	start.consoleFlag(cmd)
+	start.consoleFlag(cmd, T(attachOnceStarted))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		least := 1
 		if n.empty {
 			least = 0
 		}
 		if done, err := checkArgs(cmd, args, least, 2); done {
+			return err
+		}
+		if err := start.checkConsole(); err != nil {
 			return err
 		}
 		new, err := n.run(args)

@@ -21,7 +21,7 @@ type listCmd struct {
 	columns     string
 	fast        bool
 	allProjects bool
-	format      string
+	format      *string
 }
 
 func (c *App) listCommand() *cobra.Command {
@@ -30,23 +30,22 @@ func (c *App) listCommand() *cobra.Command {
 		Use:     usage("list", "[<remote>:] [<filter>...]"),
 		Aliases: []string{"ls"},
 		Short:   T("List the instances of a project"),
-		Long:    describe(T("List the instances of a project"), T(listHelp)),
-		Example: T(`  berth list status=running -c n4m
-      List those that run, with their IPv4 addresses and the memory they use.
-
-  berth list -c ns,limits.memory:LIMIT,devices:root.pool:POOL
-      List name and state, and two columns made of a key and of a device's key.`),
+		Long:    T(listHelp),
+		Example: examples(
+			"berth list status=running -c n4m", T("List those that run, with their IPv4 addresses and the memory they use."),
+			"berth list -c ns,limits.memory:LIMIT,devices:root.pool:POOL", T("List name and state, and two columns made of a key and of a device's key."),
+		),
 		RunE: l.run,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&l.columns, "columns", "c", listColumns, T("Columns")+"``")
-	f.StringVarP(&l.format, "format", "f", formatTable, T("Output format: csv, json, table, yaml or compact")+"``")
-	f.BoolVar(&l.fast, "fast", false, T("Leave out columns that cost time: the same as --columns=nsacPt"))
+	l.format = formatFlag(cmd)
+	f.BoolVar(&l.fast, "fast", false, T("Leave out columns that cost time: the same as --columns="+listColumnsFast))
 	f.BoolVar(&l.allProjects, "all-projects", false, T("List the instances of all projects"))
 	return cmd
 }
 
-const listHelp = `The columns are ns46tS, or nsacPt with --fast, unless -c names others.
+const listHelp = `The columns are ` + listColumns + ` (L in a cluster alone), or ` + listColumnsFast + ` with --fast, unless -c names others.
 
 Filters:
   web                         names that begin with "web"
@@ -73,7 +72,7 @@ Columns are letters, and configuration keys with commas around them:
   M - memory it uses, as a share of its limit
   n - name
   N - how many processes run in it
-  p - process number of its init on the host
+  p - PID of its init on the host
   P - profiles
   s - state
   S - how many snapshots it has
@@ -116,7 +115,7 @@ func (l *listCmd) run(cmd *cobra.Command, args []string) error {
 	}
 	header, rows := tableOf(plain, kept)
 	sortRows(rows)
-	return l.c.printTable(l.format, header, rows, kept)
+	return l.c.printTable(*l.format, header, rows, kept)
 }
 
 // remoteAndFilters takes "remote:" from the first argument; what follows the colon is a filter too.
@@ -188,7 +187,7 @@ func usesLocation(columns []listColumn) bool {
 
 // fetch asks for state and snapshots only when something shows them.
 func (l *listCmd) fetch(server *client.Client, columns []listColumn) ([]api.InstanceFull, error) {
-	full := l.format == formatJSON || l.format == formatYAML
+	full := *l.format == formatJSON || *l.format == formatYAML
 	for _, c := range columns {
 		full = full || c.needsState
 	}

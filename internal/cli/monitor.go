@@ -19,7 +19,7 @@ func (c *App) monitorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("monitor", "[<remote>:]"),
 		Short: T("Print what happens on a server as it happens"),
-		Long:  describe(T("Print what happens on a server as it happens"), T("Without --type all kinds of messages are shown.")),
+		Long:  T("Without --type all kinds of messages are shown."),
 		Example: examples(
 			"berth monitor --type=lifecycle", T("Print what is made, changed and deleted."),
 			"berth monitor --loglevel=warning --type=logging --pretty", T("Print the server's warnings and errors, a line each."),

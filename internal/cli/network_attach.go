@@ -30,7 +30,7 @@ func (c *App) networkDetachProfileCommand() *cobra.Command {
 func (c *App) nicAttach(name, holder, short string, open openHolder) *cobra.Command {
 	return &cobra.Command{
 		Use:   usage(name, networkArgument, holder, "[<device name>]", "[<interface name>]"),
-		Short: short, Long: describe(short),
+		Short: short,
 		RunE: takes(2, 4, func(args []string) error {
 			server, network, err := c.network(args[0], "")
 			if err != nil {
@@ -78,7 +78,7 @@ func deviceFor(server *client.Client, name string) (map[string]string, error) {
 func (c *App) nicDetach(name, holder, short string, open openHolder) *cobra.Command {
 	return &cobra.Command{
 		Use:   usage(name, networkArgument, holder, "[<device name>]"),
-		Short: short, Long: describe(short),
+		Short: short,
 		RunE: takes(2, 3, func(args []string) error {
 			server, network, err := c.network(args[0], "")
 			if err != nil {

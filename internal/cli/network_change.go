@@ -148,8 +148,8 @@ func (c *App) networkSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", networkArgument, "<key>=<value>..."),
 		Short: T("Give keys of a network new values"),
-		Long: describe(T("Give keys of a network new values"), T(`One key and its value may also be two arguments:
-    berth network set [<remote>:]<network> <key> <value>`)),
+		Long: T(`One key and its value may also be two arguments:
+    berth network set [<remote>:]<network> <key> <value>`),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, -1, func(args []string) error {

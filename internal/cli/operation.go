@@ -37,11 +37,14 @@ func (c *App) operationCommand() *cobra.Command {
 	show.Example = examples(
 		"berth operation show 0b6b7a52-6c0e-4a53-9d5f-2f1f7d0f3c11", T("Print how far the operation of that UUID is."),
 	)
-	return group("operation", T("Look at and cancel what a server is busy with"), remove, c.operationListCommand(), show)
+	return group("operation", T("Look at and cancel operations of a server"), remove, c.operationListCommand(), show)
 }
 
 func (c *App) operationListCommand() *cobra.Command {
-	cmd := c.listOf(T("List the operations that run"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the operations that run"), func(server *client.Client, name string) (header []string, rows [][]string, data any, err error) {
+		if name != "" {
+			return nil, nil, nil, errors.New(T("Filtering isn't supported yet")) // as lxc says it
+		}
 		ops, err := server.Operations()
 		if err != nil {
 			return nil, nil, nil, err
@@ -58,12 +61,4 @@ func (c *App) operationListCommand() *cobra.Command {
 		header = []string{T("ID"), T("TYPE"), T("DESCRIPTION"), T("STATUS"), T("CANCELABLE"), T("CREATED")}
 		return header, rows, ops, nil
 	})
-	list := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, name, err := c.parseRemote(first(args)); err == nil && name != "" {
-			return errors.New(T("Filtering isn't supported yet"))
-		}
-		return list(cmd, args)
-	}
-	return cmd
 }

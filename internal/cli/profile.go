@@ -50,10 +50,7 @@ func (c *App) simple(name, args, short string, min, max int, run func(args []str
 	return &cobra.Command{
 		Use:   usage(name, args),
 		Short: short,
-		Long:  describe(short),
-		RunE: takes(min, max, func(args []string) error {
-			return run(args)
-		}),
+		RunE:  takes(min, max, run),
 	}
 }
 
@@ -87,12 +84,9 @@ func (c *App) say(format string, args ...any) {
 }
 
 func (c *App) changeProfiles(raw string, change func(name string, profiles []string) ([]string, error)) (name string, err error) {
-	server, name, err := c.parse(raw)
+	server, name, err := c.named(raw, T("Missing instance name"))
 	if err != nil {
 		return "", err
-	}
-	if name == "" {
-		return "", fmt.Errorf("%s", T("Missing instance name"))
 	}
 	i, etag, err := server.Instance(name)
 	if err != nil {
@@ -145,12 +139,9 @@ func (c *App) profileAssign(args []string) error {
 }
 
 func (c *App) profileCreate(args []string) error {
-	server, name, err := c.parse(args[0])
+	server, name, err := c.named(args[0], T("Missing profile name"))
 	if err != nil {
 		return err
-	}
-	if name == "" {
-		return fmt.Errorf("%s", T("Missing profile name"))
 	}
 	if err := server.CreateProfile(api.ProfilesPost{Name: name}); err != nil {
 		return err
@@ -160,12 +151,9 @@ func (c *App) profileCreate(args []string) error {
 }
 
 func (c *App) profileDelete(args []string) error {
-	server, name, err := c.parse(args[0])
+	server, name, err := c.named(args[0], T("Missing profile name"))
 	if err != nil {
 		return err
-	}
-	if name == "" {
-		return fmt.Errorf("%s", T("Missing profile name"))
 	}
 	if err := server.DeleteProfile(name); err != nil {
 		return err
@@ -233,7 +221,7 @@ devices:
 }
 
 func (c *App) profileListCommand() *cobra.Command {
-	return c.listOf(T("List the profiles of a project"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the profiles of a project"), func(server *client.Client, _ string) (header []string, rows [][]string, data any, err error) {
 		profiles, err := server.Profiles()
 		if err != nil {
 			return nil, nil, nil, err

@@ -27,7 +27,7 @@ func (c *App) queryCommand() *cobra.Command {
 	f := cmd.Flags()
 	wait := f.Bool("wait", false, T("Wait for the end of the operation that the request starts"))
 	raw := f.Bool("raw", false, T("Print the whole answer, with its envelope"))
-	method := f.StringP("request", "X", http.MethodGet, T("HTTP method (default GET)")+"``")
+	method := f.StringP("request", "X", http.MethodGet, T("HTTP method")+"``")
 	data := f.StringP("data", "d", "", T("Body of the request, such as JSON")+"``")
 	cmd.RunE = takes(1, 1, func(args []string) error {
 		if c.flagProject != "" {

@@ -111,7 +111,7 @@ func (c *App) remoteSwitch(args []string) error {
 }
 
 func (c *App) remoteListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the servers that this client knows"), Long: describe(T("List the servers that this client knows"))}
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: T("List the servers that this client knows")}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 0, func(args []string) error {
 		yes := func(b bool) string {

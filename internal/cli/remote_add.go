@@ -28,7 +28,7 @@ func (c *App) remoteAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("add", "[<new-name>] <IP|FQDN|URL|token>"),
 		Short: T("Make a server known to this client"),
-		Long:  describe(T("Make a server known to this client"), T("The address is https://HOST[:PORT], or unix: and the path of a socket. A token has the address in it.")),
+		Long:  T("The address is https://HOST[:PORT], or unix: and the path of a socket. A token has the address in it."),
 		RunE:  a.run,
 	}
 	f := cmd.Flags()

@@ -12,7 +12,7 @@ func (c *App) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("restore", "[<remote>:]<instance>[/<snapshot>] [<snapshot>]"),
 		Short: T("Take an instance back to a snapshot"),
-		Long:  describe(T("Take an instance back to a snapshot"), T("Its files, keys and devices become those of the snapshot.")),
+		Long:  T("Its files, keys and devices become those of the snapshot."),
 		Example: examples(
 			"berth restore web before-upgrade", T("Make web what it was when the snapshot was taken."),
 		),

@@ -21,9 +21,8 @@ func (c *App) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "berth",
 		Short: T("Manage system containers with Berth"),
-		Long: describe(T("Manage system containers with Berth"), T(
-			`This client speaks to a Berth server: the one of this machine, or a remote one whose name and a colon stand in front.
-Each command tells more about itself with --help.`)),
+		Long: T(`This client speaks to a Berth server: the one of this machine, or a remote one, as in "berth list far:" or "berth info far:web".
+Each command tells more about itself with --help.`),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false, HiddenDefaultCmd: true},

@@ -13,7 +13,7 @@ func (c *App) snapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("snapshot", "[<remote>:]<instance>[/<new-name>] [<new-name>]"),
 		Short: T("Keep the present content of an instance as a snapshot"),
-		Long:  describe(T("Keep the present content of an instance as a snapshot"), T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`)),
+		Long:  T(`With --stateful the running state (memory, connections, ...) is saved too, where the server can.`),
 		Example: examples(
 			"berth snapshot web before-upgrade", T(`Keep web as it is now; "berth restore web before-upgrade" brings it back.`),
 		),

@@ -15,7 +15,7 @@ import (
 )
 
 func (c *App) storageCommand() *cobra.Command {
-	return group("storage", T("Manage what instances and volumes are kept on"),
+	return group("storage", T("Manage pools of storage and the volumes on them"),
 		c.storageCreateCommand(), c.storageDeleteCommand(), c.storageEditCommand(), c.storageGetCommand(), c.storageInfoCommand(),
 		c.storageListCommand(), c.storageSetCommand(), c.storageShowCommand(), c.storageUnsetCommand(), c.storageVolumeCommand())
 }
@@ -157,8 +157,8 @@ func (c *App) storageSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", poolArgument, "<key>=<value>..."),
 		Short: T("Give keys of a pool new values"),
-		Long: describe(T("Give keys of a pool new values"), T(`One key and its value may also be two arguments:
-    berth storage set [<remote>:]<pool> <key> <value>`)),
+		Long: T(`One key and its value may also be two arguments:
+    berth storage set [<remote>:]<pool> <key> <value>`),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(2, -1, func(args []string) error {

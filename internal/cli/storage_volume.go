@@ -20,9 +20,8 @@ func (c *App) storageVolumeCommand() *cobra.Command {
 		c.volumeCopyCommand(), c.volumeMoveCommand(), c.volumeCreateCommand(), c.volumeDeleteCommand(), c.volumeEditCommand(),
 		c.volumeGetCommand(), c.volumeInfoCommand(), c.volumeListCommand(), c.volumeRenameCommand(), c.volumeRestoreCommand(),
 		c.volumeSetCommand(), c.volumeShowCommand(), c.volumeSnapshotCommand(), c.volumeUnsetCommand())
-	cmd.Long = describe(T("Manage volumes that instances can share and keep"),
-		T(`A volume is a custom one, which you made, unless its name begins with another type: container/web is what
-the container web has for its root.`))
+	cmd.Long = T(`A volume is a custom one, which you made, unless its name begins with another type: container/web is what
+the container web has for its root.`)
 	return cmd
 }
 
@@ -58,7 +57,7 @@ func (c *App) volumeCreateCommand() *cobra.Command {
 		Short: T("Make a custom volume"),
 	}
 	target := targetFlag(cmd)
-	content := cmd.Flags().String("type", "filesystem", T("What it holds: filesystem (default) or block")+"``")
+	content := cmd.Flags().String("type", "filesystem", T("What it holds: filesystem or block")+"``")
 	cmd.RunE = takes(2, -1, func(args []string) error {
 		server, pool, err := c.pool(args[0], *target)
 		if err != nil {
@@ -108,7 +107,7 @@ func (c *App) volumeListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", poolArgument, "[<filter>...]"), Aliases: []string{"ls"},
 		Short: T("List the volumes of a pool"),
-		Long: describe(T("List the volumes of a pool"), T(`The columns to show are given with -c, one letter each, with or without commas between.`), T(`The letters are:
+		Long: paragraphs(T(`The columns to show are given with -c, one letter each, with or without commas between.`), T(`The letters are:
     c - what it holds: filesystem or block
     d - description
     e - project
@@ -322,8 +321,8 @@ func (c *App) volumeSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("set", poolArgument, volumeArgument, "<key>=<value>..."),
 		Short: T("Give keys of a volume new values"),
-		Long: describe(T("Give keys of a volume new values"), T(`One key and its value may also be two arguments:
-    berth storage volume set [<remote>:]<pool> <volume> <key> <value>`)),
+		Long: T(`One key and its value may also be two arguments:
+    berth storage volume set [<remote>:]<pool> <volume> <key> <value>`),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, -1, func(args []string) error {

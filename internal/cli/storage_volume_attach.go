@@ -56,7 +56,7 @@ func (c *App) volumeAttachProfileCommand() *cobra.Command {
 func (c *App) attachCommand(name, holder, short string, open func(*client.Client, string) (*deviceHolder, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   usage(name, poolArgument, volumeArgument, holder, "[<device name>]", "[<path>]"),
-		Short: short, Long: describe(short),
+		Short: short,
 		RunE: takes(3, 5, func(args []string) error {
 			server, pool, err := c.pool(args[0], "")
 			if err != nil {
@@ -98,7 +98,7 @@ func (c *App) volumeDetachProfileCommand() *cobra.Command {
 func (c *App) detachCommand(name, holder, short string, open func(*client.Client, string) (*deviceHolder, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   usage(name, poolArgument, volumeArgument, holder, "[<device name>]"),
-		Short: short, Long: describe(short),
+		Short: short,
 		RunE: takes(3, 4, func(args []string) error {
 			server, pool, err := c.pool(args[0], "")
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 func (c *App) volumeRenameCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("rename", poolArgument, snapshotArgument, snapshotArgument),
-		Short: T("Rename a volume or a snapshot of one"), Long: describe(T("Rename a volume or a snapshot of one")),
+		Short: T("Rename a volume or a snapshot of one"),
 	}
 	target := targetFlag(cmd)
 	cmd.RunE = takes(3, 3, func(args []string) error {
@@ -110,7 +110,7 @@ type transferFlags struct {
 func addTransferFlags(cmd *cobra.Command, project string) transferFlags {
 	f := cmd.Flags()
 	return transferFlags{
-		mode:        f.String("mode", "pull", T("Who connects to whom: pull (default), push or relay")+"``"),
+		mode:        f.String("mode", "pull", T("Who connects to whom: pull, push or relay")+"``"),
 		target:      targetFlag(cmd),
 		destination: f.String("destination-target", "", T("Cluster member to put it on")+"``"),
 		project:     f.String("target-project", "", project+"``"),

@@ -151,16 +151,17 @@ func leadingDigits(s string) string {
 	return s[:n]
 }
 
-// listOf is a command that lists all of one kind on a server: fetch gives the table and, for json and yaml, what it shows.
-func (c *App) listOf(short string, fetch func(*client.Client) (header []string, rows [][]string, data any, err error)) *cobra.Command {
-	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short, Long: describe(short)}
+// listOf is a command that lists all of one kind on a server: fetch gives the table and, for json and yaml, what it shows. name is what the
+// argument has behind the remote; like lxc, most lists pass over it.
+func (c *App) listOf(short string, fetch func(server *client.Client, name string) (header []string, rows [][]string, data any, err error)) *cobra.Command {
+	cmd := &cobra.Command{Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"}, Short: short}
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {
-		server, _, err := c.parse(first(args))
+		server, name, err := c.parse(first(args))
 		if err != nil {
 			return err
 		}
-		header, rows, data, err := fetch(server)
+		header, rows, data, err := fetch(server, name)
 		if err != nil {
 			return err
 		}

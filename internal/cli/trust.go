@@ -19,7 +19,7 @@ import (
 )
 
 func (c *App) configTrustCommand() *cobra.Command {
-	remove := c.simple("remove", "[<remote>:]<certificate>", T("Take a client's trust away"), 1, 1, func(args []string) error {
+	remove := c.simple("remove", "[<remote>:]<certificate>", T("Stop trusting a client"), 1, 1, func(args []string) error {
 		server, fingerprint, err := c.parse(args[0])
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func (c *App) configTrustCommand() *cobra.Command {
 	return group("trust", T("Manage who may use a server over the network"), c.trustAddCommand(),
 		c.simple("edit", "[<remote>:]<certificate>", T("Change what a trusted client may do, in an editor"), 1, 1, c.trustEdit),
 		c.trustListCommand(), c.trustTokensCommand(), remove,
-		c.simple("revoke-token", "[<remote>:] <token name>", T("Make a token useless"), 1, 2, c.trustRevoke), show)
+		c.simple("revoke-token", "[<remote>:] <token name>", T("Revoke a token"), 1, 2, c.trustRevoke), show)
 }
 
 func (c *App) trustEdit(args []string) error {
@@ -73,12 +73,12 @@ func (c *App) trustAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   usage("add", "[<remote>:] [<cert>]"),
 		Short: T("Trust a client, by its certificate or by a token for it"),
-		Long: describe(T("Trust a client, by its certificate or by a token for it"), T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
-certificate trusted, once. Both can be restricted to projects.`)),
+		Long: T(`The certificate is of type client (default) or metrics. Without one a token is made: the client that shows it has its own
+certificate trusted, once. Both can be restricted to projects.`),
 	}
 	f := cmd.Flags()
 	name := f.String("name", "", T("Name to keep the client under")+"``")
-	kind := f.String("type", "client", T("What it is for: client (default) or metrics")+"``")
+	kind := f.String("type", "client", T("What it is for: client or metrics")+"``")
 	restricted := f.Bool("restricted", false, T("Let the client into the projects of --projects alone"))
 	projects := f.String("projects", "", T("Projects the client may use, with commas between them")+"``")
 	cmd.RunE = takes(0, 2, func(args []string) error {
@@ -197,7 +197,7 @@ func parseToken(s string) (t addToken, ok bool) {
 }
 
 func (c *App) trustListCommand() *cobra.Command {
-	return c.listOf(T("List the clients that a server trusts"), func(server *client.Client) (header []string, rows [][]string, data any, err error) {
+	return c.listOf(T("List the clients that a server trusts"), func(server *client.Client, _ string) (header []string, rows [][]string, data any, err error) {
 		certs, err := server.Certificates()
 		if err != nil {
 			return nil, nil, nil, err

@@ -17,14 +17,14 @@ func byteSizeIEC(n int64, precision int) string {
 	return sizeIn(n, precision, 1024, "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 }
 
-// sizeIn writes bytes in the smallest unit in which they are less than the next one, each of which is so many of the one before.
-func sizeIn(n int64, precision int, each int64, units ...string) string {
-	if n < each {
+// sizeIn writes bytes in the largest of the units of which there is at least one. A unit is base times the one before it, the first base bytes.
+func sizeIn(n int64, precision int, base int64, units ...string) string {
+	if n < base {
 		return fmt.Sprintf("%dB", n)
 	}
 	value, unit := float64(n), ""
 	for _, unit = range units {
-		if value /= float64(each); value < float64(each) {
+		if value /= float64(base); value < float64(base) {
 			break
 		}
 	}

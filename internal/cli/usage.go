@@ -8,12 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// describe makes the long help of a command: a title, then paragraphs.
-func describe(title string, paragraphs ...string) string {
-	text := strings.Join(append([]string{title}, paragraphs...), "\n\n")
-	lines := strings.Split("Description:\n"+indent(text), "\n")
-	return strings.Join(lines, "\n")
-}
+// paragraphs are what the long help of a command says after its short text.
+func paragraphs(text ...string) string { return strings.Join(text, "\n\n") }
 
 func indent(text string) string {
 	lines := strings.Split(text, "\n")
@@ -111,13 +107,13 @@ func setUsage(root *cobra.Command, c *App) {
 	root.InitDefaultHelpCmd()
 	for _, sub := range root.Commands() {
 		if sub.Name() == "help" {
-			sub.PreRunE = func(_ *cobra.Command, args []string) error { return isTopic(root, args) }
+			sub.PreRunE = func(_ *cobra.Command, args []string) error { return checkTopic(root, args) }
 		}
 	}
 }
 
-// isTopic refuses what help knows nothing of, as the command itself is refused.
-func isTopic(root *cobra.Command, args []string) error {
+// checkTopic refuses what help knows nothing of, as the command itself is refused.
+func checkTopic(root *cobra.Command, args []string) error {
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return err
@@ -128,11 +124,13 @@ func isTopic(root *cobra.Command, args []string) error {
 	return nil
 }
 
-// describeAll describes the commands that need no more words than their short text has.
+// describeAll puts its short text in front of what else the help of a command says.
 func describeAll(cmd *cobra.Command) {
-	if cmd.Long == "" {
-		cmd.Long = describe(cmd.Short)
+	text := cmd.Short
+	if cmd.Long != "" {
+		text = paragraphs(text, cmd.Long)
 	}
+	cmd.Long = "Description:\n" + indent(text)
 	for _, sub := range cmd.Commands() {
 		describeAll(sub)
 	}

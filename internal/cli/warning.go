@@ -33,7 +33,7 @@ func (c *App) warningCommand() *cobra.Command {
 		}
 		return c.printYAML(w)
 	})
-	return group("warning", T("Look at what a server found amiss"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
+	return group("warning", T("Look at the warnings of a server"), ack, c.warningDeleteCommand(), c.warningListCommand(), show)
 }
 
 func (c *App) warningDeleteCommand() *cobra.Command {
@@ -88,7 +88,7 @@ func (c *App) warningListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: usage("list", "[<remote>:]"), Aliases: []string{"ls"},
 		Short: T("List the warnings of a server"),
-		Long: describe(T("List the warnings of a server"), T(`The columns to show are given with -c, one letter each, with or without commas between.
+		Long: T(`The columns to show are given with -c, one letter each, with or without commas between.
 
   c - how often it was found
   l - when last
@@ -98,9 +98,9 @@ func (c *App) warningListCommand() *cobra.Command {
   s - severity
   S - status
   u - UUID
-  t - type`)),
+  t - type`),
 	}
-	all := cmd.Flags().BoolP("all", "a", false, T("List those that are settled or marked as seen, too"))
+	all := cmd.Flags().BoolP("all", "a", false, T("List those that are resolved or acknowledged, too"))
 	spec := cmd.Flags().StringP("columns", "c", warningColumns, T("Columns")+"``")
 	format := formatFlag(cmd)
 	cmd.RunE = takes(0, 1, func(args []string) error {

@@ -123,6 +123,11 @@ func TestSizes(t *testing.T) {
 	if n, err := ParseBitSize("100Mbit"); n != 1e8 || err != nil {
 		t.Error(n, err)
 	}
+	for n, want := range map[int64]string{0: "0B", 999: "999B", 1000: "1.00kB", 1500: "1.50kB", 12_340_000: "12.34MB", 5e18: "5.00EB"} {
+		if got := FormatDecimal(n); got != want {
+			t.Errorf("%d = %s, want %s", n, got, want)
+		}
+	}
 }
 
 func TestListenAddress(t *testing.T) {
@@ -132,6 +137,23 @@ func TestListenAddress(t *testing.T) {
 	} {
 		if err := IsListenAddress(value); (err == nil) != ok {
 			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
+func TestAMACThatNoInterfaceCanHaveSaysWhy(t *testing.T) {
+	for value, want := range map[string]string{
+		"00:16:3e:00:00:01": "",
+		"01:16:3e:00:00:01": `Invalid MAC address "01:16:3e:00:00:01": a multicast address (its first byte is odd)`,
+		"ff:ff:ff:ff:ff:ff": `Invalid MAC address "ff:ff:ff:ff:ff:ff": a multicast address (its first byte is odd)`,
+		"00:00:00:00:00:00": `Invalid MAC address "00:00:00:00:00:00": all zeros is no interface's address`,
+	} {
+		got := ""
+		if err := IsMAC(value); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
 		}
 	}
 }

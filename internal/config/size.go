@@ -61,3 +61,17 @@ func ParseSizeOrPercent(value string, total int64) (int64, error) {
 	}
 	return total / 100 * n, nil
 }
+
+// FormatDecimal writes bytes in decimal units with two decimals, as LXD shows the progress of transfers: "12B", "1.50GB".
+func FormatDecimal(bytes int64) string {
+	if bytes < 1000 {
+		return fmt.Sprintf("%dB", bytes)
+	}
+	value, unit := float64(bytes), ""
+	for _, unit = range []string{"kB", "MB", "GB", "TB", "PB", "EB"} {
+		if value /= 1000; value < 1000 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.2f%s", value, unit)
+}

@@ -188,10 +188,10 @@ func IsMAC(value string) error {
 		return errors.New("Invalid MAC address, must be 6 bytes of hex separated by colons")
 	}
 	if mac[0]&1 != 0 {
-		return fmt.Errorf("Invalid MAC address %q: the first byte must be even, an odd one is that of a group", value)
+		return fmt.Errorf("Invalid MAC address %q: a multicast address (its first byte is odd)", value)
 	}
 	if bytes.Count(mac, []byte{0}) == len(mac) {
-		return fmt.Errorf("Invalid MAC address %q: no interface can have it", value)
+		return fmt.Errorf("Invalid MAC address %q: all zeros is no interface's address", value)
 	}
 	return nil
 }

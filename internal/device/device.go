@@ -132,9 +132,9 @@ type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
 }
 
-// Described is a module that tells which keys its devices have: a table for each kind of the type, by the kind's name. A type without
+// Describer is a module that tells which keys its devices have: a table for each kind of the type, by the kind's name. A type without
 // kinds has one table, by the name "".
-type Described interface {
+type Describer interface {
 	Tables() map[string]*config.Table
 }
 

@@ -1,4 +1,4 @@
-// Package durable makes what was written outlive the end of the power.
+// Package durable makes files survive a power failure.
 package durable
 
 import (

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/omitted"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
@@ -168,7 +169,7 @@ func (p *packProgress) Write(b []byte) (int, error) {
 		speed := int64(float64(p.n) / max(now.Sub(p.start), time.Millisecond).Seconds())
 		const stage = "create_image_from_container_pack"
 		p.told.Update(map[string]any{
-			stage + "_progress": fmt.Sprintf("Image pack: %s (%s/s)", siSize(p.n), siSize(speed)),
+			stage + "_progress": fmt.Sprintf("Image pack: %s (%s/s)", config.FormatDecimal(p.n), config.FormatDecimal(speed)),
 			"progress":          map[string]string{"processed": strconv.FormatInt(p.n, 10), "speed": strconv.FormatInt(speed, 10), "stage": stage},
 		})
 	}

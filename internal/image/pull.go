@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -143,7 +144,7 @@ func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType st
 // withProgress shows how much of a body has come.
 func withProgress(body io.Reader, size int64, p operation.Progress) io.Reader {
 	show := rate(func(percent int, perSecond int64) {
-		p.Update(map[string]any{"download_progress": fmt.Sprintf("rootfs: %d%% (%s/s)", percent, siSize(perSecond))})
+		p.Update(map[string]any{"download_progress": fmt.Sprintf("rootfs: %d%% (%s/s)", percent, config.FormatDecimal(perSecond))})
 	})
 	return &progressReader{r: body, size: size, show: show}
 }
@@ -159,19 +160,4 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	p.n += int64(n)
 	p.show(p.n, p.size)
 	return n, err
-}
-
-// siSize shows bytes in the way of LXD: 12.34MB.
-func siSize(n int64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%dB", n)
-	}
-	value := float64(n)
-	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB"} {
-		value /= 1000
-		if value < 1000 {
-			return fmt.Sprintf("%.2f%s", value, unit)
-		}
-	}
-	return fmt.Sprintf("%.2fEB", value/1000)
 }

@@ -24,6 +24,7 @@ func Flags(f *pflag.FlagSet) *Options {
 	f.StringVar(&o.StorageBackend, "storage-backend", "", t("Driver of the storage pool: dir (the default)")+"``")
 	f.StringVar(&o.StorageDevice, "storage-create-device", "", t("Block device to put the pool on")+"``")
 	f.IntVar(&o.StorageLoop, "storage-create-loop", -1, t("Size in GiB of a file to put the pool in")+"``")
+	f.Lookup("network-port").DefValue, f.Lookup("storage-create-loop").DefValue = "0", "0" // pflag prints no default that is zero: -1 is what nobody types
 	f.StringVar(&o.StoragePool, "storage-pool", "", t("Pool that the driver is to use or to make; not for dir")+"``")
 	f.StringVar(&o.TrustPassword, "trust-password", "", t("Password by which new clients get the server's trust")+"``")
 	return o

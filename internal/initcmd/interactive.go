@@ -57,6 +57,17 @@ func (q *Questions) yes(question string, def bool) (bool, error) {
 	return err == nil && strings.HasPrefix(strings.ToLower(answer), "y"), err
 }
 
+// freeName asks for a name that nothing of the kind has: the one that is offered is free, too.
+func (q *Questions) freeName(noun, kind, def string, taken func(string) bool) (string, error) {
+	def = unused(def, taken)
+	return q.text(fmt.Sprintf("What should the %s be called? [default=%s]: ", noun, def), def, func(name string) error {
+		if taken(name) {
+			return fmt.Errorf("the requested %s \"%s\" already exists", kind, name)
+		}
+		return nil
+	})
+}
+
 // interactive makes a preseed from answers.
 func interactive(c *client.Client, q *Questions) (*Preseed, error) {
 	server, _, err := c.Server()
@@ -120,13 +131,7 @@ func (q *Questions) storage(c *client.Client, server *api.Server, p *Preseed, pr
 		_, _, err := c.StoragePool(name)
 		return err == nil
 	}
-	name := unused("default", taken) // an answer that is offered must be one that is taken
-	pool.Name, err = q.text(fmt.Sprintf("What should the pool be called? [default=%s]: ", name), name, func(name string) error {
-		if taken(name) {
-			return fmt.Errorf("the requested storage pool \"%s\" already exists", name)
-		}
-		return nil
-	})
+	pool.Name, err = q.freeName("pool", "storage pool", "default", taken)
 	if err != nil {
 		return err
 	}
@@ -192,13 +197,7 @@ func (q *Questions) network(c *client.Client, p *Preseed, profile *api.ProfilesP
 		_, _, err := c.Network(name)
 		return err == nil
 	}
-	name := unused(BridgeName, taken)
-	n.Name, err = q.text(fmt.Sprintf("What should the network be called? [default=%s]: ", name), name, func(name string) error {
-		if taken(name) {
-			return fmt.Errorf("the requested network bridge \"%s\" already exists", name)
-		}
-		return nil
-	})
+	n.Name, err = q.freeName("network", "network bridge", BridgeName, taken)
 	if err != nil {
 		return err
 	}

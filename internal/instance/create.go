@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
@@ -117,22 +118,10 @@ func unpackProgress(p operation.Progress) func(percent int, speed int64) {
 	return func(percent int, speed int64) {
 		const stage = "create_instance_from_image_unpack"
 		p.Update(map[string]any{
-			stage + "_progress": fmt.Sprintf("Unpack: %d%% (%s/s)", percent, formatBytes(speed)),
+			stage + "_progress": fmt.Sprintf("Unpack: %d%% (%s/s)", percent, config.FormatDecimal(speed)),
 			"progress":          map[string]string{"percent": fmt.Sprint(percent), "speed": fmt.Sprint(speed), "stage": stage},
 		})
 	}
-}
-
-func formatBytes(n int64) string {
-	f, unit := float64(n), 0
-	for f >= 1000 && unit < 5 {
-		f /= 1000
-		unit++
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%dB", n)
-	}
-	return fmt.Sprintf("%.2f%s", f, []string{"B", "kB", "MB", "GB", "TB", "PB"}[unit])
 }
 
 // newInstance makes the record of a request, with the volatile keys that every instance has from its beginning.

@@ -71,7 +71,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 			return err
 		}
 		before := s.effectiveOf(i)
-		if err := unlessBefore(checkRawFilter, before.Config, after.Config); err != nil {
+		if err := refused(togetherChecks, before.Config, after.Config); err != nil {
 			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
 		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {

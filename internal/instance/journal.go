@@ -46,10 +46,6 @@ func changeOf(i *Instance) change {
 	return change{Project: i.Project, Name: i.Name, Pool: i.Pool, UUID: i.UUID}
 }
 
-func (c change) instance() *Instance {
-	return &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
-}
-
 // instanceOf returns the instance that a change is about, unless another one has its name by now.
 func (s *Service) instanceOf(c change) (*Instance, bool) {
 	row, ok := s.instances.Get(c.Project, c.Name)

@@ -10,7 +10,7 @@ import (
 
 var sizeSyntax = regexp.MustCompile(`^(c([0-9]+(?:\.[0-9]+)?))?-?(m([0-9]+(?:\.[0-9]+)?))?$`)
 
-// applySize turns an instance type such as "c0.5-m0.2" (CPUs, GB of memory) into limits that the request does not
+// applySize turns an instance type such as "c0.5-m0.2" (CPUs; memory, each 1024MB, as LXD counts it) into limits that the request does not
 // set itself. Names of public clouds come from a list that a server would have to fetch; this one does not.
 func applySize(req *api.InstancesPost) error {
 	if req.InstanceType == "" {

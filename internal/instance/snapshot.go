@@ -223,7 +223,7 @@ func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
 }
 
 func (s *Service) finishSnapshotDeleteWith(ctx context.Context, c change, with ...store.Op) error {
-	i := c.instance()
+	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
 	if err := s.Volumes.Delete(ctx, c.Volumes...); err != nil && !api.IsNotFound(err) {
 		return err
 	}

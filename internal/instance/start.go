@@ -65,10 +65,10 @@ func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 		return err
 	}
 	before := i.Config["volatile.last_state.power"]
-	kept := false
+	mayBeRecorded := false
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.undoStart(ctx, i, r, kept, before))
+			err = errors.Join(err, s.undoStart(ctx, i, r, mayBeRecorded, before))
 		}
 	}()
 	if err := startMarked.Hit(); err != nil {
@@ -83,7 +83,7 @@ func (s *Service) startHeld(ctx context.Context, i *Instance) (err error) {
 	if err != nil {
 		return err
 	}
-	kept = true
+	mayBeRecorded = true
 	r.has.Store(liveOf(next, eff))
 	if err := s.commitStarted(ctx, next, r.live(), claimed...); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (s *Service) compile(ctx context.Context, i *Instance, eff *effective) (*In
 	return next, sp, nil
 }
 
-// commitStarted keeps that an instance runs, and what it has.
+// commitStarted records that an instance runs, and what it has.
 func (s *Service) commitStarted(ctx context.Context, next *Instance, has *live, with ...store.Op) error {
 	return s.modify(ctx, next.Project, next.Name, func(stored *Instance) error {
 		stored.Config, stored.LastUsedAt, stored.Shifting, stored.Stopping = next.Config, next.LastUsedAt, next.Shifting, ""
@@ -184,8 +184,8 @@ func (s *Service) mark(i *Instance) error {
 	return os.MkdirAll(s.devicesPath(i.id()), 0o711)
 }
 
-// undoStart takes away what a failed start has made; kept tells that the record may say it runs.
-func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool, power string) error {
+// undoStart takes away what a failed start has made; mayBeRecorded tells that the record may say it runs.
+func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, mayBeRecorded bool, power string) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	err := s.Runtime.Cleanup(ctx, i.id(), i.UUID)
@@ -193,7 +193,7 @@ func (s *Service) undoStart(ctx context.Context, i *Instance, r *run, kept bool,
 	if r.release != nil {
 		err = errors.Join(err, r.release())
 	}
-	if kept {
+	if mayBeRecorded {
 		err = errors.Join(err, s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
 			stored.LastUsedAt = i.LastUsedAt
 			if power == "" || power == powerRunning {

@@ -34,15 +34,15 @@ func checkKernelLimits(c map[string]string) error {
 // rlimit checks one limit or two, as soft:hard.
 func rlimit(v string) error {
 	soft, hard, both := strings.Cut(v, ":")
-	least, err := rlimitNumber(soft)
-	most := least
+	softLimit, err := rlimitNumber(soft)
+	hardLimit := softLimit
 	if err == nil && both {
-		most, err = rlimitNumber(hard)
+		hardLimit, err = rlimitNumber(hard)
 	}
 	if err != nil {
 		return fmt.Errorf("Invalid kernel limit %q: must be a number or unlimited, or soft:hard", v)
 	}
-	if least > most {
+	if softLimit > hardLimit {
 		return fmt.Errorf("Invalid kernel limit %q: the soft limit is above the hard one", v)
 	}
 	return nil

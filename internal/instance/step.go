@@ -48,7 +48,8 @@ type updatePlan struct {
 	Seen map[string]json.RawMessage `json:"seen,omitempty"`
 	// Record are the keys of the record that change, with Profile. An empty value removes one.
 	Record map[string]string `json:"record,omitempty"`
-	// Committed is set by the commit that writes the record: from then on recovery finishes the step instead of undoing it.
+	// Committed is set by the commit that writes the record: from then on recovery finishes the step instead of undoing it. Entries of
+	// earlier versions call it kept.
 	Committed bool `json:"kept,omitempty"`
 	// Profile, if set, decides in the place of Committed: too many instances follow it for one commit.
 	Profile *profileMark `json:"profile,omitempty"`

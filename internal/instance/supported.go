@@ -2,47 +2,63 @@ package instance
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 )
 
-// checkNew refuses what nothing could come of, of an instance and of its devices, unless it was there before: keys that have no effect on
-// this server, or none beside others, and what cloud-init could not read. It stands at the doors where clients write, and not in check:
-// what is there already starts, is renamed, restored and copied.
-func (s *Service) checkNew(project string, was, now *Body) error {
-	if err := cloudinit.Check(was.Config, now.Config); err != nil {
-		return fmt.Errorf("Invalid config: %w", err)
+// newCheck refuses what is new in now, compared with was, and what nothing could come of. What is there already is left alone: it starts,
+// is renamed, restored and copied.
+type newCheck func(was, now map[string]string) error
+
+var (
+	// ownChecks are of a key by itself, where a client writes it: in an instance or in a profile.
+	ownChecks = []newCheck{cloudinit.Check, Keys.CheckSupported}
+	// togetherChecks are of keys beside others, which may come from different profiles.
+	togetherChecks = []newCheck{unlessBefore(checkRawFilter)}
+	// profileChecks are those that check has for instances, of a profile that none may use.
+	profileChecks = []newCheck{unlessBefore(checkKernelLimits), unlessBefore(checkFilters)}
+)
+
+// unlessBefore makes a newCheck of a check of a whole configuration: it counts unless it said so of the one before.
+func unlessBefore(check func(map[string]string) error) newCheck {
+	return func(was, now map[string]string) error {
+		if err := check(now); err != nil && check(was) == nil {
+			return err
+		}
+		return nil
 	}
-	if err := Keys.CheckSupported(was.Config, now.Config); err != nil {
+}
+
+// refused is the first error that checks give.
+func refused(checks []newCheck, was, now map[string]string) error {
+	for _, check := range checks {
+		if err := check(was, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNew refuses, of what a client newly sets, keys without an effect on this server, filters that exclude each other, and data that
+// cloud-init cannot read. It stands at the doors where clients write, and not in check.
+func (s *Service) checkNew(project string, was, now *Body) error {
+	if err := refused(ownChecks, was.Config, now.Config); err != nil {
 		return fmt.Errorf("Invalid config: %w", err)
 	}
 	before, _ := expand(s.Profiles, project, was)
 	after, _ := expand(s.Profiles, project, now)
-	if err := unlessBefore(checkRawFilter, before, after); err != nil {
+	if err := refused(togetherChecks, before, after); err != nil {
 		return fmt.Errorf("Invalid expanded config: %w", err)
 	}
 	return s.devicesSupported(was.Devices, now.Devices)
 }
 
-// unlessBefore is what a check says of a configuration, unless it said so of the one before.
-func unlessBefore(check func(map[string]string) error, was, now map[string]string) error {
-	if err := check(now); err != nil && check(was) == nil {
+// CheckProfileChange is checkNew for a profile: unknown limits of the kernel are refused too, as no instance may use it yet.
+func (s *Service) CheckProfileChange(was, now map[string]string, wasDevices, devices map[string]device.Config) error {
+	if err := refused(slices.Concat(ownChecks, profileChecks, togetherChecks), was, now); err != nil {
 		return err
-	}
-	return nil
-}
-
-// ProfileSupported refuses keys that have no effect on this server, or none beside others, of a profile and of its devices, unless they were
-// there before.
-func (s *Service) ProfileSupported(was, now map[string]string, wasDevices, devices map[string]device.Config) error {
-	if err := Keys.CheckSupported(was, now); err != nil {
-		return err
-	}
-	for _, check := range []func(map[string]string) error{checkKernelLimits, checkFilters, checkRawFilter} {
-		if err := unlessBefore(check, was, now); err != nil {
-			return err
-		}
 	}
 	return s.devicesSupported(wasDevices, devices)
 }

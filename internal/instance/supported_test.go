@@ -42,6 +42,34 @@ func TestWhatHasNoEffectIsRefused(t *testing.T) {
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"security.devlxd": "false"}}, func(string) bool { return false }, anyRevision))
 }
 
+// TestInstanceAndProfileAreCheckedAlike: what nothing could come of is refused at the doors of both.
+func TestInstanceAndProfileAreCheckedAlike(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	for want, config := range map[string]map[string]string{
+		"user.user-data is not valid YAML: line 2, column 1: ":            {"user.user-data": "#cloud-config\n\ta: 1"},
+		"cloud-init.network-config is not valid YAML: line 1, column 1: ": {"cloud-init.network-config": "\ta"},
+		"cluster.evacuate=\"stop\" is not supported by this server: ":     {"cluster.evacuate": "stop"},
+		"Unknown kernel limit \"nosuch\"":                                 {"limits.kernel.nosuch": "1"},
+		"security.syscalls.allow is mutually exclusive with ":             {"security.syscalls.allow": "read", "security.syscalls.deny": "write"},
+		"raw.seccomp is mutually exclusive with security.syscalls*":       {"raw.seccomp": "2\ndenylist", "security.syscalls.deny": "write"},
+	} {
+		create := api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "none"}}
+		create.Config = config
+		created := h.run(h.Create(t.Context(), "default", create))
+		for door, err := range map[string]error{
+			"create":         created,
+			"patch":          h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: config}, func(string) bool { return false }, anyRevision),
+			"profile":        h.profiles.Create(t.Context(), "default", api.ProfilesPost{Name: "p", ProfilePut: api.ProfilePut{Config: config}}),
+			"profile change": h.profiles.Patch(t.Context(), "default", "empty", api.ProfilePut{Config: config}, false, anyRevision),
+		} {
+			if api.StatusOf(err) != 400 || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v (%d), want 400: %s", door, err, api.StatusOf(err), want)
+			}
+		}
+	}
+}
+
 // TestARecordThatHoldsItGoesOn: what an earlier version took loads, starts, is changed otherwise, copied, kept and restored.
 func TestARecordThatHoldsItGoesOn(t *testing.T) {
 	h := newHouse(t, nil)

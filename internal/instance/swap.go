@@ -44,7 +44,7 @@ type swap struct {
 	service *Service
 }
 
-// swapState is what the journal knows of a swap.
+// swapState is what the journal knows of a swap. Entries of earlier versions are read, too: what is committed is kept in them.
 type swapState struct {
 	Project string           `json:"project"`
 	Name    string           `json:"name"`

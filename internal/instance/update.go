@@ -180,16 +180,16 @@ func (s *Service) effectiveOf(i *Instance) *effective {
 }
 
 // transition carries an instance over from one effective configuration to another: volatile keys, quota, limits and
-// devices. keep writes the new record; it is called once, when all that can fail before it has succeeded. After an error
+// devices. commit writes the new record; it is called once, when all that can fail before it has succeeded. After an error
 // all is as before.
 func (s *Service) transition(ctx context.Context, old, next *Instance, before, after *effective,
-	keep func(context.Context, ...store.Op) error,
+	commit func(context.Context, ...store.Op) error,
 ) error {
 	st, err := s.plan(ctx, old, next, before, after)
 	if err != nil {
 		return err
 	}
-	return s.carryOut(ctx, []*step{st}, func(ctx context.Context) error { return keep(ctx, s.ops(st)...) })
+	return s.carryOut(ctx, []*step{st}, func(ctx context.Context) error { return commit(ctx, s.ops(st)...) })
 }
 
 // cloudInitChanged tells whether cloud-init has to look again: at its own keys, or at other network interfaces.

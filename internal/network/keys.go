@@ -27,7 +27,7 @@ var bridgeKeys = config.NewTable(config.NetworkWords(""), append(append(
 	config.Key{Name: "bridge.hwaddr", Validate: config.IsMAC, Live: true, Doc: "Bridge's own MAC address; unset: one that follows from the network"},
 	config.Key{Name: "bridge.mode", Values: []string{"standard", "fan"}, Default: "standard", Live: true,
 		Doc: "How instances are addressed: standard, from the bridge's own subnets"},
-	config.Key{Name: "bridge.mtu", Type: config.Integer, Validate: config.IsMTU, Default: "1500", Live: true, Doc: "Largest packet that the bridge carries, in bytes"},
+	config.Key{Name: "bridge.mtu", Type: config.Integer, Validate: config.IsMTU, Default: "1500", Live: true, Doc: "MTU: largest packet that the bridge carries, in bytes"},
 	config.Key{Name: "dns.domain", Validate: bridge.CheckDomain, Default: "lxd", Live: true,
 		Doc: "Domain in which instances have names; DHCP tells it to them"},
 	config.Key{Name: "dns.mode", Values: []string{"dynamic", "managed", "none"}, Default: "managed", Live: true,
@@ -51,7 +51,7 @@ func familyKeys(prefix, family string, is familyChecks) []config.Key {
 	return []config.Key{
 		key("address", config.Key{Validate: is.address, Doc: family + " address of the bridge, with the prefix length of its subnet; none; or auto, which picks a subnet that is free"}),
 		key("dhcp", config.Key{Type: config.Bool, Default: "true", Doc: "Answer " + family + " DHCP requests of instances"}),
-		key("dhcp.expiry", config.Key{Validate: expiry, Default: "1h", Doc: "How long an address is lent: a number of s, m, h, d or w, or infinite"}),
+		key("dhcp.expiry", config.Key{Validate: expiry, Default: "1h", Doc: "Lease time: how long an address is lent: a number of s, m, h, d or w, or infinite"}),
 		key("dhcp.ranges", config.Key{Validate: is.ranges, Doc: "Addresses to give out, as FIRST-LAST, with commas between ranges; unset: the whole subnet"}),
 		key("firewall", config.Key{Type: config.Bool, Default: "true", Doc: "Add rules to the host's firewall that accept the network's DHCP, DNS and forwarded traffic, and drop forged sources; what other rules drop stays dropped"}),
 		key("nat", config.Key{Type: config.Bool, Default: "false", Doc: "Let instances reach other networks under an address of the host"}),

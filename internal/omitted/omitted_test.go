@@ -52,7 +52,7 @@ func TestUnholdable(t *testing.T) {
 		}
 		defer f.Close()
 		fd := int(f.Fd())
-		if err := unix.Fsetxattr(fd, "user.small", []byte("v"), 0); err != nil || Unsupported(fd, err) {
+		if err := unix.Fsetxattr(fd, "user.small", []byte("v"), 0); err != nil || XattrUnsupported(fd, err) {
 			t.Errorf("a small one: %v", err)
 		}
 		for n := range 40 { // xfs holds any number of the largest
@@ -61,7 +61,7 @@ func TestUnholdable(t *testing.T) {
 				break
 			}
 		}
-		if err != nil && !Unsupported(fd, err) {
+		if err != nil && !XattrUnsupported(fd, err) {
 			t.Errorf("large ones: %v", err)
 		}
 		if kind == "ext4" && err == nil {
@@ -74,7 +74,7 @@ func TestUnholdable(t *testing.T) {
 		for err = error(nil); err == nil; {
 			_, err = f.Write(block)
 		}
-		if Unsupported(fd, unix.ENOSPC) {
+		if XattrUnsupported(fd, unix.ENOSPC) {
 			t.Error("a full disk is taken for one that cannot hold it")
 		}
 	})

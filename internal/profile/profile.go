@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/cloudinit"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -30,8 +29,8 @@ type Profile struct {
 type Instances interface {
 	// CheckProfile checks a profile's content by itself.
 	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
-	// ProfileSupported refuses what has no effect on this server, unless the profile had it before.
-	ProfileSupported(was, now map[string]string, wasDevices, devices map[string]device.Config) error
+	// CheckProfileChange refuses, unless the profile had it before, what has no effect on this server and what cloud-init could not read.
+	CheckProfileChange(was, now map[string]string, wasDevices, devices map[string]device.Config) error
 	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
 	// writes the profile.
 	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config, write store.Op) error
@@ -300,16 +299,13 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Profi
 	})
 }
 
-// check refuses a profile that no instance could have, and, unless they were there before, keys that have no effect on this server and what
-// cloud-init could not read.
+// check refuses a profile that no instance could have, and what is new in it and could have no effect.
 func (s *Service) check(ctx context.Context, project string, was, now *Profile) error {
-	if err := cloudinit.Check(was.Config, now.Config); err != nil {
+	// In this order, as what cloud-init cannot read is named with its line.
+	if err := s.instances.CheckProfileChange(was.Config, now.Config, was.Devices, now.Devices); err != nil {
 		return err
 	}
-	if err := s.instances.CheckProfile(ctx, project, now.Config, now.Devices); err != nil {
-		return err
-	}
-	return s.instances.ProfileSupported(was.Config, now.Config, was.Devices, now.Devices)
+	return s.instances.CheckProfile(ctx, project, now.Config, now.Devices)
 }
 
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.

@@ -18,8 +18,8 @@ const kindRename = "profile.rename"
 
 // Instants of a rename.
 var (
-	renameBegun    = fault.New("profile.rename.begun")    // there are both profiles
-	renameFollowed = fault.New("profile.rename.followed") // nobody uses the old one any more
+	renameBegun = fault.New("profile.rename.begun") // there are both profiles
+	renameMoved = fault.New("profile.rename.moved") // nobody uses the old one any more
 )
 
 // undoTime is how long it may take to take a rename back that has failed, or whose caller has gone.
@@ -95,7 +95,7 @@ func (s *Service) moveUsers(ctx context.Context, c renaming, last ...store.Op) e
 	if _, err := s.store.CommitAll(ctx, s.instances.RenameProfile(c.Project, c.Name, c.New)); err != nil {
 		return err
 	}
-	if err := renameFollowed.Hit(); err != nil {
+	if err := renameMoved.Hit(); err != nil {
 		return err
 	}
 	return s.completeRename(ctx, c, append(last, s.table.RemoveAt(c.Old, c.Project, c.Name))...)

@@ -89,7 +89,7 @@ func attachment(h http.Header, file string) {
 	h.Set("Content-Type", "application/octet-stream")
 }
 
-// sentByKernel is the size from which a file is sent by the kernel. A smaller one goes out with its header in one write.
+// Files larger than sentByKernel are sent by the kernel. A smaller one goes out with its header in one write.
 const sentByKernel = 64 << 10
 
 // sendFile sends the content. A size is only announced when the content has been seen to have it: files of /proc say 0 and

@@ -21,10 +21,8 @@ func metadataRoutes(instances *instance.Service) []Route {
 			"storage-dir":    described(storage.PoolKeys()),
 			"storage-volume": described(storage.VolumeKeys()),
 		}
-		if instances != nil {
-			for name, table := range instances.DeviceKeys() {
-				entities["device-"+name] = described(table)
-			}
+		for name, table := range instances.DeviceKeys() {
+			entities["device-"+name] = described(table)
 		}
 		return map[string]any{"configs": entities}
 	})

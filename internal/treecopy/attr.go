@@ -139,7 +139,7 @@ func (c *copier) xattrs(rel *Path, name string, mode uint32, list func([]byte) (
 			return mode, fmt.Errorf("read attribute %s: %w", attr, err)
 		}
 		if err := set(attr, value); err != nil && !optional(attr) {
-			if !omitted.Unsupported(c.root, err) {
+			if !omitted.XattrUnsupported(c.root, err) {
 				return mode, fmt.Errorf("set attribute %s: %w", attr, err)
 			}
 			mode = idmap.ModeWithout(attr, value, mode)

@@ -56,7 +56,7 @@ func Copy(ctx context.Context, dst, src string, o Options) error {
 // CopyDir is Copy between two open folders.
 func CopyDir(ctx context.Context, dst, src *os.File, o Options) error {
 	from, to := int(src.Fd()), int(dst.Fd())
-	c := &copier{pool: newPool(ctx, o.Workers), root: to, links: map[inode]*link{}}
+	c := &copier{workers: newWorkers(ctx, o.Workers), root: to, links: map[inode]*link{}}
 	c.noReflink.Store(o.NoReflink)
 	if err := c.prepare(); err != nil {
 		return err
@@ -85,7 +85,7 @@ type link struct {
 }
 
 type copier struct {
-	*pool
+	*workers
 	root      int
 	noReflink atomic.Bool
 	noXattr   atomic.Bool

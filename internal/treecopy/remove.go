@@ -54,7 +54,7 @@ func RemoveAt(ctx context.Context, parent *os.File, name string) error {
 	default:
 		return err
 	}
-	r := &remover{pool: newPool(ctx, 0), root: -1}
+	r := &remover{workers: newWorkers(ctx, 0), root: -1}
 	root, err := openDirBelow(top, name)
 	switch err {
 	case nil:
@@ -78,7 +78,7 @@ func RemoveAt(ctx context.Context, parent *os.File, name string) error {
 }
 
 type remover struct {
-	*pool
+	*workers
 	root    int
 	hoisted atomic.Bool
 	serial  atomic.Uint64

@@ -118,6 +118,76 @@ func TestAShellOnATerminalFollowsItsSize(t *testing.T) {
 	}
 }
 
+// goingDown is a shutdown script that says so on the console until /go is there, and then ends the system.
+const goingDown = `#!/bin/sh
+while [ ! -e /go ]; do echo still going down >/dev/console; sleep 0.05; done
+echo down >/dev/console
+`
+
+func TestStopWithAConsoleShowsTheShutdown(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	script := filepath.Join(t.TempDir(), "rcK")
+	if err := os.WriteFile(script, []byte(goingDown), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.Berth("file", "push", script, "c1/etc/init.d/rcK", "--mode", "0755")
+	letGo := func() { d.Berth("file", "push", script, "c1/go") }
+
+	if got := d.BerthFails("stop", "c1", "--force", "--console"); !strings.Contains(got, "--console can't be used while forcing instance shutdown") {
+		t.Errorf("a forced stop: %s", got)
+	}
+	if got := d.Berth("list", "-f", "csv", "-c", "ns"); got != "c1,RUNNING\n" {
+		t.Fatalf("refused, and yet: %q", got)
+	}
+
+	// One that does not get there leaves the console as it leaves the instance.
+	x := d.OnTerminal(harness.Program("berth"), "stop", "c1", "--console", "--timeout", "2")
+	x.Until("still going down")
+	if code := x.End(); code != 1 || !strings.Contains(x.Screen(), "Error: ") {
+		t.Errorf("a stop that takes too long: %d, %q", code, x.Screen())
+	}
+	letGo()
+	harness.Eventually(t, 30*time.Second, "the instance is down", func() bool { return d.Berth("list", "-f", "csv", "-c", "s") == "STOPPED\n" })
+	stop := func() *harness.Terminal {
+		d.Berth("file", "delete", "c1/go")
+		d.Berth("start", "c1")
+		x := d.OnTerminal(harness.Program("berth"), "stop", "c1", "--console")
+		x.Until("still going down")
+		return x
+	}
+	stopped := func(x *harness.Terminal) {
+		t.Helper()
+		if code := x.End(); code != 0 || strings.Contains(x.Screen(), "Error: ") {
+			t.Errorf("%d, %q", code, x.Screen())
+		}
+		if got := d.Berth("list", "-f", "csv", "-c", "s"); got != "STOPPED\n" {
+			t.Errorf("the stop ended, and the instance is %q", got)
+		}
+	}
+
+	x = stop()
+	letGo()
+	stopped(x)
+	if !strings.Contains(x.Screen(), "To detach from the console, press: <ctrl>+a q") {
+		t.Errorf("no word on how to leave: %q", x.Screen())
+	}
+
+	// Who leaves the console waits for the end of the stop all the same.
+	x = stop()
+	x.Type("\x01q")
+	letGo()
+	stopped(x)
+
+	d.Berth("start", "c1") // /go is there: the shutdown is quick
+	if got, err := d.Try("sh", "-c", harness.Program("berth")+" stop c1 --console </dev/null 2>&1"); err != nil || strings.Contains(got, "ioctl") {
+		t.Errorf("without a terminal: %v, %q", err, got)
+	}
+	if got := d.Berth("list", "-f", "csv", "-c", "s"); got != "STOPPED\n" {
+		t.Errorf("without a terminal: %q", got)
+	}
+}
+
 // random is content that does not compress.
 func random(size int) []byte {
 	out := make([]byte, size)

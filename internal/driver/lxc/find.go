@@ -95,8 +95,8 @@ func errLost(cause error) error {
 	return api.Unavailable("The instance may run but could not be taken over: %w", cause)
 }
 
-// checkLost fails for a container that may run though the driver does not have it.
-func (d *Driver) checkLost(id string) error {
+// checkNotLost fails for a container that may run though the driver does not have it.
+func (d *Driver) checkNotLost(id string) error {
 	if err := d.missing(id); err != nil {
 		return errLost(err)
 	}
@@ -105,7 +105,7 @@ func (d *Driver) checkLost(id string) error {
 
 // absent is why there is nothing to be done to a container that the driver does not have.
 func (d *Driver) absent(id string) error {
-	if err := d.checkLost(id); err != nil {
+	if err := d.checkNotLost(id); err != nil {
 		return err
 	}
 	return errNotRunning

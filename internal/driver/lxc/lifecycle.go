@@ -305,7 +305,7 @@ func (d *Driver) Watch(id string, exited func()) {
 func (d *Driver) Shutdown(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return d.checkLost(id)
+		return d.checkNotLost(id)
 	}
 	defer c.wantEnd()()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -366,7 +366,7 @@ func has(set uint64, sig unix.Signal) bool { return set&(1<<(sig-1)) != 0 }
 func (d *Driver) Kill(ctx context.Context, id string) error {
 	c := d.get(id)
 	if c == nil {
-		return d.checkLost(id)
+		return d.checkNotLost(id)
 	}
 	defer c.wantEnd()()
 	monitor, first, err := c.pidfds()

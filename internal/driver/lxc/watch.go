@@ -18,7 +18,7 @@ type watcher struct {
 	done   chan struct{}
 }
 
-var errNotWatching = errors.New("the driver is closed")
+var errClosed = errors.New("the driver is closed")
 
 func newWatcher() (*watcher, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -46,7 +46,7 @@ func (w *watcher) add(pidfd int, ended func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return errNotWatching
+		return errClosed
 	}
 	w.calls[int32(pidfd)] = ended
 	err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, pidfd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pidfd)})

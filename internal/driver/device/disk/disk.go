@@ -48,7 +48,7 @@ var (
 	_ device.Adopter    = (*Module)(nil)
 	_ device.Placer     = (*Module)(nil)
 	_ device.Refuser    = (*Module)(nil)
-	_ device.Described  = (*Module)(nil)
+	_ device.Describer  = (*Module)(nil)
 )
 
 func isRoot(cfg device.Config) bool { return cfg["path"] == "/" }

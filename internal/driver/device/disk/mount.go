@@ -18,15 +18,15 @@ var mountFlags = map[string]uintptr{
 	"lazytime": unix.MS_LAZYTIME,
 }
 
-// defaultOptions are those that say what is so without them.
+// defaultOptions ask for what is so without them, too.
 var defaultOptions = []string{"rw", "defaults", "suid", "dev", "exec", "async", "atime", "diratime"}
 
-// folderOptions are those that are known of a folder.
+// folderOptions are all that have a meaning for a folder.
 func folderOptions() []string {
 	return append(slices.Sorted(maps.Keys(mountFlags)), defaultOptions...)
 }
 
-// splitOptions parts raw.mount.options into flags and what the file system reads. Options that say the default are dropped.
+// splitOptions splits raw.mount.options into flags of mount(2) and the data that the file system reads. Options that ask for a default are dropped.
 func splitOptions(raw string) (flags uintptr, data string) {
 	var rest []string
 	for _, o := range strings.Split(raw, ",") {
@@ -40,7 +40,7 @@ func splitOptions(raw string) (flags uintptr, data string) {
 	return flags, strings.Join(rest, ",")
 }
 
-// flagsOf is the part of raw.mount.options that a bind mount can have too.
+// flagsOf are the options in raw.mount.options that a bind mount can have, too.
 func flagsOf(raw string) []string {
 	var list []string
 	for _, o := range strings.Split(raw, ",") {
@@ -63,7 +63,7 @@ func mountAny(source, at string, flags uintptr, data string) error {
 		switch err {
 		case nil:
 			return nil
-		case unix.EINVAL, unix.EUCLEAN, unix.ENODEV: // another one, then
+		case unix.EINVAL, unix.EUCLEAN, unix.ENODEV: // not this file system: try the next
 		case unix.EACCES, unix.EROFS:
 			if flags&unix.MS_RDONLY == 0 { // the device itself is read-only
 				if unix.Mount(source, at, kind, flags|unix.MS_RDONLY, data) == nil {
@@ -89,7 +89,7 @@ func filesystems(text string) []string {
 	if slices.Contains(kinds, "ext4") {
 		kinds = slices.DeleteFunc(kinds, func(k string) bool { return k == "ext2" || k == "ext3" })
 	}
-	// What a stray match is least likely of comes first; msdos would take a vfat without its long names.
+	// Those come first that are least likely to take another file system for theirs; msdos would take a vfat without its long names.
 	slices.SortStableFunc(kinds, func(a, b string) int { return order(a) - order(b) })
 	return kinds
 }

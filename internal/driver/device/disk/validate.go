@@ -13,7 +13,7 @@ import (
 
 // Keys are the keys of the device.
 var Keys = config.NewTable(config.DeviceWords,
-	config.Key{Name: "type", Doc: "Type of the device: disk"},
+	config.Key{Name: "type"},
 	config.Key{Name: "path", Validate: cleanPath, Doc: "Where it is mounted inside; / for the root disk"},
 	config.Key{Name: "source", Validate: cleanPath, Unsupported: "only virtual machines have a drive for cloud-init", Except: func(v string) bool { return !isSpecial(v) },
 		Doc: "Folder or file of the host; with pool, the name of a custom volume"},
@@ -40,7 +40,7 @@ var Keys = config.NewTable(config.DeviceWords,
 
 const noThrottle = "it does not bound the rate of disk I/O yet"
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (m *Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.

@@ -56,7 +56,7 @@ var (
 	_ device.Checker    = (*Module)(nil)
 	_ device.Remover    = (*Module)(nil)
 	_ device.Defaulter  = (*Module)(nil)
-	_ device.Described  = (*Module)(nil)
+	_ device.Describer  = (*Module)(nil)
 )
 
 // New makes the module.

@@ -17,7 +17,7 @@ func keys(more ...config.Key) *config.Table {
 		{Name: "nictype", Values: []string{bridged, macvlan, p2p}, Doc: "How the NIC is connected, where network does not say it"},
 		{Name: "name", Validate: nameInside, Doc: "What the interface is called inside; unset: a free eth0, eth1, …"},
 		{Name: "hwaddr", Validate: config.IsMAC, Doc: "MAC address inside; unset: one is made up and kept"},
-		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "Largest packet, in bytes; unset: as the parent has it"},
+		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "MTU: largest packet, in bytes; unset: as the parent has it"},
 		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
 		config.UserKey,
 	}, more...)...)
@@ -79,7 +79,7 @@ var tables = map[string]*config.Table{
 // Tables are the keys of each kind of NIC.
 func Tables() map[string]*config.Table { return maps.Clone(tables) }
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (m *Module) Tables() map[string]*config.Table { return Tables() }
 
 // Validate implements device.Module.

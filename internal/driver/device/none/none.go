@@ -9,8 +9,8 @@ import (
 	"github.com/berthd/berth/internal/device"
 )
 
-// Keys are the keys of the device: none of its own.
-var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Doc: "Type of the device: none, which hides one that a profile brings"}, config.UserKey)
+// Keys are the keys of the device: none of its own, as all it does is to hide one that a profile brings.
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type"}, config.UserKey)
 
 // Module implements device.Module.
 type Module struct{}
@@ -18,10 +18,10 @@ type Module struct{}
 var (
 	_ device.Module     = Module{}
 	_ device.HotPlugger = Module{}
-	_ device.Described  = Module{}
+	_ device.Describer  = Module{}
 )
 
-// Tables implements device.Described.
+// Tables implements device.Describer.
 func (Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // Validate implements device.Module.

@@ -101,7 +101,7 @@ func (r *rules) replace(name, id string, chains []chain) error {
 	for _, ch := range chains {
 		ch.add(r.Conn, table, name, id)
 	}
-	if err := r.awaitAnswer(); err != nil {
+	if err := r.limitWait(); err != nil {
 		return err
 	}
 	if err := r.Flush(); err != nil || len(chains) > 0 {
@@ -112,14 +112,14 @@ func (r *rules) replace(name, id string, chains []chain) error {
 
 // madeFor tells whether a chain was made for the network with an identity. One whose rules bear none is older than identities.
 func (r *rules) madeFor(ch *nftables.Chain, id string) (bool, error) {
-	if err := r.awaitAnswer(); err != nil {
+	if err := r.limitWait(); err != nil {
 		return false, err
 	}
-	rules, err := r.GetRules(ch.Table, ch)
-	if err != nil || len(rules) == 0 {
+	list, err := r.GetRules(ch.Table, ch)
+	if err != nil || len(list) == 0 {
 		return err == nil, err
 	}
-	comment, ok := userdata.GetString(rules[0].UserData, userdata.TypeComment)
+	comment, ok := userdata.GetString(list[0].UserData, userdata.TypeComment)
 	return !ok || comment == alias(id), nil
 }
 

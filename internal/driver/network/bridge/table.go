@@ -34,8 +34,8 @@ func dialRules() (*rules, error) {
 
 func (r *rules) close() { _ = r.CloseLasting() }
 
-// awaitAnswer bounds the wait for the next answer.
-func (r *rules) awaitAnswer() error { return r.raw.SetDeadline(time.Now().Add(firewallWait)) }
+// limitWait bounds the wait for the next answer.
+func (r *rules) limitWait() error { return r.raw.SetDeadline(time.Now().Add(firewallWait)) }
 
 // listChains lists the chains of the inet family, of one state of the rules. The kernel's answer to one that others change while it
 // is made may lack a chain or name it twice, and the library does not say so. The rules' generation tells, but for the instant in which
@@ -66,7 +66,7 @@ func (r *rules) listChains() ([]*nftables.Chain, error) {
 }
 
 func (r *rules) listOnce() ([]*nftables.Chain, error) {
-	if err := r.awaitAnswer(); err != nil {
+	if err := r.limitWait(); err != nil {
 		return nil, err
 	}
 	return r.ListChainsOfTableFamily(nftables.TableFamilyINet)
@@ -132,7 +132,7 @@ func message(kind nl.HeaderType, flags nl.HeaderFlags, family, resource byte, da
 
 // ask sends messages to the kernel and returns the first answer.
 func (r *rules) ask(messages ...nl.Message) ([]nl.Message, error) {
-	if err := r.awaitAnswer(); err != nil {
+	if err := r.limitWait(); err != nil {
 		return nil, err
 	}
 	if _, err := r.raw.SendMessages(messages); err != nil {

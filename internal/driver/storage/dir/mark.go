@@ -31,13 +31,13 @@ func mark(path string, v storagedriver.Volume) error {
 	if v.UUID == "" {
 		// What a copy brought along is not its own.
 		err := unix.Removexattr(path, markOf(v))
-		if err == nil || errors.Is(err, unix.ENODATA) || unsupported(err) {
+		if err == nil || errors.Is(err, unix.ENODATA) || cannotMark(err) {
 			return nil
 		}
 		return fmt.Errorf("identity of %s: %w", v, err)
 	}
 	err := unix.Setxattr(path, markOf(v), []byte(v.UUID), 0)
-	if unsupported(err) {
+	if cannotMark(err) {
 		slog.Warn("The pool keeps no identities; what a failed call leaves must be removed by hand", "volume", v.String(), "err", err)
 		return nil
 	}
@@ -47,9 +47,9 @@ func mark(path string, v storagedriver.Volume) error {
 	return nil
 }
 
-// unsupported tells whether an attribute cannot be kept here at all: the file system has none, or this daemon is in a container, where root
+// cannotMark tells whether an attribute cannot be kept here at all: the file system has none, or this daemon is in a container, where root
 // has no say in the class "trusted".
-func unsupported(err error) bool { return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) }
+func cannotMark(err error) bool { return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) }
 
 // readMark returns the UUID on a folder; "" if there is none.
 func readMark(path string, v storagedriver.Volume) (string, error) {
