@@ -57,9 +57,9 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 	before := countLinks(t)
 	m, g, ctx := New(networks{}), nettest.NewGuest(t), t.Context()
 	run := running{g}
-	first := instance(map[string]device.Config{"eth0": old})
-	second := instance(map[string]device.Config{"eth0": next})
-	second.Slot = 1
+	first := instance(t, map[string]device.Config{"eth0": old})
+	second := instance(t, map[string]device.Config{"eth0": next})
+	second.Slot, second.DevicesPath = 1, first.DevicesPath
 	v := map[string]string{"hwaddr": "00:16:3e:00:00:98"}
 	c, err := m.Start(ctx, first, "eth0", old, v)
 	must(t, err)
@@ -98,7 +98,8 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 		if now := inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default"); now != was {
 			t.Errorf("routes are\n%s not\n%s", now, was)
 		}
-		if a := inGuest(t, g, "address", "show", "dev", "eth0"); !strings.Contains(a, "10.3.3.5/24") || !strings.Contains(a, "fd42::5/64") || !strings.Contains(a, v["hwaddr"]) {
+		if a := inGuest(t, g, "address", "show", "dev", "eth0"); !strings.Contains(a, "10.3.3.5/24") || !strings.Contains(a, "fd42::5/64") || !strings.Contains(a, v["hwaddr"]) ||
+			strings.Contains(a, "brd 10.3.3.255") { // which it had not
 			t.Errorf("addresses are %s", a)
 		}
 	}
@@ -139,7 +140,7 @@ func TestAGuestCannotHideItsNIC(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := countLinks(t)
 			m, g, ctx := New(networks{}), nettest.NewGuest(t), t.Context()
-			inst := instance(map[string]device.Config{"eth0": cfg})
+			inst := instance(t, map[string]device.Config{"eth0": cfg})
 			c, err := m.Start(ctx, inst, "eth0", cfg, nil)
 			must(t, err)
 			must(t, m.Plug(ctx, running{g}, inst, "eth0", cfg, c))

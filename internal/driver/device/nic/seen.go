@@ -134,6 +134,9 @@ func (a address) restore(h *netlink.Handle, link netlink.Link) error {
 	}
 	addr.Broadcast, addr.Label, addr.Scope, addr.Flags = a.Broadcast, a.Label, a.Scope, a.Flags
 	addr.ValidLft, addr.PreferedLft = a.Valid, a.Preferred
+	if addr.Broadcast == nil {
+		addr.Broadcast = net.IPv4zero // none: the library would make one up
+	}
 	if addr.IP.To4() == nil {
 		// It was in use here a moment ago: a search for another that has it would keep its routes waiting.
 		addr.Flags |= unix.IFA_F_NODAD
@@ -154,5 +157,9 @@ func (r hop) restore(h *netlink.Handle, link netlink.Link) error {
 	if route.Dst, err = netlink.ParseIPNet(dst); err != nil {
 		return err
 	}
-	return h.RouteReplace(route)
+	// Beside what the guest has to the same destination, over another interface. Exactly this route is there already where it did not go.
+	if err := h.RouteAppend(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
 }

@@ -42,8 +42,10 @@ func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Insta
 			return fmt.Errorf("isolate port: %w", err)
 		}
 	}
-	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: new}
-	return n.syncRoutes(host, old)
+	if !changed(old, new, "ipv4.routes", "ipv6.routes") {
+		return nil
+	}
+	return m.spec(inst, name, new, volatile).syncRoutes(host)
 }
 
 func changed(old, new device.Config, keys ...string) bool {
