@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/berthd/berth/internal/fault"
 )
 
 // Owner is what routes are made for.
@@ -57,6 +59,12 @@ type holding struct {
 	routes []route
 }
 
+// Instants between the steps of a change.
+var (
+	recordedPoint = fault.New("route.recorded")
+	madePoint     = fault.New("route.made")
+)
+
 // Sync makes the routes that are wanted over an interface, and removes what else the owner has. After an error what was made is recorded: a
 // Sync to what was wanted before, or Remove, takes it back. A TakenError comes before anything is changed, unless somebody makes
 // the route just then.
@@ -81,7 +89,11 @@ func (o Owner) Sync(link netlink.Link, want []netip.Prefix) error {
 			others = append(others, r)
 		}
 	}
-	if err := o.write(union(had, has)); err != nil {
+	all := union(had, has)
+	if err := o.change(had, all); err != nil {
+		return err
+	}
+	if err := recordedPoint.Hit(); err != nil {
 		return err
 	}
 	for n, r := range missing {
@@ -95,10 +107,13 @@ func (o Owner) Sync(link netlink.Link, want []netip.Prefix) error {
 			return fmt.Errorf("replace route to %s: %w", r.Dst, err)
 		}
 	}
+	if err := madePoint.Hit(); err != nil {
+		return err
+	}
 	if err := o.del(without(had, has)); err != nil {
 		return err
 	}
-	return o.write(has)
+	return o.change(all, has)
 }
 
 // Remove removes the routes of the owner, and its file.
@@ -133,7 +148,12 @@ func (o Owner) Claim(link netlink.Link, like func(netip.Prefix) bool) error {
 			}
 		}
 	}
-	return o.write(found)
+	err := o.write(found)
+	if err != nil && len(found) == 0 {
+		slog.Warn("That there are no routes could not be recorded", "file", o.File, "err", err)
+		return nil // as a full disk must not keep a network down
+	}
+	return err
 }
 
 // Restore makes again the routes over an interface that its owners should have and the kernel has dropped, as it does with the last address

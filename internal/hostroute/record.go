@@ -67,6 +67,21 @@ func (o Owner) recorded() bool {
 	return err == nil
 }
 
+// change writes what the owner has, if that is not what the file says.
+func (o Owner) change(from, to []route) error {
+	if !slices.Equal(from, to) || !o.recorded() {
+		return o.write(to)
+	}
+	o.note(to)
+	return nil
+}
+
+func (o Owner) note(routes []route) {
+	if known[o.File] = (holding{o, routes}); len(routes) == 0 {
+		delete(known, o.File)
+	}
+}
+
 // write replaces the file. It does not sync: a power cut ends the routes too.
 func (o Owner) write(routes []route) error {
 	data, err := json.Marshal(record{Boot: bootID(), Routes: routes})
@@ -80,9 +95,7 @@ func (o Owner) write(routes []route) error {
 	if err != nil {
 		return fmt.Errorf("record of routes: %w", errors.Join(err, ignoreMissing(os.Remove(temp))))
 	}
-	if known[o.File] = (holding{o, routes}); len(routes) == 0 {
-		delete(known, o.File)
-	}
+	o.note(routes)
 	return nil
 }
 
