@@ -233,13 +233,17 @@ func TestLimits(t *testing.T) {
 		t.Errorf("filters are %s", filters)
 	}
 	wider := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethlimit", "limits.max": "5Mbit"}
-	must(t, m.Update(t.Context(), nil, inst, "eth0", cfg, wider, c.Volatile))
+	newBridge(t, "brnotit")
+	must(t, m.Update(t.Context(), nil, inst, "eth0", cfg, wider, map[string]string{"host_name": "brnotit"})) // another's by now
+	if out := show("qdisc", "show", "dev", "brnotit"); strings.Contains(out, "htb") {
+		t.Errorf("what is another's was limited: %s", out)
+	}
 	if out := show("class", "show", "dev", "vethlimit"); !strings.Contains(out, "rate 5Mbit") {
 		t.Errorf("classes are %s", out)
 	}
 	_, err = m.Stop(t.Context(), inst, "eth0", wider, c.Volatile)
 	must(t, err)
-	if n := countLinks(t); n != before {
+	if n := countLinks(t); n != before+1 { // the bridge
 		t.Errorf("%d interfaces are left", n-before)
 	}
 }

@@ -70,7 +70,14 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 	inGuest(t, g, "route", "add", "default", "via", "10.3.3.1")
 	inGuest(t, g, "route", "add", "10.9.0.0/16", "via", "10.3.3.2", "metric", "7")
 	inGuest(t, g, "-6", "route", "add", "default", "via", "fd42::1")
-	was := inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default")
+	inGuest(t, g, "neighbour", "add", "10.3.3.7", "lladdr", "00:16:3e:00:00:07", "dev", "eth0", "nud", "permanent")
+	inGuest(t, g, "neighbour", "add", "proxy", "10.3.3.8", "dev", "eth0")
+	inGuest(t, g, "-6", "neighbour", "add", "fd42::7", "lladdr", "00:16:3e:00:00:07", "dev", "eth0", "nud", "permanent")
+	inside := func() string {
+		return inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default") + inGuest(t, g, "neighbour", "show", "nud", "permanent") +
+			inGuest(t, g, "neighbour", "show", "proxy")
+	}
+	was := inside()
 
 	seen, err := m.Look(ctx, run, first, "eth0", old, v)
 	must(t, err)
@@ -95,8 +102,8 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 		for range 2 { // the second time after a kill
 			must(t, m.Replug(ctx, run, first, "eth0", old, v, seen))
 		}
-		if now := inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default"); now != was {
-			t.Errorf("routes are\n%s not\n%s", now, was)
+		if now := inside(); now != was || !strings.Contains(now, "10.3.3.7 dev eth0") || !strings.Contains(now, "10.3.3.8 dev eth0") {
+			t.Errorf("routes and neighbours are\n%s not\n%s", now, was)
 		}
 		if a := inGuest(t, g, "address", "show", "dev", "eth0"); !strings.Contains(a, "10.3.3.5/24") || !strings.Contains(a, "fd42::5/64") || !strings.Contains(a, v["hwaddr"]) ||
 			strings.Contains(a, "brd 10.3.3.255") { // which it had not
