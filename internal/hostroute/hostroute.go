@@ -89,6 +89,9 @@ func (o Owner) Sync(link netlink.Link, want []netip.Prefix) error {
 			others = append(others, r)
 		}
 	}
+	if len(missing)+len(others)+len(without(had, has)) == 0 {
+		return o.change(had, has)
+	}
 	all := union(had, has)
 	if err := o.change(had, all); err != nil {
 		return err
@@ -98,8 +101,7 @@ func (o Owner) Sync(link netlink.Link, want []netip.Prefix) error {
 	}
 	for n, r := range missing {
 		if err := o.add(r); err != nil {
-			made := union(had, without(has, missing[n:]))
-			return errors.Join(err, o.write(made))
+			return errors.Join(err, o.change(all, union(had, without(has, missing[n:]))))
 		}
 	}
 	for _, r := range others {
