@@ -430,7 +430,8 @@ func TestARollBackLeavesWhatWasInForce(t *testing.T) {
 func TestAStoredLiveIsWhatWasPut(t *testing.T) {
 	h := newHouse(t, nil)
 	h.launch("c1", nil)
-	w := updatePlan{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)}}
+	w := updatePlan{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)},
+		SeenLimits: json.RawMessage(`[1]`)}
 	data, err := json.Marshal(w)
 	h.do(err)
 	var back updatePlan
