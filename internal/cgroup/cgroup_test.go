@@ -60,7 +60,7 @@ func TestLimitsOfV1(t *testing.T) {
 		MemoryLimit: ptr(1 << 20), SwapLimit: ptr(3 << 20), Pids: ptr(7), CPUShares: ptr(512), BlkioWeight: ptr(100),
 		CPUQuota: &spec.Quota{Quota: 25 * time.Millisecond, Period: 100 * time.Millisecond},
 	}
-	if err := h.Group("c").Set(c); err != nil {
+	if err := h.Group("c").Write(h.Changes(spec.Cgroup{}, c)); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{

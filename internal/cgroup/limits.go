@@ -57,7 +57,7 @@ func (h *Host) settings(c spec.Cgroup, reset bool) (set []Setting, missing []str
 	add("limits.cpu.priority", "cpu", "cpu.shares", "cpu.weight", shares(c), c.CPUShares != nil)
 	add("limits.cpu.allowance", "cpu", "cpu.cfs_period_us", "", period(c.CPUQuota), c.CPUQuota != nil && !h.isV2("cpu"))
 	add("limits.cpu.allowance", "cpu", "cpu.cfs_quota_us", "cpu.max", quota(c.CPUQuota), c.CPUQuota != nil)
-	add("limits.disk.priority", "blkio", h.blkioFile(), "io.weight", weight(c.BlkioWeight), c.BlkioWeight != nil)
+	add("limits.disk.priority", "blkio", h.blkioFile(), "io.weight", weight(c.BlkioWeight, h.blkioFile()), c.BlkioWeight != nil)
 	add("limits.network.priority", "net_prio", "net_prio.ifpriomap", "", func(bool) string { return "" }, c.NetworkPriority != nil)
 	return set, missing
 }
@@ -67,9 +67,11 @@ func (h *Host) isV2(controller string) bool {
 	return v2
 }
 
+const bfqWeight = "blkio.bfq.weight"
+
 func (h *Host) blkioFile() string {
 	if dir := h.v1["blkio"]; dir != "" && !exists(filepath.Join(dir, "blkio.weight")) {
-		return "blkio.bfq.weight"
+		return bfqWeight
 	}
 	return "blkio.weight"
 }
@@ -183,47 +185,22 @@ func quota(q *spec.Quota) func(bool) string {
 	}
 }
 
-// weight is 10 to 1000 with 500 as usual in v1, 1 to 10000 with 100 as usual in v2.
-func weight(n *int64) func(bool) string {
+// weight is 10 to 1000 with 500 as usual in v1, 1 to 10000 with 100 as usual in v2. The scheduler bfq has its own file in v1, with 100 as usual
+// (Documentation/block/bfq-iosched.rst).
+func weight(n *int64, file string) func(bool) string {
 	return func(v2 bool) string {
-		value := int64(500)
-		if n != nil {
-			value = *n
+		switch {
+		case n != nil && v2:
+			return "default " + strconv.FormatInt(max(1, *n*100/500), 10)
+		case n != nil:
+			return strconv.FormatInt(*n, 10)
+		case v2:
+			return "default 100"
+		case file == bfqWeight:
+			return "100"
 		}
-		if v2 {
-			return "default " + strconv.FormatInt(max(1, value*100/500), 10)
-		}
-		return strconv.FormatInt(value, 10)
+		return "500"
 	}
-}
-
-// Set brings a group to c, whatever its limits were. Limits that the host does not know are skipped.
-func (g Group) Set(c spec.Cgroup) error {
-	set, _ := g.host.settings(c, true)
-	var failed []Setting
-	for _, s := range set {
-		if g.apply(s) != nil {
-			failed = append(failed, s)
-		}
-	}
-	// A limit that hangs on another (memory+swap may not be below memory, a quota not above its period's) is
-	// refused while the other has its old value; by now it has its new one. So each gets a second chance, last first.
-	var errs []error
-	for i := len(failed) - 1; i >= 0; i-- {
-		if err := g.apply(failed[i]); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	// A lowered memory limit can be refused until swap follows: once more, now that all else is set.
-	if len(errs) > 0 {
-		errs = nil
-		for _, s := range failed {
-			if err := g.apply(s); err != nil {
-				errs = append(errs, fmt.Errorf("setting %s to %s: %w", s.File, s.Value, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // SetCPUs gives a group other CPUs and leaves its other limits alone.

@@ -68,7 +68,7 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 	if process.Restart {
 		runs = false
 		if i.Stopping == "" {
-			s.runs.revive(i.id())
+			s.runs.revive(i.id(), false)
 		}
 	}
 	switch {
@@ -229,7 +229,11 @@ func (s *Service) startAll(list []candidate) (left []candidate) {
 			return nil
 		}
 		row, err := s.get(c.project, c.name)
-		if err != nil || s.Runtime.Status(row.Value.id()) == api.Running {
+		if err != nil {
+			continue
+		}
+		if status := s.Runtime.Status(row.Value.id()); status == api.Running || status == api.Frozen {
+			s.pauseAgain(row.Value)
 			continue
 		}
 		if s.reachable(row.Value) != nil {
@@ -243,11 +247,22 @@ func (s *Service) startAll(list []candidate) (left []candidate) {
 			}
 			continue
 		}
+		s.pauseAgain(row.Value)
 		if c.delay > 0 && !s.pause(c.delay) {
 			return nil
 		}
 	}
 	return left
+}
+
+// pauseAgain pauses an instance that a change had stopped when the daemon ended, if it was paused before that.
+func (s *Service) pauseAgain(i *Instance) {
+	if !s.runs.wasPaused(i.id()) || s.Runtime.Status(i.id()) != api.Running {
+		return
+	}
+	if err := s.freeze(s.background, i.Project, i.Name); err != nil {
+		s.Log.Error("An instance could not be paused again", "instance", i.Name, "project", i.Project, "err", err)
+	}
 }
 
 type candidate struct {
@@ -260,7 +275,7 @@ type candidate struct {
 func (s *Service) wanted() []candidate {
 	var all []candidate
 	for _, i := range s.rows("") {
-		if i.Creating || s.running(i) && s.reachable(i) == nil {
+		if i.Creating || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
 			continue
 		}
 		c, _ := expand(s.Profiles, i.Project, &i.Body)

@@ -174,7 +174,7 @@ func (s *Service) applyLimits(ctx context.Context, st *step) error {
 	}
 	if st.plan.Limits {
 		st.done.limits = true
-		if err := s.force(ctx, st.old.id(), st.plan.After.Limits); err != nil {
+		if err := s.force(ctx, st.old.id(), st.plan.Before.Limits, st.plan.After.Limits); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,10 @@ package instance
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+
+	"github.com/berthd/berth/internal/spec"
 )
 
 // cpus picks the CPUs for an instance with these limits, beside those that run.
@@ -25,13 +29,41 @@ func (s *Service) demands() map[string]string {
 	return demands
 }
 
-// force applies limits to a running instance: all of them, since a limit that is not named is lifted.
-func (s *Service) force(ctx context.Context, id string, limits map[string]string) error {
-	g, err := cgroup(limits, s.cpus(id, limits), s.Host.MemoryTotal)
+// force brings the limits of a running instance from one set of keys to another.
+func (s *Service) force(ctx context.Context, id string, before, after map[string]string) error {
+	from, to, err := s.limitsOf(id, before, after)
 	if err != nil {
 		return err
 	}
-	return s.Runtime.Limits(ctx, id, g)
+	return s.Runtime.Limits(ctx, id, from, to)
+}
+
+// lookLimits says what force will replace.
+func (s *Service) lookLimits(id string, before, after map[string]string) (json.RawMessage, error) {
+	from, to, err := s.limitsOf(id, before, after)
+	if err != nil {
+		return nil, err
+	}
+	return s.Runtime.LookLimits(id, from, to)
+}
+
+func (s *Service) limitsOf(id string, before, after map[string]string) (from, to spec.Cgroup, err error) {
+	if from, err = cgroup(before, s.cpus(id, before), s.Host.MemoryTotal); err != nil {
+		return from, to, err
+	}
+	to, err = cgroup(after, s.cpus(id, after), s.Host.MemoryTotal)
+	return from, to, err
+}
+
+// limitsBack undoes force, as far as the instance has by now the limits that it had before the step.
+func (s *Service) limitsBack(ctx context.Context, id string, plan *updatePlan, has *live) error {
+	switch {
+	case !maps.Equal(has.Limits, plan.Before.Limits):
+		return nil
+	case plan.SeenLimits == nil: // begun by a daemon that did not look
+		return s.force(ctx, id, plan.After.Limits, has.Limits)
+	}
+	return s.Runtime.RestoreLimits(ctx, id, plan.SeenLimits)
 }
 
 // rebalance spreads the instances that ask for a number of CPUs anew, after one of them has started, ended or changed its

@@ -374,9 +374,23 @@ func (r *fakeRuntime) Exec(context.Context, string, ExecRequest) (Command, error
 
 func (r *fakeRuntime) Console(context.Context, string) (io.ReadWriteCloser, error) { return nil, nil }
 
-func (r *fakeRuntime) Limits(_ context.Context, id string, c spec.Cgroup) error {
+func (r *fakeRuntime) LookLimits(id string, _, _ spec.Cgroup) (json.RawMessage, error) {
 	r.mu.Lock()
-	r.limits[id] = c
+	defer r.mu.Unlock()
+	return json.Marshal(r.limits[id])
+}
+
+func (r *fakeRuntime) RestoreLimits(ctx context.Context, id string, seen json.RawMessage) error {
+	var c spec.Cgroup
+	if err := json.Unmarshal(seen, &c); err != nil {
+		return err
+	}
+	return r.Limits(ctx, id, spec.Cgroup{}, c)
+}
+
+func (r *fakeRuntime) Limits(_ context.Context, id string, _, after spec.Cgroup) error {
+	r.mu.Lock()
+	r.limits[id] = after
 	then := r.limited
 	r.limited = nil
 	r.mu.Unlock()

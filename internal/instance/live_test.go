@@ -410,11 +410,28 @@ func TestRebalancingWritesNothingButCPUs(t *testing.T) {
 	}
 }
 
+// TestARollBackLeavesWhatWasInForce: what the limits were before is what the host says, not what the configuration would set.
+func TestARollBackLeavesWhatWasInForce(t *testing.T) {
+	h := newHouse(t, nil)
+	h.launch("c1", nil)
+	pids := int64(50)
+	was := h.rt.limits["c1"]
+	was.Pids = &pids // raw.lxc
+	h.rt.limits["c1"] = was
+	if err := h.patch("c1", map[string]string{"limits.memory": "50%", "limits.processes": "9"}, map[string]map[string]string{"eth2": {"type": "nic", "stuck": "1"}}); err == nil {
+		t.Fatal("it was plugged")
+	}
+	if diff := cmp.Diff(was, h.rt.limits["c1"]); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestAStoredLiveIsWhatWasPut: recovery decodes what a change has written.
 func TestAStoredLiveIsWhatWasPut(t *testing.T) {
 	h := newHouse(t, nil)
 	h.launch("c1", nil)
-	w := updatePlan{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)}}
+	w := updatePlan{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)},
+		SeenLimits: json.RawMessage(`[1]`)}
 	data, err := json.Marshal(w)
 	h.do(err)
 	var back updatePlan

@@ -4,6 +4,7 @@ package instance
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 
@@ -116,8 +117,11 @@ type Runtime interface {
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)
 	// Console connects to the instance's console; it is a terminal.
 	Console(ctx context.Context, id string) (io.ReadWriteCloser, error)
-	// Limits sets all limits of a running instance; CPUs sets its CPUs alone ("0-1,3").
-	Limits(ctx context.Context, id string, c spec.Cgroup) error
+	// Limits brings the limits of a running instance from before to after, and leaves alone what is the same in both. LookLimits says, as JSON,
+	// what that replaces; RestoreLimits brings it back. CPUs sets its CPUs alone ("0-1,3").
+	Limits(ctx context.Context, id string, before, after spec.Cgroup) error
+	LookLimits(id string, before, after spec.Cgroup) (json.RawMessage, error)
+	RestoreLimits(ctx context.Context, id string, seen json.RawMessage) error
 	CPUs(ctx context.Context, id, set string) error
 	// Cleanup removes what a stopped or half-started instance of that UUID left on the host: cgroups, config, processes. What
 	// runs under its ID and bears another identity is left alone, and an error. Idempotent.

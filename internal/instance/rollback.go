@@ -52,7 +52,7 @@ func (s *Service) rollBack(ctx context.Context, plan *updatePlan, p progress) er
 		}
 	}
 	if runs && p.limits {
-		errs = append(errs, s.force(ctx, i.id(), has.Limits))
+		errs = append(errs, s.limitsBack(ctx, i.id(), plan, has))
 	}
 	if runs && p.confined {
 		errs = append(errs, s.confine(ctx, i, s.effectiveOf(i).Config))

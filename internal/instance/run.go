@@ -41,21 +41,32 @@ type runs struct {
 	mu    sync.Mutex
 	list  map[string]*run
 	cpus  sync.Mutex // see rebalance
-	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say.
-	revived []string
+	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say, and
+	// pauses again those that are true here.
+	revived map[string]bool
 }
 
 // revive has Autostart start an instance.
-func (r *runs) revive(id string) {
+func (r *runs) revive(id string, paused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.revived = append(r.revived, id)
+	if r.revived == nil {
+		r.revived = map[string]bool{}
+	}
+	r.revived[id] = r.revived[id] || paused
 }
 
 func (r *runs) isRevived(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Contains(r.revived, id)
+	_, ok := r.revived[id]
+	return ok
+}
+
+func (r *runs) wasPaused(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.revived[id]
 }
 
 func (r *runs) all() []*run {

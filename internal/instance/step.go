@@ -41,7 +41,9 @@ type updatePlan struct {
 	Added   []string `json:"added,omitempty"`
 	Updated []string `json:"updated,omitempty"`
 	Limits  bool     `json:"limits,omitempty"`
-	Confine bool     `json:"confine,omitempty"` // by another profile of the security module
+	// SeenLimits is what Runtime.LookLimits returned, for RestoreLimits.
+	SeenLimits json.RawMessage `json:"seen_limits,omitempty"`
+	Confine    bool            `json:"confine,omitempty"` // by another profile of the security module
 	// Quota is the size of the root disk, if that changes.
 	Quota *[2]string `json:"quota,omitempty"`
 	// Seen is what HotPlugger.Look returned for each device in Gone, for Replug.
@@ -154,7 +156,8 @@ func (s *Service) planLive(ctx context.Context, st *step) error {
 	plan := &st.plan
 	plan.Limits = !maps.Equal(plan.Before.Limits, plan.After.Limits)
 	if plan.Limits {
-		if _, err := cgroup(plan.After.Limits, "", s.Host.MemoryTotal); err != nil {
+		var err error
+		if plan.SeenLimits, err = s.lookLimits(st.old.id(), plan.Before.Limits, plan.After.Limits); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,7 @@ type swapState struct {
 	// Mark stands in the new content, so that it is known wherever it is.
 	Mark      string `json:"mark"`
 	Running   bool   `json:"running,omitempty"` // before, and to run afterwards
+	Paused    bool   `json:"paused,omitempty"`  // before, and to be again if all is to be as before
 	Committed bool   `json:"kept,omitempty"`    // the record is the new one
 }
 
@@ -67,6 +68,7 @@ func (c *swap) do(ctx context.Context) (err error) {
 		return err
 	}
 	c.state = swapState{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
+	c.state.Paused = s.Runtime.Status(c.i.id()) == api.Frozen
 	c.state.Stage = c.i.volume()
 	c.state.Stage.Name += ".stage-" + c.state.Mark // no instance has such a name
 	c.listed = s.Volumes.Record(c.i.volume(), c.i.volume())
@@ -166,6 +168,15 @@ func (c *swap) start(ctx context.Context) error {
 	return c.service.startHeld(ctx, row.Value)
 }
 
+// pause pauses the instance as it was before.
+func (c *swap) pause(ctx context.Context) error {
+	if err := c.service.Runtime.Freeze(ctx, c.i.id()); err != nil {
+		return fmt.Errorf("Failed to pause instance %q again: %w", c.i.Name, err)
+	}
+	c.service.publish(ctx, c.i.Project, "instance-paused", url(c.i.Name), nil)
+	return nil
+}
+
 // back undoes a swap that failed with cause, however far it has got.
 func (c *swap) back(ctx context.Context, cause error) error {
 	s := c.service
@@ -192,6 +203,8 @@ func (c *swap) back(ctx context.Context, cause error) error {
 	if c.state.Running && !s.running(c.i) {
 		if err := c.start(ctx); err != nil {
 			cause = errors.Join(cause, err, s.staysStopped(ctx, c.i.Project, c.i.Name))
+		} else if c.state.Paused {
+			cause = errors.Join(cause, c.pause(ctx))
 		}
 	}
 	return errors.Join(cause, c.entry.Close(ctx))
@@ -235,7 +248,7 @@ func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 	if err := s.endSwap(ctx, &state); err != nil || !state.Running {
 		return err
 	}
-	s.runs.revive(row.Value.id())
+	s.runs.revive(row.Value.id(), state.Paused && !state.Committed)
 	return s.modify(ctx, state.Project, state.Name, func(i *Instance) error {
 		i.Config["volatile.last_state.power"] = powerRunning
 		return nil

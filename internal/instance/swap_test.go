@@ -65,6 +65,17 @@ func TestARestoreThatFailsLeavesTheInstanceRunning(t *testing.T) {
 		},
 		"it does not start as it was": func(h *house) { h.nic.failOnce = "c1/eth0" },
 	} {
+		t.Run(name+", paused", func(t *testing.T) {
+			h := restorable(t)
+			h.do(h.action("c1", "freeze"))
+			trouble(h)
+			if err := h.restoreS(); err == nil {
+				t.Fatal("it went well")
+			}
+			if i := h.show("c1"); i.Status != "Frozen" || i.Config["user.when"] != "now" {
+				t.Errorf("it is %s, and is configured as %v", i.Status, i.Config)
+			}
+		})
 		t.Run(name, func(t *testing.T) {
 			h := restorable(t)
 			trouble(h)
@@ -105,9 +116,18 @@ func refuseOnce(err error, fits func(key, value string) bool) func([]store.Op) e
 
 // TestAKillDuringARestore ends the daemon between any two commits.
 func TestAKillDuringARestore(t *testing.T) {
+	killDuringARestore(t, false)
+	killDuringARestore(t, true)
+}
+
+// killDuringARestore also sees that what was paused before is paused again, if all is as before.
+func killDuringARestore(t *testing.T, paused bool) {
 	dead := errors.New("the daemon has ended")
-	for n := range 12 {
+	for n := range 14 {
 		h := restorable(t)
+		if paused {
+			h.do(h.action("c1", "freeze"))
+		}
 		commits := 0
 		h.engine.refuse = func([]store.Op) error {
 			if commits++; commits > n {
@@ -123,7 +143,11 @@ func TestAKillDuringARestore(t *testing.T) {
 		<-next.Autostart()
 		i := next.show("c1")
 		want := map[string]string{"now": "new", "": "old"}[i.Config["user.when"]]
-		if i.Status != "Running" || next.content("c1") != want {
+		status := "Running"
+		if paused && want == "new" {
+			status = "Frozen"
+		}
+		if i.Status != status || next.content("c1") != want {
 			t.Errorf("after %d commits it is %s, holds %q, and is configured as %v", n, i.Status, next.content("c1"), i.Config)
 		}
 		next.onlyVolumes("c1")

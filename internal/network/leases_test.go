@@ -52,3 +52,30 @@ func TestLeasesAreWhatIsInTheNetwork(t *testing.T) {
 	check("without DHCPv6", both...)
 	must(t, s.Delete(ctx, "default", "brleases"))
 }
+
+// TestALeaseGoesWithItsOwner: a copy may have the hardware address of its source, and then has no reservation.
+func TestALeaseGoesWithItsOwner(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, dir := t.Context(), nettest.Dir(t)
+	s := daemon(t, store.NewMemory(), dir)
+	must(t, s.Create(ctx, "default", post("browner", map[string]string{"ipv4.address": "10.6.8.1/24", "ipv6.address": "none"})))
+	mac := net.HardwareAddr{0, 0x16, 0x3e, 0, 0, 1}
+	must(t, s.Reserve(ctx, "browner", "c1.eth0", bridge.Host{HWAddr: mac, Name: "c1"}))
+	must(t, bridge.StopDnsmasq(ctx, s.dir("browner")))
+	must(t, os.WriteFile(filepath.Join(s.dir("browner"), "dnsmasq.leases"), []byte("1900000000 00:16:3e:00:00:01 10.6.8.5 c1 *\n"), 0o644))
+	leases := func() int {
+		t.Helper()
+		all, err := bridge.Leases(s.dir("browner"))
+		must(t, err)
+		return len(all)
+	}
+	must(t, s.Release(ctx, "browner", "c2.eth0", mac))
+	if leases() != 1 {
+		t.Error("the lease of the source went with its copy")
+	}
+	must(t, s.Release(ctx, "browner", "c1.eth0", mac))
+	if leases() != 0 {
+		t.Error("the lease is left")
+	}
+	must(t, s.Delete(ctx, "default", "browner"))
+}

@@ -79,12 +79,13 @@ func (s *Service) Conflict(network, file string, h bridge.Host) error {
 
 // Release implements nic.Networks.
 func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.HardwareAddr) error {
-	was := false
+	was, others := false, false
 	err := s.withHosts(network, func(known *reservations) error {
 		var err error
 		if was, err = bridge.RemoveHost(s.dir(network), file); err == nil {
 			known.remove(file)
 		}
+		others = len(known.users[claim{claimMAC, hwaddr.String()}]) > 0
 		return err
 	})
 	if api.IsNotFound(err) {
@@ -92,6 +93,9 @@ func (s *Service) Release(ctx context.Context, network, file string, hwaddr net.
 	}
 	if err != nil {
 		return err
+	}
+	if others { // a copy that has the hardware address of its source never was on the network: the leases are the source's
+		return nil
 	}
 	// Without a reservation it never ran. With one dnsmasq starts again, and so forgets the reservation too.
 	err = bridge.DropLeases(ctx, s.dir(network), func() (bridge.Config, error) { return s.inForce(network) }, hwaddr, was)

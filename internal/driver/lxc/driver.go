@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -237,11 +238,35 @@ func (d *Driver) Thaw(ctx context.Context, id string) error {
 }
 
 // Limits implements instance.Runtime.
-func (d *Driver) Limits(_ context.Context, id string, c spec.Cgroup) error {
+func (d *Driver) Limits(_ context.Context, id string, before, after spec.Cgroup) error {
 	if d.get(id) == nil {
 		return d.absent(id)
 	}
-	return d.payload(id).Set(c)
+	return d.payload(id).Write(d.cgroups.Changes(before, after))
+}
+
+// LookLimits implements instance.Runtime.
+func (d *Driver) LookLimits(id string, before, after spec.Cgroup) (json.RawMessage, error) {
+	if d.get(id) == nil {
+		return nil, d.absent(id)
+	}
+	seen, err := d.payload(id).Look(d.cgroups.Changes(before, after))
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(seen)
+}
+
+// RestoreLimits implements instance.Runtime.
+func (d *Driver) RestoreLimits(_ context.Context, id string, seen json.RawMessage) error {
+	if d.get(id) == nil {
+		return d.absent(id)
+	}
+	var settings []cgroup.Setting
+	if err := json.Unmarshal(seen, &settings); err != nil {
+		return fmt.Errorf("limits of %s: %w", id, err)
+	}
+	return d.payload(id).Write(settings)
 }
 
 // CPUs implements instance.Runtime.

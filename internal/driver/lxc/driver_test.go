@@ -459,17 +459,62 @@ func TestStateAndLimits(t *testing.T) {
 	if got := h.sh(d, "c1", "grep Cpus_allowed_list /proc/1/status; ulimit -n"); got != "Cpus_allowed_list:\t0\n3000" {
 		t.Errorf("%q", got)
 	}
-	limit *= 2
-	h.do(d.Limits(h.context(), "c1", spec.Cgroup{MemoryLimit: &limit, SwapLimit: &limit}))
+	before := s.Cgroup
+	limit, old := limit*2, limit
+	before.MemoryLimit = &old
+	doubled := spec.Cgroup{MemoryLimit: &limit, SwapLimit: &limit}
+	h.do(d.Limits(h.context(), "c1", before, doubled))
 	if got := d.payload("c1").MemoryLimit(); got != limit {
 		t.Errorf("memory limit %d", got)
 	}
 	if got := h.sh(d, "c1", "grep Cpus_allowed_list /proc/1/status"); got == "Cpus_allowed_list:\t0" {
 		t.Errorf("%q", got)
 	}
-	h.do(d.Limits(h.context(), "c1", spec.Cgroup{}))
+	h.do(d.Limits(h.context(), "c1", doubled, spec.Cgroup{}))
 	if got := d.payload("c1").MemoryLimit(); got != -1 {
 		t.Errorf("memory limit %d", got)
+	}
+}
+
+// TestAChangeOfOneLimitLeavesTheOthers: those that raw.lxc has set, and on the way back all.
+func TestAChangeOfOneLimitLeavesTheOthers(t *testing.T) {
+	h := newHost(t)
+	d := h.driver()
+	s := h.spec("c1")
+	prefix := "lxc.cgroup."
+	if d.cgroups.Unified() {
+		prefix = "lxc.cgroup2."
+	}
+	s.RawLXC = prefix + "pids.max = 50"
+	h.start(d, s)
+	state := func() string {
+		h.Helper()
+		pids, weight, share := int64(7), int64(300), int64(700)
+		seen, err := d.LookLimits("c1", spec.Cgroup{}, spec.Cgroup{MemoryLimit: &weight, Pids: &pids, CPUShares: &share, CPUWeight: &share, BlkioWeight: &weight})
+		h.do(err)
+		return string(seen)
+	}
+	before := state()
+	if !strings.Contains(before, `"pids.max","Value":"50"`) {
+		h.Fatalf("the limits are %s", before)
+	}
+	limit := int64(64 << 20)
+	change := spec.Cgroup{MemoryLimit: &limit}
+	seen, err := d.LookLimits("c1", spec.Cgroup{}, change)
+	h.do(err)
+	h.do(d.Limits(h.context(), "c1", spec.Cgroup{}, change))
+	if got := d.payload("c1").MemoryLimit(); got != limit {
+		h.Errorf("memory limit %d", got)
+	}
+	if now := state(); !strings.Contains(now, `"pids.max","Value":"50"`) {
+		h.Errorf("the limits were %s and are %s", before, now)
+	}
+	h.do(d.RestoreLimits(h.context(), "c1", seen))
+	if now := state(); now != before {
+		h.Errorf("the limits were %s and are %s", before, now)
+	}
+	if err := d.RestoreLimits(h.context(), "c1", []byte("{")); err == nil {
+		h.Error("what is no list was restored")
 	}
 }
 

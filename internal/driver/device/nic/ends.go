@@ -151,8 +151,8 @@ func (n *nicSpec) renameHost(host netlink.Link, name string) error {
 	if err != nil {
 		return fmt.Errorf("rename %s to %s: %w", host.Attrs().Name, name, err)
 	}
-	if n.target.kind == bridged {
+	if n.target.kind == bridged || !hasRoutes(n.cfg) {
 		return nil
 	}
-	return n.syncRoutes(host, nil)
+	return n.syncRoutes(host)
 }

@@ -160,7 +160,7 @@ func (m *Module) Add(ctx context.Context, inst device.Instance, name string, cfg
 	if err := m.reserve(ctx, inst, name, cfg, volatile, t); err != nil || !hasRoutes(cfg) {
 		return err
 	}
-	return m.routesOf(m.spec(inst, name, cfg, volatile), volatile)
+	return m.spec(inst, name, cfg, volatile).routesAgain(volatile)
 }
 
 // Remove makes the managed network forget the NIC.

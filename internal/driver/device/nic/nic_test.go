@@ -65,8 +65,8 @@ func (running) Mounted(context.Context, spec.Mount, []string) (bool, error) {
 }
 func (running) AllowDevice(context.Context, spec.DeviceRule) error { return errors.ErrUnsupported }
 
-func instance(devices map[string]device.Config) device.Instance {
-	return device.Instance{Project: "default", Name: "c1", ID: "c1", Devices: devices, Config: map[string]string{}}
+func instance(t *testing.T, devices map[string]device.Config) device.Instance {
+	return device.Instance{Project: "default", Name: "c1", ID: "c1", Devices: devices, Config: map[string]string{}, DevicesPath: t.TempDir()}
 }
 
 func newBridge(t *testing.T, name string) {
@@ -100,7 +100,7 @@ func TestNICIsPluggedAndUnplugged(t *testing.T) {
 	known := networks{}
 	m, g, ctx := New(known), nettest.NewGuest(t), t.Context()
 	cfg := device.Config{"type": "nic", "network": "br0t", "ipv4.address": "10.3.3.9", "ipv4.routes": "10.4.4.0/24"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	must(t, m.Validate(ctx, inst, "eth0", cfg))
 	volatile, err := m.Defaults(inst, "eth0", cfg, nil)
 	must(t, err)
@@ -177,7 +177,7 @@ func TestStopFindsWhatACutOffStartLeft(t *testing.T) {
 	before := countLinks(t)
 	m := New(networks{})
 	cfg := device.Config{"type": "nic", "nictype": "bridged", "parent": "br1t"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	for range 2 { // a second start replaces the first one's pair
 		_, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
 		must(t, err)
@@ -197,7 +197,7 @@ func TestForeignInterfaceIsNotTouched(t *testing.T) {
 	newBridge(t, "vethmine")
 	m := New(networks{})
 	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethmine"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	if _, err := m.Start(t.Context(), inst, "eth0", cfg, nil); err == nil || !strings.Contains(err.Error(), "already exists") {
 		t.Errorf("error is %v", err)
 	}
@@ -213,7 +213,7 @@ func TestLimits(t *testing.T) {
 	before := countLinks(t)
 	m := New(networks{})
 	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethlimit", "limits.ingress": "1Mbit", "limits.egress": "2Mbit"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	c, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
 	must(t, err)
 	show := func(args ...string) string {
@@ -233,13 +233,17 @@ func TestLimits(t *testing.T) {
 		t.Errorf("filters are %s", filters)
 	}
 	wider := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethlimit", "limits.max": "5Mbit"}
-	must(t, m.Update(t.Context(), nil, inst, "eth0", cfg, wider, c.Volatile))
+	newBridge(t, "brnotit")
+	must(t, m.Update(t.Context(), nil, inst, "eth0", cfg, wider, map[string]string{"host_name": "brnotit"})) // another's by now
+	if out := show("qdisc", "show", "dev", "brnotit"); strings.Contains(out, "htb") {
+		t.Errorf("what is another's was limited: %s", out)
+	}
 	if out := show("class", "show", "dev", "vethlimit"); !strings.Contains(out, "rate 5Mbit") {
 		t.Errorf("classes are %s", out)
 	}
 	_, err = m.Stop(t.Context(), inst, "eth0", wider, c.Volatile)
 	must(t, err)
-	if n := countLinks(t); n != before {
+	if n := countLinks(t); n != before+1 { // the bridge
 		t.Errorf("%d interfaces are left", n-before)
 	}
 }
@@ -251,7 +255,7 @@ func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
 	m, ctx := New(networks{}), t.Context()
 	cfg := device.Config{"type": "nic", "nictype": "p2p", "host_name": "vethearly"}
 	inst := func(uuid string) device.Instance {
-		in := instance(map[string]device.Config{"eth0": cfg})
+		in := instance(t, map[string]device.Config{"eth0": cfg})
 		in.UUID = uuid
 		in.Config["volatile.uuid"] = "33333333-0000-4000-8000-000000000000" // which two users have set
 		return in
@@ -284,7 +288,7 @@ func TestInterfacesOfAnEarlierInstanceAreNotOurs(t *testing.T) {
 
 // TestEachDeviceHasAFileOfItsOwn: two of one file would take each other's reservations.
 func TestEachDeviceHasAFileOfItsOwn(t *testing.T) {
-	inst := instance(nil)
+	inst := instance(t, nil)
 	for name, want := range map[string]string{"eth0": "c1.eth0", "a-b": "c1.a--b", "a/b": "c1.a-b"} {
 		if got := hostFile(inst, name); got != want {
 			t.Errorf("the file of %q is %q, not %q", name, got, want)
@@ -313,7 +317,7 @@ func TestMacvlan(t *testing.T) {
 	before := countLinks(t)
 	m, g := New(networks{}), nettest.NewGuest(t)
 	cfg := device.Config{"type": "nic", "nictype": "macvlan", "parent": "brmac", "name": "mv0"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	must(t, m.Validate(t.Context(), inst, "eth0", cfg))
 	c, err := m.Start(t.Context(), inst, "eth0", cfg, nil)
 	must(t, err)
@@ -385,7 +389,7 @@ func TestValidate(t *testing.T) {
 		{device.Config{"type": "nic", "nictype": "p2p"}, ""},
 		{device.Config{"type": "nic", "nictype": "p2p", "parent": "x"}, `Invalid device option "parent"`},
 	} {
-		err := m.Validate(t.Context(), instance(map[string]device.Config{"eth0": test.cfg}), "eth0", test.cfg)
+		err := m.Validate(t.Context(), instance(t, map[string]device.Config{"eth0": test.cfg}), "eth0", test.cfg)
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -394,7 +398,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%v: got %q", test.cfg, got)
 		}
 	}
-	two := instance(map[string]device.Config{"eth0": with(), "eth1": with()})
+	two := instance(t, map[string]device.Config{"eth0": with(), "eth1": with()})
 	if err := m.Validate(t.Context(), two, "eth1", with()); err == nil || err.Error() != `Instance DNS name "c1" already used on network` {
 		t.Errorf("two NICs on one network: %v", err)
 	}
@@ -403,7 +407,7 @@ func TestValidate(t *testing.T) {
 func TestCheckRefusesWhatAnotherNICHas(t *testing.T) {
 	m := New(networks{"c2.eth0": {IPv4: netip.MustParseAddr("10.3.3.9")}})
 	cfg := device.Config{"type": "nic", "network": "br0t", "ipv4.address": "10.3.3.9"}
-	inst := instance(map[string]device.Config{"eth0": cfg})
+	inst := instance(t, map[string]device.Config{"eth0": cfg})
 	must(t, m.Check(t.Context(), inst, "eth0", cfg)) // a copy that is being made
 	inst.Config["volatile.eth0.hwaddr"] = "00:16:3e:00:00:01"
 	if err := m.Check(t.Context(), inst, "eth0", cfg); err == nil || err.Error() != `IP address "10.3.3.9" already defined on another NIC` {
@@ -413,7 +417,7 @@ func TestCheckRefusesWhatAnotherNICHas(t *testing.T) {
 
 func TestDefaultsAreUnique(t *testing.T) {
 	m := New(networks{})
-	inst := instance(map[string]device.Config{
+	inst := instance(t, map[string]device.Config{
 		"a": {"type": "nic", "name": "eth0"}, "b": {"type": "nic"}, "c": {"type": "nic"},
 	})
 	inst.Config["volatile.b.name"] = "eth1"
@@ -446,7 +450,7 @@ func TestAnAddressNeedsAManagedNetwork(t *testing.T) {
 		"br0t": "", "theirs": "Cannot use manually specified ipv4.address when using unmanaged parent bridge",
 	} {
 		cfg := device.Config{"type": "nic", "nictype": "bridged", "parent": parent, "ipv4.address": "10.3.3.9"}
-		inst := instance(map[string]device.Config{"eth0": cfg})
+		inst := instance(t, map[string]device.Config{"eth0": cfg})
 		if err := m.Validate(t.Context(), inst, "eth0", cfg); err != nil {
 			t.Errorf("%s: one that is there already: %v", parent, err)
 		}

@@ -19,7 +19,7 @@ func (m *Module) spec(inst device.Instance, name string, cfg device.Config, vola
 	if err != nil {
 		t = target{kind: cfg["nictype"], parent: cfg["parent"]} // the network is gone; the interface may not be
 	}
-	return &nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, volatile)}
+	return &nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, volatile)}
 }
 
 // Plug moves the interface that Start made into the running instance.
@@ -154,16 +154,7 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 	if err != nil {
 		return fmt.Errorf("replug %s: %w", was.Name, err)
 	}
-	return m.routesOf(n, volatile)
-}
-
-// routesOf adds the host's routes to a device again: a device that had the same routes removed them when it went.
-func (m *Module) routesOf(n *nicSpec, volatile map[string]string) error {
-	host, err := n.hostEnd(volatile)
-	if err != nil || host == nil {
-		return err
-	}
-	return n.syncRoutes(host, nil)
+	return n.routesAgain(volatile)
 }
 
 // networkOf gives the network namespace of an instance, and a socket in it.

@@ -57,9 +57,9 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 	before := countLinks(t)
 	m, g, ctx := New(networks{}), nettest.NewGuest(t), t.Context()
 	run := running{g}
-	first := instance(map[string]device.Config{"eth0": old})
-	second := instance(map[string]device.Config{"eth0": next})
-	second.Slot = 1
+	first := instance(t, map[string]device.Config{"eth0": old})
+	second := instance(t, map[string]device.Config{"eth0": next})
+	second.Slot, second.DevicesPath = 1, first.DevicesPath
 	v := map[string]string{"hwaddr": "00:16:3e:00:00:98"}
 	c, err := m.Start(ctx, first, "eth0", old, v)
 	must(t, err)
@@ -70,7 +70,14 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 	inGuest(t, g, "route", "add", "default", "via", "10.3.3.1")
 	inGuest(t, g, "route", "add", "10.9.0.0/16", "via", "10.3.3.2", "metric", "7")
 	inGuest(t, g, "-6", "route", "add", "default", "via", "fd42::1")
-	was := inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default")
+	inGuest(t, g, "neighbour", "add", "10.3.3.7", "lladdr", "00:16:3e:00:00:07", "dev", "eth0", "nud", "permanent")
+	inGuest(t, g, "neighbour", "add", "proxy", "10.3.3.8", "dev", "eth0")
+	inGuest(t, g, "-6", "neighbour", "add", "fd42::7", "lladdr", "00:16:3e:00:00:07", "dev", "eth0", "nud", "permanent")
+	inside := func() string {
+		return inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default") + inGuest(t, g, "neighbour", "show", "nud", "permanent") +
+			inGuest(t, g, "neighbour", "show", "proxy")
+	}
+	was := inside()
 
 	seen, err := m.Look(ctx, run, first, "eth0", old, v)
 	must(t, err)
@@ -95,10 +102,11 @@ func replaceNIC(t *testing.T, old, next device.Config, back bool) {
 		for range 2 { // the second time after a kill
 			must(t, m.Replug(ctx, run, first, "eth0", old, v, seen))
 		}
-		if now := inGuest(t, g, "route") + inGuest(t, g, "-6", "route", "show", "default"); now != was {
-			t.Errorf("routes are\n%s not\n%s", now, was)
+		if now := inside(); now != was || !strings.Contains(now, "10.3.3.7 dev eth0") || !strings.Contains(now, "10.3.3.8 dev eth0") {
+			t.Errorf("routes and neighbours are\n%s not\n%s", now, was)
 		}
-		if a := inGuest(t, g, "address", "show", "dev", "eth0"); !strings.Contains(a, "10.3.3.5/24") || !strings.Contains(a, "fd42::5/64") || !strings.Contains(a, v["hwaddr"]) {
+		if a := inGuest(t, g, "address", "show", "dev", "eth0"); !strings.Contains(a, "10.3.3.5/24") || !strings.Contains(a, "fd42::5/64") || !strings.Contains(a, v["hwaddr"]) ||
+			strings.Contains(a, "brd 10.3.3.255") { // which it had not
 			t.Errorf("addresses are %s", a)
 		}
 	}
@@ -139,7 +147,7 @@ func TestAGuestCannotHideItsNIC(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := countLinks(t)
 			m, g, ctx := New(networks{}), nettest.NewGuest(t), t.Context()
-			inst := instance(map[string]device.Config{"eth0": cfg})
+			inst := instance(t, map[string]device.Config{"eth0": cfg})
 			c, err := m.Start(ctx, inst, "eth0", cfg, nil)
 			must(t, err)
 			must(t, m.Plug(ctx, running{g}, inst, "eth0", cfg, c))

@@ -15,6 +15,8 @@ type seen struct {
 	Up     bool      `json:"up"`
 	Addrs  []address `json:"addrs,omitempty"`
 	Routes []hop     `json:"routes,omitempty"`
+	// Neighbours are those that are set by hand.
+	Neighbours []neighbour `json:"neighbours,omitempty"`
 }
 
 type address struct {
@@ -42,8 +44,8 @@ type hop struct {
 	MTU      int    `json:"mtu,omitempty"`
 }
 
-// A guest may have any number of addresses and routes; so many are brought back.
-const maxAddrs, maxRoutes = 64, 256
+// A guest may have any number of each; so many are brought back.
+const maxAddrs, maxRoutes, maxNeighbours = 64, 256, 256
 
 // kept are the flags of an address that say how it is to be treated; the kernel sets the others itself.
 const kept = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
@@ -80,7 +82,8 @@ func look(h *netlink.Handle, link netlink.Link) (*seen, error) {
 			s.Routes = append(s.Routes, one)
 		}
 	}
-	return s, nil
+	s.Neighbours, err = neighbours(h, link)
+	return s, err
 }
 
 // bringBack gives the interface of that name what it had.
@@ -101,6 +104,11 @@ func (s *seen) bringBack(h *netlink.Handle) error {
 	for _, a := range s.Addrs {
 		if err := a.restore(h, link); err != nil {
 			errs = append(errs, fmt.Errorf("address %s: %w", a.CIDR, err))
+		}
+	}
+	for _, n := range s.Neighbours {
+		if err := n.restore(h, link); err != nil && s.Up { // the kernel has none where it is down
+			errs = append(errs, fmt.Errorf("neighbour %s: %w", n.IP, err))
 		}
 	}
 	// A route may need another one, over which its gateway is reached: again, as long as that helps.
@@ -134,6 +142,9 @@ func (a address) restore(h *netlink.Handle, link netlink.Link) error {
 	}
 	addr.Broadcast, addr.Label, addr.Scope, addr.Flags = a.Broadcast, a.Label, a.Scope, a.Flags
 	addr.ValidLft, addr.PreferedLft = a.Valid, a.Preferred
+	if addr.Broadcast == nil {
+		addr.Broadcast = net.IPv4zero // none: the library would make one up
+	}
 	if addr.IP.To4() == nil {
 		// It was in use here a moment ago: a search for another that has it would keep its routes waiting.
 		addr.Flags |= unix.IFA_F_NODAD
@@ -154,5 +165,9 @@ func (r hop) restore(h *netlink.Handle, link netlink.Link) error {
 	if route.Dst, err = netlink.ParseIPNet(dst); err != nil {
 		return err
 	}
-	return h.RouteReplace(route)
+	// Beside what the guest has to the same destination, over another interface. Exactly this route is there already where it did not go.
+	if err := h.RouteAppend(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/hostroute"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -48,7 +49,7 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 			all[k] = v
 		}
 	}
-	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, all)}
+	n := nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, all)}
 	if n.hwaddr, err = net.ParseMAC(first("hwaddr", cfg, all)); err != nil {
 		return device.Contribution{}, fmt.Errorf("hardware address of device %q: %w", name, err)
 	}
@@ -76,12 +77,7 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 
 // Stop implements device.Module.
 func (m *Module) Stop(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) (map[string]string, error) {
-	n := nicSpec{owner: ownerOf(inst, name), cfg: cfg}
-	if t, err := m.resolve(inst.Project, cfg); err == nil {
-		n.target = t
-	} else {
-		n.target = target{kind: cfg["nictype"], parent: cfg["parent"]} // the network is gone; the interface may not be
-	}
+	n := m.spec(inst, name, cfg, volatile)
 	if err := n.destroy(volatile["host_name"]); err != nil {
 		return nil, err
 	}
@@ -91,6 +87,7 @@ func (m *Module) Stop(_ context.Context, inst device.Instance, name string, cfg 
 // nicSpec is one interface to be made.
 type nicSpec struct {
 	owner  string // as ownerOf makes it
+	routes hostroute.Owner
 	target target
 	cfg    device.Config
 	ifname string // name inside
@@ -268,7 +265,10 @@ func (n *nicSpec) createVeth(host string, parent netlink.Link) (string, error) {
 			return "", err
 		}
 	}
-	return guest, n.syncRoutes(link, nil)
+	if !hasRoutes(n.cfg) {
+		return guest, nil
+	}
+	return guest, n.syncRoutes(link)
 }
 
 // disableIPv6 keeps the host from having an address on the port of a bridge.
@@ -322,92 +322,6 @@ func (n *nicSpec) destroy(host string) error {
 		_, err := n.removeMine(n.name(prefix, 0), true)
 		errs = append(errs, err)
 	}
-	errs = append(errs, removeIfb(n.owner), n.removeRoutes())
+	errs = append(errs, removeIfb(n.owner), n.routes.Remove())
 	return errors.Join(errs...)
-}
-
-// syncRoutes adds the host's routes to the instance, and removes those of an older configuration.
-func (n *nicSpec) syncRoutes(host netlink.Link, old device.Config) error {
-	if !hasRoutes(n.cfg) && !hasRoutes(old) {
-		return nil
-	}
-	via, err := n.routeLink(host)
-	if err != nil {
-		return err
-	}
-	for _, key := range []string{"ipv4.routes", "ipv6.routes"} {
-		keep := map[string]bool{}
-		for _, p := range prefixes(n.cfg[key]) {
-			keep[p.String()] = true
-		}
-		for _, p := range prefixes(old[key]) {
-			if keep[p.String()] {
-				continue
-			}
-			if err := routeDel(via, p.String()); err != nil {
-				return err
-			}
-		}
-		for p := range keep {
-			r, err := route(via, p)
-			if err != nil {
-				return err
-			}
-			if err := netlink.RouteReplace(r); err != nil {
-				return fmt.Errorf("add route %s: %w", p, err)
-			}
-		}
-	}
-	return nil
-}
-
-func hasRoutes(cfg device.Config) bool { return cfg["ipv4.routes"] != "" || cfg["ipv6.routes"] != "" }
-
-// removeRoutes removes the routes on the bridge; those on a host's end have gone with it.
-func (n *nicSpec) removeRoutes() error {
-	if n.target.kind != bridged || n.target.parent == "" || !hasRoutes(n.cfg) {
-		return nil
-	}
-	link, err := netlink.LinkByName(n.target.parent)
-	if err != nil {
-		return nil
-	}
-	for _, key := range []string{"ipv4.routes", "ipv6.routes"} {
-		for _, p := range prefixes(n.cfg[key]) {
-			if err := routeDel(link, p.String()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (n *nicSpec) routeLink(host netlink.Link) (netlink.Link, error) {
-	if n.target.kind == bridged {
-		return netlink.LinkByName(n.target.parent)
-	}
-	return host, nil
-}
-
-func route(via netlink.Link, dst string) (*netlink.Route, error) {
-	_, ipnet, err := net.ParseCIDR(dst)
-	if err != nil {
-		return nil, err
-	}
-	r := &netlink.Route{LinkIndex: via.Attrs().Index, Dst: ipnet, Protocol: unix.RTPROT_BOOT}
-	if ipnet.IP.To4() != nil {
-		r.Scope = netlink.SCOPE_LINK
-	}
-	return r, nil
-}
-
-func routeDel(via netlink.Link, dst string) error {
-	r, err := route(via, dst)
-	if err != nil {
-		return err
-	}
-	if err := netlink.RouteDel(r); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("remove route %s: %w", dst, err)
-	}
-	return nil
 }

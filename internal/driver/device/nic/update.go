@@ -2,6 +2,7 @@ package nic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink"
@@ -28,7 +29,11 @@ func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Insta
 	if t.kind == macvlan {
 		return nil
 	}
-	host, err := netlink.LinkByName(volatile["host_name"])
+	n := m.spec(inst, name, new, volatile)
+	host, err := n.hostEnd(volatile)
+	if err == nil && host == nil {
+		err = errors.New("it is not there")
+	}
 	if err != nil {
 		return fmt.Errorf("host's end of device %q: %w", name, err)
 	}
@@ -42,8 +47,10 @@ func (m *Module) Update(ctx context.Context, _ device.Running, inst device.Insta
 			return fmt.Errorf("isolate port: %w", err)
 		}
 	}
-	n := nicSpec{owner: ownerOf(inst, name), target: t, cfg: new}
-	return n.syncRoutes(host, old)
+	if !changed(old, new, "ipv4.routes", "ipv6.routes") {
+		return nil
+	}
+	return n.syncRoutes(host)
 }
 
 func changed(old, new device.Config, keys ...string) bool {

@@ -11,13 +11,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/hostroute"
 )
 
 // Config is everything about one bridge.
@@ -90,6 +89,7 @@ func Up(ctx context.Context, c Config) error {
 	if err := syncRoutes(link, c); err != nil {
 		return err
 	}
+	hostroute.Restore(link) // of NICs
 	if err := setFirewall(ctx, c); err != nil {
 		return err
 	}
@@ -103,7 +103,11 @@ func Down(ctx context.Context, name, id, dir string) error {
 	if dir != "" {
 		err = StopDnsmasq(ctx, dir)
 	}
-	return errors.Join(err, removeFirewall(ctx, name, id), removeLink(name, id))
+	err = errors.Join(err, removeFirewall(ctx, name, id), removeLink(name, id))
+	if dir != "" {
+		err = errors.Join(err, routesOf(dir).Remove())
+	}
+	return err
 }
 
 // addPorts attaches the external interfaces. One that is missing is left out, as it may be plugged in later; one
@@ -159,92 +163,6 @@ func port(bridge, name string) (netlink.Link, bool) {
 	}
 	master, err := netlink.LinkByName(bridge)
 	return link, err == nil && link.Attrs().MasterIndex == master.Attrs().Index
-}
-
-func syncAddresses(link netlink.Link, c Config) error {
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("bridge %s: list addresses: %w", c.Name, err)
-	}
-	want := map[netip.Prefix]bool{}
-	for _, f := range []*Family{c.IPv4, c.IPv6} {
-		if f != nil {
-			want[f.Address] = true
-		}
-	}
-	for _, a := range have {
-		p := prefixOf(a.IPNet)
-		if want[p] {
-			delete(want, p)
-			continue
-		}
-		if p.Addr().IsLinkLocalUnicast() {
-			continue
-		}
-		if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return fmt.Errorf("bridge %s: remove address %s: %w", c.Name, p, err)
-		}
-	}
-	for p := range want {
-		addr := &netlink.Addr{IPNet: ipNet(p), Scope: int(netlink.SCOPE_UNIVERSE)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := netlink.AddrReplace(link, addr); err != nil {
-			return fmt.Errorf("bridge %s: add address %s: %w", c.Name, p, err)
-		}
-	}
-	return nil
-}
-
-// syncRoutes owns the routes of protocol "static" on the bridge; NICs' routes have protocol "boot".
-func syncRoutes(link netlink.Link, c Config) error {
-	want := map[netip.Prefix]bool{}
-	for _, f := range []*Family{c.IPv4, c.IPv6} {
-		if f != nil {
-			for _, p := range f.Routes {
-				want[p.Masked()] = true
-			}
-		}
-	}
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_STATIC}
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return fmt.Errorf("bridge %s: list routes: %w", c.Name, err)
-	}
-	for _, r := range have {
-		if r.Dst == nil {
-			continue
-		}
-		p := prefixOf(r.Dst)
-		if want[p] {
-			delete(want, p)
-			continue
-		}
-		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("bridge %s: remove route %s: %w", c.Name, p, err)
-		}
-	}
-	for p := range want {
-		r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(p), Protocol: unix.RTPROT_STATIC}
-		if p.Addr().Is4() {
-			r.Scope = netlink.SCOPE_LINK
-		}
-		if err := netlink.RouteReplace(r); err != nil {
-			return fmt.Errorf("bridge %s: add route %s: %w", c.Name, p, err)
-		}
-	}
-	return nil
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-func prefixOf(n *net.IPNet) netip.Prefix {
-	addr, _ := netip.AddrFromSlice(n.IP)
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(addr.Unmap(), ones)
 }
 
 // makeDir makes the folder that dnsmasq, which is not root, must be able to look into.
