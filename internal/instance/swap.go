@@ -173,7 +173,7 @@ func (c *swap) pause(ctx context.Context) error {
 	if err := c.service.Runtime.Freeze(ctx, c.i.id()); err != nil {
 		return fmt.Errorf("Failed to pause instance %q again: %w", c.i.Name, err)
 	}
-	c.service.publish(ctx, c.i.Project, "instance-paused", url(c.i.Name), nil)
+	c.service.publish(ctx, c.i.Project, "instance-paused", url(c.i.Project, c.i.Name), nil)
 	return nil
 }
 
