@@ -2,32 +2,13 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
-
-// Dir has the disk hold a folder's entries: without it a file that was made, renamed or removed there may come back as it was before, however
-// well its content was synced.
-func Dir(path string) error { return synced(path, unix.Fsync) }
-
-// FileSystem has the disk hold all that was written to the file system that a folder is on.
-func FileSystem(dir string) error { return synced(dir, unix.Syncfs) }
-
-func synced(dir string, sync func(fd int) error) error {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := sync(fd); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
-}
 
 // Rename puts a file whose content was synced in the place of another.
 func Rename(from, to string) error {
@@ -37,26 +18,61 @@ func Rename(from, to string) error {
 	return Dir(filepath.Dir(to))
 }
 
+// File is a temporary file beside another, whose place it takes when it is told to. Until then the other is as it was.
+type File struct {
+	*os.File
+	path string
+}
+
+// Create begins a file that is to be path, with a mode from which the umask is taken.
+func Create(path string, mode fs.FileMode) (*File, error) {
+	for {
+		// The name does not grow with that of the file, which may be as long as one can be.
+		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".berth-%08x.tmp", rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &File{f, path}, nil
+	}
+}
+
+// Commit has the disk hold the file and puts it where it belongs. After an error Discard is still to be called.
+func (f *File) Commit() error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil { // first, as Windows renames nothing that is open
+		return err
+	}
+	return Rename(f.Name(), f.path)
+}
+
+// Discard removes a file that has not taken its place.
+func (f *File) Discard() {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
 // WriteFile makes a file, or replaces it, whole or not at all, by way of a temporary one beside it, which is what write gets.
 func WriteFile(path string, mode fs.FileMode, write func(f *os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
+	f, err := Create(path, mode)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		_ = f.Close()
 		if err != nil {
-			_ = os.Remove(f.Name())
+			f.Discard()
 		}
 	}()
-	if err := f.Chmod(mode); err != nil {
+	if err := f.Chmod(mode); err != nil { // whatever the umask is
 		return err
 	}
-	if err := write(f); err != nil {
+	if err := write(f.File); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return Rename(f.Name(), path)
+	return f.Commit()
 }
