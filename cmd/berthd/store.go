@@ -99,6 +99,9 @@ func storeRestoreCommand() *cobra.Command {
 			if err := store.RestoreFile(args[len(args)-1], path); err != nil {
 				return err
 			}
+			if file, err := filepath.EvalSymlinks(path); err == nil {
+				path = file
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "restored; the store that was there is %s.before-restore\n", path)
 			return err
 		},

@@ -6,11 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/berthd/berth/internal/durable"
+	"github.com/berthd/berth/internal/outfile"
 )
 
 // Backup writes a consistent copy of the open store to path, which it replaces whole or not at all. Commits go on.
@@ -27,22 +29,58 @@ func backupDB(db *bolt.DB, path string) error {
 	})
 }
 
-// BackupFile writes a checked copy of the store at path to target. The store may be in use.
+// BackupFile writes a checked copy of the store at path to target, which may be a device or a pipe. The store may be in use.
 func BackupFile(path, target string) error {
-	err := durable.WriteFile(target, 0o600, func(f *os.File) error {
-		if err := copyConsistent(path, f); err != nil {
-			return err
-		}
-		_, err := checkReadOnly(f.Name())
-		return err
-	})
-	if err != nil {
+	if err := backupFile(path, target); err != nil {
 		return fmt.Errorf("back up store %s: %w", path, err)
 	}
 	return nil
 }
 
-// RestoreFile puts a backup in the place of the store at path, which nobody may be using. The backup is checked
+func backupFile(path, target string) error {
+	if same, err := sameFile(path, target); err != nil {
+		return err
+	} else if same {
+		return fmt.Errorf("%s is the store itself", target)
+	}
+	return outfile.WriteFile(target, 0o600, func(f *outfile.File) error {
+		if f.InPlace() { // where nothing can be read again
+			return withCopy(path, func(copied string) error { return sendChecked(copied, f) })
+		}
+		if err := copyConsistent(path, f.File); err != nil {
+			return err
+		}
+		_, err := checkReadOnly(f.Name())
+		return err
+	})
+}
+
+func sendChecked(path string, to io.Writer) error {
+	if _, err := checkReadOnly(path); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(to, f)
+	return err
+}
+
+func sameFile(a, b string) (bool, error) {
+	infoA, err := os.Stat(a)
+	if err != nil {
+		return false, err
+	}
+	infoB, err := os.Stat(b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(infoA, infoB), err
+}
+
+// RestoreFile puts a backup in the place of the store at path, or that a link there leads to, which nobody may be using. The backup is checked
 // first; the store that was there is kept as "<path>.before-restore".
 func RestoreFile(backup, path string) error {
 	if err := restoreFile(backup, path); err != nil {
@@ -52,13 +90,49 @@ func RestoreFile(backup, path string) error {
 }
 
 func restoreFile(backup, path string) error {
-	lock, err := lockFile(path + ".lock")
+	names, err := namesOf(path)
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	for _, name := range names {
+		lock, err := lockFile(name + ".lock")
+		if err != nil {
+			return err
+		}
+		defer lock.release()
+	}
+	return replace(backup, names[len(names)-1])
+}
+
+// namesOf are the names by which a daemon may have locked the store at path: that one, and, if it is a link, the file's own, which is the last.
+func namesOf(path string) ([]string, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []string{path}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := []string{path}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		target, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return nil, err
+		}
+		if info, err = os.Lstat(target); err != nil {
+			return nil, err
+		}
+		names = append(names, target)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	return names, nil
+}
+
+func replace(backup, path string) error {
 	fresh := path + ".restore"
-	err = durable.WriteFile(fresh, 0o600, func(f *os.File) error {
+	err := durable.WriteFile(fresh, 0o600, func(f *os.File) error {
 		if err := copyConsistent(backup, f); err != nil {
 			return err
 		}
