@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/outfile"
 )
 
 // buildArgs are the flags of berth image build.
@@ -91,31 +92,21 @@ func (c *App) buildAndImport(server *client.Client, b buildArgs, cache string, a
 	return c.imported(server, op, aliases)
 }
 
-// buildTo writes an image to a file that appears only when it is whole.
+// buildTo writes an image to a file that appears only when it is whole, or to what else path names.
 func (c *App) buildTo(b buildArgs, path string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out, err := os.CreateTemp(filepath.Dir(path), ".berth-build-*")
-	if err != nil {
+	return outfile.WriteFile(path, 0o644, func(out *outfile.File) error {
+		p := c.newProgress(T("Building the image: %s"))
+		say := p.update
+		if p.silent() && !c.flagQuiet {
+			say = func(line string) { fmt.Fprintln(c.Err, line) } // a log has no line to redraw
+		}
+		err := buildImage(ctx, out.File, b, say, p.update)
+		p.finish("")
+		if err != nil && ctx.Err() != nil {
+			return errCancelled
+		}
 		return err
-	}
-	defer os.Remove(out.Name())
-	defer out.Close()
-	p := c.newProgress(T("Building the image: %s"))
-	say := p.update
-	if p.silent() && !c.flagQuiet {
-		say = func(line string) { fmt.Fprintln(c.Err, line) } // a log has no line to redraw
-	}
-	err = buildImage(ctx, out, b, say, p.update)
-	p.finish("")
-	if err != nil && ctx.Err() != nil {
-		return errCancelled
-	}
-	if err != nil {
-		return err
-	}
-	if err := out.Chmod(0o644); err != nil {
-		return err
-	}
-	return os.Rename(out.Name(), path)
+	})
 }

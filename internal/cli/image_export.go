@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/outfile"
 )
 
 func (c *App) imageExportCommand() *cobra.Command {
@@ -35,38 +38,40 @@ func (c *App) imageExportCommand() *cobra.Command {
 	return cmd
 }
 
-// exportImage writes an image's files. On error none of them stays.
-func (c *App) exportImage(server *client.Client, img *api.Image, target string) (err error) {
+// exportImage writes an image's files, which take their places when all of them are whole. On error what was there before stays.
+func (c *App) exportImage(server *client.Client, img *api.Image, target string) error {
+	ctx, stop := signal.NotifyContext(background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	p := c.newProgress(T("Exporting the image: %s"))
 	received := &countingReader{size: img.Size, p: p}
-	var files []*os.File
+	var files []*outfile.File
 	defer func() {
 		for _, f := range files {
-			if closeErr := f.Close(); err == nil {
-				err = closeErr
-			}
-		}
-		if err == nil {
-			return
-		}
-		p.finish("")
-		for _, f := range files {
-			os.Remove(f.Name())
+			f.Discard()
 		}
 	}()
-	err = server.ExportImage(img.Fingerprint, "", func(file client.ImageFile) (io.Writer, error) {
-		f, err := os.OpenFile(exportName(target, file), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	err := server.WithContext(ctx).ExportImage(img.Fingerprint, "", func(file client.ImageFile) (io.Writer, error) {
+		f, err := outfile.Create(exportName(target, file), 0o644)
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, f)
 		return io.MultiWriter(f, received), nil
 	})
-	if err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		err = errCancelled
+	case err == nil && len(files) == 0:
+		err = errors.New(T("The server sent no file"))
 	}
-	if len(files) == 0 {
-		return errors.New(T("The server sent no file"))
+	for _, f := range files {
+		if err == nil {
+			err = f.Commit()
+		}
+	}
+	if err != nil {
+		p.finish("")
+		return err
 	}
 	p.finish(T("Image exported successfully!"))
 	return nil

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/berthd/berth/internal/outfile"
 )
 
 // Protocols of remotes.
@@ -136,22 +138,10 @@ func (c *Conf) Save() error {
 
 // writeFile replaces a file in one step.
 func writeFile(path string, data []byte, mode os.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
+	return outfile.WriteFile(path, mode, func(f *outfile.File) error {
+		_, err := f.Write(data)
 		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	if chmodErr := tmp.Chmod(mode); err == nil {
-		err = chmodErr
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	})
 }
 
 // ConfDir is the folder the configuration was read from.
@@ -210,6 +200,14 @@ func (c *Conf) ServerCert(remote string) (string, error) {
 		return "", nil
 	}
 	return string(data), err
+}
+
+// RemoveServerCert forgets a remote's certificate, if there is one.
+func (c *Conf) RemoveServerCert(remote string) error {
+	if err := os.Remove(c.ServerCertPath(remote)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // SetServerCert keeps a remote's certificate.

@@ -121,3 +121,30 @@ func FuzzConfiguration(f *testing.F) {
 		}
 	})
 }
+
+// TestAConfigurationThatIsALinkStaysOne: people keep such files elsewhere, and lxc writes to where the link leads.
+func TestAConfigurationThatIsALinkStaysOne(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "mine.yml")
+	link := filepath.Join(dir, "config.yml")
+	if err := os.WriteFile(elsewhere, []byte("aliases:\n  a: list\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Aliases["b"] = "info"
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(elsewhere)
+	if err != nil || !strings.Contains(string(data), "b: info") {
+		t.Errorf("%s, %v", data, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != elsewhere {
+		t.Errorf("it leads to %q, %v", to, err)
+	}
+}

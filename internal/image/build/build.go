@@ -45,7 +45,7 @@ func DefaultCompression(name string) string {
 	return "zstd"
 }
 
-// Build writes the image to out, an empty file.
+// Build writes the image to out, an empty file, a device or a pipe. To sync it is the caller's.
 func Build(ctx context.Context, out *os.File, o Options) error {
 	distribution, release, _ := strings.Cut(o.Name, "/")
 	w, err := o.Compression.Compress(ctx, out, nil)
@@ -60,10 +60,7 @@ func Build(ctx context.Context, out *os.File, o Options) error {
 	default:
 		err = fmt.Errorf("cannot build %q: known are busybox and debian/RELEASE", o.Name)
 	}
-	if err = archive.Finish(w, err); err == nil {
-		err = out.Sync()
-	}
-	return err
+	return archive.Finish(w, err)
 }
 
 // architecture is the image's name for what this machine runs.
