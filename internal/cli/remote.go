@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +54,11 @@ func (c *App) remoteRename(args []string) error {
 	if strings.ContainsAny(args[1], ":/") {
 		return errors.New(T("Remote names may not contain colons"))
 	}
-	if err := os.Rename(c.conf.ServerCertPath(args[0]), c.conf.ServerCertPath(args[1])); err != nil && !errors.Is(err, os.ErrNotExist) {
+	cert, err := c.conf.ServerCert(args[0])
+	if err != nil {
+		return err
+	}
+	if err := c.setServerCert(args[1], cert); err != nil {
 		return err
 	}
 	c.conf.Remotes[args[1]] = r
@@ -63,7 +66,23 @@ func (c *App) remoteRename(args []string) error {
 	if c.conf.DefaultRemote == args[0] {
 		c.conf.DefaultRemote = args[1]
 	}
-	return c.conf.Save()
+	// Until this is saved the old name is the one that counts, and needs its certificate.
+	if err := c.conf.Save(); err != nil {
+		return errors.Join(err, c.conf.RemoveServerCert(args[1]))
+	}
+	return c.conf.RemoveServerCert(args[0])
+}
+
+// setServerCert keeps the certificate of a remote that is new. One without, as the system trusts it, must not be left with that of an earlier
+// remote of its name.
+func (c *App) setServerCert(name, cert string) error {
+	if cert == "" {
+		return c.conf.RemoveServerCert(name)
+	}
+	if err := c.conf.SetServerCert(name, cert); err != nil {
+		return fmt.Errorf(T("Failed to write server cert file %q: %w"), c.conf.ServerCertPath(name), err)
+	}
+	return nil
 }
 
 func (c *App) remoteRemove(args []string) error {
@@ -74,10 +93,10 @@ func (c *App) remoteRemove(args []string) error {
 		return errors.New(T("Can't remove the default remote"))
 	}
 	delete(c.conf.Remotes, args[0])
-	if err := os.Remove(c.conf.ServerCertPath(args[0])); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := c.conf.Save(); err != nil {
 		return err
 	}
-	return c.conf.Save()
+	return c.conf.RemoveServerCert(args[0])
 }
 
 func (c *App) remoteSetURL(args []string) error {

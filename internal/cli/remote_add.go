@@ -21,6 +21,8 @@ type remoteAdd struct {
 	c                                             *App
 	accept, public                                bool
 	password, protocol, authType, domain, project string
+
+	cert string // of the server, if the user trusts it and the system does not
 }
 
 func (c *App) remoteAddCommand() *cobra.Command {
@@ -230,11 +232,7 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 		}
 		a.c.say(T("Client certificate now trusted by server: %s"), name)
 	}
-	if cert != "" {
-		if err := a.c.conf.SetServerCert(name, cert); err != nil {
-			return fmt.Errorf(T("Failed to write server cert file %q: %w"), a.c.conf.ServerCertPath(name), err)
-		}
-	}
+	a.cert = cert
 	return a.finish(name, r, server)
 }
 
@@ -267,8 +265,14 @@ func (a *remoteAdd) finish(name string, r cliconf.Remote, server *client.Client)
 }
 
 func (a *remoteAdd) save(name string, r cliconf.Remote) error {
+	if err := a.c.setServerCert(name, a.cert); err != nil {
+		return err
+	}
 	a.c.conf.Remotes[name] = r
-	return a.c.conf.Save()
+	if err := a.c.conf.Save(); err != nil {
+		return errors.Join(err, a.c.conf.RemoveServerCert(name))
+	}
+	return nil
 }
 
 // withToken tries the addresses of a token.
