@@ -18,6 +18,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/daemon"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/store"
 )
 
 // ask makes one request of the daemon on this machine, and decodes the answer's metadata into result, if there is one to decode into.
@@ -132,14 +133,14 @@ func shutdown(ctx context.Context, query url.Values, timeout time.Duration) erro
 }
 
 func endDaemon(ctx context.Context, query url.Values) error {
-	pidfd, err := daemonProcess(ctx)
+	end, err := watch(ctx)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(pidfd)
+	defer end.close()
 	err = ask(ctx, http.MethodPut, "/internal/shutdown?"+query.Encode(), nil)
 	if err == nil || errors.Is(err, io.EOF) {
-		err = gone(ctx, pidfd)
+		err = end.wait(ctx)
 	}
 	return err
 }
@@ -165,18 +166,54 @@ func gone(ctx context.Context, pidfd int) error {
 	}
 }
 
-// daemonProcess is a descriptor of the daemon's process. The socket's peer is not always it: the kernel names whoever has begun to listen,
-// and a service manager, which may have, does not end.
-func daemonProcess(ctx context.Context) (int, error) {
+// daemonEnd is how the end of a daemon is seen.
+type daemonEnd struct {
+	pidfd  int           // of its process; -1: not seen from here
+	holder *store.Holder // who has the store; nil: not seen from here
+}
+
+// watch looks for the daemon's process. The socket's peer is not always it: the kernel names whoever has begun to listen, and a service manager,
+// which may have, does not end. The daemon says what its number is, but that of another PID namespace is nobody's here, or somebody else's.
+func watch(ctx context.Context) (*daemonEnd, error) {
 	var server api.Server
 	if err := ask(ctx, http.MethodGet, "/1.0", &server); err != nil {
-		return -1, err
+		return nil, err
 	}
-	pidfd, err := unix.PidfdOpen(server.Environment.ServerPid, 0)
+	end := &daemonEnd{pidfd: -1}
+	if pidfd, err := unix.PidfdOpen(server.Environment.ServerPid, 0); err == nil {
+		end.pidfd = pidfd
+	}
+	// Who is no root may not see the lock, and can only believe the number.
+	holder, err := store.HolderOf(daemon.Path(rootDir()))
 	if err != nil {
-		return -1, fmt.Errorf("process %d of the daemon: %w", server.Environment.ServerPid, err)
+		return end, nil
 	}
-	return pidfd, nil
+	end.holder = holder
+	if end.pidfd >= 0 && !holder.Is(server.Environment.ServerPid) {
+		_ = unix.Close(end.pidfd)
+		end.pidfd = -1
+	}
+	return end, nil
+}
+
+// wait returns when the daemon has ended.
+func (e *daemonEnd) wait(ctx context.Context) error {
+	switch {
+	case e.pidfd >= 0:
+		return gone(ctx, e.pidfd)
+	case e.holder != nil:
+		return e.holder.Wait(ctx)
+	}
+	return errors.New("the daemon ends, but when it has ended cannot be seen from here: it is in another PID namespace, and the lock of its store out of reach")
+}
+
+func (e *daemonEnd) close() {
+	if e.pidfd >= 0 {
+		_ = unix.Close(e.pidfd)
+	}
+	if e.holder != nil {
+		e.holder.Close()
+	}
 }
 
 func activateCommand(o *daemonOptions) *cobra.Command {

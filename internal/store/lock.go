@@ -92,9 +92,5 @@ func InUse(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
-	}
-	return false, err
+	return held(f)
 }

@@ -72,3 +72,36 @@ func TestTheStoreCanBeBackedUpAndPutBack(t *testing.T) {
 		t.Errorf("after the restore there are: %s", got)
 	}
 }
+
+// TestShutdownFromAnotherPIDNamespace: what the daemon calls itself is nobody's number there, or that of another process, and the shutdown failed
+// without a word to the daemon, or waited for the other process.
+func TestShutdownFromAnotherPIDNamespace(t *testing.T) {
+	d := harness.New(t)
+	berthd := harness.Program("berthd")
+	shutdown := []string{berthd, "shutdown", "--timeout=60"}
+	unshared := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc"}, shutdown...)
+	mustTry(t, d, "unshare", unshared...)
+	d.WaitEnd(10 * time.Second)
+
+	// The other way about: the daemon is the first process of its namespace, and here that is the machine's.
+	ended := make(chan error, 1)
+	inside := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "nsenter", "--net=/run/netns/"+d.NS, berthd)
+	inside.Env = d.Environ()
+	if err := inside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inside.Process.Kill() })
+	go func() { ended <- inside.Wait() }()
+	d.Ready()
+	mustTry(t, d, shutdown[0], shutdown[1:]...)
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(harness.Slow(10 * time.Second)):
+		_ = inside.Process.Kill()
+		t.Error("the daemon has not ended")
+	}
+	d.Start()
+}
