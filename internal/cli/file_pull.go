@@ -120,7 +120,8 @@ func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 		if err != nil {
 			return err
 		}
-		if now, err := os.Lstat(target); err == nil && !now.IsDir() {
+		// A device or a pipe that the user names is not for a link to replace.
+		if now, err := os.Lstat(target); err == nil && (now.Mode().IsRegular() || now.Mode()&fs.ModeSymlink != 0) {
 			if err := os.Remove(target); err != nil {
 				return err
 			}

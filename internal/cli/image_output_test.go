@@ -162,3 +162,26 @@ func TestAnOutputThatIsALinkIsFollowed(t *testing.T) {
 		}
 	}
 }
+
+// TestALinkThatIsPulledReplacesNoDevice: one that the target named was removed for the link.
+func TestALinkThatIsPulledReplacesNoDevice(t *testing.T) {
+	f := newFake(t)
+	f.answers["GET /1.0/instances/c1/files"] = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		w.Header().Set("X-LXD-type", "symlink")
+		_, _ = w.Write([]byte("/etc/passwd"))
+	}
+	null := device(t, 3)
+	if got := berth("", "file", "pull", "c1/link", null); got.code != 1 || !strings.Contains(got.err, "file exists") {
+		t.Errorf("%+v", got)
+	}
+	if !isDevice(t, null) {
+		t.Error("the device is gone")
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if got := berth("", "file", "pull", "c1/link", link); got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "/etc/passwd" {
+		t.Errorf("it leads to %q, %v", to, err)
+	}
+}
