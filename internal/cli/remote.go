@@ -45,53 +45,59 @@ func (c *App) changeable(name string) (cliconf.Remote, error) {
 }
 
 func (c *App) remoteRename(args []string) error {
-	r, err := c.changeable(args[0])
-	if err != nil {
-		return err
-	}
-	if _, ok := c.conf.Remotes[args[1]]; ok {
-		return fmt.Errorf(T("Remote %s already exists"), args[1])
-	}
-	if strings.ContainsAny(args[1], ":/") {
-		return errors.New(T("Remote names may not contain colons"))
-	}
-	if err := os.Rename(c.conf.ServerCertPath(args[0]), c.conf.ServerCertPath(args[1])); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	c.conf.Remotes[args[1]] = r
-	delete(c.conf.Remotes, args[0])
-	if c.conf.DefaultRemote == args[0] {
-		c.conf.DefaultRemote = args[1]
-	}
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		r, err := c.changeable(args[0])
+		if err != nil {
+			return err
+		}
+		if _, ok := c.conf.Remotes[args[1]]; ok {
+			return fmt.Errorf(T("Remote %s already exists"), args[1])
+		}
+		if strings.ContainsAny(args[1], ":/") {
+			return errors.New(T("Remote names may not contain colons"))
+		}
+		if err := os.Rename(c.conf.ServerCertPath(args[0]), c.conf.ServerCertPath(args[1])); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		c.conf.Remotes[args[1]] = r
+		delete(c.conf.Remotes, args[0])
+		if c.conf.DefaultRemote == args[0] {
+			c.conf.DefaultRemote = args[1]
+		}
+		return nil
+	})
 }
 
 func (c *App) remoteRemove(args []string) error {
-	if _, err := c.changeable(args[0]); err != nil {
-		return err
-	}
-	if c.conf.DefaultRemote == args[0] {
-		return errors.New(T("Can't remove the default remote"))
-	}
-	delete(c.conf.Remotes, args[0])
-	if err := os.Remove(c.conf.ServerCertPath(args[0])); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		if _, err := c.changeable(args[0]); err != nil {
+			return err
+		}
+		if c.conf.DefaultRemote == args[0] {
+			return errors.New(T("Can't remove the default remote"))
+		}
+		delete(c.conf.Remotes, args[0])
+		if err := os.Remove(c.conf.ServerCertPath(args[0])); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
 }
 
 func (c *App) remoteSetURL(args []string) error {
-	r, err := c.changeable(args[0])
-	if err != nil {
-		return err
-	}
-	if r.Protocol == cliconf.ProtocolSimplestreams {
-		r.Addr = args[1] // came with a configuration of lxc's; a path belongs to it
-	} else if r.Addr, err = usableAddress(args[1]); err != nil {
-		return err
-	}
-	c.conf.Remotes[args[0]] = r
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		r, err := c.changeable(args[0])
+		if err != nil {
+			return err
+		}
+		if r.Protocol == cliconf.ProtocolSimplestreams {
+			r.Addr = args[1] // came with a configuration of lxc's; a path belongs to it
+		} else if r.Addr, err = usableAddress(args[1]); err != nil {
+			return err
+		}
+		c.conf.Remotes[args[0]] = r
+		return nil
+	})
 }
 
 // usableAddress is the address of a remote in full, or says why nothing could ever be reached there.
@@ -103,11 +109,13 @@ func usableAddress(addr string) (string, error) {
 }
 
 func (c *App) remoteSwitch(args []string) error {
-	if _, ok := c.conf.Remotes[args[0]]; !ok {
-		return fmt.Errorf(T("Remote %s doesn't exist"), args[0])
-	}
-	c.conf.DefaultRemote = args[0]
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		if _, ok := c.conf.Remotes[args[0]]; !ok {
+			return fmt.Errorf(T("Remote %s doesn't exist"), args[0])
+		}
+		c.conf.DefaultRemote = args[0]
+		return nil
+	})
 }
 
 func (c *App) remoteListCommand() *cobra.Command {

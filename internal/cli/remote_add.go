@@ -21,6 +21,7 @@ type remoteAdd struct {
 	c                                             *App
 	accept, public                                bool
 	password, protocol, authType, domain, project string
+	cert                                          string // the server's, to be kept with the remote; none where the system trusts it
 }
 
 func (c *App) remoteAddCommand() *cobra.Command {
@@ -230,11 +231,7 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 		}
 		a.c.say(T("Client certificate now trusted by server: %s"), name)
 	}
-	if cert != "" {
-		if err := a.c.conf.SetServerCert(name, cert); err != nil {
-			return fmt.Errorf(T("Failed to write server cert file %q: %w"), a.c.conf.ServerCertPath(name), err)
-		}
-	}
+	a.cert = cert
 	return a.finish(name, r, server)
 }
 
@@ -267,8 +264,18 @@ func (a *remoteAdd) finish(name string, r cliconf.Remote, server *client.Client)
 }
 
 func (a *remoteAdd) save(name string, r cliconf.Remote) error {
-	a.c.conf.Remotes[name] = r
-	return a.c.conf.Save()
+	return a.c.conf.Change(func() error {
+		if r, ok := a.c.conf.Remotes[name]; ok { // since the server was asked
+			return fmt.Errorf(T("Remote %s exists as <%s>"), name, r.Addr)
+		}
+		if a.cert != "" {
+			if err := a.c.conf.SetServerCert(name, a.cert); err != nil {
+				return fmt.Errorf(T("Failed to write server cert file %q: %w"), a.c.conf.ServerCertPath(name), err)
+			}
+		}
+		a.c.conf.Remotes[name] = r
+		return nil
+	})
 }
 
 // withToken tries the addresses of a token.
