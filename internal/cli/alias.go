@@ -19,11 +19,13 @@ func (c *App) aliasAddCommand() *cobra.Command {
 			`berth alias add ll "list -c ns46S"`, T(`Make "berth ll" a list of fewer columns.`),
 		),
 		RunE: takes(2, 2, func(args []string) error {
-			if _, ok := c.conf.Aliases[args[0]]; ok {
-				return fmt.Errorf(T("Alias %s already exists"), args[0])
-			}
-			c.conf.Aliases[args[0]] = args[1]
-			return c.conf.Save()
+			return c.conf.Change(func() error {
+				if _, ok := c.conf.Aliases[args[0]]; ok {
+					return fmt.Errorf(T("Alias %s already exists"), args[0])
+				}
+				c.conf.Aliases[args[0]] = args[1]
+				return nil
+			})
 		}),
 	}
 }
@@ -48,16 +50,18 @@ func (c *App) aliasRenameCommand() *cobra.Command {
 		Aliases: []string{"mv"},
 		Short:   T("Rename an alias"),
 		RunE: takes(2, 2, func(args []string) error {
-			target, ok := c.conf.Aliases[args[0]]
-			if !ok {
-				return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
-			}
-			if _, ok := c.conf.Aliases[args[1]]; ok {
-				return fmt.Errorf(T("Alias %s already exists"), args[1])
-			}
-			delete(c.conf.Aliases, args[0])
-			c.conf.Aliases[args[1]] = target
-			return c.conf.Save()
+			return c.conf.Change(func() error {
+				target, ok := c.conf.Aliases[args[0]]
+				if !ok {
+					return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
+				}
+				if _, ok := c.conf.Aliases[args[1]]; ok {
+					return fmt.Errorf(T("Alias %s already exists"), args[1])
+				}
+				delete(c.conf.Aliases, args[0])
+				c.conf.Aliases[args[1]] = target
+				return nil
+			})
 		}),
 	}
 }
@@ -68,11 +72,13 @@ func (c *App) aliasRemoveCommand() *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   T("Remove an alias"),
 		RunE: takes(1, 1, func(args []string) error {
-			if _, ok := c.conf.Aliases[args[0]]; !ok {
-				return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
-			}
-			delete(c.conf.Aliases, args[0])
-			return c.conf.Save()
+			return c.conf.Change(func() error {
+				if _, ok := c.conf.Aliases[args[0]]; !ok {
+					return fmt.Errorf(T("Alias %s doesn't exist"), args[0])
+				}
+				delete(c.conf.Aliases, args[0])
+				return nil
+			})
 		}),
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net/http"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -62,5 +63,35 @@ func TestAChangeGoesWithTheVersionThatItWasMadeFrom(t *testing.T) {
 		if got := berth("", strings.Fields(command)...); got.code != 0 || len(wrote) != 1 {
 			t.Errorf("%s: wrote %q, %+v", command, wrote, got)
 		}
+	}
+}
+
+// TestAClientThatWaitsKeepsWhatOthersHaveSet: the client's own configuration may change while a server is asked.
+func TestAClientThatWaitsKeepsWhatOthersHaveSet(t *testing.T) {
+	f := newFake(t)
+	f.gives("GET /1.0/projects", []api.Project{})
+	f.gives("GET /1.0/projects/pr", api.Project{Name: "pr"})
+	commands := []string{}
+	f.answers["GET /1.0"] = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		if len(commands) > 0 {
+			next := commands[0]
+			commands = commands[1:]
+			if got := berth("", strings.Fields(next)...); got.code != 0 {
+				t.Errorf("%s: %+v", next, got)
+			}
+		}
+		give(w, api.Server{})
+	}
+	socket := "unix://" + os.Getenv("BERTH_SOCKET")
+	commands = []string{"alias add ll list"}
+	if got := berth("", "remote", "add", "r1", socket); got.code != 0 || len(commands) != 0 {
+		t.Errorf("%+v, and %q has not run", got, commands)
+	}
+	if got := berth("", "alias", "list", "--format", "csv"); got.out != "ll,list\n" {
+		t.Errorf("the aliases are %q", got.out)
+	}
+	commands = []string{"remote add r2 " + socket}
+	if got := berth("", "remote", "add", "r2", socket); got.code == 0 || !strings.Contains(got.err, "Remote r2 exists") {
+		t.Errorf("a second remote of one name: %+v", got)
 	}
 }

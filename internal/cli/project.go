@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"sort"
 	"strconv"
 	"strings"
@@ -88,13 +89,16 @@ func (c *App) projectDelete(args []string) error {
 	if err != nil {
 		return err
 	}
-	// Whoever stood in the project goes back to the default one.
-	if r := c.conf.Remotes[remote]; r.Project == name {
-		r.Project = ""
-		c.conf.Remotes[remote] = r
-		return c.conf.Save()
+	if c.conf.Remotes[remote].Project != name {
+		return nil
 	}
-	return nil
+	return c.conf.Change(func() error { // whoever stood in the project goes back to the default one
+		if r := c.conf.Remotes[remote]; r.Project == name {
+			r.Project = ""
+			c.conf.Remotes[remote] = r
+		}
+		return nil
+	})
 }
 
 func (c *App) projectRename(args []string) error {
@@ -161,10 +165,15 @@ func (c *App) projectSwitch(args []string) error {
 	if _, _, err := server.ProjectByName(name); err != nil {
 		return err
 	}
-	r := c.conf.Remotes[remote]
-	r.Project = name
-	c.conf.Remotes[remote] = r
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		r, ok := c.conf.Remotes[remote]
+		if !ok { // it was taken away while the server was asked
+			return fmt.Errorf(T("Remote %s doesn't exist"), remote)
+		}
+		r.Project = name
+		c.conf.Remotes[remote] = r
+		return nil
+	})
 }
 
 func (c *App) projectListCommand() *cobra.Command {

@@ -44,33 +44,36 @@ func (c *App) changeable(name string) (cliconf.Remote, error) {
 }
 
 func (c *App) remoteRename(args []string) error {
-	r, err := c.changeable(args[0])
+	old, renamed := args[0], args[1]
+	err := c.conf.Change(func() error {
+		r, err := c.changeable(old)
+		if err != nil {
+			return err
+		}
+		if _, ok := c.conf.Remotes[renamed]; ok {
+			return fmt.Errorf(T("Remote %s already exists"), renamed)
+		}
+		if strings.ContainsAny(renamed, ":/") {
+			return errors.New(T("Remote names may not contain colons"))
+		}
+		cert, err := c.conf.ServerCert(old)
+		if err != nil {
+			return err
+		}
+		if err := c.setServerCert(renamed, cert); err != nil {
+			return err
+		}
+		c.conf.Remotes[renamed] = r
+		delete(c.conf.Remotes, old)
+		if c.conf.DefaultRemote == old {
+			c.conf.DefaultRemote = renamed
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	if _, ok := c.conf.Remotes[args[1]]; ok {
-		return fmt.Errorf(T("Remote %s already exists"), args[1])
-	}
-	if strings.ContainsAny(args[1], ":/") {
-		return errors.New(T("Remote names may not contain colons"))
-	}
-	cert, err := c.conf.ServerCert(args[0])
-	if err != nil {
-		return err
-	}
-	if err := c.setServerCert(args[1], cert); err != nil {
-		return err
-	}
-	c.conf.Remotes[args[1]] = r
-	delete(c.conf.Remotes, args[0])
-	if c.conf.DefaultRemote == args[0] {
-		c.conf.DefaultRemote = args[1]
-	}
-	// Until this is saved the old name is the one that counts, and needs its certificate.
-	if err := c.conf.Save(); err != nil {
-		return errors.Join(err, c.conf.RemoveServerCert(args[1]))
-	}
-	return c.conf.RemoveServerCert(args[0])
+	return c.conf.RemoveServerCert(old) // until the new name was saved the old one was the one that counts, and needed it
 }
 
 // setServerCert keeps the certificate of a remote that is new. One without, as the system trusts it, must not be left with that of an earlier
@@ -86,31 +89,36 @@ func (c *App) setServerCert(name, cert string) error {
 }
 
 func (c *App) remoteRemove(args []string) error {
-	if _, err := c.changeable(args[0]); err != nil {
-		return err
-	}
-	if c.conf.DefaultRemote == args[0] {
-		return errors.New(T("Can't remove the default remote"))
-	}
-	delete(c.conf.Remotes, args[0])
-	if err := c.conf.Save(); err != nil {
+	err := c.conf.Change(func() error {
+		if _, err := c.changeable(args[0]); err != nil {
+			return err
+		}
+		if c.conf.DefaultRemote == args[0] {
+			return errors.New(T("Can't remove the default remote"))
+		}
+		delete(c.conf.Remotes, args[0])
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return c.conf.RemoveServerCert(args[0])
 }
 
 func (c *App) remoteSetURL(args []string) error {
-	r, err := c.changeable(args[0])
-	if err != nil {
-		return err
-	}
-	if r.Protocol == cliconf.ProtocolSimplestreams {
-		r.Addr = args[1] // came with a configuration of lxc's; a path belongs to it
-	} else if r.Addr, err = usableAddress(args[1]); err != nil {
-		return err
-	}
-	c.conf.Remotes[args[0]] = r
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		r, err := c.changeable(args[0])
+		if err != nil {
+			return err
+		}
+		if r.Protocol == cliconf.ProtocolSimplestreams {
+			r.Addr = args[1] // came with a configuration of lxc's; a path belongs to it
+		} else if r.Addr, err = usableAddress(args[1]); err != nil {
+			return err
+		}
+		c.conf.Remotes[args[0]] = r
+		return nil
+	})
 }
 
 // usableAddress is the address of a remote in full, or says why nothing could ever be reached there.
@@ -122,11 +130,13 @@ func usableAddress(addr string) (string, error) {
 }
 
 func (c *App) remoteSwitch(args []string) error {
-	if _, ok := c.conf.Remotes[args[0]]; !ok {
-		return fmt.Errorf(T("Remote %s doesn't exist"), args[0])
-	}
-	c.conf.DefaultRemote = args[0]
-	return c.conf.Save()
+	return c.conf.Change(func() error {
+		if _, ok := c.conf.Remotes[args[0]]; !ok {
+			return fmt.Errorf(T("Remote %s doesn't exist"), args[0])
+		}
+		c.conf.DefaultRemote = args[0]
+		return nil
+	})
 }
 
 func (c *App) remoteListCommand() *cobra.Command {

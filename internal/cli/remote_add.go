@@ -265,14 +265,16 @@ func (a *remoteAdd) finish(name string, r cliconf.Remote, server *client.Client)
 }
 
 func (a *remoteAdd) save(name string, r cliconf.Remote) error {
-	if err := a.c.setServerCert(name, a.cert); err != nil {
-		return err
-	}
-	a.c.conf.Remotes[name] = r
-	if err := a.c.conf.Save(); err != nil {
-		return errors.Join(err, a.c.conf.RemoveServerCert(name))
-	}
-	return nil
+	return a.c.conf.Change(func() error {
+		if r, ok := a.c.conf.Remotes[name]; ok { // since the server was asked
+			return fmt.Errorf(T("Remote %s exists as <%s>"), name, r.Addr)
+		}
+		if err := a.c.setServerCert(name, a.cert); err != nil {
+			return err
+		}
+		a.c.conf.Remotes[name] = r
+		return nil
+	})
 }
 
 // withToken tries the addresses of a token.

@@ -28,7 +28,7 @@ func (c *Conf) ClientCert(create bool) (cert, key string, err error) {
 		if !create {
 			return "", "", nil
 		}
-		if err := c.makeClientCert(certPath, keyPath); err != nil {
+		if err := c.makeOneClientCert(certPath, keyPath); err != nil {
 			return "", "", fmt.Errorf("make client certificate: %w", err)
 		}
 		certData, err = os.ReadFile(certPath)
@@ -47,6 +47,20 @@ func (c *Conf) ClientCert(create bool) (cert, key string, err error) {
 func (c *Conf) HasClientCert() bool {
 	_, err := os.Stat(filepath.Join(c.dir, "client.crt"))
 	return err == nil
+}
+
+// makeOneClientCert makes a certificate unless another client has just done so: of two, the key of one would stay with the certificate of
+// the other.
+func (c *Conf) makeOneClientCert(certPath, keyPath string) error {
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c.HasClientCert() {
+		return nil
+	}
+	return c.makeClientCert(certPath, keyPath)
 }
 
 func (c *Conf) makeClientCert(certPath, keyPath string) error {

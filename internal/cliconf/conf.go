@@ -111,6 +111,36 @@ func (c *Conf) parse(data []byte) error {
 	return nil
 }
 
+// Change reads the configuration anew, has change look at it and change it, and writes it, unless change fails. Other clients that change
+// theirs come before or after: what was read when this one began may be old by now.
+func (c *Conf) Change(change func() error) error {
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := Load(c.dir)
+	if err != nil {
+		return err
+	}
+	*c = *now
+	if err := change(); err != nil {
+		return err
+	}
+	return c.Save()
+}
+
+// lock keeps other clients from changing the configuration.
+func (c *Conf) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(c.dir, 0o750); err != nil {
+		return nil, err
+	}
+	if unlock, err = lockFile(filepath.Join(c.dir, "config.lock")); err != nil {
+		return nil, fmt.Errorf("lock the configuration: %w", err)
+	}
+	return unlock, nil
+}
+
 // Save writes the configuration.
 func (c *Conf) Save() error {
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {

@@ -1,9 +1,13 @@
 package cliconf
 
 import (
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,6 +65,54 @@ aliases:
 	}
 	if diff := cmp.Diff(want, string(data)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTwoClientsKeepEachOthersSettings: each changes what it is about, in what the others have written since it began.
+func TestTwoClientsKeepEachOthersSettings(t *testing.T) {
+	const clients = 20
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	certs := make([]string, clients)
+	for n := range clients {
+		c, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			err := c.Change(func() error {
+				c.Aliases[fmt.Sprint("a", n)] = "list"
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			cert, key, err := c.ClientCert(true)
+			if err == nil {
+				_, err = tls.X509KeyPair([]byte(cert), []byte(key))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			certs[n] = cert
+		})
+	}
+	all.Wait()
+	c, err := Load(dir)
+	if err != nil || len(c.Aliases) != clients {
+		t.Errorf("%d aliases, %v", len(c.Aliases), err)
+	}
+	for _, cert := range certs {
+		if cert != certs[0] {
+			t.Error("clients have different certificates")
+		}
+	}
+	failed := errors.New("no")
+	if err := c.Change(func() error { c.Aliases["bad"] = "x"; return failed }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+	if c, err = Load(dir); err != nil || c.Aliases["bad"] != "" {
+		t.Errorf("a change that failed was written: %v, %v", c, err)
 	}
 }
 

@@ -69,20 +69,33 @@ func (w *written) Commit(ctx context.Context, ops []store.Op) (store.Revision, e
 // TestARefreshKeepsWhatWasChangedMeanwhile: what an administrator makes private while its successor is fetched, or in the instant before
 // that is written, does not come out public.
 func TestARefreshKeepsWhatWasChangedMeanwhile(t *testing.T) {
-	for _, late := range []bool{false, true} {
-		t.Run(fmt.Sprint("at the last instant ", late), func(t *testing.T) {
+	for name, c := range map[string]struct{ update, rename, late bool }{
+		"while it is fetched":              {update: true, rename: true},
+		"its record at the last instant":   {update: true, late: true},
+		"its aliases at the last instant":  {rename: true, late: true},
+		"all of it at the last instant":    {update: true, rename: true, late: true},
+		"nothing is changed, all is taken": {},
+	} {
+		t.Run(name, func(t *testing.T) {
 			engine := &written{Memory: store.NewMemory()}
-			s, j, far, old := fetched(t, engine, api.ImageAlias{Name: "a"}, api.ImageAlias{Name: "renamed"})
+			s, j, far, old := fetched(t, engine, api.ImageAlias{Name: "a"}, api.ImageAlias{Name: "b"})
 			ctx := t.Context()
+			profiles, last := "default", "b"
 			change := func() {
-				if err := s.Update(ctx, "default", old, api.ImagePut{Profiles: []string{"p"}}, 0); err != nil {
-					t.Error(err)
+				if c.update {
+					profiles = "p"
+					if err := s.Update(ctx, "default", old, api.ImagePut{Profiles: []string{"p"}}, 0); err != nil {
+						t.Error(err)
+					}
 				}
-				if _, err := s.RenameAlias(ctx, "default", "renamed", "b"); err != nil {
-					t.Error(err)
+				if c.rename {
+					last = "c"
+					if _, err := s.RenameAlias(ctx, "default", "b", "c"); err != nil {
+						t.Error(err)
+					}
 				}
 			}
-			if late {
+			if c.late {
 				engine.key, engine.call = "/images/default/"+far.fingerprint(), change
 			} else {
 				far.during = change
@@ -94,10 +107,10 @@ func TestARefreshKeepsWhatWasChangedMeanwhile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if img.Public || img.AutoUpdate || !slices.Equal(img.Profiles, []string{"p"}) {
+			if img.Public == c.update || img.AutoUpdate == c.update || !slices.Equal(img.Profiles, []string{profiles}) {
 				t.Errorf("public %v, auto_update %v, profiles %v", img.Public, img.AutoUpdate, img.Profiles)
 			}
-			if len(img.Aliases) != 2 || img.Aliases[0].Name != "a" || img.Aliases[1].Name != "b" {
+			if len(img.Aliases) != 2 || img.Aliases[0].Name != "a" || img.Aliases[1].Name != last {
 				t.Errorf("the aliases are %v", img.Aliases)
 			}
 			if _, _, err := s.Get(ctx, "default", old); !api.IsNotFound(err) {

@@ -209,12 +209,6 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	if _, ok := s.volumes.Get(id.path()...); ok {
 		return nil, api.Conflict("Snapshot %q already in use", id.Snapshot)
 	}
-	record := &volumeRecord{Description: row.Value.Description, Config: row.Value.Config}
-	if req.ExpiresAt != nil {
-		record.ExpiresAt = *req.ExpiresAt
-	} else if age, err := expiry.Parse(row.Value.Config["snapshots.expiry"]); err == nil {
-		record.ExpiresAt = age.After(time.Now().UTC())
-	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
@@ -224,19 +218,35 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 				return err
 			}
 			defer release()
-			if _, _, err := s.Volume(id.of()); err != nil {
+			row, ok := s.volumes.Get(id.of().path()...) // it is kept as it is now, whenever that was asked for
+			if _, _, err := s.Volume(id.of()); err != nil || !ok {
 				return err
 			}
 			if req.Name == "" { // another may have come meanwhile
 				if id.Snapshot, err = s.nextSnapshot(ctx, id.of(), row.Value.Config["snapshots.pattern"]); err != nil {
 					return err
 				}
+				if err := checkName(id.Snapshot); err != nil {
+					return err
+				}
 			}
-			return s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
+			return s.makeVolumes(ctx, []newVolume{{id, snapshotRecord(row.Value, req.ExpiresAt)}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
 				return d.CreateSnapshot(s.paced(ctx, id.Pool), made[0].onDisk())
 			})
 		},
 	}, nil
+}
+
+// snapshotRecord is the record of a snapshot that is made of a volume now. It expires at the time given, or when the volume's
+// configuration says.
+func snapshotRecord(volume *volumeRecord, expires *time.Time) *volumeRecord {
+	record := &volumeRecord{Description: volume.Description, Config: volume.Config}
+	if expires != nil {
+		record.ExpiresAt = *expires
+	} else if age, err := expiry.Parse(volume.Config["snapshots.expiry"]); err == nil {
+		record.ExpiresAt = age.After(time.Now().UTC())
+	}
+	return record
 }
 
 // nextSnapshot is the next name of a volume's snapshots by a pattern; "" is snap%d.

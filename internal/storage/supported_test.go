@@ -182,3 +182,27 @@ func TestAnExpiredSnapshotKeepsNoReaderOut(t *testing.T) {
 		w.ok(w.service.Store.Close())
 	})
 }
+
+// TestAVolumeSnapshotIsOfItsInstant: what the volume is when its turn comes, and not when it was asked for.
+func TestAVolumeSnapshotIsOfItsInstant(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.run(w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"}))
+	named, err := w.service.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{Name: "s"})
+	w.ok(err)
+	unnamed, err := w.service.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{})
+	w.ok(err)
+	put := api.StorageVolumePut{Description: "new", Config: map[string]string{"user.a": "b", "snapshots.expiry": "1d", "snapshots.pattern": "at%d"}}
+	w.ok(w.service.UpdateVolume(w.ctx, custom("v"), put, true, anyRevision))
+	w.run(named, nil)
+	w.run(unnamed, nil)
+	for _, name := range []string{"s", "at0"} {
+		id := custom("v")
+		id.Snapshot = name
+		snap, _, err := w.service.VolumeSnapshot(id)
+		w.ok(err)
+		if snap.Description != "new" || snap.Config["user.a"] != "b" || snap.ExpiresAt.IsZero() {
+			t.Errorf("%s: %q, %v, expires at %v", name, snap.Description, snap.Config, snap.ExpiresAt)
+		}
+	}
+}
