@@ -16,9 +16,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
-	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/image"
-	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/template"
 )
 
@@ -59,13 +57,6 @@ func readMetadata(volume *os.Root) (*api.ImageMetadata, error) {
 	return image.DecodeMetadata(data)
 }
 
-// templateFile is a file of an instance that a template makes.
-type templateFile struct {
-	name       string // below the root file system
-	target     string // as the metadata has it
-	createOnly bool
-}
-
 // applyTemplates renders the templates of a mounted instance: those of the pending trigger (create, copy, rename) and
 // those of every start. All are rendered before the first is written.
 func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective, trigger string) error {
@@ -94,12 +85,7 @@ func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective,
 	if err != nil {
 		return fmt.Errorf("Failed applying templates: %w", err)
 	}
-	for n, file := range files {
-		if err := file.write(rootfs, printed[n], onDisk(&i.Body)); err != nil {
-			return fmt.Errorf("Failed applying template for %s: %w", file.target, err)
-		}
-	}
-	return nil
+	return s.writeTemplates(ctx, rootfs, i, e, files, printed)
 }
 
 // pendingTemplates finds what is to be rendered now, in the order in which it is written.
@@ -152,68 +138,6 @@ func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target str
 		Devices:    fromDevices(e.Devices),
 		Properties: t.Properties,
 	}}, nil
-}
-
-// write puts what a template printed in its place. A template that only makes its file leaves one alone that another has made
-// meanwhile.
-func (f templateFile) write(rootfs *os.Root, printed []byte, ids []spec.IDMapEntry) error {
-	_, before := rootfs.Stat(f.name)
-	if before == nil && f.createOnly {
-		return nil
-	}
-	if err := mkdirBeneath(rootfs, path.Dir(f.name), ids); err != nil {
-		return err
-	}
-	if err := writeBeneath(rootfs, f.name, printed, 0o644); err != nil || before == nil {
-		return err
-	}
-	return giveRoot(rootfs, f.name, ids)
-}
-
-// mkdirBeneath makes the missing folders of a path, owned by the instance's root user.
-func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
-	if dir == "." {
-		return nil
-	}
-	if _, err := root.Stat(dir); err == nil {
-		return nil
-	}
-	if err := mkdirBeneath(root, path.Dir(dir), ids); err != nil {
-		return err
-	}
-	if err := root.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return err
-	}
-	return giveRoot(root, dir, ids)
-}
-
-// giveRoot gives a new file to the instance's root user, where the files on disk are shifted.
-func giveRoot(root *os.Root, name string, ids []spec.IDMapEntry) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return root.Lchown(name, int(idmap.Outside(ids, 0, true)), int(idmap.Outside(ids, 0, false)))
-}
-
-// writeBeneath replaces the content of a file below root, or makes it. What is there keeps its owner and mode.
-func writeBeneath(root *os.Root, name string, data []byte, mode fs.FileMode) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, mode)
-	if err != nil {
-		return err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return errors.Join(fmt.Errorf("%s is not a regular file", name), err, f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Close()
 }
 
 // checkTemplateName holds a template's file name to one path element.
