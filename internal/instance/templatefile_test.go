@@ -1,7 +1,9 @@
 package instance
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/template"
 )
 
 // templated is a house with an instance c1 whose templates of a start make files, all of one source.
@@ -19,7 +22,7 @@ func templated(t *testing.T, source string, targets ...string) (h *house, rootfs
 	h = newHouse(t, nil)
 	h.images.metadata = "architecture: x86_64\ncreation_date: 1\ntemplates:\n"
 	for _, target := range targets {
-		h.images.metadata += "  " + target + ": {when: [start], template: t.tpl}\n"
+		h.images.metadata += "  ? " + target + "\n  : {when: [start], template: t.tpl}\n"
 	}
 	h.images.template = source
 	h.create("c1", nil)
@@ -193,4 +196,45 @@ func TestATemplateTakesAwayWhatAKillLeft(t *testing.T) {
 	h.writeFile(filepath.Join(rootfs, "etc", ".berth-template-"+h.record("c1").UUID), "half")
 	h.do(h.action("c1", "start"))
 	h.holds(filepath.Join(rootfs, "etc", "made"), "c1\n")
+}
+
+// An image may name thousands of targets, of one file.
+func TestTheTargetsOfATemplateAreBounded(t *testing.T) {
+	var targets []string
+	for n := range 10 {
+		targets = append(targets, fmt.Sprintf("/etc/made%d", n))
+	}
+	h, _ := templated(t, strings.Repeat("x", template.MaxSource), targets...)
+	if err := h.action("c1", "start"); err == nil || !strings.Contains(err.Error(), template.ErrSources.Error()) {
+		t.Errorf("the start says %v", err)
+	}
+	h, rootfs := templated(t, "x", "/"+strings.Repeat("a/", 3000))
+	if err := h.action("c1", "start"); err == nil || !strings.Contains(err.Error(), "may have 4095") {
+		t.Errorf("the start says %.200v", err)
+	}
+	if entries, err := os.ReadDir(rootfs); err != nil || len(entries) != 0 {
+		t.Errorf("some of it is there: %v, %v", entries, err)
+	}
+}
+
+// The rest of a start that was cancelled is not written.
+func TestTemplatesEndWithTheirContext(t *testing.T) {
+	h, rootfs := templated(t, "x", "/etc/made")
+	ctx, cancel := context.WithCancel(t.Context())
+	i := h.record("c1")
+	e := h.effectiveOf(i)
+	root, err := os.OpenRoot(rootfs)
+	h.do(err)
+	defer root.Close()
+	cancel()
+	if err := h.writeTemplates(ctx, root, i, e, []templateFile{{name: "made", target: "/made"}}, [][]byte{nil}); !errors.Is(err, context.Canceled) {
+		t.Errorf("written with %v", err)
+	}
+	meta := &api.ImageMetadata{Templates: map[string]*api.ImageMetadataTemplate{"/made": {When: []string{"start"}, Template: "none"}}}
+	if _, _, err := pendingTemplates(ctx, root, root, i, e, meta, "start"); !errors.Is(err, context.Canceled) {
+		t.Errorf("read with %v", err)
+	}
+	if entries, err := os.ReadDir(rootfs); err != nil || len(entries) != 0 {
+		t.Errorf("some of it is there: %v, %v", entries, err)
+	}
 }

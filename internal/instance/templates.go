@@ -12,7 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -77,7 +80,7 @@ func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective,
 		return err
 	}
 	defer rootfs.Close()
-	files, jobs, err := pendingTemplates(volume, rootfs, i, e, meta, trigger)
+	files, jobs, err := pendingTemplates(ctx, volume, rootfs, i, e, meta, trigger)
 	if err != nil {
 		return err
 	}
@@ -88,8 +91,11 @@ func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective,
 	return s.writeTemplates(ctx, rootfs, i, e, files, printed)
 }
 
-// pendingTemplates finds what is to be rendered now, in the order in which it is written.
-func pendingTemplates(volume, rootfs *os.Root, i *Instance, e *effective, meta *api.ImageMetadata, trigger string) (files []templateFile, jobs []template.Job, err error) {
+// pendingTemplates finds what is to be rendered now, in the order in which it is written. However many targets the metadata names, what is read for
+// them is bounded.
+func pendingTemplates(ctx context.Context, volume, rootfs *os.Root, i *Instance, e *effective, meta *api.ImageMetadata, trigger string) (files []templateFile, jobs []template.Job, err error) {
+	common := sync.OnceValue(func() template.Vars { return templateVars(i, e) })
+	sources := 0
 	for _, once := range []string{i.Config["volatile.apply_template"], trigger} {
 		if once == "" {
 			continue
@@ -99,34 +105,48 @@ func pendingTemplates(volume, rootfs *os.Root, i *Instance, e *effective, meta *
 			if !slices.Contains(t.When, once) {
 				continue
 			}
-			file, job, err := templateJob(volume, i, e, once, target, t)
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			file, source, err := readTemplate(volume, target, t)
 			if err != nil {
-				return nil, nil, fmt.Errorf("Failed applying template for %s: %w", target, err)
+				return nil, nil, fmt.Errorf("Failed applying template for %.*s: %w", unix.PathMax, target, err)
 			}
-			if _, err := rootfs.Stat(file.name); err == nil && file.createOnly {
-				continue
+			if sources += len(source); sources > template.MaxSources {
+				return nil, nil, fmt.Errorf("Failed applying templates: %w", template.ErrSources)
 			}
-			files, jobs = append(files, file), append(jobs, job)
+			if file.createOnly {
+				if _, err := rootfs.Stat(file.name); err == nil {
+					continue
+				}
+			}
+			vars := common()
+			vars.Trigger, vars.Path, vars.Properties = once, target, t.Properties
+			files, jobs = append(files, file), append(jobs, template.Job{Source: source, Vars: vars})
 		}
 	}
 	return files, jobs, nil
 }
 
-func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target string, t *api.ImageMetadataTemplate) (templateFile, template.Job, error) {
+// readTemplate gives the file that a template makes, and its source.
+func readTemplate(volume *os.Root, target string, t *api.ImageMetadataTemplate) (templateFile, []byte, error) {
 	name := strings.TrimPrefix(path.Clean("/"+target), "/")
 	if name == "" {
-		return templateFile{}, template.Job{}, api.BadRequest("template for %q names no file", target)
+		return templateFile{}, nil, api.BadRequest("template for %q names no file", target)
+	}
+	if len(name) >= unix.PathMax { // no guest could open it, and each of its folders takes room
+		return templateFile{}, nil, api.BadRequest("path is %d bytes long, and may have %d", len(name), unix.PathMax-1)
 	}
 	if err := checkTemplateName(t.Template); err != nil {
-		return templateFile{}, template.Job{}, err
+		return templateFile{}, nil, err
 	}
 	source, err := readBeneath(volume, path.Join("templates", t.Template), template.MaxSource)
-	if err != nil {
-		return templateFile{}, template.Job{}, err
-	}
-	return templateFile{name: name, target: target, createOnly: t.CreateOnly}, template.Job{Source: source, Vars: template.Vars{
-		Trigger: trigger,
-		Path:    target,
+	return templateFile{name: name, target: target, createOnly: t.CreateOnly}, source, err
+}
+
+// templateVars is what all templates of an instance see.
+func templateVars(i *Instance, e *effective) template.Vars {
+	return template.Vars{
 		Instance: map[string]string{
 			"name":         i.Name,
 			"type":         string(i.Type),
@@ -134,10 +154,9 @@ func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target str
 			"privileged":   strconv.FormatBool(config.IsTrue(e.Config["security.privileged"])),
 			"ephemeral":    strconv.FormatBool(i.Ephemeral),
 		},
-		Config:     e.Config,
-		Devices:    fromDevices(e.Devices),
-		Properties: t.Properties,
-	}}, nil
+		Config:  e.Config,
+		Devices: fromDevices(e.Devices),
+	}
 }
 
 // checkTemplateName holds a template's file name to one path element.
