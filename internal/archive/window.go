@@ -21,8 +21,9 @@ const (
 	smallWindow = 8 << 20
 )
 
-// windows is what all larger windows may take together: however many archives are read at once, it is as much as one may ask for. Who holds a
-// part of it reads a file of this machine into a folder of it and waits for no client, and who waits for it can be cancelled.
+// windows is what all larger windows may have together, each of which takes twice as much memory: however many archives are read at once, it is as much
+// as one may ask for. Who holds a part of it reads a file of this machine into a folder of it and waits for no client, and who waits for it can be
+// cancelled.
 var windows = semaphore.NewWeighted(maxWindow)
 
 // openZstd reads zstd in the process. The first frame says how large a window the stream has; later ones must do with that.
@@ -44,7 +45,9 @@ func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader) err
 			windows.Release(window)
 		}
 	}
-	z, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(uint64(max(window, smallWindow))))
+	// With twice the window the library moves what it holds once for each window of output. With little more than one, which it takes by itself, it
+	// does so for each block: a few kilobytes of archive then took minutes.
+	z, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(uint64(max(window, smallWindow))), zstd.WithDecoderLowmem(false))
 	if err != nil {
 		release()
 		return err
