@@ -11,13 +11,9 @@ import (
 	"os"
 	"os/exec"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
-
-// maxWindow bounds the memory that a compressed stream can ask for.
-const maxWindow = 256 << 20
 
 // Reader is the tar stream of an archive. Close ends whatever feeds it and reports what that found wrong; it is to
 // be called after the stream was read to its end, or to give up.
@@ -59,11 +55,7 @@ func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, 
 	case Gzip:
 		err = r.openGzip(ctx, f, source)
 	case Zstd:
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
-			r.Reader = z
-			r.close = func() error { z.Close(); return nil }
-		}
+		err = r.openZstd(ctx, f, source)
 	case Xz, Lzma:
 		err = r.openXz(ctx, source)
 	case Squashfs:

@@ -202,12 +202,12 @@ func (p *Packer) addFile(dir int, base, name string) error {
 	if err := p.writeHeader(name, "", &st, tar.TypeReg, attributes); err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{p.tw}, io.LimitReader(f, st.Size), p.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{p.tw}, io.LimitReader(ContextReader{p.ctx, f}, st.Size), p.buf)
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", name, err)
 	}
 	if n < st.Size { // it was cut while it was read: the header cannot be taken back
-		_, err = io.CopyN(p.tw, zeros{}, st.Size-n)
+		_, err = io.CopyN(p.tw, ContextReader{p.ctx, zeros{}}, st.Size-n)
 	}
 	return err
 }

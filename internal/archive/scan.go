@@ -18,10 +18,13 @@ func Scan(ctx context.Context, f *os.File, fn func(name string, kind Kind, size 
 		return err
 	}
 	in := &tarInput{r: ContextReader{ctx, r}, left: maxStream}
+	see := func(name string, kind Kind, size int64, content io.Reader) (bool, error) {
+		return fn(name, kind, size, ContextReader{ctx, content}) // holes do not come from in
+	}
 	if s, ok := r.Reader.(io.Seeker); ok {
-		err = scan(seekingInput{in, s}, fn)
+		err = scan(seekingInput{in, s}, see)
 	} else {
-		err = scan(in, fn)
+		err = scan(in, see)
 	}
 	if closeErr := r.Close(); err == nil {
 		err = closeErr

@@ -101,7 +101,7 @@ func (p *Packer) addSparse(f *os.File, h *tar.Header, data []extent) error {
 	for _, e := range data {
 		n, err := io.CopyBuffer(struct{ io.Writer }{p.w}, contextSection(p, f, e), p.buf)
 		if err == nil && n < e.size { // it was cut while it was read: the header cannot be taken back
-			_, err = io.CopyN(p.w, zeros{}, e.size-n)
+			_, err = io.CopyN(p.w, ContextReader{p.ctx, zeros{}}, e.size-n)
 		}
 		if err != nil {
 			return err

@@ -85,7 +85,7 @@ func unpack(ctx context.Context, r io.Reader, dir string, o Options) (stats Stat
 			err = errors.Join(fmt.Errorf("unpack: %w", err), Empty(dir))
 		}
 	}()
-	if err := u.run(&tarInput{r: ContextReader{ctx, r}, left: maxStream}); err != nil {
+	if err := u.run(ctx, &tarInput{r: ContextReader{ctx, r}, left: maxStream}); err != nil {
 		return Stats{}, err
 	}
 	u.stats.Lost = u.tree.lost
@@ -118,8 +118,9 @@ func newUnpacker(dir string, o Options) (*unpacker, error) {
 	return u, nil
 }
 
-func (u *unpacker) run(in *tarInput) error {
+func (u *unpacker) run(ctx context.Context, in *tarInput) error {
 	tr := tar.NewReader(in)
+	content := ContextReader{ctx, tr} // the holes of a file do not come from in: nothing is read of it for terabytes
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -128,7 +129,7 @@ func (u *unpacker) run(in *tarInput) error {
 		if err != nil {
 			return tarError(err)
 		}
-		if err := u.entry(tr, h); err != nil {
+		if err := u.entry(content, h); err != nil {
 			return fmt.Errorf("entry %q: %w", shorten(h.Name), err)
 		}
 	}
@@ -150,7 +151,7 @@ func tarError(err error) error {
 	}
 }
 
-func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
+func (u *unpacker) entry(content io.Reader, h *tar.Header) error {
 	u.stats.Entries++
 	kind, ok, err := kindOf(h)
 	if err != nil || !ok {
@@ -189,7 +190,7 @@ func (u *unpacker) entry(tr *tar.Reader, h *tar.Header) error {
 			return overLimit("more than %d bytes", int64(maxContent))
 		}
 		u.stats.Bytes += h.Size
-		return u.file(tr, name, h.Size, m)
+		return u.file(content, name, h.Size, m)
 	}
 	if name == "." {
 		return refused("the top of the archive is not a directory")

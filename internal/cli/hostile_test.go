@@ -140,3 +140,48 @@ func TestAnExportWritesWhatAnImageMayBeCalled(t *testing.T) {
 		}
 	}
 }
+
+// What an image says of itself, and the models of what is plugged in, are a stranger's words. So is what a server tells.
+func TestImageInfoIsPrintable(t *testing.T) {
+	const evil = "a\x1b[2Jb\u009b2J"
+	f := newFake(t)
+	img := api.Image{Fingerprint: "f00d", Type: "container", Architecture: evil}
+	img.Properties = map[string]string{"description": evil, evil: "x"}
+	img.Aliases = []api.ImageAlias{{Name: evil, Description: evil}}
+	img.UpdateSource = &api.ImageSource{Server: evil, Alias: evil}
+	f.gives("GET /1.0/images/f00d", img)
+	f.gives("GET /1.0/resources", map[string]any{
+		"cpu": map[string]any{}, "memory": map[string]any{}, "storage": map[string]any{"disks": []any{map[string]any{"id": "sda", "model": evil}}, "total": 1},
+		"gpu": map[string]any{"cards": []any{map[string]any{"vendor": evil}}, "total": 1},
+	})
+	f.gives("GET /1.0/networks/n1/state", api.NetworkState{Hwaddr: evil, Addresses: []api.NetworkStateAddress{{Family: evil}}})
+	f.gives("GET /1.0/storage-pools/p1/volumes/custom/v1/state", map[string]any{})
+	f.gives("GET /1.0/storage-pools/p1/volumes/custom/v1", map[string]any{"name": "v1", "description": evil})
+	i := api.InstanceFull{}
+	i.Name = "c1"
+	f.gives("GET /1.0/instances/c1", i)
+	f.gives("GET /1.0", api.Server{})
+	f.answers["GET /1.0/instances/c1/logs/lxc.log"] = func(w http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = io.WriteString(w, evil) }
+	for _, args := range [][]string{
+		{"image", "info", "f00d"}, {"info", "--resources"}, {"network", "info", "n1"}, {"storage", "volume", "info", "p1", "v1"}, {"info", "c1", "--show-log"},
+	} {
+		got := berth("", args...)
+		if got.code != 0 || strings.ContainsAny(got.out+got.err, "\x1b\u009b") || !strings.Contains(got.out, "a?[2Jb?2J") {
+			t.Errorf("%q: %+v; %q", args, got, f.asked(""))
+		}
+	}
+}
+
+// An event names what guests and clients have named.
+func TestEventsArePrintable(t *testing.T) {
+	var out strings.Builder
+	c := &App{Out: &out}
+	event := &api.Event{Type: "logging", Metadata: []byte(`{"level": "info", "message": "a\u001b[2Jb"}`)}
+	if err := c.showEvent(event, "pretty", ""); err != nil || strings.Contains(out.String(), "\x1b") || !strings.Contains(out.String(), "a?[2Jb") {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	out.Reset()
+	if c.say("Profiles applied to %s", "a\x1b[2Jb"); strings.Contains(out.String(), "\x1b") || !strings.Contains(out.String(), "a?[2Jb") {
+		t.Errorf("%q", out.String())
+	}
+}

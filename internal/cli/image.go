@@ -257,7 +257,8 @@ func (c *App) printImageInfo(img *api.Image) {
 	if kind == "" {
 		kind = "container"
 	}
-	p := func(format string, args ...any) { fmt.Fprintf(c.Out, format+"\n", args...) }
+	w := printableWriter{c.Out} // properties and aliases are their maker's words
+	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	p(T("Fingerprint: %s"), img.Fingerprint)
 	p(T("Size: %.2fMB"), float64(img.Size)/1024.0/1024.0)
 	p(T("Architecture: %s"), img.Architecture)

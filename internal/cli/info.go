@@ -197,6 +197,6 @@ func (c *App) instanceLog(server *client.Client, name, kind string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Out, "\n%s\n\n%s\n", T("Log:"), text)
+	fmt.Fprintf(printableWriter{c.Out}, "\n%s\n\n%s\n", T("Log:"), text)
 	return nil
 }

@@ -110,7 +110,7 @@ func (c *App) resourcesInfo(server *client.Client) error {
 	r.gpus(&b)
 	r.nics(&b)
 	r.disks(&b)
-	_, err = fmt.Fprint(c.Out, b.String())
+	_, err = fmt.Fprint(printableWriter{c.Out}, b.String())
 	return err
 }
 

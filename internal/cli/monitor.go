@@ -132,7 +132,7 @@ func (c *App) showEvent(event *api.Event, format, level string) error {
 	if err != nil || line == "" {
 		return err
 	}
-	_, err = fmt.Fprintln(c.Out, line)
+	_, err = fmt.Fprintln(printableWriter{c.Out}, line)
 	return err
 }
 

@@ -143,8 +143,9 @@ func (c *App) networkInfoCommand() *cobra.Command {
 }
 
 func (c *App) printNetworkState(name string, s *api.NetworkState) {
-	line := func(indent, label string, value any) { fmt.Fprintf(c.Out, "%s%s: %v\n", indent, label, value) }
-	head := func(label string) { fmt.Fprintf(c.Out, "\n%s:\n", label) }
+	w := printableWriter{c.Out}
+	line := func(indent, label string, value any) { fmt.Fprintf(w, "%s%s: %v\n", indent, label, value) }
+	head := func(label string) { fmt.Fprintf(w, "\n%s:\n", label) }
 	line("", T("Name"), name)
 	line("", T("MAC address"), s.Hwaddr)
 	line("", T("MTU"), s.Mtu)
@@ -153,7 +154,7 @@ func (c *App) printNetworkState(name string, s *api.NetworkState) {
 	if len(s.Addresses) > 0 {
 		head(T("IP addresses"))
 		for _, a := range s.Addresses {
-			fmt.Fprintf(c.Out, "  %s\t%s/%s (%s)\n", a.Family, a.Address, a.Netmask, a.Scope)
+			fmt.Fprintf(w, "  %s\t%s/%s (%s)\n", a.Family, a.Address, a.Netmask, a.Scope)
 		}
 	}
 	head(T("Network usage"))

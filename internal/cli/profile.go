@@ -79,7 +79,7 @@ func (c *App) profileKeys() keyed {
 // say prints a sentence about what was done, unless --quiet.
 func (c *App) say(format string, args ...any) {
 	if !c.flagQuiet {
-		fmt.Fprintf(c.Out, format+"\n", args...)
+		fmt.Fprintf(printableWriter{c.Out}, format+"\n", args...)
 	}
 }
 

@@ -269,14 +269,15 @@ func (c *App) volumeInfoCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(c.Out, T("Name: %s")+"\n", volume.Name)
+		w := printableWriter{c.Out}
+		fmt.Fprintf(w, T("Name: %s")+"\n", volume.Name)
 		if volume.Description != "" {
-			fmt.Fprintf(c.Out, T("Description: %s")+"\n", volume.Description)
+			fmt.Fprintf(w, T("Description: %s")+"\n", volume.Description)
 		}
-		fmt.Fprintf(c.Out, T("Type: %s")+"\n", volume.Type)
-		fmt.Fprintf(c.Out, T("Content type: %s")+"\n", volume.ContentType)
+		fmt.Fprintf(w, T("Type: %s")+"\n", volume.Type)
+		fmt.Fprintf(w, T("Content type: %s")+"\n", volume.ContentType)
 		if state.Usage != nil {
-			fmt.Fprintf(c.Out, T("Usage: %s")+"\n", byteSizeIEC(int64(state.Usage.Used), 2))
+			fmt.Fprintf(w, T("Usage: %s")+"\n", byteSizeIEC(int64(state.Usage.Used), 2))
 		}
 		return nil
 	})

@@ -12,13 +12,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
-	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/image"
-	"github.com/berthd/berth/internal/spec"
 	"github.com/berthd/berth/internal/template"
 )
 
@@ -59,13 +60,6 @@ func readMetadata(volume *os.Root) (*api.ImageMetadata, error) {
 	return image.DecodeMetadata(data)
 }
 
-// templateFile is a file of an instance that a template makes.
-type templateFile struct {
-	name       string // below the root file system
-	target     string // as the metadata has it
-	createOnly bool
-}
-
 // applyTemplates renders the templates of a mounted instance: those of the pending trigger (create, copy, rename) and
 // those of every start. All are rendered before the first is written.
 func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective, trigger string) error {
@@ -86,7 +80,7 @@ func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective,
 		return err
 	}
 	defer rootfs.Close()
-	files, jobs, err := pendingTemplates(volume, rootfs, i, e, meta, trigger)
+	files, jobs, err := pendingTemplates(ctx, volume, rootfs, i, e, meta, trigger)
 	if err != nil {
 		return err
 	}
@@ -94,16 +88,14 @@ func (s *Service) applyTemplates(ctx context.Context, i *Instance, e *effective,
 	if err != nil {
 		return fmt.Errorf("Failed applying templates: %w", err)
 	}
-	for n, file := range files {
-		if err := file.write(rootfs, printed[n], onDisk(&i.Body)); err != nil {
-			return fmt.Errorf("Failed applying template for %s: %w", file.target, err)
-		}
-	}
-	return nil
+	return s.writeTemplates(ctx, rootfs, i, e, files, printed)
 }
 
-// pendingTemplates finds what is to be rendered now, in the order in which it is written.
-func pendingTemplates(volume, rootfs *os.Root, i *Instance, e *effective, meta *api.ImageMetadata, trigger string) (files []templateFile, jobs []template.Job, err error) {
+// pendingTemplates finds what is to be rendered now, in the order in which it is written. However many targets the metadata names, what is read for
+// them is bounded.
+func pendingTemplates(ctx context.Context, volume, rootfs *os.Root, i *Instance, e *effective, meta *api.ImageMetadata, trigger string) (files []templateFile, jobs []template.Job, err error) {
+	common := sync.OnceValue(func() template.Vars { return templateVars(i, e) })
+	sources := 0
 	for _, once := range []string{i.Config["volatile.apply_template"], trigger} {
 		if once == "" {
 			continue
@@ -113,34 +105,48 @@ func pendingTemplates(volume, rootfs *os.Root, i *Instance, e *effective, meta *
 			if !slices.Contains(t.When, once) {
 				continue
 			}
-			file, job, err := templateJob(volume, i, e, once, target, t)
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			file, source, err := readTemplate(volume, target, t)
 			if err != nil {
-				return nil, nil, fmt.Errorf("Failed applying template for %s: %w", target, err)
+				return nil, nil, fmt.Errorf("Failed applying template for %.*s: %w", unix.PathMax, target, err)
 			}
-			if _, err := rootfs.Stat(file.name); err == nil && file.createOnly {
-				continue
+			if sources += len(source); sources > template.MaxSources {
+				return nil, nil, fmt.Errorf("Failed applying templates: %w", template.ErrSources)
 			}
-			files, jobs = append(files, file), append(jobs, job)
+			if file.createOnly {
+				if _, err := rootfs.Stat(file.name); err == nil {
+					continue
+				}
+			}
+			vars := common()
+			vars.Trigger, vars.Path, vars.Properties = once, target, t.Properties
+			files, jobs = append(files, file), append(jobs, template.Job{Source: source, Vars: vars})
 		}
 	}
 	return files, jobs, nil
 }
 
-func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target string, t *api.ImageMetadataTemplate) (templateFile, template.Job, error) {
+// readTemplate gives the file that a template makes, and its source.
+func readTemplate(volume *os.Root, target string, t *api.ImageMetadataTemplate) (templateFile, []byte, error) {
 	name := strings.TrimPrefix(path.Clean("/"+target), "/")
 	if name == "" {
-		return templateFile{}, template.Job{}, api.BadRequest("template for %q names no file", target)
+		return templateFile{}, nil, api.BadRequest("template for %q names no file", target)
+	}
+	if len(name) >= unix.PathMax { // no guest could open it, and each of its folders takes room
+		return templateFile{}, nil, api.BadRequest("path is %d bytes long, and may have %d", len(name), unix.PathMax-1)
 	}
 	if err := checkTemplateName(t.Template); err != nil {
-		return templateFile{}, template.Job{}, err
+		return templateFile{}, nil, err
 	}
 	source, err := readBeneath(volume, path.Join("templates", t.Template), template.MaxSource)
-	if err != nil {
-		return templateFile{}, template.Job{}, err
-	}
-	return templateFile{name: name, target: target, createOnly: t.CreateOnly}, template.Job{Source: source, Vars: template.Vars{
-		Trigger: trigger,
-		Path:    target,
+	return templateFile{name: name, target: target, createOnly: t.CreateOnly}, source, err
+}
+
+// templateVars is what all templates of an instance see.
+func templateVars(i *Instance, e *effective) template.Vars {
+	return template.Vars{
 		Instance: map[string]string{
 			"name":         i.Name,
 			"type":         string(i.Type),
@@ -148,72 +154,9 @@ func templateJob(volume *os.Root, i *Instance, e *effective, trigger, target str
 			"privileged":   strconv.FormatBool(config.IsTrue(e.Config["security.privileged"])),
 			"ephemeral":    strconv.FormatBool(i.Ephemeral),
 		},
-		Config:     e.Config,
-		Devices:    fromDevices(e.Devices),
-		Properties: t.Properties,
-	}}, nil
-}
-
-// write puts what a template printed in its place. A template that only makes its file leaves one alone that another has made
-// meanwhile.
-func (f templateFile) write(rootfs *os.Root, printed []byte, ids []spec.IDMapEntry) error {
-	_, before := rootfs.Stat(f.name)
-	if before == nil && f.createOnly {
-		return nil
+		Config:  e.Config,
+		Devices: fromDevices(e.Devices),
 	}
-	if err := mkdirBeneath(rootfs, path.Dir(f.name), ids); err != nil {
-		return err
-	}
-	if err := writeBeneath(rootfs, f.name, printed, 0o644); err != nil || before == nil {
-		return err
-	}
-	return giveRoot(rootfs, f.name, ids)
-}
-
-// mkdirBeneath makes the missing folders of a path, owned by the instance's root user.
-func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
-	if dir == "." {
-		return nil
-	}
-	if _, err := root.Stat(dir); err == nil {
-		return nil
-	}
-	if err := mkdirBeneath(root, path.Dir(dir), ids); err != nil {
-		return err
-	}
-	if err := root.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return err
-	}
-	return giveRoot(root, dir, ids)
-}
-
-// giveRoot gives a new file to the instance's root user, where the files on disk are shifted.
-func giveRoot(root *os.Root, name string, ids []spec.IDMapEntry) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return root.Lchown(name, int(idmap.Outside(ids, 0, true)), int(idmap.Outside(ids, 0, false)))
-}
-
-// writeBeneath replaces the content of a file below root, or makes it. What is there keeps its owner and mode.
-func writeBeneath(root *os.Root, name string, data []byte, mode fs.FileMode) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, mode)
-	if err != nil {
-		return err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return errors.Join(fmt.Errorf("%s is not a regular file", name), err, f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Close()
 }
 
 // checkTemplateName holds a template's file name to one path element.

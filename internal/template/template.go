@@ -20,12 +20,15 @@ import (
 	"github.com/berthd/berth/internal/sandbox"
 )
 
-// Limits of one template, in bytes, and of all that are rendered at once.
+// Limits of one template, and of all that are rendered at once: several instances may be started side by side. Bytes.
 const (
 	MaxSource  = 1 << 20
+	MaxSources = 8 << 20 // of all together
 	MaxOutput  = 8 << 20
-	maxPattern = 4096 // bytes, of a pattern and of what it gives
-	maxReply   = 48 << 20
+	MaxOutputs = 16 << 20 // of all together
+	maxPattern = 4096     // of a pattern and of what it gives
+	maxRequest = 32 << 20 // of the process: sources, and for each what it sees
+	maxReply   = MaxOutputs/3*4 + 1<<20
 	maxMemory  = 256 << 20
 	maxCPU     = 5 * time.Second
 	maxTime    = 20 * time.Second
@@ -64,16 +67,33 @@ func (j *Job) MaxPrinted() int {
 	return MaxOutput
 }
 
-// Render gives what each template prints. An error is its author's: it names the template.
+// Errors for what is too much only together.
+var (
+	ErrSources = fmt.Errorf("templates are larger than %d bytes together", MaxSources)
+	ErrOutputs = fmt.Errorf("templates print more than %d bytes together", MaxOutputs)
+	errRequest = fmt.Errorf("templates and the configuration that each of them sees are larger than %d bytes together", maxRequest)
+)
+
+// Render gives what each template prints. An error is its author's: it names the template, or is one of the above.
 func Render(ctx context.Context, jobs []Job) ([][]byte, error) {
 	printed := make([][]byte, len(jobs))
 	var hard []Job
 	var places []int
+	var sources, outputs int
 	for i, job := range jobs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if len(job.Source) > MaxSource {
 			return nil, fmt.Errorf("template for %s is larger than %d bytes", job.Vars.Path, MaxSource)
 		}
+		if sources += len(job.Source); sources > MaxSources {
+			return nil, ErrSources
+		}
 		if out, ok := Simple(job); ok {
+			if outputs += len(out); outputs > MaxOutputs {
+				return nil, ErrOutputs
+			}
 			printed[i] = out
 			continue
 		}
@@ -87,6 +107,9 @@ func Render(ctx context.Context, jobs []Job) ([][]byte, error) {
 		return nil, err
 	}
 	for i, place := range places {
+		if outputs += len(rendered[i]); outputs > MaxOutputs {
+			return nil, ErrOutputs
+		}
 		printed[place] = rendered[i]
 	}
 	return printed, nil
@@ -105,9 +128,32 @@ func Name(ctx context.Context, pattern string, created time.Time) (string, error
 	return string(printed[0]), nil
 }
 
+// encode makes the request: each job has with it all that it sees, however many they are.
+func encode(ctx context.Context, jobs []Job) ([]byte, error) {
+	var request bytes.Buffer
+	mark := byte('[')
+	for _, job := range jobs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		one, err := json.Marshal(job)
+		if err != nil {
+			return nil, err
+		}
+		if request.Len()+len(one) > maxRequest {
+			return nil, errRequest
+		}
+		request.WriteByte(mark)
+		request.Write(one)
+		mark = ','
+	}
+	request.WriteByte(']')
+	return request.Bytes(), nil
+}
+
 // confined renders in a process of its own.
 func confined(ctx context.Context, jobs []Job) ([][]byte, error) {
-	request, err := json.Marshal(jobs)
+	request, err := encode(ctx, jobs)
 	if err != nil {
 		return nil, fmt.Errorf("render templates: %w", err)
 	}
@@ -135,7 +181,7 @@ func confined(ctx context.Context, jobs []Job) ([][]byte, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case len(answer) > maxReply:
-		return nil, fmt.Errorf("templates print more than %d bytes together", maxReply)
+		return nil, ErrOutputs
 	case err != nil || readErr != nil:
 		return nil, failure(bounded, errors.Join(err, readErr), said.String())
 	}

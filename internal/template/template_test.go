@@ -2,6 +2,7 @@ package template_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -78,8 +79,43 @@ func doubling(times int) string {
 func TestRenderEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := template.Render(ctx, jobs("{{ path|upper }}")); err == nil {
-		t.Error("rendered without end")
+	for _, source := range []string{"{{ path|upper }}", "{{ path }}"} {
+		if _, err := template.Render(ctx, jobs(source)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s is rendered without end: %v", source, err)
+		}
+	}
+}
+
+// An image of 11 KB had thousands of templates that print 8 MiB each, and the daemon took memory for all of them.
+func TestAllTemplatesTogetherAreBounded(t *testing.T) {
+	big := template.Vars{Path: "/etc/x", Config: map[string]string{"big": strings.Repeat("x", 1<<20)}}
+	for name, c := range map[string]struct {
+		times  int
+		source string
+		vars   template.Vars
+		want   error
+		inside bool // the process sees it, not the daemon
+	}{
+		"sources":         {9, strings.Repeat("y", template.MaxSource), template.Vars{}, template.ErrSources, false},
+		"output":          {3, strings.Repeat("{{ config.big }}", 7), big, template.ErrOutputs, false},
+		"what they see":   {32, "{{ path|upper }}", big, nil, false},
+		"engine's output": {3, "{% for a in \"1234567\" %}{{ config.big }}{% endfor %}", big, template.ErrOutputs, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !c.inside {
+				program := sandbox.Program
+				defer func() { sandbox.Program = program }()
+				sandbox.Program = func() string { return "/nonexistent" }
+			}
+			all := make([]template.Job, c.times)
+			for i := range all {
+				all[i] = template.Job{Source: []byte(c.source), Vars: c.vars}
+			}
+			_, err := template.Render(context.Background(), all)
+			if err == nil || !strings.Contains(err.Error(), "bytes together") || c.want != nil && err.Error() != c.want.Error() {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
 	}
 }
 

@@ -13,9 +13,29 @@ import (
 	"github.com/berthd/berth/internal/omitted"
 )
 
-// attributes gives an open file or folder the owner, mode, extended attributes and times of its source. The order
-// matters: a change of owner takes away set-id bits and file capabilities.
+// Attributes gives an open file the owner, mode and extended attributes of another one on its file system, as for one that is to take its place.
+func Attributes(target, source *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(source.Fd()), &st); err != nil {
+		return err
+	}
+	c := &copier{root: int(target.Fd())}
+	return c.rights(c.root, int(source.Fd()), nil, ".", &st)
+}
+
+// attributes gives an open file or folder the owner, mode, extended attributes and times of its source.
 func (c *copier) attributes(target, source int, rel *Path, name string, st *unix.Stat_t) error {
+	if err := c.rights(target, source, rel, name, st); err != nil {
+		return err
+	}
+	if err := futimens(target, st); err != nil {
+		return fmt.Errorf("times: %w", err)
+	}
+	return nil
+}
+
+// rights is attributes without the times. The order matters: a change of owner takes away set-id bits and file capabilities.
+func (c *copier) rights(target, source int, rel *Path, name string, st *unix.Stat_t) error {
 	if !c.plain || st.Uid != 0 || st.Gid != 0 {
 		if err := unix.Fchown(target, int(st.Uid), int(st.Gid)); err != nil {
 			return fmt.Errorf("owner: %w", err)
@@ -35,13 +55,7 @@ func (c *copier) attributes(target, source int, rel *Path, name string, st *unix
 	if err == nil && narrow != mode {
 		err = unix.Fchmod(target, narrow)
 	}
-	if err != nil {
-		return err
-	}
-	if err := futimens(target, st); err != nil {
-		return fmt.Errorf("times: %w", err)
-	}
-	return nil
+	return err
 }
 
 // special copies a symbolic link, device node, pipe or socket.

@@ -30,8 +30,12 @@ func Serve(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("request: %w", err)
 	}
 	var reply template.Reply
+	outputs := 0
 	for _, job := range jobs {
 		printed, err := Render(job)
+		if outputs += len(printed); err == nil && outputs > template.MaxOutputs {
+			err = template.ErrOutputs
+		}
 		if err != nil {
 			reply = template.Reply{Error: err.Error()}
 			break

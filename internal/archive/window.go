@@ -1,0 +1,80 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/semaphore"
+)
+
+// Windows of zstd: what of a stream a reader holds in memory, in bytes.
+const (
+	// maxWindow bounds the memory that a compressed stream can ask for.
+	maxWindow = 256 << 20
+	// smallWindow is what every reader is recommended to hold (RFC 8878, section 3.1.1.1.2); zstd(1) asks for more only with --ultra or --long.
+	smallWindow = 8 << 20
+)
+
+// windows is what all larger windows may have together, each of which takes twice as much memory: however many archives are read at once, it is as much
+// as one may ask for. Who holds a part of it reads a file of this machine into a folder of it and waits for no client, and who waits for it can be
+// cancelled.
+var windows = semaphore.NewWeighted(maxWindow)
+
+// openZstd reads zstd in the process. The first frame says how large a window the stream has; later ones must do with that.
+func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader) error {
+	window, err := windowOf(f)
+	if err != nil {
+		return err
+	}
+	if window > maxWindow {
+		return overLimit("a window of more than %d bytes", maxWindow)
+	}
+	release := func() {}
+	if window > smallWindow {
+		if err := windows.Acquire(ctx, window); err != nil {
+			return err
+		}
+		release = func() {
+			debug.FreeOSMemory() // whoever waits takes as much again
+			windows.Release(window)
+		}
+	}
+	// With twice the window the library moves what it holds once for each window of output. With little more than one, which it takes by itself, it
+	// does so for each block: a few kilobytes of archive then took minutes.
+	z, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(uint64(max(window, smallWindow))), zstd.WithDecoderLowmem(false))
+	if err != nil {
+		release()
+		return err
+	}
+	r.Reader = z
+	var once sync.Once
+	r.close = func() error {
+		once.Do(func() { z.Close(); release() })
+		return nil
+	}
+	return nil
+}
+
+// windowOf reads the window of a file's first frame. What is cut short or damaged is for the decoder to say.
+func windowOf(f *os.File) (int64, error) {
+	head := make([]byte, zstd.HeaderMaxSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("read archive: %w", err)
+	}
+	var h zstd.Header
+	if h.Decode(head[:n]) != nil {
+		return 0, nil
+	}
+	window := h.WindowSize
+	if h.SingleSegment {
+		window = h.FrameContentSize
+	}
+	return int64(min(window, maxWindow+1)), nil
+}
