@@ -45,7 +45,7 @@ func (c *App) changeable(name string) (cliconf.Remote, error) {
 
 func (c *App) remoteRename(args []string) error {
 	old, renamed := args[0], args[1]
-	err := c.conf.Change(func() error {
+	err := c.changeWithCert(renamed, func(setCert func(string) error) error {
 		r, err := c.changeable(old)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (c *App) remoteRename(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := c.setServerCert(renamed, cert); err != nil {
+		if err := setCert(cert); err != nil {
 			return err
 		}
 		c.conf.Remotes[renamed] = r
@@ -74,6 +74,21 @@ func (c *App) remoteRename(args []string) error {
 		return err
 	}
 	return c.conf.RemoveServerCert(old) // until the new name was saved the old one was the one that counts, and needed it
+}
+
+// changeWithCert changes the configuration by a remote that comes, with its certificate; if that fails the certificate does not stay.
+func (c *App) changeWithCert(name string, change func(setCert func(string) error) error) error {
+	set := false
+	err := c.conf.Change(func() error {
+		return change(func(cert string) error {
+			set = true
+			return c.setServerCert(name, cert)
+		})
+	})
+	if err != nil && set {
+		err = errors.Join(err, c.conf.RemoveServerCert(name))
+	}
+	return err
 }
 
 // setServerCert keeps the certificate of a remote that is new. One without, as the system trusts it, must not be left with that of an earlier

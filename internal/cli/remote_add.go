@@ -265,11 +265,11 @@ func (a *remoteAdd) finish(name string, r cliconf.Remote, server *client.Client)
 }
 
 func (a *remoteAdd) save(name string, r cliconf.Remote) error {
-	return a.c.conf.Change(func() error {
+	return a.c.changeWithCert(name, func(setCert func(string) error) error {
 		if r, ok := a.c.conf.Remotes[name]; ok { // since the server was asked
 			return fmt.Errorf(T("Remote %s exists as <%s>"), name, r.Addr)
 		}
-		if err := a.c.setServerCert(name, a.cert); err != nil {
+		if err := setCert(a.cert); err != nil {
 			return err
 		}
 		a.c.conf.Remotes[name] = r
