@@ -18,6 +18,7 @@ func TestHostNameOfAVethPairInside(t *testing.T) {
 		"peer", "name", "eth0", "index", inside, "netns", strconv.Itoa(victim.PID)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "victim0").Run() }) // a namespace takes its own time to go
 	guest.MustRun("ip", "link", "add", "evil0", "index", inside, "type", "veth", "peer", "name", "evil1", "index", other)
 	state, err := State(guest.Namespace())
 	if err != nil {
