@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -114,8 +115,11 @@ int serve(int sock)
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &chld, &before) < 0 ||
-	    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = on_child}, NULL) < 0 ||
-	    fcntl(sock, F_SETFD, FD_CLOEXEC) < 0)
+	    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = on_child}, NULL) < 0)
+		return 1;
+	// The socket, and whatever else of the host's was open where the daemon was started, is not for commands inside. Kernels before
+	// 5.11 know no such call.
+	if (close_range((unsigned)sock, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && fcntl(sock, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;
 	for (;;) {
 		struct pollfd p = {.fd = sock, .events = POLLIN};

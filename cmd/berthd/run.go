@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"log/syslog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -52,6 +54,9 @@ func runDaemon(o daemonOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := keepDescriptors(); err != nil {
+		return err
+	}
 	hub := event.NewHub()
 	closeLog, err := startLog(o, hub)
 	if err != nil {
@@ -84,6 +89,22 @@ func runDaemon(o daemonOptions) error {
 		}
 	}()
 	return d.Run(ctx)
+}
+
+// keepDescriptors keeps what was open where the daemon was started, sockets of a service manager among it, from the programs that the daemon
+// starts, and from guests.
+func keepDescriptors() error {
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) { // Linux 5.11
+		return err
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	for _, e := range open {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
 }
 
 // startLog sends log lines to standard error, to a file and to syslog as asked, and to whoever listens to events.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +15,9 @@ import (
 // pollEvery is how often a state is looked at that the kernel announces to nobody (freezer of v1, rmdir of a group
 // whose last process is being reaped).
 const pollEvery = 2 * time.Millisecond
+
+// pollSeldom is the pause between looks at processes that have not died for a while: a disk may have to answer first.
+const pollSeldom = 100 * time.Millisecond
 
 // askAgain is how many looks there are between two writes of a state that does not come. The freezer of v1 passes over a
 // process that goes to sleep in vfork after it was asked to stand still, while its child stands still already: both
@@ -77,29 +78,40 @@ func (g Group) Frozen() (bool, error) {
 	return strings.TrimSpace(string(raw)) == "FROZEN", ignoreGone(err)
 }
 
-// Kill sends SIGKILL to every process of the group and of all below, thaws it so that they can end, and returns
+// Kill sends SIGKILL to every process of the group and of all below, thaws them so that they can end, and returns
 // when none is left.
 func (g Group) Kill(ctx context.Context) error {
-	for {
+	for pause := pollEvery; ; pause = min(2*pause, pollSeldom) {
 		if g.host.unified != "" {
 			_ = write(filepath.Join(g.host.unified, g.name, "cgroup.kill"), "1")
 		}
 		pids, err := g.Procs()
-		if err != nil || len(pids) == 0 {
+		if len(pids) == 0 {
 			return err
 		}
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		if root := g.host.v1["freezer"]; root != "" {
-			_ = write(filepath.Join(root, g.name, "freezer.state"), "THAWED")
-		}
+		g.thawAll(ctx)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d processes of %s do not end: %w", len(pids), g.name, ctx.Err())
-		case <-time.After(pollEvery):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// thawAll thaws the group and all below by themselves: a process of v1 that stands still does not even die, and a guest can freeze groups of
+// its own. In v2 it dies.
+func (g Group) thawAll(ctx context.Context) {
+	root := g.host.v1["freezer"]
+	if root == "" {
+		return
+	}
+	_ = walk(filepath.Join(root, g.name), func(group int) error {
+		_ = writeAt(group, "freezer.state", "THAWED") // of one that has gone: no matter
+		return ctx.Err()
+	}, nil)
 }
 
 // Empty waits until the group and all below hold no process, for limit at most.
@@ -117,53 +129,6 @@ func (g Group) Empty(ctx context.Context, limit time.Duration) error {
 		case <-time.After(pollEvery):
 		}
 	}
-}
-
-// removeTries bounds how long Remove waits for groups that the kernel still empties.
-const removeTries = 1000
-
-// Remove takes the group and all below away in every hierarchy. It must hold no process. That there is none is no error.
-func (g Group) Remove() error {
-	var errs []error
-	for _, root := range g.host.roots() {
-		if err := removeTree(filepath.Join(root, g.name)); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func removeTree(dir string) error {
-	// Most groups are gone by now, or have none below.
-	switch err := unix.Rmdir(dir); err {
-	case nil, unix.ENOENT:
-		return nil
-	}
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	for range removeTries {
-		err = unix.Rmdir(dir)
-		if !errors.Is(err, syscall.EBUSY) {
-			break
-		}
-		<-time.After(pollEvery)
-	}
-	if err != nil && !errors.Is(err, syscall.ENOENT) {
-		return fmt.Errorf("removing control group %s: %w", dir, err)
-	}
-	return nil
 }
 
 func write(path, value string) error {

@@ -1,10 +1,6 @@
 package cgroup
 
-import (
-	"errors"
-	"io/fs"
-	"path/filepath"
-)
+import "path/filepath"
 
 // Device changes the device rules of a group of version 1 and of all below: "c 10:200 rwm". It tells whether there are such
 // rules; those of version 2 are programs, and liblxc's.
@@ -17,18 +13,10 @@ func (g Group) Device(rule string, allow bool) (bool, error) {
 	if !allow { // the kernel takes it from all below
 		return true, write(filepath.Join(top, "devices.deny"), rule)
 	}
-	return true, filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
-			return ignoreBelow(path, top, err)
-		}
-		return ignoreBelow(path, top, write(filepath.Join(path, "devices.allow"), rule))
-	})
-}
-
-// ignoreBelow drops that a group below, which is the guest's own, has just gone.
-func ignoreBelow(path, top string, err error) error {
-	if path != top && errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := write(filepath.Join(top, "devices.allow"), rule); err != nil {
+		return true, err
 	}
-	return err
+	return true, walk(top, func(group int) error {
+		return ignoreGone(writeAt(group, "devices.allow", rule)) // one below, which is the guest's own, may have just gone
+	}, nil)
 }

@@ -10,10 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Host is where the hierarchies are mounted.
@@ -251,59 +252,13 @@ func (g Group) Exists() bool {
 	return false
 }
 
-// Procs are the processes of the group and of all below, in any hierarchy.
-func (g Group) Procs() ([]int, error) {
-	seen := map[int]bool{}
-	var out []int
-	for _, root := range g.host.roots() {
-		err := filepath.WalkDir(filepath.Join(root, g.name), func(path string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return ignoreGone(err)
-			}
-			if !e.IsDir() {
-				return nil
-			}
-			pids, err := readPids(filepath.Join(path, "cgroup.procs"))
-			for _, pid := range pids {
-				if !seen[pid] {
-					seen[pid] = true
-					out = append(out, pid)
-				}
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // TopProcs are the processes of the group itself in one hierarchy: cheap, and enough where a group has no others below.
 func (g Group) TopProcs() ([]int, error) {
 	folder := g.Folder()
 	if folder == "" {
 		return g.Procs()
 	}
-	return readPids(filepath.Join(folder, "cgroup.procs"))
-}
-
-func readPids(path string) ([]int, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, ignoreGone(err)
-	}
-	var pids []int
-	for field := range strings.FieldsSeq(string(raw)) {
-		pid, err := strconv.Atoi(field)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		if pid > 0 { // 0: a process outside of our PID namespace
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
+	return readPids(unix.AT_FDCWD, filepath.Join(folder, "cgroup.procs"))
 }
 
 // ignoreGone drops errors of groups that went away or, threaded ones, that have no list of processes.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -34,9 +35,10 @@ func (s *Service) Adopt(ctx context.Context) error {
 	}
 	known := map[string]bool{}
 	var later []*Instance
+	var ends sync.WaitGroup
 	for _, i := range s.rows("") {
 		known[i.id()] = true
-		if !s.adoptOne(ctx, i, found) {
+		if !s.adoptOne(ctx, i, found, &ends) {
 			later = append(later, i)
 		}
 	}
@@ -47,6 +49,7 @@ func (s *Service) Adopt(ctx context.Context) error {
 		}
 	}
 	s.adoptLater(later)
+	s.waitForEnds(&ends)
 	s.prepareDevices(ctx)
 	return errors.Join(s.sweep(known), s.sweepConfinement(known))
 }
@@ -60,9 +63,9 @@ func (s *Service) owner(id string) (uuid string, ok bool) {
 	return row.Value.UUID, true
 }
 
-// adoptOne takes over an instance if it runs, ends it if a stop had begun, and cleans up after it if it has ended. It tells
-// whether that could be done.
-func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process) bool {
+// adoptOne takes over an instance if it runs, goes on in the background with a stop that had begun, and cleans up after it if it has
+// ended. It tells whether that could be done; ends are forced stops that go on.
+func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Process, ends *sync.WaitGroup) bool {
 	process, runs := found[i.id()]
 	r := newRun(i, s.liveNow(i))
 	if process.Restart {
@@ -76,8 +79,10 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 		s.Log.Error("What runs under the name of an instance is another's", "instance", i.Name, "project", i.Project, "uuid", process.UUID)
 		s.adoptHeld(ctx, i)
 		return false
-	case runs && i.Stopping == stopForce:
-		return s.endAdopted(ctx, i, r, process)
+	case runs && i.Stopping == stopForce && process.Err != nil:
+		s.adoptHeld(ctx, i)
+		s.goOn(ends, func() { s.endLost(i) })
+		return true
 	case runs && process.Err != nil:
 		s.Log.Error("A running instance could not be taken over", "instance", i.Name, "project", i.Project, "err", process.Err)
 		s.adoptHeld(ctx, i)
@@ -90,22 +95,12 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 		return true
 	}
 	s.adopt(ctx, i, r)
-	if i.Stopping == stopClean {
-		s.resumeStop(i)
+	switch i.Stopping {
+	case stopClean:
+		s.tasks.Go(func() { s.resumeStop(i) })
+	case stopForce:
+		s.goOn(ends, func() { s.resumeStop(i) })
 	}
-	return true
-}
-
-// endAdopted finishes a forced stop. It may have got as far as the monitor, without which nothing can be taken over: the
-// clean-up ends what is left.
-func (s *Service) endAdopted(ctx context.Context, i *Instance, r *run, process Process) bool {
-	if process.Err == nil {
-		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
-			s.Log.Error("An instance that should be stopped runs", "instance", i.Name, "err", err)
-			return false
-		}
-	}
-	s.cleanUpDead(ctx, i, r, false)
 	return true
 }
 
@@ -127,17 +122,6 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	}); err != nil {
 		s.Log.Error("power state", "instance", i.Name, "err", err)
 	}
-}
-
-// resumeStop resumes a clean stop that the end of a daemon cut off. If the instance does not end in time it goes on
-// running, as after any stop that failed.
-func (s *Service) resumeStop(i *Instance) {
-	c, _ := expand(s.Profiles, i.Project, &i.Body)
-	s.tasks.Go(func() {
-		if err := s.stop(s.background, i.Project, i.Name, false, shutdownTime(c)); err != nil {
-			s.Log.Error("A stop that was cut off could not be finished", "instance", i.Name, "project", i.Project, "err", err)
-		}
-	})
 }
 
 // adoptLater tries again to take over instances, until it is done with each.
@@ -163,7 +147,7 @@ func (s *Service) adoptAgain(i *Instance, found map[string]Process) (done bool) 
 		return api.IsNotFound(err)
 	}
 	defer release()
-	return s.runs.get(i.id()) != nil || s.adoptOne(s.background, row.Value, found)
+	return s.runs.get(i.id()) != nil || s.adoptOne(s.background, row.Value, found, &sync.WaitGroup{})
 }
 
 // pause waits, and tells whether the service goes on.
@@ -275,7 +259,7 @@ type candidate struct {
 func (s *Service) wanted() []candidate {
 	var all []candidate
 	for _, i := range s.rows("") {
-		if i.Creating || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
+		if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
 			continue
 		}
 		c, _ := expand(s.Profiles, i.Project, &i.Body)

@@ -204,7 +204,7 @@ type fakeRuntime struct {
 	stuck   chan struct{}            // Shutdown waits for it or for a kill
 	onTurn  func()                   // called before the next Freeze or Thaw
 	onEnd   func(id string)          // called before Shutdown or Kill do anything
-	hangs   map[string]chan struct{} // neither Shutdown nor Kill of these ends until the channel or the context does
+	hangs   map[string]chan struct{} // neither Shutdown, Kill nor Cleanup of these ends until the channel or the context does
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
 	deaf    map[string]bool          // Shutdown of these has no effect
 
@@ -417,7 +417,10 @@ func (r *fakeRuntime) CPUs(_ context.Context, id, set string) error {
 	return nil
 }
 
-func (r *fakeRuntime) Cleanup(_ context.Context, id, uuid string) error {
+func (r *fakeRuntime) Cleanup(ctx context.Context, id, uuid string) error {
+	if err := r.hang(ctx, id); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if (Process{UUID: r.bears[id]}).Others(uuid) {

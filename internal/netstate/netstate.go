@@ -68,7 +68,7 @@ func (c *conn) state(ns int) (map[string]api.InstanceStateNetwork, error) {
 		if one.Addresses == nil {
 			one.Addresses = []api.InstanceStateNetworkAddress{}
 		}
-		if one.HostName, err = c.hostEnd(l); err != nil {
+		if one.HostName, err = c.hostEnd(namespace, l); err != nil {
 			return nil, err
 		}
 		state[l.name] = one
@@ -86,13 +86,14 @@ func again(dump func() error) error {
 	return nil // the last dump is as good as any: what it misses has changed just now
 }
 
-// hostEnd is the name of a veth's other end if that is in the caller's namespace.
-func (c *conn) hostEnd(l link) (string, error) {
-	if l.kind != "veth" || l.peer == 0 {
+// hostEnd is the name of the other end of a veth, which is in a namespace, if that is in the caller's. A guest chooses indexes as it likes, those of
+// the ends of other guests' among them: the end on the host must itself lead to this namespace.
+func (c *conn) hostEnd(namespace int32, l link) (string, error) {
+	if l.kind != "veth" || l.peer == 0 || l.peerNS < 0 {
 		return "", nil
 	}
 	other, ok, err := c.hostLink(l.peer)
-	if err != nil || !ok || other.kind != "veth" || other.peer != l.index {
+	if err != nil || !ok || other.kind != "veth" || other.peer != l.index || other.peerNS != namespace {
 		return "", err
 	}
 	return other.name, nil

@@ -19,6 +19,7 @@ type link struct {
 	hardware net.HardwareAddr
 	mtu      uint32
 	peer     int32 // index of the interface that it hangs on, maybe in another namespace
+	peerNS   int32 // the reader's number of the namespace that it is in; negative: the interface's own
 	counters api.NetworkCounters
 }
 
@@ -27,7 +28,7 @@ func parseLink(payload []byte) (link, bool) {
 	if len(payload) < unix.SizeofIfInfomsg {
 		return link{}, false
 	}
-	l := link{index: int32(binary.NativeEndian.Uint32(payload[4:])), flags: binary.NativeEndian.Uint32(payload[8:])}
+	l := link{peerNS: -1, index: int32(binary.NativeEndian.Uint32(payload[4:])), flags: binary.NativeEndian.Uint32(payload[8:])}
 	attributes(payload[unix.SizeofIfInfomsg:], func(attr uint16, value []byte) {
 		switch attr {
 		case unix.IFLA_IFNAME:
@@ -40,6 +41,8 @@ func parseLink(payload []byte) (link, bool) {
 			l.mtu = number32(value)
 		case unix.IFLA_LINK:
 			l.peer = int32(number32(value))
+		case unix.IFLA_LINK_NETNSID:
+			l.peerNS = int32(number32(value))
 		case unix.IFLA_LINKINFO:
 			attributes(value, func(attr uint16, value []byte) {
 				if attr == unix.IFLA_INFO_KIND {

@@ -393,9 +393,31 @@ func (d *Driver) Kill(ctx context.Context, id string) error {
 			return fmt.Errorf("thawing: %w", err)
 		}
 	}
+	if err := d.awaitEnd(ctx, id, ended); err != nil {
+		return err
+	}
+	return c.wait(ctx)
+}
+
+// dieTime is how long processes that are killed may take before it is seen to that nothing keeps them.
+const dieTime = 50 * time.Millisecond
+
+// awaitEnd waits for an init that was killed, and its PID namespace with it. In cgroup v1 the guest can keep that from its end by a process in a
+// frozen group of its own.
+func (d *Driver) awaitEnd(ctx context.Context, id string, ended <-chan struct{}) error {
 	select {
 	case <-ended:
-		return c.wait(ctx)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(dieTime):
+	}
+	if err := d.payload(id).Kill(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ended:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
