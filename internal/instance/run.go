@@ -43,13 +43,24 @@ type runs struct {
 	cpus  sync.Mutex // see rebalance
 	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say.
 	revived []string
+	picked  bool // Autostart has read that already
 }
 
-// revive has Autostart start an instance.
-func (r *runs) revive(id string) {
+// revive has Autostart start an instance, unless it is late for that.
+func (r *runs) revive(id string) (late bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.revived = append(r.revived, id)
+	if !r.picked {
+		r.revived = append(r.revived, id)
+	}
+	return r.picked
+}
+
+// pick ends the time in which revive is not late.
+func (r *runs) pick() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.picked = true
 }
 
 func (r *runs) isRevived(id string) bool {
