@@ -2,10 +2,12 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,12 +39,17 @@ func Rename(from, to string) error {
 	return Dir(filepath.Dir(to))
 }
 
-// WriteFile makes a file, or replaces it, whole or not at all, by way of a temporary one beside it, which is what write gets.
+// tmp is between the name of a file and the number that makes that of the temporary one.
+const tmp = ".tmp"
+
+// WriteFile makes a file, or replaces it, whole or not at all, by way of a temporary one beside it, which is what write gets. What a kill
+// leaves of it Sweep removes.
 func WriteFile(path string, mode fs.FileMode, write func(f *os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+tmp+"*")
 	if err != nil {
 		return err
 	}
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX) // so Sweep tells it from what a kill has left; where there are no locks it does not
 	defer func() {
 		_ = f.Close()
 		if err != nil {
@@ -59,4 +66,52 @@ func WriteFile(path string, mode fs.FileMode, write func(f *os.File) error) (err
 		return err
 	}
 	return Rename(f.Name(), path)
+}
+
+// Sweep removes what calls of WriteFile that were killed have left of path, or of files beside it that are named path and a dot and more. What is
+// being written stays.
+func Sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, e := range entries {
+		if e.Type().IsRegular() && isTemporary(e.Name(), filepath.Base(path)) {
+			all = errors.Join(all, removeUnlocked(filepath.Join(filepath.Dir(path), e.Name())))
+		}
+	}
+	return all
+}
+
+// isTemporary tells whether WriteFile makes files of a name for what is called base, or base and a dot and more.
+func isTemporary(name, base string) bool {
+	n := strings.LastIndex(name, tmp)
+	if n < 0 {
+		return false
+	}
+	of, number := name[:n], name[n+len(tmp):]
+	return (of == base || strings.HasPrefix(of, base+".")) && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+func removeUnlocked(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	return ignoreGone(os.Remove(path))
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
