@@ -193,6 +193,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer end()
 	var starting sync.WaitGroup
 	starting.Go(func() { d.bringUp(life) })
+	d.running.Go(func() { d.retry(life) })
 	d.running.Go(func() { watchdog(life, func() { d.config.Get("core.https_address") }) })
 
 	var req stopRequest
@@ -240,6 +241,15 @@ func (d *Daemon) bringUp(ctx context.Context) {
 	d.each(ctx, "start", func(p part) func(context.Context) error { return p.start })
 	close(d.ready)
 	slog.Info("Daemon is ready")
+}
+
+// retry goes on with what the start could not recover, as its pool was away, once all else is as it was.
+func (d *Daemon) retry(ctx context.Context) {
+	select {
+	case <-d.recovered:
+		d.journal.Retry(ctx)
+	case <-ctx.Done():
+	}
 }
 
 // each takes one step of the start with every part. One that fails keeps neither the others nor the daemon down.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Rename puts a file whose content was synced in the place of another.
@@ -36,6 +37,7 @@ func Create(path string, mode fs.FileMode) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
+		busy(f)
 		return &File{f, path}, nil
 	}
 }
@@ -57,7 +59,8 @@ func (f *File) Discard() {
 	_ = os.Remove(f.Name())
 }
 
-// WriteFile makes a file, or replaces it, whole or not at all, by way of a temporary one beside it, which is what write gets.
+// WriteFile makes a file, or replaces it, whole or not at all, by way of a temporary one beside it, which is what write gets. What a kill
+// leaves of it Sweep removes.
 func WriteFile(path string, mode fs.FileMode, write func(f *os.File) error) (err error) {
 	f, err := Create(path, mode)
 	if err != nil {
@@ -75,4 +78,45 @@ func WriteFile(path string, mode fs.FileMode, write func(f *os.File) error) (err
 		return err
 	}
 	return f.Commit()
+}
+
+// Sweep removes what was being written in the folder of a file when its writer was killed, by this version or, of this file and of those
+// beside it that are named path and a dot and more, by an earlier one. What is being written stays. The folder is the daemon's own.
+func Sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, e := range entries {
+		if e.Type().IsRegular() && isTemporary(e.Name(), filepath.Base(path)) {
+			all = errors.Join(all, removeIdle(filepath.Join(filepath.Dir(path), e.Name())))
+		}
+	}
+	return all
+}
+
+// isTemporary tells whether a name is one that Create gives, or one that an earlier version gave for what is called base, or base and a dot
+// and more.
+func isTemporary(name, base string) bool {
+	if number, ok := strings.CutPrefix(name, ".berth-"); ok {
+		number, ok = strings.CutSuffix(number, ".tmp")
+		return ok && len(number) == 8 && strings.Trim(number, "0123456789abcdef") == ""
+	}
+	n := strings.LastIndex(name, ".tmp")
+	if n < 0 {
+		return false
+	}
+	of, number := name[:n], name[n+len(".tmp"):]
+	return (of == base || strings.HasPrefix(of, base+".")) && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/berthd/berth/internal/loopfs"
@@ -90,5 +91,43 @@ func TestAFailedWriteLeavesWhatWasThere(t *testing.T) {
 	}
 	if err := Dir(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+// TestSweepRemovesWhatKillsLeft, and neither what is being written nor what is no such file.
+func TestSweepRemovesWhatKillsLeft(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"db.tmp1", "db.bak.tmp22", "db.schema-1.tmp333", "db", "db.bak", "db.tmp", "db.tmpx", "other.tmp1", "db2.tmp1", "db.bak.tmp1x"} {
+		if err := os.WriteFile(at(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(at("db.tmp4"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(at("db.bak"), 0o600, func(f *os.File) error {
+		if err := Sweep(at("db")); err != nil {
+			return err
+		}
+		_, err := f.WriteString("whole")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(at("none/db")); err != nil {
+		t.Error(err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	want := []string{"db", "db.bak", "db.bak.tmp1x", "db.tmp", "db.tmp4", "db.tmpx", "db2.tmp1", "other.tmp1"}
+	if !slices.Equal(left, want) || read(t, at("db.bak")) != "whole" {
+		t.Errorf("left are %q, want %q", left, want)
 	}
 }

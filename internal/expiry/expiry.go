@@ -73,6 +73,8 @@ func (p *Pruner) Changed() {
 func (p *Pruner) Run(ctx context.Context) {
 	failed := map[string]time.Time{} // when to try again, by path
 	var changed changes
+	// Whoever gave something a date that had passed just before the daemon ended, or while it did not run, has had no time to see it.
+	changed.add(time.Now())
 	for ctx.Err() == nil {
 		due, next := p.due(time.Now(), changed, failed)
 		for _, path := range due {

@@ -77,7 +77,7 @@ func TestWhatExpiresGoesInItsTime(t *testing.T) {
 				t.Errorf("after %s: %q is left, want %q", time.Since(now), got, names)
 			}
 		}
-		left("epoch", "far", "never", "soon", "stubborn")
+		left("epoch", "far", "never", "past", "soon", "stubborn")
 		time.Sleep(time.Minute)
 		left("epoch", "far", "never", "stubborn")
 		time.Sleep(time.Minute)
@@ -183,5 +183,33 @@ func FuzzParse(f *testing.F) {
 		if a, err := Parse(v); err == nil && a.After(time.Unix(1, 0)).Before(time.Time{}) {
 			t.Errorf("%q: %v", v, a.After(time.Unix(1, 0)))
 		}
+	})
+}
+
+// TestPrunerKeepsGraceAfterStart: what was given a date in the past just before the daemon ended has its minute all the same.
+func TestPrunerKeepsGraceAfterStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{dates: map[string]time.Time{"past": time.Now().Add(-time.Hour)}}
+		p := New()
+		p.Dates, p.Delete, p.Log = s.all, s.remove, slog.New(slog.DiscardHandler)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Run(ctx) }()
+		left := func() int {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.dates)
+		}
+		time.Sleep(grace - time.Second)
+		if left() != 1 {
+			t.Error("it goes at once")
+		}
+		time.Sleep(2 * time.Second)
+		if left() != 0 {
+			t.Error("it stays")
+		}
+		cancel()
+		<-done
 	})
 }

@@ -105,9 +105,10 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 	switch {
 	case api.IsUnavailable(err):
 		slog.Warn("Pools keep copies of a deleted image until they are available", "fingerprint", fingerprint, "err", err)
-		s.late.add(fingerprint, entry)
+		entry.Leave(err)
 		return nil
 	case err != nil:
+		entry.Leave(err)
 		return err
 	}
 	return entry.Close(ctx)

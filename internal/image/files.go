@@ -87,3 +87,13 @@ func (s *Service) dropFiles(ctx context.Context, fingerprint string) error {
 	}
 	return nil
 }
+
+// dropOld is dropFiles for a caller that does not hold the image.
+func (s *Service) dropOld(ctx context.Context, fingerprint string) error {
+	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(fingerprint)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.dropFiles(ctx, fingerprint)
+}

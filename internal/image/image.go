@@ -100,7 +100,6 @@ type Service struct {
 	aliases  *store.Table[alias]
 	uses     *store.Table[use]
 	verified verified
-	late     late
 	secrets  secrets
 }
 
@@ -132,6 +131,7 @@ func New(d Deps) *Service {
 	}
 	d.Journal.Handle(kindUpload, s.undoUpload)
 	d.Journal.Handle(kindFiles, s.recoverFiles)
+	d.Journal.Guard(kindFiles, journal.Guard{}) // a pool that is away keeps its copy of a deleted image until it is back
 	d.Journal.Handle(kindAliases, s.finishAliases)
 	return s
 }

@@ -127,7 +127,11 @@ func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...sto
 	}
 	if err != nil && !errors.Is(err, errAliases) {
 		ctx = context.WithoutCancel(ctx)
-		return errors.Join(err, s.removeUnrecorded(ctx, about), entry.Close(ctx))
+		if undone := s.removeUnrecorded(ctx, about); undone != nil {
+			entry.Leave(undone)
+			return errors.Join(err, undone)
+		}
+		return errors.Join(err, entry.Close(ctx))
 	}
 	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it

@@ -96,9 +96,13 @@ func (s *Service) succeed(ctx context.Context, next *successor, r *Received) err
 		return err
 	}
 	// The new image is free for use: the old one's files may have to wait for whoever uses them still.
-	if err := s.finishLate(context.WithoutCancel(ctx), next.old, []*journal.Entry{entry}); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	if err = s.dropOld(ctx, next.old); err == nil {
+		err = entry.Close(ctx)
+	}
+	if err != nil {
 		slog.Warn("A refreshed image leaves files for now", "fingerprint", next.old, "err", err)
-		s.late.add(next.old, entry)
+		entry.Leave(err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -14,6 +15,9 @@ import (
 
 // upkeepEvery is how often images are looked at: their terms are counted in hours and days.
 const upkeepEvery = time.Hour
+
+// updateTime bounds the update of one image: a server that sends a little now and then would keep it from the others for ever.
+const updateTime = 2 * time.Hour
 
 // number is a setting that counts something; 0 if there is none.
 func (s *Service) number(key string) int {
@@ -28,29 +32,32 @@ func (s *Service) number(key string) int {
 }
 
 // Upkeep drops cached images that nobody used for long, and updates those that are to be kept up to date, until ctx ends. It
-// begins at once.
+// begins at once. Neither waits for the other: a server may be slow.
 func (s *Service) Upkeep(ctx context.Context) {
+	var updated time.Time
+	var updates sync.WaitGroup
+	updates.Go(func() {
+		everyHour(ctx, func(now time.Time) {
+			if hours := s.number("images.auto_update_interval"); hours > 0 && now.Sub(updated) >= time.Duration(hours)*time.Hour {
+				s.updateAll(ctx)
+				updated = now
+			}
+		})
+	})
+	everyHour(ctx, func(now time.Time) { s.dropUnused(ctx, now) })
+	updates.Wait()
+}
+
+// everyHour calls a function now and then each upkeepEvery, until ctx ends.
+func everyHour(ctx context.Context, do func(now time.Time)) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
-	again := time.NewTicker(lateEvery)
-	defer again.Stop()
-	var updated time.Time
 	for {
-		now := time.Now()
-		s.dropUnused(ctx, now)
-		if hours := s.number("images.auto_update_interval"); hours > 0 && now.Sub(updated) >= time.Duration(hours)*time.Hour {
-			s.updateAll(ctx)
-			updated = now
-		}
-		for waits := true; waits; {
-			select {
-			case <-again.C:
-				s.dropLate(ctx)
-			case <-tick.C:
-				waits = false
-			case <-ctx.Done():
-				return
-			}
+		do(time.Now())
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -96,11 +103,17 @@ func (s *Service) updateAll(ctx context.Context) {
 		if !there || !wanted(row.Value) || ctx.Err() != nil {
 			continue
 		}
-		err := s.refresh(ctx, operation.NoProgress{}, row, wanted)
+		err := s.updateOne(ctx, row, wanted)
 		if now, there := s.images.Get(row.Path...); err != nil && there && wanted(now.Value) {
 			s.complain(ctx, "An image could not be updated", row, err)
 		}
 	}
+}
+
+func (s *Service) updateOne(ctx context.Context, row store.Row[record], wanted func(*record) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, updateTime)
+	defer cancel()
+	return s.refresh(ctx, operation.NoProgress{}, row, wanted)
 }
 
 func (s *Service) complain(ctx context.Context, what string, row store.Row[record], err error) {

@@ -10,7 +10,10 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -89,6 +92,53 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 	if list := s.List(ctx, "default", false); len(list) != 1 || list[0].Cached {
 		t.Errorf("after eleven days: %v", list)
 	}
+}
+
+// stalled is a server that answers nobody who asks for what is there now, and counts who asks.
+type stalled struct {
+	shop
+	on    bool
+	asked atomic.Int32
+}
+
+func (r *stalled) Describe(ctx context.Context, src api.ImagesPostSource) (*api.Image, error) {
+	if !r.on {
+		return r.shop.Describe(ctx, src)
+	}
+	r.asked.Add(1)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestUpkeepGoesOnPastASlowServer: the next image has its turn, and what nobody uses goes meanwhile.
+func TestUpkeepGoesOnPastASlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		s, _ := newService(t, store.NewMemory(), t.TempDir())
+		defer func() { _ = s.Store.Close() }()
+		far := &stalled{}
+		settings := map[string]string{"images.auto_update_cached": "true", "images.auto_update_interval": "6", "images.remote_cache_expiry": "1"}
+		s.Remote, s.Setting = far, func(key string) string { return settings[key] }
+		for _, name := range []string{"a", "b"} {
+			far.data = unified(t, file{name: "rootfs/" + name, data: name})
+			if _, err := s.Resolve(ctx, "default", api.InstanceSource{Server: "https://far", Alias: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		far.on = true
+		var upkeep sync.WaitGroup
+		upkeep.Go(func() { s.Upkeep(ctx) })
+		time.Sleep(updateTime + time.Minute)
+		if n := far.asked.Load(); n != 2 {
+			t.Errorf("the server was asked for %d images of 2", n)
+		}
+		time.Sleep(24 * time.Hour)
+		if n := len(s.List(ctx, "default", false)); n != 0 {
+			t.Errorf("%d images that nobody uses are left", n)
+		}
+		cancel()
+		upkeep.Wait()
+	})
 }
 
 func TestAnImageFromAWebServer(t *testing.T) {

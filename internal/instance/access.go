@@ -38,6 +38,9 @@ func (s *Service) filesRoot(ctx context.Context, project, name string, enter ent
 		leave() // it ends at this moment: its files are then read from its volume, as those of a stopped one
 		return s.volumeRoot(ctx, i, enter)
 	}
+	if err := s.unsettled(project, name, "files"); err != nil { // another content may come in its place
+		return files.Root{}, err
+	}
 	r, err := s.volumeRoot(ctx, i, enter)
 	if err != nil {
 		return r, err

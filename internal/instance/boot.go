@@ -25,6 +25,7 @@ const retryPause = 10 * time.Second
 //
 // What runs and cannot be taken over is left alone, shows the status Error, and is tried again in the background.
 func (s *Service) Adopt(ctx context.Context) error {
+	defer s.adopted.Store(true)
 	found, err := s.Runtime.Find(ctx, s.owner)
 	if err != nil { // what runs is not known: nothing is started, stopped or removed
 		for _, i := range s.rows("") {
@@ -249,6 +250,22 @@ func (s *Service) pauseAgain(i *Instance) {
 	}
 }
 
+// startLater starts an instance that a change had stopped, which could be finished or undone only now: unless it runs by then, or somebody has
+// stopped it since.
+func (s *Service) startLater(i *Instance) {
+	s.tasks.Go(func() {
+		for s.pause(retryPause) {
+			row, err := s.get(i.Project, i.Name)
+			if err != nil || row.Value.UUID != i.UUID || s.running(row.Value) || row.Value.Config["volatile.last_state.power"] != powerRunning {
+				return
+			}
+			if len(s.startAll([]candidate{{project: i.Project, name: i.Name}})) == 0 {
+				return
+			}
+		}
+	})
+}
+
 type candidate struct {
 	project, name string
 	priority      int64
@@ -257,6 +274,7 @@ type candidate struct {
 
 // wanted lists what is to be started, in order.
 func (s *Service) wanted() []candidate {
+	s.runs.pick()
 	var all []candidate
 	for _, i := range s.rows("") {
 		if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {

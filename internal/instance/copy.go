@@ -48,6 +48,9 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		if volume.Object() != o.sources[0].Object {
 			return api.Conflict("Instance %q was moved meanwhile", name)
 		}
+		if err := s.unsettled(from, name, "copy"); err != nil {
+			return err
+		}
 		if !slices.Equal(next.Profiles, i.Profiles) { // they are held
 			return api.Conflict("Profiles of %q were made or deleted meanwhile", req.Source.Source)
 		}

@@ -2,7 +2,6 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -165,14 +164,20 @@ func (s *Service) thawAfterCopies(ctx context.Context, src *Instance, one *copyF
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := errors.Join(s.resume(ctx, src.id()), one.entry.Close(ctx)); err != nil {
+	err := s.resume(ctx, src.id())
+	if err == nil {
+		err = one.entry.Close(ctx)
+	} else {
+		one.entry.Leave(err)
+	}
+	if err != nil {
 		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
 	}
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {
-	if s.Runtime.Status(id) == api.Stopped {
-		return nil // it has ended meanwhile
+	if s.Runtime.Status(id) != api.Frozen {
+		return nil // it has ended meanwhile, or somebody else has resumed it
 	}
 	return s.Runtime.Thaw(ctx, id)
 }
@@ -183,7 +188,7 @@ func (s *Service) undoCopyFreeze(ctx context.Context, c change) error {
 	if !ok {
 		return nil
 	}
-	if _, err := s.Runtime.Find(ctx, s.owner); err != nil { // recovery comes before running instances are adopted
+	if err := s.known(ctx); err != nil {
 		return err
 	}
 	return s.resume(ctx, i.id())

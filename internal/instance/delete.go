@@ -77,8 +77,9 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 		if _, there := os.Lstat(s.Volumes.Path(i.volume())); there == nil {
 			// Nothing is gone yet, and by the next start it may be wanted, or run.
 			s.deviceAdded(ctx, i, nil, s.effectiveOf(i))
-			err = errors.Join(err, entry.Close(ctx))
+			return errors.Join(err, entry.Close(ctx))
 		}
+		entry.Leave(err)
 		return err
 	}
 	for n := len(snapshots) - 1; n >= 0; n-- {
@@ -95,6 +96,9 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 		return err
 	}
 	defer content.Release()
+	if err := s.unsettled(i.Project, i.Name, "delete"); err != nil {
+		return err // the next daemon removes it
+	}
 	ctx, cancel := detached(ctx) // a copy may have taken longer than the stop had
 	defer cancel()
 	return s.remove(ctx, i)
@@ -151,10 +155,17 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 	}
 }
 
-// finishDelete is the recovery of a removal that was cut off.
+// finishDelete is the recovery of a removal that was cut off. An instance that runs has been wanted since, and stays.
 func (s *Service) finishDelete(ctx context.Context, c change) error {
 	i, ok := s.instanceOf(c)
 	if !ok {
+		return nil
+	}
+	if err := s.atRest(ctx, i); err != nil {
+		if s.Runtime.Status(i.id()) != api.Running {
+			return err
+		}
+		s.Log.Warn("An instance runs whose removal was cut off; it stays", "instance", i.Name, "project", i.Project)
 		return nil
 	}
 	return s.removeWith(ctx, i)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -39,9 +40,18 @@ type fakeVolumes struct {
 	// copying, if set, is called before each copy, and can make it fail.
 	copying func(dst storage.VolumeID) error
 	// deleting, if set, is called before each removal, and can make it fail.
-	deleting func(storage.VolumeID) error
-	quotas   map[string]int64 // by path
-	silent   chan struct{}    // if set, what a volume takes is known once it is closed
+	deleting  func(storage.VolumeID) error
+	exchanged func()           // if set, called after each exchange
+	quotas    map[string]int64 // by path
+	silent    chan struct{}    // if set, what a volume takes is known once it is closed
+	away      atomic.Bool      // the pools cannot be reached
+}
+
+func (v *fakeVolumes) reach() error {
+	if v.away.Load() {
+		return api.Unavailable("Storage pool unavailable")
+	}
+	return nil
 }
 
 func (v *fakeVolumes) CheckPool(pool string) error {
@@ -85,15 +95,24 @@ func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
+	if err := v.reach(); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.quotas != nil { // they are the contents'
 		v.quotas[v.Path(a)], v.quotas[v.Path(b)] = v.quotas[v.Path(b)], v.quotas[v.Path(a)]
 	}
+	if v.exchanged != nil {
+		defer v.exchanged()
+	}
 	return unix.Renameat2(unix.AT_FDCWD, v.Path(a), unix.AT_FDCWD, v.Path(b), unix.RENAME_EXCHANGE)
 }
 
 func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error {
+	if err := v.reach(); err != nil {
+		return err
+	}
 	for _, pair := range [][2]string{{v.Path(old), v.Path(new)}, {filepath.Dir(v.Path(withSnap(old))), filepath.Dir(v.Path(withSnap(new)))}} {
 		if old.Snapshot != "" && pair[0] != v.Path(old) {
 			continue
@@ -116,6 +135,9 @@ func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
+	if err := v.reach(); err != nil {
+		return err
+	}
 	for _, id := range ids {
 		if v.deleting != nil {
 			if err := v.deleting(id); err != nil {
@@ -131,6 +153,9 @@ func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() error, error) {
+	if err := v.reach(); err != nil {
+		return nil, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.mounts[id]++

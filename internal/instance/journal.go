@@ -80,10 +80,11 @@ func (s *Service) handleJournal() {
 	s.Journal.Handle(kindUpdate, s.recoverUpdate)
 	s.Journal.Handle(kindRestore, s.recoverSwap)
 	s.Journal.Handle(kindRefresh, s.recoverSwap)
+	s.guardJournal()
 }
 
 // takeBack undoes a change that failed with err, also when its caller has gone, and ends its entry. An entry whose undo
-// fails stays: the next start tries again. Without err it does nothing.
+// fails is left. Without err it does nothing.
 func takeBack(ctx context.Context, err error, entry *journal.Entry, c change, undo func(context.Context, change) error) error {
 	if err == nil {
 		return nil
@@ -91,6 +92,7 @@ func takeBack(ctx context.Context, err error, entry *journal.Entry, c change, un
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if undone := undo(ctx, c); undone != nil {
+		entry.Leave(undone)
 		return errors.Join(err, undone)
 	}
 	return errors.Join(err, entry.Close(ctx))

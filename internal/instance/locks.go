@@ -20,9 +20,19 @@ func claim(action string, patience lock.Patience) lock.Claim {
 	return lock.Claim{Action: action, Brief: slices.Contains(brief, action), Patience: patience}
 }
 
-// acquire takes the lock of an instance for an action, with others if the action concerns more.
+// acquire takes the lock of an instance for an action, with others if the action concerns more. It fails while an unfinished change of the
+// instance keeps the action back.
 func (s *Service) acquire(ctx context.Context, project, name, action string, patience lock.Patience, more ...lock.Want) (*lock.Held, error) {
-	return s.Locks.Acquire(ctx, claim(action, patience), append(more, lock.Exclusive(lock.ForInstance(project, name)))...)
+	s.settle(ctx, project, name, action)
+	held, err := s.Locks.Acquire(ctx, claim(action, patience), append(more, lock.Exclusive(lock.ForInstance(project, name)))...)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.unsettled(project, name, action); err != nil {
+		held.Release()
+		return nil, err
+	}
+	return held, nil
 }
 
 // holder returns who holds an instance, or nil.

@@ -115,6 +115,8 @@ func (s *Service) movePool(ctx context.Context, row store.Row[Instance], pool st
 		}
 		if err == nil {
 			err = entry.Close(ctx)
+		} else {
+			entry.Leave(err)
 		}
 		return errors.Join(cause, err)
 	}

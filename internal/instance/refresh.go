@@ -40,6 +40,9 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 		return api.NotFound("Failed to fetch instance %q in project %q: Instance not found", src.Name, src.Project)
 	}
 	src = source.Value
+	if err := s.unsettled(src.Project, src.Name, "copy"); err != nil {
+		return err
+	}
 	content, err := s.holdContent(ctx, "refresh", lock.Exclusive(dst.volume().Object()), lock.Shared(src.volume().Object()),
 		lock.Shared(lock.ForPool(dst.Pool)), lock.Shared(lock.ForPool(src.Pool)))
 	if err != nil {

@@ -177,6 +177,10 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 	if !ok { // the last commit went through
 		return nil
 	}
+	if err := s.atRest(ctx, old); err != nil {
+		return err
+	}
+	s.emptyVolume(old)
 	next := old.clone()
 	next.Name = c.NewName
 	if c.NewProject != "" { // earlier versions did not say it

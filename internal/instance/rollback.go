@@ -137,7 +137,7 @@ func (s *Service) recoverUpdate(ctx context.Context, data json.RawMessage) error
 	if !ok || plan.Before == nil || plan.After == nil || row.Value.UUID != plan.Before.UUID {
 		return nil // it has gone, and with it all that it had
 	}
-	if _, err := s.Runtime.Find(ctx, s.owner); err != nil { // recovery comes before running instances are adopted
+	if err := s.known(ctx); err != nil {
 		return err
 	}
 	if !plan.Committed && plan.Profile != nil && s.follows(plan.Profile) {

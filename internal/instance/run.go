@@ -44,16 +44,25 @@ type runs struct {
 	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say, and
 	// pauses again those that are true here.
 	revived map[string]bool
+	picked  bool // Autostart has read that already
 }
 
-// revive has Autostart start an instance.
-func (r *runs) revive(id string, paused bool) {
+// revive has Autostart start an instance, unless it is late for that; one that was paused is paused again in either case.
+func (r *runs) revive(id string, paused bool) (late bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.revived == nil {
 		r.revived = map[string]bool{}
 	}
 	r.revived[id] = r.revived[id] || paused
+	return r.picked
+}
+
+// pick ends the time in which revive is not late.
+func (r *runs) pick() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.picked = true
 }
 
 func (r *runs) isRevived(id string) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,6 +66,7 @@ type Service struct {
 	promised    []idmap.Range // blocks given to others in the same change, which the store does not have yet
 	runs        runs
 	copyFreezes copyFreezes
+	adopted     atomic.Bool // what ran at the start is known
 	pruner      *expiry.Pruner
 	visits      visits
 	// rawChecked holds, as rawText, what the runtime understands.

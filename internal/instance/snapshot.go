@@ -210,7 +210,11 @@ func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot stri
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	return s.finishSnapshotDeleteWith(ctx, c, entry.Done())
+	if err := s.finishSnapshotDeleteWith(ctx, c, entry.Done()); err != nil {
+		entry.Leave(err)
+		return err
+	}
+	return nil
 }
 
 func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {

@@ -88,8 +88,9 @@ func (c *swap) do(ctx context.Context) (err error) {
 	}
 	hit := c.points.committed.Hit()
 	if undone := s.endSwap(finishing, &c.state); undone != nil || hit != nil {
-		s.Log.Error("What is left of a change waits for the next start", "instance", c.i.Name, "err", errors.Join(undone, hit))
+		s.Log.Error("What is left of a change is done later", "instance", c.i.Name, "err", errors.Join(undone, hit))
 		if undone != nil {
+			c.entry.Leave(undone)
 			return nil
 		}
 	}
@@ -193,12 +194,14 @@ func (c *swap) back(ctx context.Context, cause error) error {
 		}, c.listed, c.entry.Amend(undone))
 		if err != nil {
 			// All of the new is there, and it does not run.
+			c.entry.Leave(err)
 			return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
 		}
 		c.state.Committed = false
 	}
 	if err := s.endSwap(ctx, &c.state); err != nil {
-		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err)) // the next start tries again
+		c.entry.Leave(err)
+		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
 	}
 	if c.state.Running && !s.running(c.i) {
 		if err := c.start(ctx); err != nil {
@@ -224,7 +227,8 @@ func (s *Service) endSwap(ctx context.Context, state *swapState) error {
 			return err
 		}
 		if there || staged { // else the stage has been ended already
-			if err := s.Volumes.Exchange(ctx, volume, state.Stage); err != nil {
+			i := &Instance{Project: state.Project, Name: state.Name, UUID: state.UUID}
+			if err := s.exchange(ctx, i, volume, state.Stage); err != nil {
 				return err
 			}
 		}
@@ -235,7 +239,7 @@ func (s *Service) endSwap(ctx context.Context, state *swapState) error {
 	return s.dropMark(ctx, volume, state.Mark)
 }
 
-// recoverSwap finishes or undoes a swap that was cut off.
+// recoverSwap finishes or undoes a swap that was cut off. An instance that ran before is started, as soon as that is done.
 func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 	var state swapState
 	if err := json.Unmarshal(data, &state); err != nil {
@@ -245,14 +249,19 @@ func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 	if !ok || row.Value.UUID != state.UUID {
 		return s.Volumes.Delete(ctx, state.Stage) // the instance has gone meanwhile
 	}
+	late := state.Running && s.runs.revive(row.Value.id(), false)
 	if err := s.endSwap(ctx, &state); err != nil || !state.Running {
 		return err
 	}
 	s.runs.revive(row.Value.id(), state.Paused && !state.Committed)
-	return s.modify(ctx, state.Project, state.Name, func(i *Instance) error {
+	err := s.modify(ctx, state.Project, state.Name, func(i *Instance) error {
 		i.Config["volatile.last_state.power"] = powerRunning
 		return nil
 	})
+	if err == nil && late {
+		s.startLater(row.Value)
+	}
+	return err
 }
 
 // inVolume opens the folder of a volume.

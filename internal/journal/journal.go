@@ -3,7 +3,7 @@
 // Before its first effect outside the store a change begins an entry, which says what is about to be made. Its
 // last commit takes the entry away together with writing the result, so that both happen or neither. An entry
 // that is still there when the daemon starts belongs to a change that was cut off; the handler of its kind then
-// finishes or undoes it. Handlers must be idempotent: they too can be cut off.
+// finishes or undoes it. Handlers must be idempotent: they too can be cut off. What a handler cannot settle is left: see Guard.
 package journal
 
 import (
@@ -43,6 +43,8 @@ type Journal struct {
 	store    *store.Store
 	table    *store.Table[Record]
 	handlers map[string]Handler
+	guards   map[string]Guard
+	left     leftovers
 
 	mu       sync.Mutex
 	obsolete []string // entries of changes that are over, which could not be removed yet
@@ -50,7 +52,7 @@ type Journal struct {
 
 // New makes the journal of s; it owns the table "journal".
 func New(s *store.Store) *Journal {
-	return &Journal{store: s, table: store.NewTable[Record](s, "journal"), handlers: map[string]Handler{}}
+	return &Journal{store: s, table: store.NewTable[Record](s, "journal"), handlers: map[string]Handler{}, guards: map[string]Guard{}}
 }
 
 // Handle sets the handler of a kind, once, while the daemon is put together.
@@ -90,6 +92,7 @@ func (j *Journal) Begin(ctx context.Context, kind string, data any, with ...stor
 		j.addObsolete(obsolete...)
 		return nil, fmt.Errorf("journal %s: %w", kind, err)
 	}
+	j.left.drop(gone...)
 	return e, nil
 }
 
@@ -120,7 +123,7 @@ func (e *Entry) Close(ctx context.Context) error {
 }
 
 // Recover runs the handler of every entry left over, oldest first. An entry whose handler fails stays, is
-// logged, and is tried again at the next start; the others go on.
+// logged, and is tried again at the next start, or, with a Guard, sooner; the others go on.
 func (j *Journal) Recover(ctx context.Context) error {
 	rows := j.table.List()
 	sortByStart(rows)
@@ -129,21 +132,18 @@ func (j *Journal) Recover(ctx context.Context) error {
 		if !row.Value.ours() {
 			continue
 		}
-		h, ok := j.handlers[row.Value.Kind]
-		if !ok {
+		if _, ok := j.handlers[row.Value.Kind]; !ok {
 			log.Error("no handler for an unfinished change")
 			continue
 		}
-		if err := h(ctx, row.Value.Data); err != nil {
+		if err := j.recoverOne(ctx, row.Path[0], row.Value); err != nil {
 			log.Error("recovery of an unfinished change failed", "err", err)
+			j.leave(row.Path[0], row.Value, err)
 			continue
-		}
-		if _, err := j.store.Commit(ctx, j.table.Remove(row.Path...)); err != nil {
-			return err
 		}
 		log.Info("recovered an unfinished change")
 	}
-	return nil
+	return ctx.Err()
 }
 
 // Pending counts entries: of changes under way, or left over.

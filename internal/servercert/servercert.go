@@ -36,6 +36,9 @@ type Cert struct {
 // Load reads server.crt and server.key in dir, or makes both.
 func Load(dir string) (*Cert, error) {
 	crt, key := filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	if err := errors.Join(durable.Sweep(crt), durable.Sweep(key)); err != nil {
+		return nil, err
+	}
 	c, err := read(crt, key)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return c, err

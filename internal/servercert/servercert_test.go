@@ -1,6 +1,8 @@
 package servercert
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/berthd/berth/internal/loopfs"
@@ -22,5 +24,21 @@ func TestTheCertificateIsKept(t *testing.T) {
 		if again.Fingerprint != first.Fingerprint || again.PEM != first.PEM {
 			t.Fatalf("it was %s, and is %s", first.PEM, again.PEM)
 		}
+	}
+}
+
+// TestLoadRemovesRemains of a daemon that was killed while it made them.
+func TestLoadRemovesRemains(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"server.crt.tmp1", "server.key.tmp2"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Load(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*.tmp*")); err != nil || len(left) != 0 {
+		t.Errorf("%q are left, %v", left, err)
 	}
 }

@@ -8,20 +8,25 @@ import (
 
 // The methods in this file are what disk devices need of pools: disk.Pools.
 
-// CustomVolume returns the configuration of a custom volume. It is shared: not to be changed.
+// CustomVolume returns the configuration of a custom volume that can be used. It is shared: not to be changed.
 func (s *Service) CustomVolume(pool, project, name string) (map[string]string, error) {
-	row, ok := s.volumes.Get(s.custom(pool, project, name).path()...)
+	id := s.custom(pool, project, name)
+	row, ok := s.volumes.Get(id.path()...)
 	if !ok {
 		return nil, errNoVolume()
+	}
+	if err := s.unsettled(id, ""); err != nil {
+		return nil, err
 	}
 	return row.Value.Config, nil
 }
 
-// Attach mounts a custom volume until Detach is called with the same user, a key that the caller chooses.
+// Attach mounts a custom volume until Detach is called with the same user, a key that the caller chooses. It asks for no unfinished changes: what
+// was attached when the daemon ended is so again.
 func (s *Service) Attach(ctx context.Context, user, pool, project, name string) (string, error) {
 	id := s.custom(pool, project, name)
-	if _, err := s.CustomVolume(pool, project, name); err != nil {
-		return "", err
+	if _, ok := s.volumes.Get(id.path()...); !ok {
+		return "", errNoVolume()
 	}
 	unlock, err := s.holdAttachment(ctx, user)
 	if err != nil {

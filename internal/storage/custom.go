@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"unicode"
@@ -135,7 +136,12 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 	defer func() {
 		if err != nil {
 			after := context.WithoutCancel(ctx)
-			err = errors.Join(err, s.undoVolumes(after, made), entry.Close(after))
+			if undone := s.undoVolumes(after, made); undone != nil {
+				entry.Leave(undone)
+				err = errors.Join(err, undone)
+				return
+			}
+			err = errors.Join(err, entry.Close(after))
 		}
 	}()
 	if err := faultVolumeBegun.Hit(); err != nil {
@@ -213,6 +219,7 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	if id.Type != VolumeCustom {
 		return api.BadRequest("Storage volumes of type %q cannot be deleted with the storage API", id.Type)
 	}
+	s.settle(ctx, id, kindVolumeDelete)
 	release, err := s.hold(ctx, "delete", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
 	if err != nil {
 		return err
@@ -224,6 +231,9 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 // deleteVolume is DeleteVolume for a caller that holds the volume exclusively.
 func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 	if _, _, err := s.Volume(id); err != nil {
+		return err
+	}
+	if err := s.unsettled(id, kindVolumeDelete); err != nil { // another attempt at it stands for both
 		return err
 	}
 	if len(s.volumeUsers(id)) > 0 {
@@ -238,11 +248,13 @@ func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 	if err := s.Delete(ctx, all...); err != nil {
 		return errors.Join(err, entry.Close(ctx))
 	}
-	// What fails from here on leaves the entry: another attempt, or else the next start, forgets the volume.
+	// What fails from here on leaves the entry: another attempt, of whoever is first, forgets the volume.
 	if err := faultVolumeDeleted.Hit(); err != nil {
+		entry.Leave(err)
 		return err
 	}
 	if _, err := s.Store.CommitAll(ctx, s.forgetAll(all), entry.Done()); err != nil {
+		entry.Leave(err)
 		return err
 	}
 	action := "storage-volume-deleted"
@@ -266,18 +278,43 @@ func (s *Service) forgetAll(all []VolumeID) []store.Op {
 	return ops
 }
 
-// recoverVolumeDelete finishes a deletion that was cut off. What has been made under its names since is not concerned.
+// recoverVolumeDelete finishes a deletion that was cut off. What has been made under its names since is not concerned, and a volume stays that
+// is there and that somebody has put to use since.
 func (s *Service) recoverVolumeDelete(ctx context.Context, data json.RawMessage) error {
 	var all []VolumeID
 	if err := json.Unmarshal(data, &all); err != nil {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(v VolumeID) bool { return !s.known(v) })
+	if kept, err := s.wanted(ctx, all); kept || err != nil {
+		return err
+	}
 	if err := s.Delete(ctx, all...); err != nil {
 		return err
 	}
 	_, err := s.Store.CommitAll(ctx, s.forgetAll(all))
 	return err
+}
+
+// wanted tells whether something uses one of the volumes that is still there.
+func (s *Service) wanted(ctx context.Context, all []VolumeID) (bool, error) {
+	for _, v := range all {
+		if len(s.volumeUsers(v.named())) == 0 {
+			continue
+		}
+		d, err := s.driver(ctx, v.Pool)
+		if err != nil {
+			return false, err
+		}
+		there, err := d.Exists(v.onDisk())
+		if there {
+			slog.Warn("A volume is used whose deletion was cut off; it stays", "pool", v.Pool, "volume", v.onDisk().String())
+		}
+		if there || err != nil {
+			return there, err
+		}
+	}
+	return false, nil
 }
 
 type renameEntry struct{ From, To VolumeID }
@@ -296,7 +333,7 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	} else {
 		to.Name = name
 	}
-	release, err := s.hold(ctx, "rename", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()), lock.Shared(lock.ForPool(id.Pool)))
+	release, err := s.holdSettled(ctx, "rename", id, lock.Exclusive(id.Object()), lock.Exclusive(to.Object()), lock.Shared(lock.ForPool(id.Pool)))
 	if err != nil {
 		return err
 	}
@@ -325,12 +362,9 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 		_, err = s.Store.CommitAll(ctx, s.moveSnapshotRecords(id, to), append(s.moveRecord(id, to), entry.Done())...)
 	}
 	if err != nil {
-		undo := s.RenameBack(ctx, id, to)
-		if undo == nil || api.IsNotFound(undo) {
-			_, undo = s.Store.CommitAll(ctx, s.moveSnapshotRecords(to, id)) // as many of them as had gone
-		}
-		if undo != nil {
-			return errors.Join(err, undo) // the journal keeps the entry: the next start finishes the rename
+		if undo := s.takeRenameBack(ctx, id, to); undo != nil {
+			entry.Leave(undo)
+			return errors.Join(err, undo) // the journal keeps the entry: a later attempt finishes the rename
 		}
 		return errors.Join(err, entry.Close(ctx))
 	}
@@ -340,6 +374,15 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	}
 	s.event(ctx, "storage-volume-renamed", to, map[string]any{"old_name": id.Name})
 	return nil
+}
+
+// takeRenameBack gives a volume its old name back, and as many records of its snapshots as had got the new one.
+func (s *Service) takeRenameBack(ctx context.Context, from, to VolumeID) error {
+	if err := s.RenameBack(ctx, from, to); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	_, err := s.Store.CommitAll(ctx, s.moveSnapshotRecords(to, from))
+	return err
 }
 
 // moveRecord gives the record of a volume or a snapshot another place.
@@ -371,6 +414,9 @@ func (s *Service) recoverVolumeRename(ctx context.Context, data json.RawMessage)
 	}
 	if !s.known(e.From) {
 		return nil
+	}
+	if len(s.volumeUsers(e.From.named())) > 0 { // it has been put to use since, by its old name
+		return s.takeRenameBack(ctx, e.From, e.To)
 	}
 	if err := s.Rename(ctx, e.From, e.To); err != nil {
 		return err

@@ -51,12 +51,16 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 	return &operation.Task{
 		Description: "Copying storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			s.settle(ctx, from, "")
 			release, err := s.holdIn(ctx, id.Project, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(from.Pool)))
 			if err != nil {
 				return err
 			}
 			defer release()
+			if err := s.unsettled(from, ""); err != nil {
+				return err
+			}
 			return s.copyVolume(ctx, id, from, record, src.VolumeOnly)
 		},
 	}
@@ -125,12 +129,16 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	return &operation.Task{
 		Description: "Moving storage volume",
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			s.settle(ctx, id, "")
 			release, err := s.holdIn(ctx, to.Project, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
 			if err != nil {
 				return err
 			}
 			defer release()
+			if err := s.unsettled(id, ""); err != nil {
+				return err
+			}
 			if len(s.volumeUsers(id)) > 0 { // it may have changed since the request was checked
 				return errInUse()
 			}
@@ -213,7 +221,7 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 		Description: "Creating storage volume snapshot",
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			release, err := s.hold(ctx, "snapshot", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
+			release, err := s.holdSettled(ctx, "snapshot", id.of(), lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
 			if err != nil {
 				return err
 			}
@@ -292,7 +300,7 @@ func (s *Service) DeleteVolumeSnapshot(id VolumeID) (*operation.Task, error) {
 
 // UpdateVolumeSnapshot changes a snapshot's description and expiry.
 func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api.StorageVolumeSnapshotPut, check func(store.Revision) error) error {
-	release, err := s.hold(ctx, "update", lock.Exclusive(id.Object()))
+	release, err := s.holdSettled(ctx, "update", id, lock.Exclusive(id.Object()))
 	if err != nil {
 		return err
 	}

@@ -360,6 +360,9 @@ func (s *Service) recoverPoolDelete(ctx context.Context, data json.RawMessage) e
 	if err := json.Unmarshal(data, &e); err != nil {
 		return err
 	}
+	if len(s.poolUsers(e.Name)) > 0 { // the start after the kill could not finish it, and it has been used since
+		return nil
+	}
 	if err := s.dropPool(ctx, e.Name, &e.Pool); err != nil {
 		return err
 	}

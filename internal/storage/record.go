@@ -162,7 +162,7 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 	if id.Type == VolumeImage || patch && id.Type != VolumeCustom {
 		return api.BadRequest("Invalid storage volume type %q", id.Type)
 	}
-	release, err := s.hold(ctx, "update", lock.Exclusive(id.Object()))
+	release, err := s.holdSettled(ctx, "update", id, lock.Exclusive(id.Object()))
 	if err != nil {
 		return err
 	}

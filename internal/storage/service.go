@@ -96,6 +96,7 @@ func New(d Deps) *Service {
 	d.Journal.Handle(kindVolumeCreate, s.recoverVolumeCreate)
 	d.Journal.Handle(kindVolumeDelete, s.recoverVolumeDelete)
 	d.Journal.Handle(kindVolumeRename, s.recoverVolumeRename)
+	s.guardJournal()
 	return s
 }
 

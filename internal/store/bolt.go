@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/berthd/berth/internal/durable"
 	"github.com/berthd/berth/internal/fault"
 )
 
@@ -84,6 +86,9 @@ func openBolt(path string, opts Options) (b *Bolt, err error) {
 			lock.release()
 		}
 	}()
+	if err := durable.Sweep(path); err != nil { // the start of a daemon copies the store: each kill then would leave a whole one
+		slog.Warn("Remains of copies of the store cannot be removed", "path", path, "err", err)
+	}
 	if err := create(path, opts.schema); err != nil {
 		return nil, err
 	}

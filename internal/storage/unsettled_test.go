@@ -1,0 +1,116 @@
+package storage
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
+)
+
+// awayWorld is a daemon that found an unfinished change of volume v, when its pool could not be reached. back brings the pool back.
+func awayWorld(t *testing.T, kind string, data func(w *world) any) (w *world, back func()) {
+	w = newWorld(t)
+	source := filepath.Join(t.TempDir(), "source")
+	w.ok(os.Mkdir(source, 0o700))
+	w.ok(w.pool("p", map[string]string{"source": source}))
+	_, err := w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"})
+	w.ok(err)
+	w.ok(os.WriteFile(filepath.Join(w.service.Path(custom("v")), "file"), []byte("work"), 0o600))
+	_, err = w.journal.Begin(w.ctx, kind, data(w))
+	w.ok(err)
+	w.ok(os.Rename(source, source+".away"))
+	w.restart()
+	return w, func() { w.ok(os.Rename(source+".away", source)) }
+}
+
+func deletion(w *world) any { return w.service.identified(custom("v")) }
+
+func renaming(w *world) any {
+	from := w.service.identified(custom("v"))[0]
+	to := from
+	to.Name = "new"
+	return renameEntry{from, to}
+}
+
+// TestAnUnfinishedChangeKeepsAVolumeBack, and who would come to depend on it, until the pool is there.
+func TestAnUnfinishedChangeKeepsAVolumeBack(t *testing.T) {
+	for kind, data := range map[string]func(*world) any{kindVolumeDelete: deletion, kindVolumeRename: renaming} {
+		w, back := awayWorld(t, kind, data)
+		s := w.service
+		run := func(task *operation.Task, err error) error {
+			if err != nil {
+				return err
+			}
+			return task.Run(w.ctx, operation.NoProgress{})
+		}
+		for name, do := range map[string]func() error{
+			"attach": func() error { _, err := s.CustomVolume("p", "default", "v"); return err },
+			"rename": func() error { return s.RenameVolume(w.ctx, custom("v"), "w") },
+			"update": func() error { return s.UpdateVolume(w.ctx, custom("v"), api.StorageVolumePut{}, false, anyRevision) },
+			"snapshot": func() error {
+				return run(s.CreateVolumeSnapshot(custom("v"), api.StorageVolumeSnapshotsPost{Name: "s"}))
+			},
+			"copy": func() error {
+				return run(s.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "c", Type: "custom",
+					Source: api.StorageVolumeSource{Type: "copy", Name: "v"}}))
+			},
+		} {
+			if err := do(); !api.IsUnavailable(err) || !strings.Contains(err.Error(), kind) {
+				t.Errorf("%s beside %s: %v", name, kind, err)
+			}
+		}
+		back()
+		err := s.RenameVolume(w.ctx, custom("v"), "w") // which settles it first
+		w.fails(err, 404, "Storage pool volume not found")
+		if n := w.journal.Pending(); n != 0 {
+			t.Errorf("%s: %d entries are left", kind, n)
+		}
+		_, _, err = s.Volume(custom("new"))
+		if (err == nil) != (kind == kindVolumeRename) {
+			t.Errorf("%s: under the new name: %v", kind, err)
+		}
+		if kind == kindVolumeRename {
+			w.ok(s.DeleteVolume(w.ctx, custom("new")))
+		}
+		w.ok(s.DeletePool(w.ctx, "p"))
+	}
+}
+
+// TestAVolumeThatIsUsedStays: what an earlier daemon let somebody use is neither deleted nor renamed any more.
+func TestAVolumeThatIsUsedStays(t *testing.T) {
+	for kind, data := range map[string]func(*world) any{kindVolumeDelete: deletion, kindVolumeRename: renaming} {
+		w, back := awayWorld(t, kind, data)
+		back()
+		w.used[custom("v")] = []string{"/1.0/instances/c"}
+		w.restart()
+		got, err := os.ReadFile(filepath.Join(w.service.Path(custom("v")), "file"))
+		if err != nil || string(got) != "work" || w.journal.Pending() != 0 {
+			t.Errorf("%s: it holds %q, %v; %d entries", kind, got, err, w.journal.Pending())
+		}
+		if _, err := w.service.CustomVolume("p", "default", "v"); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		delete(w.used, custom("v"))
+		w.ok(w.service.DeleteVolume(w.ctx, custom("v")))
+		w.ok(w.service.DeletePool(w.ctx, "p"))
+	}
+}
+
+// TestAPoolThatIsUsedAgainStays: its deletion could not be finished at the start after the kill, and it was used meanwhile.
+func TestAPoolThatIsUsedAgainStays(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	row, _ := w.service.pools.Get("p")
+	data, err := json.Marshal(poolEntry{"p", *row.Value})
+	w.ok(err)
+	_, err = w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"})
+	w.ok(err)
+	w.ok(w.service.recoverPoolDelete(w.ctx, data))
+	if _, err := w.service.CustomVolume("p", "default", "v"); err != nil {
+		t.Error(err)
+	}
+}
