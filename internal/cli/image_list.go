@@ -2,8 +2,9 @@ package cli
 
 import (
 	"fmt"
-	"regexp"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,7 @@ func (c *App) imageListCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   T("List the images of a server"),
 		Long: paragraphs(T(
-			`A filter is a property as key=value, or the start of a fingerprint, or a part of an alias.`), T(
+			`A filter is a property as key=value, or a part of a fingerprint or of an alias.`), T(
 			`The columns to show are given with -c, one letter each, with or without commas between.
 The default is lfpdatsu. The letters are:`), T(
 			`    l - shortest alias, and how many more there are
@@ -135,42 +136,39 @@ func (c *App) remoteAndFilters(args []string) (remote string, filters []string, 
 // imageShown tells whether an image passes all filters.
 func imageShown(img api.Image, filters []string) bool {
 	for _, f := range filters {
-		if f == "" {
-			continue
-		}
 		if key, value, ok := strings.Cut(f, "="); ok {
 			if !imagePropertyMatches(img, key, value) {
 				return false
 			}
 			continue
 		}
-		if strings.HasPrefix(img.Fingerprint, f) {
-			continue
-		}
-		named := false
-		for _, a := range img.Aliases {
-			named = named || strings.Contains(a.Name, f)
-		}
-		if !named {
+		named := func(a api.ImageAlias) bool { return strings.Contains(a.Name, f) }
+		if !strings.Contains(img.Fingerprint, f) && !slices.ContainsFunc(img.Aliases, named) {
 			return false
 		}
 	}
 	return true
 }
 
-// imagePropertyMatches compares a property, by the start of its key, with a value that may be a regular expression.
+// imagePropertyMatches compares what the API says of an image, or one of its own properties, whose key can be shortened, with a pattern.
 func imagePropertyMatches(img api.Image, key, value string) bool {
-	if key == "type" && strings.EqualFold(img.Type, value) {
-		return true
+	field, ok := map[string]string{
+		"fingerprint":  img.Fingerprint,
+		"type":         img.Type,
+		"architecture": img.Architecture,
+		"filename":     img.Filename,
+		"public":       strconv.FormatBool(img.Public),
+		"cached":       strconv.FormatBool(img.Cached),
+		"auto_update":  strconv.FormatBool(img.AutoUpdate),
+	}[key]
+	if ok {
+		return propertyPattern(value)(field)
 	}
-	pattern, err := regexp.Compile("(?i)^(?:" + value + ")$")
+	match := patternOf(value)
 	for name, have := range img.Properties {
-		if name != key && !strings.HasPrefix(name, key) {
-			continue
-		}
-		if strings.EqualFold(have, value) || err == nil && pattern.MatchString(have) {
+		if shortenedKey(key, name) && match(have) {
 			return true
 		}
 	}
-	return key == "architecture" && strings.EqualFold(img.Architecture, value)
+	return false
 }

@@ -95,17 +95,14 @@ func (l *listCmd) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	match, err := parseInstanceFilters(filters)
-	if err != nil {
-		return err
-	}
-	instances, err := l.fetch(server, columns)
+	wanted := parseInstanceFilters(filters)
+	instances, err := l.fetch(server, columns, wanted.needsState)
 	if err != nil {
 		return err
 	}
 	kept := make([]*api.InstanceFull, 0, len(instances))
 	for i := range instances {
-		if match.matches(&instances[i]) {
+		if wanted.match(&instances[i]) {
 			kept = append(kept, &instances[i])
 		}
 	}
@@ -185,9 +182,9 @@ func usesLocation(columns []listColumn) bool {
 	return false
 }
 
-// fetch asks for state and snapshots only when something shows them.
-func (l *listCmd) fetch(server *client.Client, columns []listColumn) ([]api.InstanceFull, error) {
-	full := *l.format == formatJSON || *l.format == formatYAML
+// fetch asks for state and snapshots only when something shows them or goes by them.
+func (l *listCmd) fetch(server *client.Client, columns []listColumn, needsState bool) ([]api.InstanceFull, error) {
+	full := needsState || *l.format == formatJSON || *l.format == formatYAML
 	for _, c := range columns {
 		full = full || c.needsState
 	}

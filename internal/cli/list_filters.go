@@ -2,17 +2,21 @@ package cli
 
 import (
 	"net"
-	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/berthd/berth/api"
 )
 
 // instanceFilters all have to match.
-type instanceFilters []func(*api.InstanceFull) bool
+type instanceFilters struct {
+	matches    []func(*api.InstanceFull) bool
+	needsState bool // one of them looks at what a list has only when it is asked for states
+}
 
-func (f instanceFilters) matches(i *api.InstanceFull) bool {
-	for _, match := range f {
+func (f instanceFilters) match(i *api.InstanceFull) bool {
+	for _, match := range f.matches {
 		if !match(i) {
 			return false
 		}
@@ -21,85 +25,90 @@ func (f instanceFilters) matches(i *api.InstanceFull) bool {
 }
 
 // parseInstanceFilters makes filters from arguments: names, regular expressions, key=value.
-func parseInstanceFilters(args []string) (instanceFilters, error) {
+func parseInstanceFilters(args []string) instanceFilters {
 	var out instanceFilters
 	for _, arg := range args {
 		key, value, isPair := strings.Cut(arg, "=")
-		if !isPair {
-			out = append(out, nameFilter(arg))
-			continue
+		switch property, isProperty := instanceProperties[key]; {
+		case !isPair:
+			out.matches = append(out.matches, nameFilter(arg))
+		case isProperty:
+			out.matches = append(out.matches, propertyFilter(property, value))
+		case key == "ipv4", key == "ipv6":
+			out.matches = append(out.matches, addressFilter(key, value))
+			out.needsState = true
+		default:
+			out.matches = append(out.matches, configFilter(key, value))
 		}
-		if f := propertyFilter(key, value); f != nil {
-			out = append(out, f)
-			continue
-		}
-		out = append(out, configFilter(key, value))
 	}
-	return out, nil
+	return out
 }
 
-// nameFilter matches the start of a name, or a regular expression. One that is not anchored covers all of the name.
+// nameFilter matches the start of a name, or a regular expression.
 func nameFilter(pattern string) func(*api.InstanceFull) bool {
-	if !strings.ContainsAny(pattern, "^$*+?()[]{}|\\.") {
-		return func(i *api.InstanceFull) bool { return strings.HasPrefix(i.Name, pattern) }
-	}
-	expr := pattern
-	if !strings.HasPrefix(expr, "^") && !strings.HasSuffix(expr, "$") {
-		expr = "^" + expr + "$"
-	}
-	re, err := regexp.Compile(expr)
-	if err != nil {
-		return func(i *api.InstanceFull) bool { return strings.HasPrefix(i.Name, pattern) }
-	}
-	return func(i *api.InstanceFull) bool { return re.MatchString(i.Name) || strings.HasPrefix(i.Name, pattern) }
+	match := patternOf(pattern)
+	return func(i *api.InstanceFull) bool { return strings.HasPrefix(i.Name, pattern) || match(i.Name) }
 }
 
-// propertyFilter is for the short names of properties, nil for other keys.
-func propertyFilter(key, value string) func(*api.InstanceFull) bool {
-	values := strings.Split(value, ",")
-	switch key {
-	case "type":
-		return func(i *api.InstanceFull) bool { return oneOf(i.Type, values) }
-	case "status":
-		return func(i *api.InstanceFull) bool { return oneOf(i.Status, values) }
-	case "architecture":
-		return func(i *api.InstanceFull) bool { return oneOf(i.Architecture, values) }
-	case "location":
-		return func(i *api.InstanceFull) bool { return oneOf(i.Location, values) }
-	case "ipv4":
-		return func(i *api.InstanceFull) bool { return hasAddress(i, "inet", values) }
-	case "ipv6":
-		return func(i *api.InstanceFull) bool { return hasAddress(i, "inet6", values) }
-	}
-	return nil
+// instanceProperties are what a filter can name besides configuration; they are the texts of the API.
+var instanceProperties = map[string]func(*api.InstanceFull) []string{
+	"name":         func(i *api.InstanceFull) []string { return []string{i.Name} },
+	"description":  func(i *api.InstanceFull) []string { return []string{i.Description} },
+	"status":       func(i *api.InstanceFull) []string { return []string{i.Status} },
+	"type":         func(i *api.InstanceFull) []string { return []string{i.Type} },
+	"architecture": func(i *api.InstanceFull) []string { return []string{i.Architecture} },
+	"location":     func(i *api.InstanceFull) []string { return []string{i.Location} },
+	"project":      func(i *api.InstanceFull) []string { return []string{i.Project} },
+	"ephemeral":    func(i *api.InstanceFull) []string { return []string{strconv.FormatBool(i.Ephemeral)} },
+	"stateful":     func(i *api.InstanceFull) []string { return []string{strconv.FormatBool(i.Stateful)} },
+	"profiles":     func(i *api.InstanceFull) []string { return i.Profiles },
 }
 
-func oneOf(got string, values []string) bool {
-	for _, v := range values {
-		if strings.EqualFold(got, v) {
-			return true
+// propertyFilter matches one of several values, separated by commas.
+func propertyFilter(property func(*api.InstanceFull) []string, value string) func(*api.InstanceFull) bool {
+	var patterns []func(string) bool
+	for _, one := range strings.Split(value, ",") {
+		patterns = append(patterns, propertyPattern(one))
+	}
+	return func(i *api.InstanceFull) bool {
+		for _, match := range patterns {
+			if slices.ContainsFunc(property(i), match) {
+				return true
+			}
 		}
+		return false
 	}
-	return false
 }
 
-func hasAddress(i *api.InstanceFull, family string, wanted []string) bool {
-	if i.State == nil {
+// addressFilter matches one of several addresses or subnets, separated by commas; an empty value, those without an address.
+func addressFilter(key, value string) func(*api.InstanceFull) bool {
+	family := map[string]string{"ipv4": "inet", "ipv6": "inet6"}[key]
+	return func(i *api.InstanceFull) bool {
+		have := addresses(i, family)
+		if value == "" {
+			return len(have) == 0
+		}
+		for _, wanted := range strings.Split(value, ",") {
+			if slices.ContainsFunc(have, func(a string) bool { return inRange(net.ParseIP(a), wanted) }) {
+				return true
+			}
+		}
 		return false
+	}
+}
+
+func addresses(i *api.InstanceFull, family string) (out []string) {
+	if i.State == nil {
+		return nil
 	}
 	for _, nic := range i.State.Network {
 		for _, a := range nic.Addresses {
-			if a.Family != family {
-				continue
-			}
-			for _, w := range wanted {
-				if inRange(net.ParseIP(a.Address), w) {
-					return true
-				}
+			if a.Family == family {
+				out = append(out, a.Address)
 			}
 		}
 	}
-	return false
+	return out
 }
 
 func inRange(ip net.IP, wanted string) bool {
@@ -110,17 +119,21 @@ func inRange(ip net.IP, wanted string) bool {
 	return other != nil && other.Equal(ip)
 }
 
-// configFilter matches configuration: exactly, with shortened namespaces, or by a regular expression on the value.
+// configFilter matches configuration, whose namespaces can be shortened; an empty value, where the key is not set.
 func configFilter(key, value string) func(*api.InstanceFull) bool {
-	re, err := regexp.Compile("^(?:" + value + ")$")
-	match := func(v string) bool { return v == value || (err == nil && re.MatchString(v)) }
+	match := patternOf(value)
 	return func(i *api.InstanceFull) bool {
+		set := false
 		for k, v := range i.ExpandedConfig {
-			if shortenedKey(key, k) && match(v) {
+			if !shortenedKey(key, k) {
+				continue
+			}
+			if match(v) {
 				return true
 			}
+			set = true
 		}
-		return false
+		return value == "" && !set
 	}
 }
 

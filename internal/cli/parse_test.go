@@ -81,11 +81,7 @@ func TestInstanceFilters(t *testing.T) {
 		"web": true, "eb": false, ".*01$": true, ".*02$": false, "user.blah=abc": true, "u.blah=abc": true, "u.blah=x": false, "s.privileged=true": true,
 		"type=container": true, "type=virtual-machine": false, "status=RUNNING": true, "status=stopped,running": true, "ipv4=10.0.0.0/24": true, "ipv4=10.0.0.8": false, "user.blah=a.*": true,
 	} {
-		f, err := parseInstanceFilters([]string{filter})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := f.matches(i); got != want {
+		if got := parseInstanceFilters([]string{filter}).match(i); got != want {
 			t.Errorf("%s: got %v", filter, got)
 		}
 	}

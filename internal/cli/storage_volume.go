@@ -163,30 +163,38 @@ func listVolumes(server *client.Client, pool string, all bool) ([]api.StorageVol
 	return server.StorageVolumes(pool)
 }
 
-// matchVolume applies filters: key=value for a field or configuration key, or the start of a name.
+// matchVolume applies filters: key=value for a field or configuration key, or a name as lists of instances take it.
 func matchVolume(v api.StorageVolume, filters []string) bool {
 	for _, f := range filters {
-		key, value, isPair := strings.Cut(f, "=")
-		got := v.Config[key]
-		switch key {
-		case "type":
-			got = v.Type
-		case "name":
-			got = v.Name
-		case "content_type":
-			got = v.ContentType
-		case "project":
-			got = v.Project
-		case "location":
-			got = v.Location
-		case "description":
-			got = v.Description
-		}
-		if isPair && got != value || !isPair && !strings.HasPrefix(v.Name, f) {
+		if key, value, isPair := strings.Cut(f, "="); isPair {
+			if have, set := volumeProperty(v, key); !(set || value == "") || !propertyPattern(value)(have) {
+				return false
+			}
+		} else if !strings.HasPrefix(v.Name, f) && !patternOf(f)(v.Name) {
 			return false
 		}
 	}
 	return true
+}
+
+// volumeProperty is a field of a volume or a key of its configuration, and whether that is set.
+func volumeProperty(v api.StorageVolume, key string) (string, bool) {
+	switch key {
+	case "type":
+		return v.Type, true
+	case "name":
+		return v.Name, true
+	case "content_type":
+		return v.ContentType, true
+	case "project":
+		return v.Project, true
+	case "location":
+		return v.Location, true
+	case "description":
+		return v.Description, true
+	}
+	value, set := v.Config[strings.TrimPrefix(key, "config.")]
+	return value, set
 }
 
 func volumeColumns(server *client.Client, pool string) map[rune]column[api.StorageVolume] {

@@ -1,6 +1,6 @@
 // Package filter is the language of ?filter= on collections: clauses FIELD eq|ne VALUE, joined by and/or from left
-// to right, each with an optional not before it. Values may be quoted, and match whole, as a regular expression or
-// literally, in any case.
+// to right, each with an optional not before it. Values may be quoted, and match literally or as a regular expression,
+// in any case; one without ^ and $ has to match whole.
 package filter
 
 import (
@@ -86,10 +86,21 @@ func parseClause(words []word) (clause, []word, error) {
 		return c, nil, errors.New("clause has no value")
 	}
 	c.value = words[2].text
-	if re, err := regexp.Compile("(?is)^(?:" + c.value + ")$"); err == nil {
-		c.match = re
-	}
+	c.match = pattern(c.value)
 	return c, words[3:], nil
+}
+
+// pattern covers the whole text, unless the expression has a ^ or a $ anywhere; nil for what is no regular expression. As in LXD, a|b is
+// what begins with a or ends with b.
+func pattern(expr string) *regexp.Regexp {
+	if !strings.ContainsAny(expr, "^$") {
+		expr = "^" + expr + "$"
+	}
+	re, err := regexp.Compile("(?is)" + expr)
+	if err != nil {
+		return nil
+	}
+	return re
 }
 
 // word is one token. A quoted one is never a keyword.
