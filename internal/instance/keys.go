@@ -69,7 +69,7 @@ var rawKeys = []config.Key{
 	{Name: "raw.apparmor", Type: config.String, Live: true, Restricted: lowlevel, Doc: "AppArmor rules, put last in the generated profile"},
 	{Name: "raw.lxc", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawLXC, Doc: "liblxc configuration, put last"},
 	{Name: "raw.idmap", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawIDMap, Allowed: "lines such as: both 1000 1000", Doc: "Further ID mappings, such as: both 1000 1000"},
-	{Name: "raw.seccomp", Type: config.String, Restricted: lowlevel, Condition: container, Validate: rawSeccomp, Doc: "Whole seccomp profile, in the place of the generated one"},
+	{Name: "raw.seccomp", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Whole seccomp profile, in the place of the generated one"},
 }
 
 var securityKeys = []config.Key{
@@ -82,8 +82,8 @@ var securityKeys = []config.Key{
 	{Name: "security.privileged", Type: config.Bool, Default: "false", Restricted: "restricted.containers.privilege", Condition: container, Doc: "Run without an ID map"},
 	{Name: "security.protection.delete", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Doc: "Refuse to delete the instance"},
 	{Name: "security.protection.shift", Type: config.Bool, Default: "false", Live: true, Restricted: config.Free, Condition: container, Doc: "Refuse to change the owners of the instance's files"},
-	{Name: "security.syscalls.allow", Type: config.String, Restricted: lowlevel, Condition: container, Validate: seccompLines, Doc: "Lines of system calls to allow; all others are denied"},
-	{Name: "security.syscalls.deny", Type: config.String, Restricted: config.Free, Condition: container, Validate: seccompLines, Doc: "Lines of system calls to deny"},
+	{Name: "security.syscalls.allow", Type: config.String, Restricted: lowlevel, Condition: container, Doc: "Lines of system calls to allow; all others are denied"},
+	{Name: "security.syscalls.deny", Type: config.String, Restricted: config.Free, Condition: container, Doc: "Lines of system calls to deny"},
 	{Name: "security.syscalls.deny_default", Type: config.Bool, Default: "true", Restricted: lowlevel, Condition: container, Doc: "Deny the usual dangerous system calls"},
 }
 

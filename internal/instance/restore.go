@@ -105,6 +105,7 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return err
 	}
 	warnMissing(ctx, project, name, missing)
+	warnHiddenFilters(ctx, project, name, eff.Config)
 	s.publish(ctx, project, "instance-restored", url(project, name), map[string]any{"snapshot": snapshot})
 	return nil
 }

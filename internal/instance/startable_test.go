@@ -20,42 +20,13 @@ func (*fakeRuntime) CheckRaw(_ context.Context, raw string) error {
 	return nil
 }
 
-// TestSeccompTexts: what is refused is what liblxc 5.0.2 refused at the start, tried with each; what is taken, it took.
-func TestSeccompTexts(t *testing.T) {
-	for text, want := range map[string]string{
-		"2\ndenylist": "", " 2 \ndenylist": "", "2\nblacklist\nmount errno 1": "", "2\nwhitelist\n[all]\nmount": "",
-		"2\ndenylist errno 5\nmount": "", "2\nallowlist allow\nmount errno 1x": "", "2\ndenylist\nmount killx": "",
-		"2\ndenylist\nmount trap\nopen notify": "", "2\ndenylist\n# why\n\nmount errno 1 # because": "",
-		"2\ndenylist\n[x86]\nmount errno 1 [0,1,SCMP_CMP_EQ]": "", "2\r\ndenylist\r\nmount errno 1\r\n": "",
-		"2\ndenylist\nreject_force_umount": "", "2\ndenylist\nnosuchcall": "", "1\nallowlist\n0\n1": "",
-		"foo": "line 1", "3\ndenylist": "line 1", "# c\n2\ndenylist": "line 1", "2x\ndenylist": "line 1",
-		"2": "line 2 is missing", "1": "line 2 is missing", "2\nfoo": `line 2 is "foo"`, "1\ndenylist\n0": "version 1",
-		"2\ndenylist errno zz": "line 2", "2\ndenylist\nmount errno": "line 3", "2\ndenylist\n\nmount trace 5": "line 4",
-		"2\ndenylist\nmount log": `"log" is no action`, "2\ndenylist\nmount\terrno zz": "line 3", "2\ndenylist\n  mount errno 1": "line 3",
-		"2\ndenylist\nmount errno 99999": "0 to 4095", "2\ndenylist\nmount errno -3": "0 to 4095", "2\ndenylist\n[x86": "no architecture",
-	} {
-		err := rawSeccomp(text)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-	for text, want := range map[string]string{
-		"mount errno 1\n\nfoo": "", "mount errno 1 # x\n": "", "[x86_64]\nmount": "", "mount errno zz": "line 1", "mount\nopen foo": "line 2", "[all": "line 1",
-	} {
-		err := seccompLines(text)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("lines %q: %v, want %q", text, err, want)
-		}
-	}
-}
-
 // TestWhatCannotStartIsRefusedWhereItIsSet: of instances and of profiles, with the key.
 func TestWhatCannotStartIsRefusedWhereItIsSet(t *testing.T) {
 	h := newHouse(t, nil)
 	h.create("c1", nil)
 	for key, value := range map[string]string{
 		"raw.seccomp": "foo", "security.syscalls.allow": "read foo", "security.syscalls.deny": "mount errno zz", "limits.kernel.nosuch": "1", "limits.kernel.NOFILE": "1",
-		"limits.kernel.nofile": "10:5", "limits.kernel.nproc": "unlimited:5", "limits.kernel.as": "18446744073709551616", "limits.kernel.nofile.x": "1", "raw.lxc": refusedRaw,
+		"limits.kernel.nofile": "10:5", "limits.kernel.nproc": "unlimited:5", "limits.kernel.as": "18446744073709551616", "limits.kernel.nofile.x": "1", "limits.kernel.16": "1", "limits.kernel.core": "-2", "raw.lxc": refusedRaw,
 	} {
 		config := map[string]string{key: value}
 		if key == "security.syscalls.allow" {
@@ -72,6 +43,7 @@ func TestWhatCannotStartIsRefusedWhereItIsSet(t *testing.T) {
 	}
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{
 		"limits.kernel.nofile": "5:10", "limits.kernel.6": "100", "limits.kernel.as": "unlimited", "limits.kernel.nproc": "5:unlimited",
+		"limits.kernel.core": "-1", "limits.kernel.memlock": "1000: 2000", "limits.kernel.15": "5:-1",
 	}}, func(string) bool { return false }, anyRevision))
 }
 

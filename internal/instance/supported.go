@@ -16,7 +16,7 @@ var (
 	// ownChecks are of a key by itself, where a client writes it: in an instance or in a profile.
 	ownChecks = []newCheck{cloudinit.Check, Keys.CheckSupported}
 	// togetherChecks are of keys beside others, which may come from different profiles.
-	togetherChecks = []newCheck{unlessBefore(checkRawFilter)}
+	togetherChecks = []newCheck{checkNewFilters}
 	// profileChecks are those that check has for instances, of a profile that none may use.
 	profileChecks = []newCheck{unlessBefore(checkKernelLimits), unlessBefore(checkFilters)}
 )
