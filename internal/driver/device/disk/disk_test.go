@@ -411,12 +411,19 @@ func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
 		t.Error(err)
 	}
 	for cfg, want := range map[string]string{
-		"source=/tmp path=/mnt raw.mount.options=noexec,uid=5":    `raw.mount.options="noexec,uid=5": "uid=5" has no effect on a folder`,
-		"source=vol pool=p path=/mnt raw.mount.options=foo":       `raw.mount.options="foo": "foo" has no effect on a folder`,
-		"source=/tmp path=/mnt raw.mount.options=ro,exec,noatime": "",
-		"source=/dev/null path=/mnt raw.mount.options=uid=5":      "", // a file system's own, where there is one
-		"source=/tmp path=/mnt required=false optional=true":      `Cannot use both "required" and deprecated "optional" properties at the same time`,
-		"source=/tmp path=/mnt optional=true":                     "",
+		"source=/tmp path=/mnt raw.mount.options=noexec,uid=5":                       `raw.mount.options="noexec,uid=5": "uid=5" has no effect on what is no block device`,
+		"source=vol pool=p path=/mnt raw.mount.options=foo":                          `raw.mount.options="foo": "foo" has no effect on what is no block device`,
+		"source=/etc/passwd path=/mnt raw.mount.options=uid=1000,bogus":              `raw.mount.options="uid=1000,bogus": "uid=1000" has no effect`,
+		"source=/nonexist path=/mnt required=false raw.mount.options=bogus":          `raw.mount.options="bogus": "bogus" has no effect`,
+		"source=/tmp path=/mnt raw.mount.options=sync":                               `raw.mount.options="sync": "sync" has no effect`,
+		"source=/tmp path=/mnt raw.mount.options=lazytime":                           `raw.mount.options="lazytime": "lazytime" has no effect`,
+		"source=/tmp path=/mnt raw.mount.options=dev":                                `raw.mount.options="dev": "dev" has no effect`,
+		"pool=default path=/ raw.mount.options=noexec":                               `raw.mount.options="noexec" has no effect on the root disk`,
+		"source=/tmp path=/mnt raw.mount.options=ro,exec,noatime":                    "",
+		"source=/tmp path=/mnt raw.mount.options=bind,nomand,norelatime,nolazytime":  "",
+		"source=/dev/nonexist path=/mnt required=false raw.mount.options=uid=5,sync": "", // a file system's own, where there is one
+		"source=/tmp path=/mnt required=false optional=true":                         `Cannot use both "required" and deprecated "optional" properties at the same time`,
+		"source=/tmp path=/mnt optional=true":                                        "",
 	} {
 		err := m.CheckSupported(nil, parse(cfg))
 		if want == "" && err != nil || want != "" && (api.StatusOf(err) != http.StatusBadRequest || !strings.HasPrefix(err.Error(), want)) {
@@ -425,6 +432,10 @@ func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
 		if err := m.CheckSupported(parse(cfg), parse(cfg)); err != nil {
 			t.Errorf("%s is there already: %v", cfg, err)
 		}
+	}
+	later := parse("source=/dev/nonexist path=/mnt required=false raw.mount.options=uid=5")
+	if err := m.CheckSupported(later, parse("source=/tmp path=/mnt required=false raw.mount.options=uid=5")); api.StatusOf(err) != http.StatusBadRequest {
+		t.Errorf("a folder in the place of a block device: %v", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -19,11 +18,21 @@ var mountFlags = map[string]uintptr{
 }
 
 // defaultOptions ask for what is so without them, too.
-var defaultOptions = []string{"rw", "defaults", "suid", "dev", "exec", "async", "atime", "diratime"}
+var defaultOptions = []string{"rw", "defaults", "suid", "exec", "async", "atime", "diratime", "nomand", "nolazytime", "norelatime", "nostrictatime"}
 
-// folderOptions are all that have a meaning for a folder.
-func folderOptions() []string {
-	return append(slices.Sorted(maps.Keys(mountFlags)), defaultOptions...)
+// bindOptions are the flags that a mount has for itself, whatever file system it shows; the others are the file system's.
+var bindOptions = []string{"noatime", "nodev", "nodiratime", "noexec", "nosuid", "relatime", "ro", "strictatime"}
+
+// withoutEffect is the first of raw.mount.options that a mount of what is no block device does not have; empty if there is none. That it
+// may have nodes (dev) is not for a disk to say: see options.
+func withoutEffect(raw string) string {
+	for _, o := range strings.Split(raw, ",") {
+		o = strings.TrimSpace(o)
+		if o != "" && o != "bind" && !slices.Contains(bindOptions, o) && !slices.Contains(defaultOptions, o) {
+			return o
+		}
+	}
+	return ""
 }
 
 // splitOptions splits raw.mount.options into flags of mount(2) and the data that the file system reads. Options that ask for a default are dropped.
@@ -33,7 +42,7 @@ func splitOptions(raw string) (flags uintptr, data string) {
 		o = strings.TrimSpace(o)
 		if f, ok := mountFlags[o]; ok {
 			flags |= f
-		} else if o != "" && !slices.Contains(defaultOptions, o) {
+		} else if o != "" && o != "dev" && !slices.Contains(defaultOptions, o) {
 			rest = append(rest, o)
 		}
 	}
@@ -44,8 +53,8 @@ func splitOptions(raw string) (flags uintptr, data string) {
 func flagsOf(raw string) []string {
 	var list []string
 	for _, o := range strings.Split(raw, ",") {
-		if _, ok := mountFlags[strings.TrimSpace(o)]; ok {
-			list = append(list, strings.TrimSpace(o))
+		if o = strings.TrimSpace(o); slices.Contains(bindOptions, o) {
+			list = append(list, o)
 		}
 	}
 	return list

@@ -48,12 +48,38 @@ func (m *Module) CheckSupported(was, cfg device.Config) error {
 	if cfg["required"] != "" && cfg["optional"] != "" && (was["required"] == "" || was["optional"] == "") {
 		return api.BadRequest(`Cannot use both "required" and deprecated "optional" properties at the same time`)
 	}
-	if raw := cfg["raw.mount.options"]; raw != was["raw.mount.options"] && (isRoot(cfg) || cfg["pool"] != "" || isFolder(cfg["source"])) {
-		if _, data := splitOptions(raw); data != "" {
-			return api.BadRequest("raw.mount.options=%q: %q has no effect on a folder (allowed: %s)", raw, data, strings.Join(folderOptions(), ","))
-		}
+	if err := checkOptions(was, cfg); err != nil {
+		return err
 	}
 	return Keys.CheckSupported(was, cfg)
+}
+
+// checkOptions refuses options of a mount that it would not have, if they or what is mounted are new.
+func checkOptions(was, cfg device.Config) error {
+	raw := cfg["raw.mount.options"]
+	if raw == "" || raw == was["raw.mount.options"] && cfg["source"] == was["source"] && cfg["pool"] == was["pool"] {
+		return nil
+	}
+	if isRoot(cfg) {
+		return api.BadRequest("raw.mount.options=%q has no effect on the root disk", raw)
+	}
+	if cfg["pool"] == "" && mayBeBlock(cfg["source"]) {
+		return nil
+	}
+	if o := withoutEffect(raw); o != "" {
+		return api.BadRequest("raw.mount.options=%q: %q has no effect on what is no block device (allowed: %s; and what is so without: bind,%s)",
+			raw, o, strings.Join(bindOptions, ","), strings.Join(defaultOptions, ","))
+	}
+	return nil
+}
+
+// mayBeBlock tells whether a source is a block device, or may come to be one.
+func mayBeBlock(source string) bool {
+	st, err := os.Stat(source)
+	if err != nil {
+		return strings.HasPrefix(source, "/dev/")
+	}
+	return st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0
 }
 
 // cleanPath keeps out what would break the configuration file of the runtime.
