@@ -132,6 +132,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if err := s.checkProject(r); err != nil {
 		return Fail(err)
 	}
+	if err := r.checkTarget(); err != nil {
+		return Fail(err)
+	}
 	if err := s.waitForStart(r, route.Live); err != nil {
 		return Fail(err)
 	}
