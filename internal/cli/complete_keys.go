@@ -115,9 +115,9 @@ func (s completing) table() map[string]client.ConfigKey {
 	return s.tables()[configured[group.Name()]]
 }
 
-// tables are those of the default remote's server: which keys there are depends on its version, not on its instances.
+// tables are those of the server that the command is about: which keys there are depends on its version.
 func (s completing) tables() map[string]map[string]client.ConfigKey {
-	server, _, _, ok := s.server("")
+	server, ok := s.sameServer()
 	if !ok {
 		return nil
 	}

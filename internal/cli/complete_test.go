@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -180,6 +181,27 @@ func TestCompletionAsksForAnObjectOnce(t *testing.T) {
 		}
 		if asked := f.asked("GET /1.0/instances/c1"); len(asked) != want {
 			t.Errorf("%q: asked %d times, want %d: %q", word, len(asked), want, asked)
+		}
+	}
+}
+
+// TestKeysOfTheRemoteThatIsMeant: the default one may not answer, or may have other keys.
+func TestKeysOfTheRemoteThatIsMeant(t *testing.T) {
+	filled(t)
+	config := fmt.Sprintf("default-remote: gone\nremotes:\n  gone:\n    addr: unix://%s/none\n  far:\n    addr: unix://%s\n", t.TempDir(), os.Getenv("BERTH_SOCKET"))
+	if err := os.WriteFile(filepath.Join(os.Getenv("BERTH_CONF"), "config.yml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"config set far:c1 limits.c":       "limits.cpu=",
+		"config get far: core.h":           "core.https_address",
+		"config device add far:c1 d di":    "disk",
+		"profile set far:web boot.":        "boot.autostart=",
+		"network set far:br0 bridge.":      "bridge.mtu=",
+		"config set far:c1 limits.memory.": "limits.memory.enforce=",
+	} {
+		if words, _ := completed(strings.Fields(line)...); !slices.Contains(words, want) {
+			t.Errorf("%s: %q, want %s", line, words, want)
 		}
 	}
 }

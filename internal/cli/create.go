@@ -50,6 +50,9 @@ type made struct {
 
 // run makes an instance from an image (remote:image) and a name (remote:name), both of which may be missing.
 func (n *create) run(args []string) (*made, error) {
+	if n.empty && len(args) > 1 {
+		return nil, errors.New(T("--empty cannot be combined with an image name"))
+	}
 	imageArg, nameArg := n.arguments(args)
 	imageRemote, image, err := n.c.parseRemote(imageArg)
 	if err != nil {

@@ -80,3 +80,12 @@ func TestVolumeFiltersLikeLxc(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyInstancesHaveNoImage: the image was passed over.
+func TestEmptyInstancesHaveNoImage(t *testing.T) {
+	f := newFake(t)
+	got := berth("", "init", "bb", "c1", "--empty")
+	if got.code == 0 || !strings.Contains(got.err, "--empty cannot be combined with an image name") || len(f.asked("POST")) > 0 {
+		t.Errorf("%+v", got)
+	}
+}

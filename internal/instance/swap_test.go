@@ -198,3 +198,12 @@ func TestARefreshIsCheckedFirst(t *testing.T) {
 	h.onlyVolumes("c1", "c2")
 	h.nothingLeft()
 }
+
+// TestARunningStateThatASnapshotHasNot is not restored in silence.
+func TestARunningStateThatASnapshotHasNot(t *testing.T) {
+	h := restorable(t)
+	err := h.run(h.Put(t.Context(), "default", "c1", api.InstancePut{Restore: "s", Stateful: true}, anyRevision))
+	if api.StatusOf(err) != 400 || err.Error() != "Stateful snapshot restore requested by snapshot is stateless" || h.content("c1") != "new" {
+		t.Errorf("%v, content %q", err, h.content("c1"))
+	}
+}

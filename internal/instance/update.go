@@ -27,6 +27,9 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 	if req.Profiles == nil { // how Debian's lxc says that there are to be none
 		req.Profiles = []string{}
 	}
+	if req.Restore != "" && req.Stateful { // no snapshot has a running state
+		return nil, api.BadRequest("Stateful snapshot restore requested by snapshot is stateless")
+	}
 	if req.Restore != "" {
 		return s.Restore(ctx, project, name, req.Restore)
 	}

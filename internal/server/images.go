@@ -175,9 +175,15 @@ func beginsJSON(r *Request) bool {
 		io.Reader
 		io.Closer
 	}{body, r.Body}
-	begin, _ := body.Peek(64)
-	object, ok := bytes.CutPrefix(bytes.TrimSpace(begin), []byte("{"))
-	return ok && bytes.HasPrefix(bytes.TrimSpace(object), []byte(`"`))
+	// An indented text may have many blanks before its first key. No more is looked at than it takes to know.
+	for size := 64; size <= body.Size(); size *= 2 {
+		begin, err := body.Peek(size)
+		begin, isObject := bytes.CutPrefix(bytes.TrimSpace(begin), []byte("{"))
+		if begin = bytes.TrimSpace(begin); len(begin) > 0 || err != nil {
+			return isObject && bytes.HasPrefix(begin, []byte(`"`))
+		}
+	}
+	return false
 }
 
 // uploadRequest reads the headers of an upload.

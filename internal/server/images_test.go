@@ -14,10 +14,12 @@ func TestWhatAnImageIsMadeOfIsKnownByItsContent(t *testing.T) {
 		`{"source":{"type":"instance","name":"c1"}}`: true,
 		" {\n\t\"source\": {}}":                      true,
 		`{"`:                                         true,
-		"metadata.yaml" + long:                       false,
-		"{x}/metadata.yaml" + long:                   false,
-		"\xfd7zXZ\x00" + long:                        false,
-		"":                                           false,
+		"{\n" + strings.Repeat(" ", 2000) + `"source": {}}`: true,
+		"{" + strings.Repeat(" ", 20000) + "x":              false,
+		"metadata.yaml" + long:                              false,
+		"{x}/metadata.yaml" + long:                          false,
+		"\xfd7zXZ\x00" + long:                               false,
+		"":                                                  false,
 	} {
 		r := &Request{Request: httptest.NewRequest("POST", "/1.0/images", strings.NewReader(body))}
 		if got := beginsJSON(r); got != want {

@@ -3,6 +3,7 @@ package nic
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 
@@ -28,12 +29,28 @@ func nameInside(value string) error {
 	if value == "lo" {
 		return errors.New(`Network interface can't be "lo": each instance has its own`)
 	}
+	return interfaceName(value)
+}
+
+// interfaceName keeps clear of the names that the kernel has folders of settings by.
+func interfaceName(value string) error {
+	if value == "all" || value == "default" {
+		return fmt.Errorf("Network interface can't be %q: the kernel has no interface of that name", value)
+	}
 	return config.IsInterfaceName(value)
+}
+
+// nameOnHost keeps clear of the interface that the host has from the kernel, too.
+func nameOnHost(value string) error {
+	if value == "lo" {
+		return errors.New(`Network interface can't be "lo": the host has one`)
+	}
+	return interfaceName(value)
 }
 
 // vethKeys are those of NICs with an end on the host.
 var vethKeys = []config.Key{
-	{Name: "host_name", Validate: config.IsInterfaceName, Doc: "What the host's end is called; unset: a name that is free"},
+	{Name: "host_name", Validate: nameOnHost, Doc: "What the host's end is called; unset: a name that is free"},
 	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Allowed: "networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them", Live: true, Doc: "IPv4 subnets that the host reaches through this NIC, with commas between them"},
 	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Allowed: "networks such as fd42::/64 or fd42::9/128, with commas between them", Live: true, Doc: "IPv6 subnets that the host reaches through this NIC, with commas between them"},
 	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Bound of what the instance receives, in bit/s: 500kbit, 10Mbit"},
