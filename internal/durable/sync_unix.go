@@ -3,9 +3,7 @@
 package durable
 
 import (
-	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,20 +22,4 @@ func synced(dir string, sync func(fd int) error) error {
 		return fmt.Errorf("sync %s: %w", dir, err)
 	}
 	return nil
-}
-
-// busy locks a file that is being written, so that Sweep tells it from what a kill has left; where there are no locks it does not.
-func busy(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_EX) }
-
-// removeIdle removes a file that nobody writes.
-func removeIdle(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return ignoreGone(err)
-	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil
-	}
-	return ignoreGone(os.Remove(path))
 }
