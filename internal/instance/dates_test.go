@@ -9,7 +9,7 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// Dates that stand for "never", or for a day that nobody will see, delete no snapshot; those long past delete it at once.
+// Dates that stand for "never", or for a day that nobody will see, delete no snapshot; those long past delete it once the grace of a start is over.
 func TestExtremeDates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
@@ -35,6 +35,9 @@ func TestExtremeDates(t *testing.T) {
 				t.Errorf("there are %q, want %q", got, want)
 			}
 		}
+		has("before-epoch", "beyond", "epoch", "first", "last", "now", "past", "zero")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		has("before-epoch", "beyond", "epoch", "first", "last", "zero")
 		time.Sleep(100 * 365 * 24 * time.Hour)
 		has("before-epoch", "beyond", "epoch", "first", "last", "zero")
