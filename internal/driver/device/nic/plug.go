@@ -107,7 +107,8 @@ func (n *nicSpec) markAgain() error {
 	return err
 }
 
-// moveOut gives an interface back to the daemon's own network namespace.
+// moveOut gives an interface back to the daemon's own network namespace. Other names that the guest has given it (ip-link(8), altname) do
+// not go along: one that the host has already would keep the interface inside.
 func moveOut(h *netlink.Handle, link netlink.Link, name string) error {
 	own, err := netns.Get()
 	if err != nil {
@@ -120,8 +121,24 @@ func moveOut(h *netlink.Handle, link netlink.Link, name string) error {
 	if err := h.LinkSetName(link, name); err != nil {
 		return err
 	}
-	return h.LinkSetNsFd(link, int(own))
+	for tries := 1; ; tries++ {
+		for _, other := range link.Attrs().AltNames {
+			if err := h.LinkDelAltName(link, other); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+		err := h.LinkSetNsFd(link, int(own))
+		if !errors.Is(err, unix.EEXIST) || tries == maxTries {
+			return err
+		}
+		if link, err = h.LinkByIndex(link.Attrs().Index); err != nil { // it has been given another meanwhile
+			return err
+		}
+	}
 }
+
+// maxTries bounds how often a guest may be faster.
+const maxTries = 10
 
 // Replug implements device.HotPlugger.
 func (m *Module) Replug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config,

@@ -166,3 +166,26 @@ func TestAGuestCannotHideItsNIC(t *testing.T) {
 		})
 	}
 }
+
+// TestAltnamesDoNotKeepANIC: a guest gives its interface a name that the host has.
+func TestAltnamesDoNotKeepANIC(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter")
+	for name, cfg := range map[string]device.Config{"veth": {"type": "nic", "network": "br0t", "name": "eth0"}, "macvlan": {"type": "nic", "nictype": "macvlan", "parent": "br0t", "name": "eth0"}} {
+		t.Run(name, func(t *testing.T) {
+			newBridge(t, "br0t")
+			m, g := New(networks{}), nettest.NewGuest(t)
+			run, inst, v := running{g}, instance(t, map[string]device.Config{"eth0": cfg}), map[string]string{"hwaddr": "00:16:3e:00:00:97"}
+			c, err := m.Start(t.Context(), inst, "eth0", cfg, v)
+			must(t, err)
+			must(t, m.Plug(t.Context(), run, inst, "eth0", cfg, c))
+			v["host_name"] = c.Volatile["host_name"]
+			inGuest(t, g, "link", "property", "add", "dev", "eth0", "altname", "br0t", "altname", "other")
+			must(t, m.Unplug(t.Context(), run, inst, "eth0", cfg, v))
+			if links := inGuest(t, g, "-o", "link"); strings.Contains(links, "eth0") {
+				t.Errorf("it is still inside: %s", links)
+			}
+			_, err = m.Stop(t.Context(), inst, "eth0", cfg, v)
+			must(t, err)
+		})
+	}
+}
