@@ -51,6 +51,10 @@ mutants: build ; test/mutants/run.sh $(ONLY)
 bin/berth-lab: FORCE
 	CGO_ENABLED=0 $(GO) build -o $@ ./test/lab/cmd/lab
 
+# LXD's own tests that are known to pass (test/conformance/tests); what it needs: test/conformance/README.md.
+.PHONY: conformance
+conformance: build ; test/conformance/run.sh $(ONLY)
+
 .PHONY: lab lab-ci lab-all
 lab: build bin/berth-lab ; scripts/deps.sh build image lab && test/lab/image/build.sh && bin/berth-lab save && scripts/test.sh lab
 lab-ci: build bin/berth-lab ; scripts/deps.sh build image lab && scripts/test.sh lab

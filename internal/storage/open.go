@@ -76,6 +76,10 @@ func (s *Service) driver(ctx context.Context, pool string) (storagedriver.Driver
 		return nil, errNoPool()
 	}
 	d, o, err := s.openingOf(pool, row.Value)
+	if p, ok := d.(storagedriver.Presence); ok && !p.Present() {
+		s.lost(pool, d)
+		d, o, err = s.openingOf(pool, row.Value)
+	}
 	if d != nil || err != nil {
 		return d, err
 	}
@@ -132,6 +136,16 @@ func (s *Service) mounting(pool string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opening[pool] != nil
+}
+
+// lost takes a pool out of use that somebody has unmounted: it is mounted again when it is used, if it can be.
+func (s *Service) lost(pool string, d storagedriver.Driver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[pool] == d {
+		slog.Warn("A storage pool is not what was mounted any more", "pool", pool)
+		delete(s.open, pool)
+	}
 }
 
 // shut takes a pool out of use that is about to be unmounted. One that is still being mounted cannot be.

@@ -112,3 +112,40 @@ func TestNoVolumeGoesToAProjectThatThereIsNot(t *testing.T) {
 		t.Errorf("the volume: %v", err)
 	}
 }
+
+// TestAPoolWhoseDiskIsAwayForgetsNothing: with the disk unmounted, while the daemon runs or before it starts, a deletion is refused; the volume is there
+// when the disk is back.
+func TestAPoolWhoseDiskIsAwayForgetsNothing(t *testing.T) {
+	w := newWorld(t)
+	disk := t.TempDir()
+	w.ok(unix.Mount("pool", disk, "tmpfs", 0, ""))
+	t.Cleanup(func() {
+		for _, path := range []string{filepath.Join(w.root, "storage-pools", "p"), disk} {
+			_ = unix.Unmount(path, unix.MNT_DETACH)
+		}
+	})
+	w.ok(w.pool("p", map[string]string{"source": disk}))
+	id := VolumeID{Pool: "p", Project: "default", Type: VolumeCustom, Name: "v"}
+	_, err := w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"})
+	w.ok(err)
+	for name, restart := range map[string]bool{"under a running daemon": false, "before a start": true} {
+		_, err := w.service.driver(w.ctx, "p")
+		w.ok(err)
+		keep, err := unix.OpenTree(unix.AT_FDCWD, disk, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		w.ok(err)
+		w.ok(unix.Unmount(filepath.Join(w.root, "storage-pools", "p"), 0))
+		w.ok(unix.Unmount(disk, 0))
+		if restart {
+			w.service.Close()
+			w.build()
+			w.ok(w.service.Store.Load(w.ctx))
+		}
+		w.fails(w.service.DeleteVolume(w.ctx, id), 503, "unavailable: source "+disk+" holds nothing of the pool")
+		if _, _, err := w.service.Volume(id); err != nil {
+			t.Errorf("%s: the volume is forgotten: %v", name, err)
+		}
+		w.ok(unix.MoveMount(keep, "", unix.AT_FDCWD, disk, unix.MOVE_MOUNT_F_EMPTY_PATH))
+		w.ok(unix.Close(keep))
+	}
+	w.ok(w.service.DeleteVolume(w.ctx, id))
+}

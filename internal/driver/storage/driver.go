@@ -177,6 +177,12 @@ type Checker interface {
 	Check() error
 }
 
+// Presence is a driver that can tell whether a pool is still what Mount has mounted: somebody may unmount it, or mount something over it.
+// It waits for no disk.
+type Presence interface {
+	Present() bool
+}
+
 // QuotaSetter is a driver that can bound what a volume takes.
 type QuotaSetter interface {
 	// SetQuota bounds a volume to a number of bytes; 0 is no bound. errors.ErrUnsupported says that the pool keeps no quotas, or none

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -29,13 +30,16 @@ type Dir struct {
 	root   string
 	source string // folder that the pool is kept in; root unless the user gave one
 
+	at atomic.Pointer[folder] // what root was when it was mounted
+
 	probe  sync.Once
 	offers any // see host
 }
 
 var (
-	_ storagedriver.Driver  = (*Dir)(nil)
-	_ storagedriver.Checker = (*Dir)(nil)
+	_ storagedriver.Driver   = (*Dir)(nil)
+	_ storagedriver.Checker  = (*Dir)(nil)
+	_ storagedriver.Presence = (*Dir)(nil)
 
 	_ storagedriver.QuotaSetter = (*Dir)(nil)
 )
@@ -69,6 +73,24 @@ func (d *Dir) Create(context.Context) error {
 	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if !d.external() {
+		return nil
+	}
+	return d.lay(d.source) // by which Mount knows it again
+}
+
+// lay makes the folders of a pool.
+func (d *Dir) lay(root string) error {
+	for name, mode := range layout() {
+		path := filepath.Join(root, name)
+		if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("pool folder: %w", err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return fmt.Errorf("pool folder: %w", err)
+		}
+		setTopDir(path)
+	}
 	return nil
 }
 
@@ -98,21 +120,47 @@ func (d *Dir) Check() error {
 // Mount implements storagedriver.Pool.
 func (d *Dir) Mount(ctx context.Context) error {
 	if d.external() {
+		// An empty folder is where a disk was to be mounted: volumes would be missed, and forgotten.
+		if _, err := os.Stat(filepath.Join(d.source, string(storagedriver.Containers))); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("source %s holds nothing of the pool: is the disk mounted that it is on?", d.source)
+		}
 		if err := d.bind(); err != nil {
 			return err
 		}
 	}
-	for name, mode := range layout() {
-		path := filepath.Join(d.root, name)
-		if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("pool folder: %w", err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			return fmt.Errorf("pool folder: %w", err)
-		}
-		setTopDir(path)
+	if err := d.lay(d.root); err != nil {
+		return err
 	}
-	return d.sweep(ctx)
+	if err := d.sweep(ctx); err != nil {
+		return err
+	}
+	at, err := folderAt(d.root)
+	if err == nil {
+		d.at.Store(&at)
+	}
+	return err
+}
+
+// Present implements storagedriver.Presence.
+func (d *Dir) Present() bool {
+	was := d.at.Load()
+	at, err := folderAt(d.root)
+	return err == nil && was != nil && at == *was
+}
+
+// folder is a folder, whatever its name.
+type folder struct {
+	major, minor uint32
+	inode        uint64
+}
+
+// folderAt tells which folder has a name, without a question to a disk or a server that may not answer.
+func folderAt(path string) (folder, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st); err != nil {
+		return folder{}, fmt.Errorf("pool folder %s: %w", path, err)
+	}
+	return folder{st.Dev_major, st.Dev_minor, st.Ino}, nil
 }
 
 // bind puts the source folder at the pool's root, unless it is there already.
