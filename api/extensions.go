@@ -108,6 +108,7 @@ var Extensions = []string{
 	"instance_bulk_state_change",
 	"instance_pool_move",
 	"storage_volume_state",
+	"projects_compression",
 	"images_default_architecture",
 	"project_usage",
 	"warnings",

@@ -22,7 +22,7 @@ func (d *Daemon) wireImages() {
 		Projects: d.projects,
 		OnDelete: r.storage.DropImage,
 		Remote:   &remote.Client{Proxy: d.proxy},
-		Setting:  d.config.Get,
+		Setting:  d.imageSetting,
 
 		Architectures: hostinfo.Architectures(),
 		Publish: func(ctx context.Context, project, name string) (*image.Content, error) {
@@ -48,4 +48,12 @@ func (d *Daemon) wireImages() {
 			}
 		},
 	})
+}
+
+// imageSetting is a key of a project's configuration or, where that does not say, of the server's.
+func (d *Daemon) imageSetting(project, key string) string {
+	if c, err := d.projects.Config(project); err == nil && c[key] != "" {
+		return c[key]
+	}
+	return d.config.Get(key)
 }

@@ -77,8 +77,8 @@ type Deps struct {
 	MaxSize int64
 	// Publish, if set, gives the content of an instance or snapshot to make an image from.
 	Publish Publisher
-	// Setting, if set, gives the value of a key of the server's configuration.
-	Setting func(key string) string
+	// Setting, if set, gives the value of a key of a project's configuration or, where that does not say, of the server's.
+	Setting func(project, key string) string
 	// Architectures are the names of those that run here.
 	Architectures []string
 	// Remote, if set, fetches images from other servers.

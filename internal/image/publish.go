@@ -37,7 +37,7 @@ func (s *Service) PublishInstance(ctx context.Context, name, compression string,
 		return nil, api.NotImplemented("This server does not publish instances")
 	}
 	if compression == "" && s.Setting != nil {
-		compression = s.Setting("images.compression_algorithm")
+		compression = s.Setting(q.Project, "images.compression_algorithm")
 	}
 	if compression == "" {
 		compression = "gzip"

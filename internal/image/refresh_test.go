@@ -154,8 +154,8 @@ func TestAnImageThatIsNotToBeUpdatedAnyMoreStays(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	s.updateAll(ctx)
-	s.updateAll(ctx)
+	s.updateAll(ctx, "default")
+	s.updateAll(ctx, "default")
 	if fetches != 1 {
 		t.Errorf("%d fetches", fetches)
 	}
@@ -224,7 +224,7 @@ func TestAnImageThatWasJustUsedIsNotDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newService(t, store.NewMemory(), t.TempDir())
 		defer s.Store.Close()
-		s.Setting = func(string) string { return "10" }
+		s.Setting = func(string, string) string { return "10" }
 		r, err := importFile(t, s, unified(t), Request{Cached: true})
 		if err != nil {
 			t.Fatal(err)

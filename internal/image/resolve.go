@@ -42,7 +42,7 @@ func (s *Service) ByAlias(ctx context.Context, project, name string) (*api.Image
 
 func (s *Service) byProperties(ctx context.Context, project string, want map[string]string) (*api.Image, error) {
 	var newest *api.Image
-	preferred := s.preferredArchitecture(want)
+	preferred := s.preferredArchitecture(project, want)
 	for _, img := range s.List(ctx, project, false) {
 		if !matches(img.Properties, want) {
 			continue
@@ -64,11 +64,11 @@ func (s *Service) byProperties(ctx context.Context, project string, want map[str
 }
 
 // preferredArchitecture is the one to take when properties match images of several; "" if the properties say one.
-func (s *Service) preferredArchitecture(want map[string]string) string {
+func (s *Service) preferredArchitecture(project string, want map[string]string) string {
 	if s.Setting == nil || want["architecture"] != "" {
 		return ""
 	}
-	return s.Setting("images.default_architecture")
+	return s.Setting(project, "images.default_architecture")
 }
 
 func matches(have, want map[string]string) bool {
@@ -90,7 +90,7 @@ func (s *Service) resolveRemote(ctx context.Context, project string, src api.Ins
 		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},
 		Mode:        "pull", Type: "image", Fingerprint: src.Fingerprint, Secret: src.Secret,
 	}
-	fingerprint, err := s.pull(ctx, operation.NoProgress{}, pull, Request{Project: project, Cached: true, AutoUpdate: s.Setting != nil && s.Setting("images.auto_update_cached") != "false"})
+	fingerprint, err := s.pull(ctx, operation.NoProgress{}, pull, Request{Project: project, Cached: true, AutoUpdate: s.Setting != nil && s.Setting(project, "images.auto_update_cached") != "false"})
 	if err != nil {
 		return nil, err
 	}

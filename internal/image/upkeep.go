@@ -20,11 +20,11 @@ const upkeepEvery = time.Hour
 const updateTime = 2 * time.Hour
 
 // number is a setting that counts something; 0 if there is none.
-func (s *Service) number(key string) int {
+func (s *Service) number(project, key string) int {
 	if s.Setting == nil {
 		return 0
 	}
-	n, err := strconv.Atoi(s.Setting(key))
+	n, err := strconv.Atoi(s.Setting(project, key))
 	if err != nil {
 		return 0
 	}
@@ -34,18 +34,32 @@ func (s *Service) number(key string) int {
 // Upkeep drops cached images that nobody used for long, and updates those that are to be kept up to date, until ctx ends. It
 // begins at once. Neither waits for the other: a server may be slow.
 func (s *Service) Upkeep(ctx context.Context) {
-	var updated time.Time
+	updated := map[string]time.Time{} // by project
 	var updates sync.WaitGroup
 	updates.Go(func() {
 		everyHour(ctx, func(now time.Time) {
-			if hours := s.number("images.auto_update_interval"); hours > 0 && now.Sub(updated) >= time.Duration(hours)*time.Hour {
-				s.updateAll(ctx)
-				updated = now
+			for _, project := range s.projects() {
+				hours := s.number(project, "images.auto_update_interval")
+				if hours > 0 && now.Sub(updated[project]) >= time.Duration(hours)*time.Hour {
+					s.updateAll(ctx, project)
+					updated[project] = now
+				}
 			}
 		})
 	})
 	everyHour(ctx, func(now time.Time) { s.dropUnused(ctx, now) })
 	updates.Wait()
+}
+
+// projects lists those that have images of their own.
+func (s *Service) projects() []string {
+	var names []string
+	for _, row := range s.images.List() {
+		if n := len(names); n == 0 || names[n-1] != row.Path[0] { // they are in order
+			names = append(names, row.Path[0])
+		}
+	}
+	return names
 }
 
 // everyHour calls a function now and then each upkeepEvery, until ctx ends.
@@ -65,12 +79,9 @@ func everyHour(ctx context.Context, do func(now time.Time)) {
 // dropUnused deletes cached images whose last use lies images.remote_cache_expiry days back. Instances made from them do
 // not need them.
 func (s *Service) dropUnused(ctx context.Context, now time.Time) {
-	days := s.number("images.remote_cache_expiry")
-	if days <= 0 {
-		return
-	}
 	unused := func(row store.Row[record]) bool {
-		return row.Value.Cached && !now.Before(s.lastUse(row).AddDate(0, 0, days))
+		days := s.number(row.Path[0], "images.remote_cache_expiry")
+		return row.Value.Cached && days > 0 && !now.Before(s.lastUse(row).AddDate(0, 0, days))
 	}
 	for _, row := range s.images.List() {
 		if !unused(row) {
@@ -96,9 +107,9 @@ func (s *Service) lastUse(row store.Row[record]) time.Time {
 	return row.Value.UploadedAt
 }
 
-func (s *Service) updateAll(ctx context.Context) {
+func (s *Service) updateAll(ctx context.Context, project string) {
 	wanted := func(r *record) bool { return r.AutoUpdate && r.Source != nil }
-	for _, listed := range s.images.List() {
+	for _, listed := range s.images.List(project) {
 		row, there := s.images.Get(listed.Path...) // those before it may have taken hours
 		if !there || !wanted(row.Value) || ctx.Err() != nil {
 			continue

@@ -55,7 +55,7 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 	s, _ := newService(t, store.NewMemory(), t.TempDir())
 	far := &shop{data: unified(t)}
 	settings := map[string]string{"images.remote_cache_expiry": "10", "images.auto_update_cached": "true"}
-	s.Remote, s.Setting = far, func(key string) string { return settings[key] }
+	s.Remote, s.Setting = far, func(_, key string) string { return settings[key] }
 	src := api.InstanceSource{Server: "https://far", Alias: "web"}
 	first, err := s.Resolve(ctx, "default", src)
 	if err != nil || !first.Cached || !first.AutoUpdate {
@@ -66,7 +66,7 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 	}
 
 	far.data = unified(t, file{name: "rootfs/new", data: "y"})
-	s.updateAll(ctx)
+	s.updateAll(ctx, "default")
 	if _, _, err := s.Get(ctx, "default", first.Fingerprint); !api.IsNotFound(err) {
 		t.Errorf("the old image is still there: %v", err)
 	}
@@ -75,7 +75,7 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 		t.Fatalf("%+v %v", second, err)
 	}
 	far.data = nil
-	s.updateAll(ctx) // a server that is away costs nothing
+	s.updateAll(ctx, "default") // a server that is away costs nothing
 
 	now := time.Now()
 	s.dropUnused(ctx, now.AddDate(0, 0, 9))
@@ -118,7 +118,7 @@ func TestUpkeepGoesOnPastASlowServer(t *testing.T) {
 		defer func() { _ = s.Store.Close() }()
 		far := &stalled{}
 		settings := map[string]string{"images.auto_update_cached": "true", "images.auto_update_interval": "6", "images.remote_cache_expiry": "1"}
-		s.Remote, s.Setting = far, func(key string) string { return settings[key] }
+		s.Remote, s.Setting = far, func(_, key string) string { return settings[key] }
 		for _, name := range []string{"a", "b"} {
 			far.data = unified(t, file{name: "rootfs/" + name, data: name})
 			if _, err := s.Resolve(ctx, "default", api.InstanceSource{Server: "https://far", Alias: name}); err != nil {
@@ -174,7 +174,7 @@ func TestPropertiesPreferTheDefaultArchitecture(t *testing.T) {
 		prints = append(prints, r.Fingerprint)
 	}
 	for i, architecture := range []string{"x86_64", "aarch64"} {
-		s.Setting = func(string) string { return architecture }
+		s.Setting = func(string, string) string { return architecture }
 		img, err := s.Resolve(ctx, "default", api.InstanceSource{Properties: map[string]string{"k": "v"}})
 		if err != nil || img.Fingerprint != prints[i] {
 			t.Errorf("%s: %v %v", architecture, img, err)
@@ -224,4 +224,51 @@ func TestWhichImageIsMeant(t *testing.T) {
 			t.Errorf("%s for strangers: %v", name, err)
 		}
 	}
+}
+
+// TestAProjectHasItsOwnSettings: what one project says of its images is no matter to those of another.
+func TestAProjectHasItsOwnSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		s, _ := newService(t, store.NewMemory(), t.TempDir())
+		defer func() { _ = s.Store.Close() }()
+		far := &shop{data: unified(t)}
+		settings := map[string]string{
+			"default images.remote_cache_expiry": "10", "short images.remote_cache_expiry": "1",
+			"default images.auto_update_cached": "true", "short images.auto_update_cached": "false",
+			"default images.auto_update_interval": "6", "eager images.auto_update_interval": "1", "eager images.auto_update_cached": "true",
+		}
+		s.Remote, s.Setting = far, func(project, key string) string { return settings[project+" "+key] }
+		for _, project := range []string{"default", "short", "eager"} {
+			img, err := s.Resolve(ctx, project, api.InstanceSource{Server: "https://far", Alias: "web"})
+			if err != nil || img.AutoUpdate != (project != "short") {
+				t.Fatalf("%s: %+v %v", project, img, err)
+			}
+		}
+		var upkeep sync.WaitGroup
+		upkeep.Go(func() { s.Upkeep(ctx) })
+		synctest.Wait()
+		far.data = unified(t, file{name: "rootfs/new", data: "y"})
+		has := func(project string) bool {
+			_, _, err := s.Get(ctx, project, far.fingerprint())
+			return err == nil
+		}
+		for _, tt := range []struct {
+			after        time.Duration
+			eager, other bool
+		}{{90 * time.Minute, true, false}, {6 * time.Hour, true, true}} {
+			time.Sleep(tt.after)
+			synctest.Wait()
+			if has("eager") != tt.eager || has("default") != tt.other || has("short") {
+				t.Errorf("after %s more: eager %v, default %v, short %v", tt.after, has("eager"), has("default"), has("short"))
+			}
+		}
+		time.Sleep(48 * time.Hour)
+		synctest.Wait()
+		if n, m := len(s.List(ctx, "short", false)), len(s.List(ctx, "default", false)); n != 0 || m != 1 {
+			t.Errorf("after two days short has %d images and default %d", n, m)
+		}
+		cancel()
+		upkeep.Wait()
+	})
 }

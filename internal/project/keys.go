@@ -2,10 +2,12 @@ package project
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/serverconfig"
 )
 
 // Words are those of a project's keys. Clients match on how they begin.
@@ -17,21 +19,30 @@ var words = config.Words{
 }
 
 // Keys is the configuration of a project.
-var Keys = config.NewTable(words, append(restrictionKeys(),
-	config.Key{Name: Images.key(), Type: config.Bool, Live: true, Doc: "Whether the project has images and aliases of its own, instead of those of the default project"},
-	config.Key{Name: Networks.key(), Type: config.Bool, Live: true, Doc: "Whether the project has networks of its own, instead of those of the default project"},
-	config.Key{Name: Profiles.key(), Type: config.Bool, Live: true, Doc: "Whether the project has profiles of its own, instead of those of the default project"},
-	config.Key{Name: Volumes.key(), Type: config.Bool, Live: true, Doc: "Whether the project has custom volumes of its own, instead of those of the default project"},
-	config.Key{Name: "limits.containers", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many containers the project may have"},
-	config.Key{Name: "limits.cpu", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "What the limits.cpu of its instances may add up to; each has to have one, and none may name CPUs"},
-	config.Key{Name: "limits.disk", Type: config.Size, Live: true, Doc: "What the sizes of root disks, custom volumes and images may add up to; each disk and volume has to have one"},
-	config.Key{Name: "limits.instances", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many instances the project may have"},
-	config.Key{Name: "limits.memory", Type: config.Size, Live: true, Doc: "What the limits.memory of its instances may add up to; each has to have one, which is no percentage"},
-	config.Key{Name: "limits.networks", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many networks the project may have"},
-	config.Key{Name: "limits.processes", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "What the limits.processes of its instances may add up to; each has to have one"},
-	config.Key{Name: "limits.virtual-machines", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many virtual machines the project may have"},
-	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
-)...)
+var Keys = config.NewTable(words, slices.Concat(restrictionKeys(), imageKeys(), []config.Key{
+	{Name: Images.key(), Type: config.Bool, Live: true, Doc: "Whether the project has images and aliases of its own, instead of those of the default project"},
+	{Name: Networks.key(), Type: config.Bool, Live: true, Doc: "Whether the project has networks of its own, instead of those of the default project"},
+	{Name: Profiles.key(), Type: config.Bool, Live: true, Doc: "Whether the project has profiles of its own, instead of those of the default project"},
+	{Name: Volumes.key(), Type: config.Bool, Live: true, Doc: "Whether the project has custom volumes of its own, instead of those of the default project"},
+	{Name: "limits.containers", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many containers the project may have"},
+	{Name: "limits.cpu", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "What the limits.cpu of its instances may add up to; each has to have one, and none may name CPUs"},
+	{Name: "limits.disk", Type: config.Size, Live: true, Doc: "What the sizes of root disks, custom volumes and images may add up to; each disk and volume has to have one"},
+	{Name: "limits.instances", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many instances the project may have"},
+	{Name: "limits.memory", Type: config.Size, Live: true, Doc: "What the limits.memory of its instances may add up to; each has to have one, which is no percentage"},
+	{Name: "limits.networks", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many networks the project may have"},
+	{Name: "limits.processes", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "What the limits.processes of its instances may add up to; each has to have one"},
+	{Name: "limits.virtual-machines", Validate: config.IsUint32, Allowed: "a whole number", Live: true, Doc: "How many virtual machines the project may have"},
+	{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
+})...)
+
+// imageKeys are those of the server: where a project does not say one, the server's counts.
+func imageKeys() []config.Key {
+	keys := serverconfig.ImageKeys()
+	for n := range keys {
+		keys[n].Default = ""
+	}
+	return keys
+}
 
 // checkName refuses what cannot be a project's name. It stands in front of an underscore in the names of what the project has on disk, so it
 // holds none itself.

@@ -8,7 +8,7 @@ import (
 )
 
 // Keys is the daemon's own configuration.
-var Keys = config.NewTable(config.ServerWords,
+var Keys = config.NewTable(config.ServerWords, append(ImageKeys(),
 	config.Key{Name: "core.https_address", Validate: config.IsListenAddress, Live: true, Doc: "Address, or address and port, on which the API answers over the network; unset: on none"},
 	config.Key{Name: "core.https_allowed_credentials", Type: config.Bool, Live: true, Doc: "Let browsers send credentials from pages of the allowed origin"},
 	config.Key{Name: "core.https_allowed_headers", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Headers for pages of the allowed origin"},
@@ -20,13 +20,19 @@ var Keys = config.NewTable(config.ServerWords,
 	config.Key{Name: "core.shutdown_timeout", Type: config.Integer, Default: "5", Live: true, Doc: "Minutes that a shutdown waits for operations to end"},
 	config.Key{Name: "core.trust_ca_certificates", Type: config.Bool, Live: true, Doc: "Trust clients whose certificate is signed by that of server.ca"},
 	config.Key{Name: passwordKey, Hidden: true, Live: true, Doc: "Password that makes an untrusted client trusted"},
-	config.Key{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Bring images up to date that were fetched for an instance"},
-	config.Key{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between two searches for newer versions of images; 0: never"},
-	config.Key{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
-	config.Key{Name: "images.default_architecture", Values: architectures, Live: true, Doc: "Architecture to prefer where properties match images of several"},
-	config.Key{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days without use after which an image is deleted that was fetched for an instance"},
 	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
-)
+)...)
+
+// ImageKeys are the keys of images, which projects have for themselves, too.
+func ImageKeys() []config.Key {
+	return []config.Key{
+		{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Bring images up to date that were fetched for an instance"},
+		{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between two searches for newer versions of images; 0: never"},
+		{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
+		{Name: "images.default_architecture", Values: architectures, Live: true, Doc: "Architecture to prefer where properties match images of several"},
+		{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days without use after which an image is deleted that was fetched for an instance"},
+	}
+}
 
 const passwordKey = "core.trust_password"
 

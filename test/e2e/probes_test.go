@@ -117,6 +117,8 @@ var probes = []probe{
 	{"projects_networks_restricted_access", "PATCH", "/1.0/projects/tight", config(`"restricted.networks.access":"none"`), nil},
 	{"projects_networks_restricted_access", "GET", br0 + "?project=tight", "", []string{`"error_code":404`}},
 	{"project_usage", "GET", "/1.0/projects/other/state", "", []string{`"instances":{"Limit":1,"Usage":1}`}},
+	{"projects_compression", "PATCH", "/1.0/projects/other", config(`"images.compression_algorithm":"none"`), nil},
+	{"projects_compression", "PATCH", "/1.0/projects/other", config(`"images.compression_algorithm":"tight"`), []string{`"error_code":400`, `Invalid compression algorithm`}},
 	{"projects_networks", "POST", "/1.0/projects", `{"name":"nets","config":{"features.networks":"true"}}`, nil},
 	{"projects_networks", "GET", "/1.0/networks?project=nets", "", []string{`"metadata":[]`}},
 	{"storage_api_project", "POST", pool + "/volumes/custom?project=other", `{"name":"far","source":{"type":"copy","name":"vol1","pool":"default","project":"default"}}`, []string{"Success"}},
