@@ -82,24 +82,23 @@ func (d *Daemon) usersOfProject(name string) []string {
 	r := &d.resources
 	var urls []string
 	add := func(path ...string) { urls = append(urls, project.URL(name, path...)) }
-	own := func(kind project.Kind) bool { return d.projects.Effective(kind, name) == name }
 	r.instances.Names(name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
-	if own(project.Images) {
+	if d.own(name, project.Images) {
 		for _, fingerprint := range r.images.Fingerprints(name) {
 			add("images", fingerprint)
 		}
 	}
-	if own(project.Profiles) {
+	if d.own(name, project.Profiles) {
 		for _, profile := range r.profiles.Names(name) {
 			add("profiles", profile)
 		}
 	}
-	if own(project.Networks) {
+	if d.own(name, project.Networks) {
 		for _, network := range r.networks.Managed(name) {
 			add("networks", network)
 		}
 	}
-	if own(project.Volumes) {
+	if d.own(name, project.Volumes) {
 		for _, volume := range r.storage.CustomVolumes(name) {
 			add("storage-pools", volume.Pool, "volumes", string(volume.Type), volume.Name)
 		}
@@ -112,18 +111,22 @@ func (d *Daemon) usersOfProject(name string) []string {
 func (d *Daemon) contentsOfProject(name string) project.Contents {
 	r := &d.resources
 	c := project.Contents{Instances: r.instances.Contents(name)}
-	own := func(kind project.Kind) bool { return d.projects.Effective(kind, name) == name }
-	if own(project.Profiles) {
+	if d.own(name, project.Profiles) {
 		c.Profiles = r.profiles.Contents(name)
 	}
-	if own(project.Volumes) {
+	if d.own(name, project.Volumes) {
 		c.Volumes = r.storage.Contents(name)
 	}
-	if own(project.Images) {
+	if d.own(name, project.Images) {
 		c.Images = r.images.Size(name)
 	}
-	if own(project.Networks) {
+	if d.own(name, project.Networks) {
 		c.Networks = len(r.networks.Managed(name))
 	}
 	return c
+}
+
+// own tells whether a project has objects of a kind for itself, rather than those of the default one.
+func (d *Daemon) own(name string, kind project.Kind) bool {
+	return d.projects.Effective(kind, name) == name
 }

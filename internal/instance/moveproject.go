@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -41,7 +42,7 @@ func (s *Service) moveProjectTask(i *Instance, req api.InstancePost) (*operation
 func (s *Service) moveProject(ctx context.Context, of, name string, req api.InstancePost) error {
 	ctx, letGo, err := s.Projects.Hold(ctx, "move", req.Project)
 	if err != nil {
-		return api.NotFound("Failed loading project %q: %w", req.Project, err)
+		return fmt.Errorf("Failed loading project %q: %w", req.Project, err)
 	}
 	defer letGo()
 	row, err := s.get(of, name)
