@@ -26,7 +26,7 @@ func fetched(t *testing.T, engine store.Engine, aliases ...api.ImageAlias) (s *S
 	if err != nil {
 		t.Fatal(err)
 	}
-	far.data = unified(t, file{name: "rootfs/new", data: "y"})
+	far.sell(unified(t, file{name: "rootfs/new", data: "y"}))
 	return s, j, far, old
 }
 
@@ -171,7 +171,7 @@ func TestARefreshFindsTheNewImageThere(t *testing.T) {
 		t.Run(fmt.Sprint("meanwhile ", meanwhile), func(t *testing.T) {
 			s, j, far, old := fetched(t, store.NewMemory(), api.ImageAlias{Name: "a"})
 			fetch := func() {
-				if _, err := importFile(t, s, far.data, Request{}); err != nil {
+				if _, err := importFile(t, s, far.offer(), Request{}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -117,7 +117,7 @@ func TestAnImageThatGetsAnAliasStays(t *testing.T) {
 		}},
 		{"a fetch of what is here", func() error { _, err := pull(api.ImageAlias{Name: "b"}); return err }},
 		{"a refresh", func() error {
-			far.data = unified(t, file{name: "rootfs/new", data: "y"})
+			far.sell(unified(t, file{name: "rootfs/new", data: "y"}))
 			task, err := s.Refresh(ctx, "default", first)
 			if err != nil {
 				return err

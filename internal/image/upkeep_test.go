@@ -23,31 +23,45 @@ import (
 
 // shop is a server that has one image at a time.
 type shop struct {
+	mu     sync.Mutex // upkeep fetches beside the test that changes the image
 	data   []byte
 	during func() // happens while somebody fetches it
 }
 
+// sell puts another image on offer under every alias.
+func (r *shop) sell(data []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.data = data
+}
+
+func (r *shop) offer() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.data
+}
+
 func (r *shop) fingerprint() string {
-	sum := sha256.Sum256(r.data)
+	sum := sha256.Sum256(r.offer())
 	return hex.EncodeToString(sum[:])
 }
 
 func (r *shop) Describe(context.Context, api.ImagesPostSource) (*api.Image, error) {
-	if r.data == nil {
+	if r.offer() == nil {
 		return nil, errors.New("closed")
 	}
-	return &api.Image{Fingerprint: r.fingerprint(), Size: int64(len(r.data))}, nil
+	return &api.Image{Fingerprint: r.fingerprint(), Size: int64(len(r.offer()))}, nil
 }
 
 func (r *shop) Export(context.Context, api.ImagesPostSource, string) (io.ReadCloser, string, error) {
 	if r.during != nil {
 		r.during()
 	}
-	return io.NopCloser(bytes.NewReader(r.data)), "application/octet-stream", nil
+	return io.NopCloser(bytes.NewReader(r.offer())), "application/octet-stream", nil
 }
 
 func (r *shop) Direct(context.Context, string, []string) (io.ReadCloser, string, int64, error) {
-	return io.NopCloser(bytes.NewReader(r.data)), r.fingerprint(), -1, nil
+	return io.NopCloser(bytes.NewReader(r.offer())), r.fingerprint(), -1, nil
 }
 
 func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
@@ -65,7 +79,7 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	far.data = unified(t, file{name: "rootfs/new", data: "y"})
+	far.sell(unified(t, file{name: "rootfs/new", data: "y"}))
 	s.updateAll(ctx, "default")
 	if _, _, err := s.Get(ctx, "default", first.Fingerprint); !api.IsNotFound(err) {
 		t.Errorf("the old image is still there: %v", err)
@@ -74,7 +88,7 @@ func TestCachedImagesAreUpdatedAndDropped(t *testing.T) {
 	if err != nil || !second.Cached {
 		t.Fatalf("%+v %v", second, err)
 	}
-	far.data = nil
+	far.sell(nil)
 	s.updateAll(ctx, "default") // a server that is away costs nothing
 
 	now := time.Now()
@@ -120,7 +134,7 @@ func TestUpkeepGoesOnPastASlowServer(t *testing.T) {
 		settings := map[string]string{"images.auto_update_cached": "true", "images.auto_update_interval": "6", "images.remote_cache_expiry": "1"}
 		s.Remote, s.Setting = far, func(_, key string) string { return settings[key] }
 		for _, name := range []string{"a", "b"} {
-			far.data = unified(t, file{name: "rootfs/" + name, data: name})
+			far.sell(unified(t, file{name: "rootfs/" + name, data: name}))
 			if _, err := s.Resolve(ctx, "default", api.InstanceSource{Server: "https://far", Alias: name}); err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +262,7 @@ func TestAProjectHasItsOwnSettings(t *testing.T) {
 		var upkeep sync.WaitGroup
 		upkeep.Go(func() { s.Upkeep(ctx) })
 		synctest.Wait()
-		far.data = unified(t, file{name: "rootfs/new", data: "y"})
+		far.sell(unified(t, file{name: "rootfs/new", data: "y"}))
 		has := func(project string) bool {
 			_, _, err := s.Get(ctx, project, far.fingerprint())
 			return err == nil
