@@ -49,7 +49,7 @@ func TestInitOnATerminal(t *testing.T) {
 	d := harness.New(t)
 	x := d.OnTerminal(harness.Program("berth"), "init")
 	for _, step := range []struct{ question, answer string }{
-		{"Set up a storage pool? (yes/no)", "yes"}, {"pool be called?", "fast"}, {"Which driver", ""}, {"Set up a network", "no"},
+		{"Set up a storage pool? (yes/no)", "yes"}, {"pool be called?", ""}, {"Which driver", ""}, {"Set up a network", "no"},
 		{"bridge or interface of the host?", "no"}, {"over the network?", "yes"}, {"On which address", "127.0.0.1"}, {"On which port", "18443"},
 		{"Password by which", "sesame"}, {"Again", "sesame"}, {"other servers up to date?", ""}, {"Print the answers", ""},
 	} {
@@ -64,7 +64,7 @@ func TestInitOnATerminal(t *testing.T) {
 			t.Errorf("%q on the screen: %s", bad, x.Screen())
 		}
 	}
-	if got := d.Berth("profile", "device", "get", "default", "root", "pool"); got != "fast\n" {
+	if got := d.Berth("profile", "device", "get", "default", "root", "pool"); got != "default\n" {
 		t.Errorf("root disk on pool %q", got)
 	}
 	if got := d.Berth("config", "get", "core.https_address"); got != "127.0.0.1:18443\n" {
@@ -74,9 +74,7 @@ func TestInitOnATerminal(t *testing.T) {
 	again := d.OnTerminal(harness.Program("berth"), "init")
 	again.Until("Set up a storage pool? (yes/no)")
 	again.Type("\n")
-	again.Until("pool be called? [default=default]: ")
-	again.Type("fast\n") // which is taken
-	again.Until("pool be called? [default=default]: ")
+	again.Until("pool be called? [default=default1]: ")
 	again.Type("\n")
 	again.Until("Which driver")
 	again.Type("\x03")
