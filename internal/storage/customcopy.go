@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
@@ -79,7 +80,7 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 	if record.Description == "" {
 		record.Description = row.Value.Description
 	}
-	record.Config = compact(merge(record.Config, row.Value.Config))
+	record.Config = config.WithoutEmpty(merge(record.Config, row.Value.Config))
 	volumes, sources := []newVolume{{id, &record}}, []VolumeID{from}
 	if from.Snapshot == "" && !volumeOnly {
 		for _, row := range s.volumes.List(from.path()...) {

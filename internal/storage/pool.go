@@ -17,6 +17,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
+	"github.com/berthd/berth/internal/config"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
@@ -158,9 +159,9 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	if err := errors.Join(poolKeys.Validate(req.Config), poolKeys.CheckSupported(nil, req.Config)); err != nil {
 		return nil, err
 	}
-	config := compact(req.Config)
+	settings := config.WithoutEmpty(req.Config)
 	own := filepath.Join(s.poolsFolder(), req.Name)
-	source := config["source"]
+	source := settings["source"]
 	switch {
 	case source == "":
 		source = own
@@ -175,8 +176,8 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	if root, err := filepath.EvalSymlinks(s.Root); err == nil && source != own && below(real, root) {
 		return nil, api.BadRequest("Source path '%s' is within the daemon's folder", source)
 	}
-	config["source"] = source
-	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: config}, nil
+	settings["source"] = source
+	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: settings}, nil
 }
 
 func below(path, root string) bool {
@@ -290,7 +291,7 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 	if err := errors.Join(poolKeys.Validate(next.Config), poolKeys.CheckSupported(row.Value.Config, next.Config)); err != nil {
 		return err
 	}
-	next.Config = compact(next.Config)
+	next.Config = config.WithoutEmpty(next.Config)
 	if next.Config["source"] != row.Value.Config["source"] {
 		return errors.New("Pool source cannot be changed when not in pending state")
 	}
