@@ -27,6 +27,9 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := check(nil, r.Config); err != nil {
 		return err
 	}
+	if err := s.checkSubnets(nil, r.Config); err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "create", req.Name)
 	if err != nil {
 		return err
@@ -121,6 +124,7 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 	}
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
+		func() error { return s.checkSubnets(was, next.Config) },
 		func() error { return s.checkFeatures(name, was, next.Config) },
 		func() error { return s.checkLimits(name, was, next.Config) },
 		func() error { return s.checkRestrictions(name, was, next.Config) },

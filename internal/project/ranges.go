@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/spec"
 )
@@ -93,5 +94,40 @@ func parseUplinkSubnet(value string) (uplink string, subnet netip.Prefix, err er
 		return "", subnet, fmt.Errorf("Subnet %q invalid, must be in the format of \"<uplink network>:<subnet>\"", value)
 	}
 	subnet, err = netip.ParsePrefix(text)
+	if err == nil && subnet != subnet.Masked() {
+		err = fmt.Errorf("Not an IP network address %q", text)
+	}
 	return uplink, subnet, err
+}
+
+// checkSubnets refuses subnets that are no part of the routes of the network that they are said to be of.
+func (s *Service) checkSubnets(was, now map[string]string) error {
+	if now[subnetsKey] == "" || now[subnetsKey] == was[subnetsKey] {
+		return nil
+	}
+	for _, item := range listed(now[subnetsKey]) {
+		uplink, subnet, err := parseUplinkSubnet(item)
+		if err != nil {
+			return api.BadRequest("Invalid project configuration key %q value: %w", subnetsKey, err)
+		}
+		network, err := s.Network(uplink)
+		if err != nil {
+			return api.BadRequest("Invalid project configuration key %q value: Invalid uplink network %q: %w (%s=%q)", subnetsKey, uplink, err, subnetsKey, item)
+		}
+		if !routes(network, subnet) {
+			return api.BadRequest("Invalid project configuration key %q value: Uplink network %q doesn't contain %q in its routes (allowed: parts of ipv4.routes=%q, ipv6.routes=%q)",
+				subnetsKey, uplink, subnet, network["ipv4.routes"], network["ipv6.routes"])
+		}
+	}
+	return nil
+}
+
+// routes tells whether a subnet is part of one of the routes in a network's configuration.
+func routes(network map[string]string, subnet netip.Prefix) bool {
+	return slices.ContainsFunc([]string{"ipv4.routes", "ipv6.routes"}, func(key string) bool {
+		return slices.ContainsFunc(listed(network[key]), func(route string) bool {
+			p, err := netip.ParsePrefix(route)
+			return err == nil && p.Bits() <= subnet.Bits() && p.Contains(subnet.Addr())
+		})
+	})
 }
