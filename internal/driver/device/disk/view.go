@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -133,7 +134,7 @@ func (v *view) mountAt(at string, cfg device.Config) error {
 	if v.block == "" {
 		return v.bindAt(at, cfg)
 	}
-	if err := os.MkdirAll(at, 0o711); err != nil {
+	if err := makePoint(at, false); err != nil {
 		return err
 	}
 	flags, data := splitOptions(cfg["raw.mount.options"])
@@ -164,10 +165,13 @@ func (v *view) bindAt(at string, cfg device.Config) error {
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// makePoint makes the file or folder that is mounted over.
+// makePoint makes the file or folder that is mounted over, in a folder that only root gets through: what is mounted there may lie in one, too.
 func makePoint(at string, isFile bool) error {
 	if !isFile {
-		return os.MkdirAll(at, 0o711)
+		return os.MkdirAll(at, 0o700)
+	}
+	if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+		return err
 	}
 	f, err := os.OpenFile(at, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
