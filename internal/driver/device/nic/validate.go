@@ -123,6 +123,9 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, name string, 
 	if err := tables[t.kind].Validate(checked); err != nil {
 		return err
 	}
+	if err := checkName(inst, name, cfg); err != nil {
+		return err
+	}
 	if t.kind != p2p && t.parent == "" {
 		return api.BadRequest("Invalid value for device option %q: Required value", "parent")
 	}
@@ -163,6 +166,20 @@ func checkAddresses(cfg device.Config, t target) error {
 		}
 		if addr == subnet.Addr() {
 			return api.BadRequest("IP address %q is assigned to parent managed network device %q", value, t.managed.Name)
+		}
+	}
+	return nil
+}
+
+// checkName refuses the name of another NIC of the instance: the kernel has one of each, and the start would fail. A profile may be meant to be
+// completed by another.
+func checkName(inst device.Instance, name string, cfg device.Config) error {
+	if inst.Profile || cfg["name"] == "" {
+		return nil
+	}
+	for other, oc := range inst.Devices {
+		if other != name && oc["type"] == "nic" && oc["name"] == cfg["name"] {
+			return api.BadRequest("Invalid value for device option %q: Duplicate NIC name detected %q", "name", cfg["name"])
 		}
 	}
 	return nil
