@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +20,7 @@ import (
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -103,17 +103,10 @@ func volumeUser(v VolumeID) string {
 	if v.Type == VolumeContainer || v.Type == VolumeVM {
 		return instanceURL(v)
 	}
-	return v.URL() + projectQuery(v.Project)
+	return v.URL()
 }
 
-func projectQuery(project string) string {
-	if project == "" || project == "default" {
-		return ""
-	}
-	return "?project=" + url.QueryEscape(project)
-}
-
-func poolURL(name string) string { return "/1.0/storage-pools/" + url.PathEscape(name) }
+func poolURL(name string) string { return project.URL("", "storage-pools", name) }
 
 // CreatePool makes a pool and mounts it.
 func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) error {

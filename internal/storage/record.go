@@ -222,7 +222,7 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 func (s *Service) event(ctx context.Context, action string, id VolumeID, details map[string]any) {
 	shown := id
 	shown.Name = id.diskName()
-	s.Events.Lifecycle(ctx, id.Project, action, shown.URL()+projectQuery(id.Project), details)
+	s.Events.Lifecycle(ctx, id.Project, action, shown.URL(), details)
 }
 
 // CustomVolumes lists the custom volumes of a project in all pools, without their snapshots.
