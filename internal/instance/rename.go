@@ -109,7 +109,7 @@ func (s *Service) relocate(ctx context.Context, old, next *Instance, with ...sto
 	if err != nil {
 		return err
 	}
-	defer func() { err = takeBack(ctx, err, entry, c, s.undoRename) }()
+	defer func() { err = undoFailed(ctx, err, entry, c, s.undoRename) }()
 	if err := renameBegun.Hit(); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (s *Service) moveLogs(from, to *Instance) error {
 
 // undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
-	old, ok := s.instanceOf(c)
+	old, ok := s.current(c)
 	if !ok { // the last commit went through
 		return nil
 	}
