@@ -27,6 +27,10 @@ func (s *Service) Post(ctx context.Context, project, name string, req api.Instan
 	if err != nil {
 		return nil, err
 	}
+	if (req.InstanceOnly || req.ContainerOnly) && len(s.snapshots.List(project, name)) > 0 {
+		// What a move leaves behind would be gone.
+		return nil, api.BadRequest("Snapshots go with the instance: delete those of %q first, or do not set \"instance_only\"", name)
+	}
 	if req.Project != "" && req.Project != project {
 		return s.moveProjectTask(row.Value, req)
 	}
