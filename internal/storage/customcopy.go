@@ -332,6 +332,20 @@ func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api
 	return nil
 }
 
+// inUse tells whether something that runs has a custom volume. What is mounted is not all: a pool that was away when this daemon started holds
+// volumes that guests have from the daemon before.
+func (s *Service) inUse(id VolumeID) bool {
+	if s.VolumeRuns != nil && s.VolumeRuns(id) {
+		return true
+	}
+	if len(s.volumeUsers(id)) == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mounts[id] > 0
+}
+
 // restoreCustom gives a custom volume the content of its snapshot; the caller holds its lock.
 func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot string) error {
 	if id.Type != VolumeCustom {
@@ -348,13 +362,8 @@ func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot strin
 		return err
 	}
 	defer release()
-	if len(s.volumeUsers(id)) > 0 {
-		s.mu.Lock()
-		busy := s.mounts[id] > 0
-		s.mu.Unlock()
-		if busy {
-			return api.BadRequest("Cannot restore custom volume used by running instances")
-		}
+	if s.inUse(id) {
+		return api.BadRequest("Cannot restore custom volume used by running instances")
 	}
 	if err := s.Restore(ctx, snap); err != nil {
 		return err

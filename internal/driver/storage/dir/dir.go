@@ -121,12 +121,17 @@ func (d *Dir) Mount(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(d.source, string(storagedriver.Containers))); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on?", d.source)
 	}
+	bound := false
 	if d.external() {
-		if err := d.bind(); err != nil {
+		var err error
+		if bound, err = d.bind(); err != nil {
 			return err
 		}
 	}
 	if err := d.lay(d.root); err != nil {
+		if bound { // it may be read-only for now; what is bound stays as it is
+			err = errors.Join(err, unix.Unmount(d.root, unix.UMOUNT_NOFOLLOW))
+		}
 		return err
 	}
 	if err := d.sweep(ctx); err != nil {
@@ -162,19 +167,19 @@ func folderAt(path string) (folder, error) {
 	return folder{st.Dev_major, st.Dev_minor, st.Ino}, nil
 }
 
-// bind puts the source folder at the pool's root, unless it is there already.
-func (d *Dir) bind() error {
+// bind puts the source folder at the pool's root, and tells whether it did: it may be there already.
+func (d *Dir) bind() (bool, error) {
 	if err := os.MkdirAll(d.root, 0o711); err != nil {
-		return err
+		return false, err
 	}
 	mounted, err := d.bound()
 	if err != nil || mounted {
-		return err
+		return false, err
 	}
 	if err := unix.Mount(d.source, d.root, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
+		return false, fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
 	}
-	return nil
+	return true, nil
 }
 
 // bound tells whether root shows the source folder.
