@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/project"
 )
@@ -13,15 +14,15 @@ func (a networksAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/1.0/networks", Handle: a.list},
-		{Method: "POST", Path: "/1.0/networks", Handle: a.create},
-		{Method: "GET", Path: "/1.0/networks/{network}", Handle: a.get},
-		{Method: "PUT", Path: "/1.0/networks/{network}", Handle: a.update},
-		{Method: "PATCH", Path: "/1.0/networks/{network}", Handle: a.patch},
-		{Method: "POST", Path: "/1.0/networks/{network}", Handle: a.rename},
-		{Method: "DELETE", Path: "/1.0/networks/{network}", Handle: a.delete},
-		{Method: "GET", Path: "/1.0/networks/{network}/state", Handle: a.state},
-		{Method: "GET", Path: "/1.0/networks/{network}/leases", Handle: a.leases},
+		{Method: "GET", Path: "/1.0/networks", Need: amid(access.Network, access.CanViewNetworks), Handle: a.list},
+		{Method: "POST", Path: "/1.0/networks", Need: amid(access.Network, access.CanCreateNetworks), Handle: a.create},
+		{Method: "GET", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanView), Handle: a.get},
+		{Method: "PUT", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.update},
+		{Method: "PATCH", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.patch},
+		{Method: "POST", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.rename},
+		{Method: "DELETE", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: "/1.0/networks/{network}/state", Need: on(access.Network, "network", access.CanView), Handle: a.state},
+		{Method: "GET", Path: "/1.0/networks/{network}/leases", Need: on(access.Network, "network", access.CanView), Handle: a.leases},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/url"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -15,13 +16,13 @@ func (a storagePoolsAPI) routes() []Route {
 		return nil
 	}
 	routes := []Route{
-		{Method: "GET", Path: "/1.0/storage-pools", Handle: a.list},
-		{Method: "POST", Path: "/1.0/storage-pools", Handle: a.create},
-		{Method: "GET", Path: "/1.0/storage-pools/{pool}", Handle: a.get},
-		{Method: "PUT", Path: "/1.0/storage-pools/{pool}", Handle: a.update},
-		{Method: "PATCH", Path: "/1.0/storage-pools/{pool}", Handle: a.update},
-		{Method: "DELETE", Path: "/1.0/storage-pools/{pool}", Handle: a.delete},
-		{Method: "GET", Path: "/1.0/storage-pools/{pool}/resources", Handle: a.resources},
+		{Method: "GET", Path: "/1.0/storage-pools", Need: AnyoneTrusted, Handle: a.list},
+		{Method: "POST", Path: "/1.0/storage-pools", Need: Need{May: access.CanCreatePools, On: access.Server}, Handle: a.create},
+		{Method: "GET", Path: "/1.0/storage-pools/{pool}", Need: AnyoneTrusted, Handle: a.get},
+		{Method: "PUT", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanEdit), Handle: a.update},
+		{Method: "PATCH", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanEdit), Handle: a.update},
+		{Method: "DELETE", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: "/1.0/storage-pools/{pool}/resources", Need: Need{May: access.CanViewResources, On: access.Server}, Handle: a.resources},
 	}
 	return append(routes, storageVolumesAPI(a).routes()...)
 }

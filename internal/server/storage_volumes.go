@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -15,24 +16,28 @@ func (a storageVolumesAPI) routes() []Route {
 	const volumes = "/1.0/storage-pools/{pool}/volumes"
 	const volume = volumes + "/{type}/{name}"
 	const snapshot = volume + "/snapshots/{snapshot}"
+	list := Need{May: access.CanViewVolumes, On: access.StorageVolume, Lists: true}
+	create := amid(access.StorageVolume, access.CanCreateVolumes)
+	view, edit := on(access.StorageVolume, "name", access.CanView), on(access.StorageVolume, "name", access.CanEdit)
+	snap := on(access.StorageVolume, "name", access.CanManageSnapshots)
 	return []Route{
-		{Method: "GET", Path: volumes, Handle: a.list},
-		{Method: "POST", Path: volumes, Handle: a.create},
-		{Method: "GET", Path: volumes + "/{type}", Handle: a.list},
-		{Method: "POST", Path: volumes + "/{type}", Handle: a.create},
-		{Method: "GET", Path: volume, Handle: a.get},
-		{Method: "PUT", Path: volume, Handle: a.update},
-		{Method: "PATCH", Path: volume, Handle: a.update},
-		{Method: "POST", Path: volume, Handle: a.rename},
-		{Method: "DELETE", Path: volume, Handle: a.delete},
-		{Method: "GET", Path: volume + "/state", Handle: a.state},
-		{Method: "GET", Path: volume + "/snapshots", Handle: a.snapshots},
-		{Method: "POST", Path: volume + "/snapshots", Handle: a.createSnapshot},
-		{Method: "GET", Path: snapshot, Handle: a.getSnapshot},
-		{Method: "PUT", Path: snapshot, Handle: a.updateSnapshot},
-		{Method: "PATCH", Path: snapshot, Handle: a.updateSnapshot},
-		{Method: "POST", Path: snapshot, Handle: a.renameSnapshot},
-		{Method: "DELETE", Path: snapshot, Handle: a.deleteSnapshot},
+		{Method: "GET", Path: volumes, Need: list, Handle: a.list},
+		{Method: "POST", Path: volumes, Need: create, Handle: a.create},
+		{Method: "GET", Path: volumes + "/{type}", Need: list, Handle: a.list},
+		{Method: "POST", Path: volumes + "/{type}", Need: create, Handle: a.create},
+		{Method: "GET", Path: volume, Need: view, Handle: a.get},
+		{Method: "PUT", Path: volume, Need: edit, Handle: a.update},
+		{Method: "PATCH", Path: volume, Need: edit, Handle: a.update},
+		{Method: "POST", Path: volume, Need: edit, Handle: a.rename},
+		{Method: "DELETE", Path: volume, Need: on(access.StorageVolume, "name", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: volume + "/state", Need: view, Handle: a.state},
+		{Method: "GET", Path: volume + "/snapshots", Need: view, Handle: a.snapshots},
+		{Method: "POST", Path: volume + "/snapshots", Need: snap, Handle: a.createSnapshot},
+		{Method: "GET", Path: snapshot, Need: view, Handle: a.getSnapshot},
+		{Method: "PUT", Path: snapshot, Need: snap, Handle: a.updateSnapshot},
+		{Method: "PATCH", Path: snapshot, Need: snap, Handle: a.updateSnapshot},
+		{Method: "POST", Path: snapshot, Need: snap, Handle: a.renameSnapshot},
+		{Method: "DELETE", Path: snapshot, Need: snap, Handle: a.deleteSnapshot},
 	}
 }
 
