@@ -71,7 +71,7 @@ func (a instancesAPI) list(r *Request) Response {
 	urls := []string{}
 	add := func(of, name string) { urls = append(urls, project.URL(of, path.Base(base), name)) }
 	if namesOnly {
-		a.svc.Names(of, byType, add)
+		a.svc.Names(r.Context(), of, byType, add)
 		return Sync(urls)
 	}
 	found := a.svc.List(r.Context(), of, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })

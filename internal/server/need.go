@@ -79,7 +79,11 @@ func (s *Server) allows(r *Request, need Need) bool {
 		}
 		return r.caller.May(need.May, access.InProject(name))
 	}
-	return s.allowsIn(r, need, r.Project())
+	name := r.Project()
+	if need.On == access.StorageVolume && need.Name != "" && r.Var("type") == "image" {
+		name = api.ProjectDefault // copies of images serve all projects
+	}
+	return s.allowsIn(r, need, name)
 }
 
 // allowsIn judges a need for an object in a project. Where a project shares what the default project has, whoever may see things in it sees

@@ -41,6 +41,7 @@ func (a networksAPI) list(r *Request) Response {
 	}
 	urls, kept := []string{}, []api.Network{}
 	for _, n := range all {
+		hide(r, &n)
 		if f.Match(&n) {
 			urls, kept = append(urls, a.url(r, n.Name)), append(kept, n)
 		}
@@ -67,10 +68,23 @@ func (a networksAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	etag := ETag(rev)
 	if rev == 0 {
-		return SyncETag(n, contentETag(n.NetworkPut))
+		etag = contentETag(n.NetworkPut)
 	}
-	return SyncETag(n, ETag(rev))
+	hide(r, n)
+	return SyncETag(n, etag)
+}
+
+// hide takes from a network what its caller may not see: its settings, unless it may edit it, and whom else it serves.
+func hide(r *Request, n *api.Network) {
+	if r.caller.Unbound() {
+		return
+	}
+	n.UsedBy = r.usedBy(n.UsedBy)
+	if need := on(access.Network, "network", access.CanEdit); !r.server.allowsIn(r, need, r.Project()) {
+		n.Config = map[string]string{}
+	}
 }
 
 func (a networksAPI) update(r *Request) Response {

@@ -37,6 +37,7 @@ func (a profilesAPI) list(r *Request) Response {
 		return Sync(urls)
 	}
 	for _, p := range a.svc.List(r.Context(), r.Project()) {
+		p.UsedBy = r.usedBy(p.UsedBy)
 		if clauses.Match(p) {
 			list = append(list, p)
 			urls = append(urls, project.URL(home, "profiles", p.Name))
@@ -64,6 +65,7 @@ func (a profilesAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	p.UsedBy = r.usedBy(p.UsedBy)
 	return SyncETag(p, ETag(rev))
 }
 

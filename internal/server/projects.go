@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
@@ -37,14 +38,19 @@ func (a projectsAPI) list(r *Request) Response {
 		return Fail(err)
 	}
 	urls := []string{}
+	names := a.svc.Names()
+	if r.guarded() {
+		names = slices.DeleteFunc(names, func(name string) bool { return !r.caller.May(access.CanView, access.InProject(name)) })
+	}
 	if r.Recursion() == 0 && f.Empty() {
-		for _, name := range a.svc.Names() {
+		for _, name := range names {
 			urls = append(urls, project.URL("", "projects", name))
 		}
 		return Sync(urls)
 	}
 	kept := []*api.Project{}
-	for _, p := range a.svc.List() {
+	for _, p := range a.svc.List(names) {
+		p.UsedBy = r.usedBy(p.UsedBy)
 		if f.Match(p) {
 			kept = append(kept, p)
 			urls = append(urls, project.URL("", "projects", p.Name))
@@ -72,6 +78,7 @@ func (a projectsAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	p.UsedBy = r.usedBy(p.UsedBy)
 	return SyncETag(p, ETag(rev))
 }
 

@@ -41,7 +41,7 @@ func (a storagePoolsAPI) list(r *Request) Response {
 		if err != nil {
 			return Fail(err)
 		}
-		pools = append(pools, pool)
+		pools = append(pools, shownPool(r, pool))
 	}
 	if r.Recursion() == 0 {
 		return Sync(urls)
@@ -65,7 +65,15 @@ func (a storagePoolsAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	return SyncETag(pool, ETag(rev))
+	return SyncETag(shownPool(r, pool), ETag(rev))
+}
+
+// shownPool is a pool as the caller may see it: where its data is on this host is for those who may see all.
+func shownPool(r *Request, pool *api.StoragePool) *api.StoragePool {
+	if r.guarded() {
+		pool.Config, pool.UsedBy = nil, r.usedBy(pool.UsedBy)
+	}
+	return pool
 }
 
 func (a storagePoolsAPI) update(r *Request) Response {

@@ -80,8 +80,17 @@ func (a storageVolumesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	var sees func(project, name string) bool
+	if project == "" || r.guarded() {
+		sees = r.viewer(access.StorageVolume)
+	}
 	volumes, urls := []api.StorageVolume{}, []string{}
 	for _, v := range all {
+		// A list of one project also has what it shares, and copies of images, which are of none.
+		if sees != nil && (project == "" || v.Type == "image") && !sees(v.Project, v.Name) {
+			continue
+		}
+		v.UsedBy = r.usedBy(v.UsedBy)
 		if clauses.Match(v) {
 			volumes = append(volumes, v)
 			urls = append(urls, volumeURL(r.Var("pool"), v))
@@ -101,6 +110,9 @@ func (a storageVolumesAPI) create(r *Request) Response {
 	if kind := r.Var("type"); kind != "" {
 		req.Type = kind
 	}
+	if err := a.mayCopy(r, req.Source); err != nil {
+		return Fail(err)
+	}
 	task, err := a.svc.CreateVolume(r.Context(), r.Var("pool"), r.Project(), req)
 	switch {
 	case err != nil:
@@ -109,6 +121,19 @@ func (a storageVolumesAPI) create(r *Request) Response {
 		return Async(task)
 	}
 	return Empty()
+}
+
+// mayCopy refuses a source that the caller may not have, before it is looked for.
+func (a storageVolumesAPI) mayCopy(r *Request, from api.StorageVolumeSource) error {
+	of := from.Project
+	if of == "" {
+		of = r.Project()
+	}
+	name, _, _ := strings.Cut(from.Name, "/")
+	if name == "" || r.caller.May(access.CanManageBackups, access.Object{Entity: access.StorageVolume, Project: of, Name: name}) {
+		return nil
+	}
+	return errNotAuthorized
 }
 
 func (a storageVolumesAPI) get(r *Request) Response {
@@ -120,6 +145,7 @@ func (a storageVolumesAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	v.UsedBy = r.usedBy(v.UsedBy)
 	return SyncETag(v, ETag(rev))
 }
 
@@ -149,6 +175,9 @@ func (a storageVolumesAPI) rename(r *Request) Response {
 	}
 	if req.Migration {
 		return Fail(api.BadRequest("Moving storage volumes between servers is not supported"))
+	}
+	if err := r.requireIn(req.Project, amid(access.StorageVolume, access.CanCreateVolumes)); err != nil {
+		return Fail(err)
 	}
 	to := id
 	to.Name = req.Name
