@@ -14,13 +14,18 @@ const privilege = "restricted.containers.privilege"
 
 // needs is what of an instance is not free in a restricted project: of its own keys and devices and of those of its profiles.
 func (s *Service) needs(i *Instance, e *effective) []project.Need {
-	of := fmt.Sprintf("container %q of project %q", i.Name, i.Project)
+	of := describe(i)
 	needs := append(keyNeeds(of, e.Config), s.deviceNeeds(of, e.Devices)...)
 	if !config.IsTrue(e.Config["security.privileged"]) && !config.IsTrue(e.Config["security.idmap.isolated"]) {
 		needs = append(needs, project.Need{Key: privilege, Level: "unprivileged",
 			Refusal: fmt.Sprintf("Invalid value %q for config %q on %s: Non-isolated containers are forbidden", e.Config["security.idmap.isolated"], "security.idmap.isolated", of)})
 	}
 	return needs
+}
+
+// describe names an instance in what refuses it.
+func describe(i *Instance) string {
+	return fmt.Sprintf("container %q of project %q", i.Name, i.Project)
 }
 
 // ProfileNeeds implements profile.Instances.

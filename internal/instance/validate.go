@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -44,7 +45,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	}
 	own := s.deviceInstance(i, &effective{Config: i.Config, Devices: i.Devices})
 	own.Profile = true // without its profiles, an instance's devices may be incomplete
-	if err := s.checkDevices(ctx, own, i.Devices); err != nil {
+	if err := s.checkDevices(ctx, own, describe(i), i.Devices); err != nil {
 		return nil, fmt.Errorf("%sInvalid devices: %w", initialising(old), err)
 	}
 	e := &effective{}
@@ -67,7 +68,7 @@ func (s *Service) check(ctx context.Context, i, old *Instance) (*effective, erro
 	if e.IDMap, e.IDBase, err = s.nextIDMap(i, e.Config); err != nil {
 		return nil, err
 	}
-	if err := s.checkDevices(ctx, s.deviceInstance(i, e), e.Devices); err != nil {
+	if err := s.checkDevices(ctx, s.deviceInstance(i, e), describe(i), e.Devices); err != nil {
 		return nil, fmt.Errorf("%sInvalid expanded devices: %w", initialising(old), err)
 	}
 	return e, nil
@@ -174,8 +175,14 @@ func (s *Service) checkRoot(devices map[string]device.Config, old *Instance) (na
 	return name, pool, nil
 }
 
-// checkDevices asks each device's module.
-func (s *Service) checkDevices(ctx context.Context, in device.Instance, devices map[string]device.Config) error {
+// checkDevices asks each device's module. What the project forbids is refused first, as modules look at the host: whoever may not have a device
+// does not learn from it whether there is such a file. of names what the devices are of.
+func (s *Service) checkDevices(ctx context.Context, in device.Instance, of string, devices map[string]device.Config) error {
+	known := maps.Clone(devices)
+	maps.DeleteFunc(known, func(_ string, cfg device.Config) bool { return s.Modules[cfg["type"]] == nil })
+	if err := s.Projects.Allows(in.Project, s.deviceNeeds(of, known)...); err != nil {
+		return err
+	}
 	for _, name := range sortedNames(devices) {
 		if err := s.checkDevice(ctx, in, name, devices[name]); err != nil {
 			return fmt.Errorf("Device validation failed for %q: %w", name, err)
@@ -214,7 +221,7 @@ func checkDeviceName(name string) error {
 var deviceName = regexp.MustCompile(`^[A-Za-z0-9/:_.-]+$`)
 
 // CheckProfile checks what a profile holds, by itself: it need not make a whole instance. Errors are 400.
-func (s *Service) CheckProfile(ctx context.Context, project string, c map[string]string, devices map[string]device.Config) error {
+func (s *Service) CheckProfile(ctx context.Context, project, name string, c map[string]string, devices map[string]device.Config) error {
 	for key := range c {
 		if len(key) > 9 && key[:9] == "volatile." {
 			return api.BadRequest("Volatile keys can only be set on instances")
@@ -235,7 +242,7 @@ func (s *Service) CheckProfile(ctx context.Context, project string, c map[string
 		return err
 	}
 	in := device.Instance{Project: project, Type: string(api.InstanceTypeContainer), Config: c, Devices: devices, Profile: true}
-	err := s.checkDevices(ctx, in, devices)
+	err := s.checkDevices(ctx, in, fmt.Sprintf("profile %q of project %q", name, project), devices)
 	if err != nil && api.StatusOf(err) == http.StatusInternalServerError {
 		return api.BadRequest("%w", err)
 	}

@@ -28,7 +28,7 @@ type Profile struct {
 // Instances is what profiles need of instances; *instance.Service implements it.
 type Instances interface {
 	// CheckProfile checks a profile's content by itself.
-	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
+	CheckProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config) error
 	// CheckProfileChange refuses, unless the profile had it before, what has no effect on this server and what cloud-init could not read.
 	CheckProfileChange(was, now map[string]string, wasDevices, devices map[string]device.Config) error
 	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
@@ -198,7 +198,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer unpin()
-	if err := s.check(ctx, project, &Profile{}, p); err != nil {
+	if err := s.check(ctx, project, req.Name, &Profile{}, p); err != nil {
 		return err
 	}
 	admitted, err := s.admit(ctx, "profile creation", project, req.Name, p)
@@ -300,12 +300,12 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Profi
 }
 
 // check refuses a profile that no instance could have, and what is new in it and could have no effect.
-func (s *Service) check(ctx context.Context, project string, was, now *Profile) error {
+func (s *Service) check(ctx context.Context, project, name string, was, now *Profile) error {
 	// In this order, as what cloud-init cannot read is named with its line.
 	if err := s.instances.CheckProfileChange(was.Config, now.Config, was.Devices, now.Devices); err != nil {
 		return err
 	}
-	return s.instances.CheckProfile(ctx, project, now.Config, now.Devices)
+	return s.instances.CheckProfile(ctx, project, name, now.Config, now.Devices)
 }
 
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
@@ -324,7 +324,7 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	next := edit(row)
-	if err := s.check(ctx, project, row.Value, next); err != nil {
+	if err := s.check(ctx, project, name, row.Value, next); err != nil {
 		return err
 	}
 	admitted, err := s.admit(ctx, "profile update", project, name, next)

@@ -30,7 +30,7 @@ type fakeInstances struct {
 	conflicts int
 }
 
-func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]string, _ map[string]device.Config) error {
+func (f *fakeInstances) CheckProfile(_ context.Context, _, _ string, c map[string]string, _ map[string]device.Config) error {
 	if c["bad"] != "" {
 		return api.BadRequest("Unknown configuration key: bad")
 	}

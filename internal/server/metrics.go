@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/metrics"
 	"github.com/berthd/berth/internal/serverconfig"
 )
@@ -31,10 +32,12 @@ func (a metricsAPI) routes() []Route {
 
 // get shows the figures of a project's instances, or those of all and of the daemon.
 func (a metricsAPI) get(r *Request) Response {
-	if !r.Trusted() && (a.config == nil || a.config.Bool("core.metrics_authentication")) {
-		return Fail(api.Forbidden("not authorized"))
-	}
 	one := r.Query("project")
+	may := r.caller.May(access.CanViewMetrics, access.Object{Entity: access.Server}) ||
+		one != "" && r.caller.May(access.CanViewMetrics, access.InProject(one))
+	if !may && (a.config == nil || a.config.Bool("core.metrics_authentication")) {
+		return Fail(errNotAuthorized)
+	}
 	var allowed func(string) bool
 	if one != "" {
 		allowed = func(project string) bool { return project == one }
