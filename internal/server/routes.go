@@ -39,8 +39,8 @@ type Services struct {
 	Metrics      *metrics.Service
 }
 
-// routes lists all routes. Each resource's file makes its own; this is where they are joined.
-func (s *Server) routes() []Route {
+// Routes lists all routes. Each resource's file makes its own; this is where they are joined.
+func (s *Server) Routes() []Route {
 	var all []Route
 	all = append(all, rootRoutes()...)
 	all = append(all, metadataRoutes(s.services.Instances)...)

@@ -55,7 +55,7 @@ type Server struct {
 // New makes a server of all routes that services has something behind.
 func New(services Services, auth Authenticator) *Server {
 	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection(), counters: newCounters()}
-	for _, route := range s.routes() {
+	for _, route := range s.Routes() {
 		s.router.add(route)
 	}
 	s.http, s.metrics = newHTTP(s), newHTTP(http.HandlerFunc(s.metricsOnly))
