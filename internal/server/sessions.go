@@ -57,6 +57,13 @@ func (s *Server) begin(r *Request, cancel context.CancelCauseFunc) func() {
 	}
 }
 
+// Sessions counts the requests and connections over the network that are under way.
+func (s *Server) Sessions() int {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return len(s.sessions.open)
+}
+
 // took notes that the connection of a request was taken over. Only a connection of our own listeners tells when it ends.
 func (s *Server) took(one *session, conn net.Conn) {
 	ours, ok := rawconn.Beneath(conn).(*pacedConn)
