@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -25,6 +27,10 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		from = project
 	}
 	name, snapshot, isSnapshot := strings.Cut(req.Source.Source, "/")
+	// A copy has all that its source has; whose source it may not be is not looked at.
+	if err := request.Require(ctx, access.CanManageBackups, access.Object{Entity: access.Instance, Project: from, Name: name}); err != nil {
+		return nil, err
+	}
 	given := maps.Clone(req.Config)
 	src, i, volume, err := s.lookAtSource(project, req, from, name, snapshot)
 	if err != nil {

@@ -111,10 +111,10 @@ func (s *Service) Get(name string) (*api.Project, store.Revision, error) {
 	return s.show(row), row.Revision, nil
 }
 
-// List returns all projects by name.
-func (s *Service) List() []*api.Project {
+// List returns the projects of these names, as Names gives them; one that has gone is left out.
+func (s *Service) List(names []string) []*api.Project {
 	list := []*api.Project{}
-	for _, name := range s.Names() {
+	for _, name := range names {
 		if p, _, err := s.Get(name); err == nil {
 			list = append(list, p)
 		}

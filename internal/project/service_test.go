@@ -135,7 +135,7 @@ func TestTheDefaultProjectIsThereBeforeItsRecord(t *testing.T) {
 			w.do(w.EnsureDefault(t.Context()))
 		}
 		p, rev, err := w.Get("default")
-		if err != nil || (rev != 0) != stored || len(p.Config) != len(kinds) || len(w.List()) != 1 {
+		if err != nil || (rev != 0) != stored || len(p.Config) != len(kinds) || len(w.List(w.Names())) != 1 {
 			t.Errorf("stored %v: %+v %d %v", stored, p, rev, err)
 		}
 	}

@@ -26,7 +26,7 @@ func metadataRoutes(instances *instance.Service) []Route {
 		}
 		return map[string]any{"configs": entities}
 	})
-	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Handle: func(*Request) Response { return Sync(all()) }}}
+	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Need: AnyoneTrusted, Handle: func(*Request) Response { return Sync(all()) }}}
 }
 
 type keyGroup struct {
