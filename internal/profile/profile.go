@@ -109,6 +109,15 @@ func (s *Service) RemoveDefault(project string) []store.Op {
 	return []store.Op{s.table.RemoveAt(row.Revision, project, "default")}
 }
 
+// MoveDefault implements project.ProfilesOf.
+func (s *Service) MoveDefault(project, name string) []store.Op {
+	row, ok := s.table.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{s.table.RemoveAt(row.Revision, project, "default"), s.table.Create(row.Value, name, "default")}
+}
+
 // Definition returns what a profile gives its instances. The maps are shared: clone before change.
 func (s *Service) Definition(project, name string) (map[string]string, map[string]device.Config, bool) {
 	row, ok := s.table.Get(s.Home(project), name)

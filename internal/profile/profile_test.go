@@ -254,3 +254,21 @@ func TestOneETagOneWinner(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDefaultProfileMovesWithItsProject(t *testing.T) {
+	s, _, _ := newService(t)
+	ctx := t.Context()
+	must(t, s.EnsureDefault(ctx, "a"))
+	must(t, s.Put(ctx, "a", "default", api.ProfilePut{Description: "mine", Config: map[string]string{"limits.memory": "1GiB"}}, anyRevision))
+	_, err := s.store.Commit(ctx, s.MoveDefault("a", "b")...)
+	must(t, err)
+	if p, _, err := s.Get(ctx, "b", "default"); err != nil || p.Description != "mine" || p.Config["limits.memory"] != "1GiB" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, _, err := s.Get(ctx, "a", "default"); !api.IsNotFound(err) {
+		t.Errorf("it is at its old place, too: %v", err)
+	}
+	if ops := s.MoveDefault("a", "b"); len(ops) != 0 {
+		t.Errorf("what there is not is moved: %v", ops)
+	}
+}

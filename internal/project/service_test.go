@@ -22,6 +22,7 @@ type world struct {
 	*Service
 	t        *testing.T
 	profiles *store.Table[string]
+	looked   func() // if set, called whenever somebody asks what is in a project
 	mu       sync.Mutex
 	in       map[string][]string
 	holds    map[string]Contents
@@ -35,6 +36,9 @@ func newWorld(t *testing.T) *world {
 	w.Service = New(Deps{
 		Store: db, Events: w, Locks: &lock.Manager{}, Profiles: func() ProfilesOf { return w }, Contents: w.contentsOf,
 		Users: func(name string) []string {
+			if w.looked != nil {
+				w.looked()
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			urls := slices.Clone(w.in[name])
@@ -63,6 +67,14 @@ func (w *world) CreateDefault(project string) store.Op {
 
 func (w *world) RemoveDefault(project string) []store.Op {
 	return []store.Op{w.profiles.Remove(project, "default")}
+}
+
+func (w *world) MoveDefault(project, name string) []store.Op {
+	row, ok := w.profiles.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{w.profiles.RemoveAt(row.Revision, project, "default"), w.profiles.Create(row.Value, name, "default")}
 }
 
 func (w *world) do(err error) {
