@@ -63,21 +63,23 @@ func (f *fakeInstances) HoldUsers(context.Context, string, string, string) (func
 
 func (f *fakeInstances) ProfileUsers(_, name string) []string { return slices.Clone(f.users[name]) }
 
-func (f *fakeInstances) RenameProfile(_, old, name string) []store.Op {
-	f.users[name] = f.users[old]
-	delete(f.users, old)
-	ops := make([]store.Op, f.many)
-	for n := range ops {
-		ops[n] = store.Op{Key: fmt.Sprintf("/users/%d", n), Value: []byte(`"` + name + `"`)}
+func (f *fakeInstances) RenameProfile(_, old, name string) ([]store.Op, func() []store.Op) {
+	rename := func(old, name string) []store.Op {
+		f.users[name] = f.users[old]
+		delete(f.users, old)
+		ops := make([]store.Op, f.many)
+		for n := range ops {
+			ops[n] = store.Op{Key: fmt.Sprintf("/users/%d", n), Value: []byte(`"` + name + `"`)}
+		}
+		if f.conflicts > 0 {
+			f.conflicts--
+			ops = append(ops, store.Op{Key: "/users/other", Value: []byte("1")}.At(1))
+		}
+		return ops
 	}
-	if f.conflicts > 0 {
-		f.conflicts--
-		ops = append(ops, store.Op{Key: "/users/other", Value: []byte("1")}.At(1))
-	}
-	return ops
+	return rename(old, name), func() []store.Op { return rename(name, old) }
 }
 
-// events notes the lifecycle events.
 type events []string
 
 func (e *events) Lifecycle(_ context.Context, project, action, source string, _ map[string]any) {
