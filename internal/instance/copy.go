@@ -92,7 +92,7 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		}
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
-	i = s.copyRecord(project, req, body)
+	i = s.copyRecord(from, project, req, body)
 	if err := s.permitted("instance creation", i); err != nil {
 		return nil, nil, volume, err
 	}
@@ -100,7 +100,7 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.
-func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *Instance {
+func (s *Service) copyRecord(from, project string, req api.InstancesPost, body Body) *Instance {
 	c := map[string]string{}
 	for k, v := range body.Config {
 		if !strings.HasPrefix(k, "volatile.") {
@@ -121,7 +121,7 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	req.Config, req.Devices = c, devices
 	req.Architecture = body.Architecture
 	if req.Profiles != nil {
-		req.Profiles = s.existingOf(project, req.Profiles, body.Profiles)
+		req.Profiles = s.existingOf(from, project, req.Profiles, body.Profiles)
 	}
 	if req.Description == "" {
 		req.Description = body.Description

@@ -177,7 +177,7 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	v := s.viewOf(i)
 	state, err := bounded.Do(ctx, &s.live, i.id(), liveTime, func() (*api.InstanceState, error) { return s.Runtime.State(ctx, i.id(), v.hostNames) })
 	if err != nil || state == nil {
-		s.Log.Debug("live state", "instance", i.Name, "err", err)
+		s.Log.Debug("live state", "instance", i.Name, "project", i.Project, "err", err)
 		return stopped
 	}
 	if state.Disk == nil {

@@ -27,6 +27,8 @@ type ProfilesOf interface {
 	CreateDefault(project string) store.Op
 	// RemoveDefault are the ops that remove it, of which there are none if there is none.
 	RemoveDefault(project string) []store.Op
+	// MoveDefault are the ops that give it, with what is in it, to a project's new name; none if there is none.
+	MoveDefault(project, name string) []store.Op
 }
 
 // Deps are the parts that the service is made of.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"encoding/json"
 	"sort"
 	"strings"
 
@@ -176,10 +178,10 @@ func (a storageVolumesAPI) rename(r *Request) Response {
 	if req.Pool != "" {
 		to.Pool = req.Pool
 	}
-	if req.Project != "" {
-		to = a.svc.ID(to.Pool, req.Project, to.Type, to.Name, "")
-	}
+	project := cmp.Or(req.Project, r.Project())
+	to = a.svc.ID(to.Pool, project, to.Type, to.Name, "")
 	if to.Pool != id.Pool || to.Project != id.Project {
+		to.Project = project
 		task, err := a.svc.MoveVolume(id, to)
 		if err != nil {
 			return Fail(err)
@@ -270,18 +272,20 @@ func (a storageVolumesAPI) updateSnapshot(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	var put api.StorageVolumeSnapshotPut
-	if r.Method == "PATCH" { // what is not given stays
-		old, _, err := a.svc.VolumeSnapshot(id)
-		if err != nil {
-			return Fail(err)
-		}
-		put = old.StorageVolumeSnapshotPut
-	}
-	if err := r.Decode(&put); err != nil {
+	var body json.RawMessage // read as a whole before anything is held: a client takes its time
+	if err := r.Decode(&body); err != nil {
 		return Fail(err)
 	}
-	if err := a.svc.UpdateVolumeSnapshot(r.Context(), id, put, ifMatch(r)); err != nil {
+	edit := func(put *api.StorageVolumeSnapshotPut) error {
+		if r.Method != "PATCH" { // there, what is not given stays
+			*put = api.StorageVolumeSnapshotPut{}
+		}
+		if err := json.Unmarshal(body, put); err != nil {
+			return api.BadRequest("%w", err)
+		}
+		return nil
+	}
+	if err := a.svc.UpdateVolumeSnapshot(r.Context(), id, edit, ifMatch(r)); err != nil {
 		return Fail(err)
 	}
 	return Empty()
