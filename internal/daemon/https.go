@@ -16,13 +16,14 @@ import (
 	"github.com/berthd/berth/internal/servercert"
 )
 
-// defaultPort is where the API listens on the network if no port is given.
-const defaultPort = "8443"
+// defaultPort is where the API listens on the network if no port is given, and defaultMetricsPort where metrics are.
+const defaultPort, defaultMetricsPort = "8443", "9100"
 
-// httpsListener listens for the API on core.https_address.
+// httpsListener listens with TLS on the address that a key of the configuration gives.
 type httpsListener struct {
-	cert  *servercert.Cert
-	serve func(net.Listener) error
+	key, port string // the key, and the port where it names none
+	cert      *servercert.Cert
+	serve     func(net.Listener) error
 
 	mu      sync.Mutex
 	address string // as listened on
@@ -35,9 +36,9 @@ func (n *httpsListener) prepare(ctx context.Context, value string) (commit, abor
 	if value == "" {
 		return func() { n.replace(nil, "") }, func() {}, nil
 	}
-	address := canonicalAddress(value)
+	address := canonicalAddress(value, n.port)
 	if _, err := net.ResolveTCPAddr("tcp", address); err != nil {
-		return nil, nil, api.BadRequest("cannot set 'core.https_address' to '%s': Couldn't resolve %q", value, value)
+		return nil, nil, api.BadRequest("cannot set '%s' to '%s': Couldn't resolve %q", n.key, value, value)
 	}
 	n.mu.Lock()
 	old, oldAddress := n.current, n.address
@@ -89,7 +90,7 @@ func (n *httpsListener) replace(l net.Listener, address string) {
 	if l == nil {
 		return
 	}
-	slog.Info("Listening on the network", "address", address)
+	slog.Info("Listening on the network", "address", address, "for", n.key)
 	n.running.Go(func() {
 		if err := n.serve(server.NewTLSListener(l, n.cert.TLS)); err != nil {
 			slog.Error("Network listener failed", "address", address, "err", err)
@@ -132,7 +133,7 @@ func (n *httpsListener) addresses() []string {
 }
 
 // canonicalAddress adds what an address leaves out: ":8443", "10.0.0.1", "[::]" and "host:443" are all allowed.
-func canonicalAddress(value string) string {
+func canonicalAddress(value, defaultPort string) string {
 	host, port, err := net.SplitHostPort(value)
 	if err != nil {
 		host, port = strings.Trim(value, "[]"), defaultPort

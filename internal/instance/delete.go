@@ -151,13 +151,13 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 		return
 	}
 	if err := m.Remove(ctx, in, name, cfg, volatile); err != nil {
-		s.Log.Error("Failed to remove device", "instance", in.Name, "device", name, "err", err)
+		s.Log.Error("Failed to remove device", "instance", in.Name, "project", in.Project, "device", name, "err", err)
 	}
 }
 
 // finishDelete is the recovery of a removal that was cut off. An instance that runs has been wanted since, and stays.
 func (s *Service) finishDelete(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if !ok {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		before := s.effectiveOf(i)
 		if err := refused(togetherChecks, before.Config, after.Config); err != nil {
-			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
+			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
 		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
 			future.promised = append(future.promised, r) // the next one must not be given it too
@@ -80,7 +80,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		st, err := s.plan(ctx, i, i.clone(), before, after)
 		if err != nil {
-			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
+			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
 		}
 		steps = append(steps, st)
 	}
@@ -90,7 +90,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 	mark := &profileMark{Project: project, Name: name, Digest: digest(c, devices)}
 	if len(steps) > maxTogether {
 		for _, st := range steps {
-			st.plan.Profile = mark
+			st.record.Profile = mark
 		}
 	}
 	return s.carryOut(ctx, steps, func(ctx context.Context) error { return s.commitProfile(ctx, steps, write) })
@@ -209,13 +209,13 @@ func (s *Service) follows(m *profileMark) bool {
 }
 
 // commitPlan writes what a step that was cut off would have written next.
-func (s *Service) commitPlan(ctx context.Context, i *Instance, plan *updatePlan) error {
+func (s *Service) commitPlan(ctx context.Context, i *Instance, record *stepRecord) error {
 	var with []store.Op
 	if s.running(i) {
-		with = append(with, s.putLive(i, plan.After))
+		with = append(with, s.putLive(i, record.After))
 	}
 	return s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
-		setKeys(stored.Config, plan.Record)
+		setKeys(stored.Config, record.Record)
 		return nil
 	}, with...)
 }

@@ -9,9 +9,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -23,9 +25,18 @@ var (
 
 // Post renames an instance or moves it to another pool, and returns the work.
 func (s *Service) Post(ctx context.Context, project, name string, req api.InstancePost) (*operation.Task, error) {
+	if req.Project != "" && req.Project != project {
+		if err := request.Require(ctx, access.CanCreateInstances, access.InProject(req.Project)); err != nil {
+			return nil, err
+		}
+	}
 	row, err := s.get(project, name)
 	if err != nil {
 		return nil, err
+	}
+	if (req.InstanceOnly || req.ContainerOnly) && len(s.snapshots.List(project, name)) > 0 {
+		// What a move leaves behind would be gone.
+		return nil, api.BadRequest("Snapshots go with the instance: delete those of %q first, or do not set \"instance_only\"", name)
 	}
 	if req.Project != "" && req.Project != project {
 		return s.moveProjectTask(row.Value, req)
@@ -109,7 +120,7 @@ func (s *Service) relocate(ctx context.Context, old, next *Instance, with ...sto
 	if err != nil {
 		return err
 	}
-	defer func() { err = takeBack(ctx, err, entry, c, s.undoRename) }()
+	defer func() { err = undoFailed(ctx, err, entry, c, s.undoRename) }()
 	if err := renameBegun.Hit(); err != nil {
 		return err
 	}
@@ -173,7 +184,7 @@ func (s *Service) moveLogs(from, to *Instance) error {
 
 // undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
-	old, ok := s.instanceOf(c)
+	old, ok := s.current(c)
 	if !ok { // the last commit went through
 		return nil
 	}

@@ -145,7 +145,8 @@ type failure struct{ err error }
 // Fail answers with an error; its status is api.StatusOf.
 func Fail(err error) Response { return failure{err: err} }
 
-func (f failure) respond(w http.ResponseWriter, r *Request) error {
+// status is what the client is told.
+func (f failure) status() int {
 	status := api.StatusOf(f.err)
 	if errors.Is(f.err, store.ErrConflict) && status == http.StatusInternalServerError {
 		status = http.StatusPreconditionFailed // somebody else was quicker
@@ -153,6 +154,19 @@ func (f failure) respond(w http.ResponseWriter, r *Request) error {
 	if errors.Is(f.err, store.ErrTooLarge) && status == http.StatusInternalServerError {
 		status = http.StatusBadRequest // what was sent is more than a record may hold
 	}
+	return status
+}
+
+// statusOf is the status of an answer, as far as it is known before it is written.
+func statusOf(resp Response) int {
+	if f, ok := resp.(failure); ok {
+		return f.status()
+	}
+	return http.StatusOK
+}
+
+func (f failure) respond(w http.ResponseWriter, r *Request) error {
+	status := f.status()
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		slog.Warn("A request failed", "method", r.Method, "url", r.URL.Path, "err", f.err)
 	}
@@ -166,7 +180,7 @@ type raw func(w http.ResponseWriter, r *http.Request) error
 func Raw(f func(w http.ResponseWriter, r *http.Request) error) Response { return raw(f) }
 
 func (f raw) respond(w http.ResponseWriter, r *Request) error {
-	watched := &writeWatcher{ResponseWriter: w}
+	watched := &writeWatcher{ResponseWriter: w, taken: func(c net.Conn) { r.server.took(r.session, c) }}
 	err := f(watched, r.Request)
 	if err == nil {
 		return nil
@@ -181,6 +195,7 @@ func (f raw) respond(w http.ResponseWriter, r *Request) error {
 type writeWatcher struct {
 	http.ResponseWriter
 	touched bool
+	taken   func(net.Conn) // the connection was taken over
 }
 
 func (w *writeWatcher) WriteHeader(status int) {
@@ -202,7 +217,11 @@ func (w *writeWatcher) ReadFrom(from io.Reader) (int64, error) {
 // Hijack is for websockets, whose library asks for it by type.
 func (w *writeWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.touched = true
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil && w.taken != nil {
+		w.taken(conn)
+	}
+	return conn, buffered, err
 }
 
 // Unwrap lets http.ResponseController find Hijack and Flush.

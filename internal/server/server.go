@@ -23,7 +23,9 @@ import (
 type Route struct {
 	Method string
 	Path   string
-	// Public lets callers in that are not trusted; the handler then decides by Request.Trusted.
+	// Need is what the caller must be allowed to do.
+	Need Need
+	// Public lets everybody in; the handler then decides what of the answer the caller may have.
 	Public bool
 	// Live says that a read depends on which instances run.
 	Live   bool
@@ -42,19 +44,27 @@ type Server struct {
 	auth     Authenticator
 	router   router
 	http     *http.Server
+	metrics  *http.Server // on core.metrics_address
 	origins  *http.CrossOriginProtection
 
+	sessions   sessions
 	lastServer atomic.Pointer[lastServer]
+	counters   counters
 }
 
 // New makes a server of all routes that services has something behind.
 func New(services Services, auth Authenticator) *Server {
-	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection()}
-	for _, route := range s.routes() {
+	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection(), counters: newCounters()}
+	for _, route := range s.Routes() {
 		s.router.add(route)
 	}
-	s.http = &http.Server{
-		Handler:           s,
+	s.http, s.metrics = newHTTP(s), newHTTP(http.HandlerFunc(s.metricsOnly))
+	return s
+}
+
+func newHTTP(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: time.Minute,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    256 << 10,
@@ -64,7 +74,6 @@ func New(services Services, auth Authenticator) *Server {
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: time.Minute, PingTimeout: stallTime, WriteByteTimeout: stallTime},
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
-	return s
 }
 
 // Serve answers on a listener until it is closed; several may be served at once.
@@ -72,7 +81,14 @@ func (s *Server) Serve(l net.Listener) error {
 	if u, ok := l.(*net.UnixListener); ok {
 		l = fileListener{u, stallTime}
 	}
-	err := s.http.Serve(l)
+	return serve(s.http, l)
+}
+
+// ServeMetrics is Serve for a listener that answers with metrics alone.
+func (s *Server) ServeMetrics(l net.Listener) error { return serve(s.metrics, l) }
+
+func serve(h *http.Server, l net.Listener) error {
+	err := h.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -81,26 +97,43 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Shutdown stops listening, and waits for requests under way until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.http.Close())
+	var errs []error
+	for _, h := range []*http.Server{s.http, s.metrics} {
+		if err := h.Shutdown(ctx); err != nil {
+			errs = append(errs, err, h.Close())
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	caller := s.auth.Authenticate(hr)
+	if caller.Protocol == "" {
+		caller.Protocol = "unknown" // from outside comes nobody who is the daemon itself
+	}
 	w = paced(w, hr, stallTime)
 	// Whoever may do everything on this host may also have it connect to everything.
-	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Trusted})
-	r := &Request{Request: hr.WithContext(ctx), server: s, caller: caller}
+	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Unbound()})
+	r := &Request{server: s, caller: caller}
+	if hr.TLS == nil {
+		r.Request = hr.WithContext(ctx)
+	} else { // whoever could open the socket stays who they are
+		ctx, cancel := context.WithCancelCause(ctx)
+		r.Request = hr.WithContext(ctx)
+		defer s.begin(r, cancel)()
+	}
+	ended := s.counters.began(hr.URL.Path)
+	status := http.StatusInternalServerError // unless it comes to an answer
+	defer func() { ended(status) }()
 	defer func() {
 		if p := recover(); p != nil {
 			s.crashed(w, r, p)
 		}
 	}()
-	s.answer(w, r, s.dispatch(w, r))
+	resp := s.dispatch(w, r)
+	status = statusOf(resp)
+	s.answer(w, r, resp)
 }
 
 // dispatch finds the route of a request, checks that the caller may take it, and handles it.
@@ -121,9 +154,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if !ok {
 		return Fail(api.NotImplemented("not implemented"))
 	}
-	if !r.Trusted() && !route.Public {
-		slog.Warn("Rejecting request from untrusted client", "ip", r.caller.Address, "url", r.URL.Path)
-		return Fail(api.Forbidden("not authorized"))
+	r.vars = vars
+	if err := s.admit(r, route); err != nil {
+		return Fail(err)
 	}
 	if slog.Default().Enabled(r.Context(), slog.LevelDebug) {
 		slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
@@ -138,7 +171,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if err := s.waitForStart(r, route.Live); err != nil {
 		return Fail(err)
 	}
-	r.vars = vars
 	r.writer = w
 	return route.Handle(r)
 }

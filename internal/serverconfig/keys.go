@@ -14,6 +14,8 @@ var Keys = config.NewTable(config.ServerWords, append(ImageKeys(),
 	config.Key{Name: "core.https_allowed_headers", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Headers for pages of the allowed origin"},
 	config.Key{Name: "core.https_allowed_methods", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Methods for pages of the allowed origin"},
 	config.Key{Name: "core.https_allowed_origin", Validate: config.OneLine, Live: true, Doc: "Origin whose pages may use the API: https://host[:port]"},
+	config.Key{Name: "core.metrics_address", Validate: config.IsListenAddress, Live: true, Doc: "Address, or address and port, that answers with metrics alone; unset: none. The port is 9100 unless one is given"},
+	config.Key{Name: "core.metrics_authentication", Type: config.Bool, Default: "true", Live: true, Doc: "Give metrics to trusted clients only"},
 	config.Key{Name: "core.proxy_http", Validate: config.OneLine, Live: true, Doc: "Proxy by which the daemon fetches http:// addresses; unset: that of its environment"},
 	config.Key{Name: "core.proxy_https", Validate: config.OneLine, Live: true, Doc: "Proxy by which the daemon fetches https:// addresses; unset: that of its environment"},
 	config.Key{Name: "core.proxy_ignore_hosts", Validate: config.OneLine, Live: true, Doc: "Hosts that the daemon reaches without a proxy, with commas between them; unset: those of its environment"},
@@ -28,7 +30,7 @@ func ImageKeys() []config.Key {
 	return []config.Key{
 		{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Bring images up to date that were fetched for an instance"},
 		{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between two searches for newer versions of images; 0: never"},
-		{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
+		{Name: "images.compression_algorithm", Validate: IsCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
 		{Name: "images.default_architecture", Values: architectures, Live: true, Doc: "Architecture to prefer where properties match images of several"},
 		{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days without use after which an image is deleted that was fetched for an instance"},
 	}
@@ -40,8 +42,8 @@ const passwordKey = "core.trust_password"
 var architectures = []string{"aarch64", "armv6l", "armv7l", "armv8l", "i686", "mips", "mips64", "ppc", "ppc64", "ppc64le",
 	"riscv32", "riscv64", "s390x", "x86_64"}
 
-// isCompression accepts the name of a compression, with options after it: "gzip -9".
-func isCompression(value string) error {
+// IsCompression accepts the name of a compression, with options after it: "gzip -9".
+func IsCompression(value string) error {
 	name, _, _ := strings.Cut(value, " ")
 	switch name {
 	case "bzip2", "gzip", "lzma", "xz", "zstd", "squashfs", "none":
