@@ -59,7 +59,9 @@ func (s *Service) guardJournal() {
 			return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
 		}))
 	}
-	rename := guardOf(s, func(c change) *Instance { return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool} })
+	rename := guardOf(s, func(c change) *Instance {
+		return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
+	})
 	rename.Hold = s.holdToUndoRename
 	s.Journal.Guard(kindRename, rename)
 	s.Journal.Guard(kindUpdate, guardOf(s, func(p stepRecord) *Instance {

@@ -149,7 +149,8 @@ func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, 
 	defer func() { err = errors.Join(err, release()) }()
 	target := dst.onDisk()
 	if dst.Snapshot != "" {
-		target.Name, target.Snapshot = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, ""
+		// Its name is enough to remove it by: not every file system keeps identities.
+		target.Name, target.Snapshot, target.UUID = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, "", ""
 	}
 	if err := to.CreateVolume(ctx, target, func(ctx context.Context, dir string) error {
 		return treecopy.Copy(ctx, dir, s.Path(src), treecopy.Options{})
