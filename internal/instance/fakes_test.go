@@ -45,10 +45,11 @@ type fakeVolumes struct {
 	quotas    map[string]int64 // by path
 	silent    chan struct{}    // if set, what a volume takes is known once it is closed
 	away      atomic.Bool      // the pools cannot be reached
+	without   atomic.Value     // a pool that cannot be reached, by name
 }
 
-func (v *fakeVolumes) reach() error {
-	if v.away.Load() {
+func (v *fakeVolumes) reach(id storage.VolumeID) error {
+	if v.away.Load() || v.without.Load() == id.Pool {
 		return api.Unavailable("Storage pool unavailable")
 	}
 	return nil
@@ -95,7 +96,7 @@ func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
-	if err := v.reach(); err != nil {
+	if err := v.reach(a); err != nil {
 		return err
 	}
 	v.mu.Lock()
@@ -110,7 +111,7 @@ func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error {
-	if err := v.reach(); err != nil {
+	if err := v.reach(old); err != nil {
 		return err
 	}
 	for _, pair := range [][2]string{{v.Path(old), v.Path(new)}, {filepath.Dir(v.Path(withSnap(old))), filepath.Dir(v.Path(withSnap(new)))}} {
@@ -135,10 +136,10 @@ func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
-	if err := v.reach(); err != nil {
-		return err
-	}
 	for _, id := range ids {
+		if err := v.reach(id); err != nil {
+			return err
+		}
 		if v.deleting != nil {
 			if err := v.deleting(id); err != nil {
 				return err
@@ -153,7 +154,7 @@ func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() error, error) {
-	if err := v.reach(); err != nil {
+	if err := v.reach(id); err != nil {
 		return nil, err
 	}
 	v.mu.Lock()

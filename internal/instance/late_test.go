@@ -2,7 +2,10 @@ package instance
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,4 +210,108 @@ type lookedAt struct {
 func (m lookedAt) Validate(ctx context.Context, in device.Instance, name string, cfg device.Config) error {
 	m.look(cfg)
 	return m.fakeModule.Validate(ctx, in, name, cfg)
+}
+
+// TestAMoveWhoseOldPoolIsAwayKeepsNothingBack: what it has left there is nobody's. The same daemon and the next one see to it once the pool is back.
+func TestAMoveWhoseOldPoolIsAwayKeepsNothingBack(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		h := newHouse(t, nil)
+		h.create("c1", nil)
+		h.takeSnapshots("default", "c1", "s0")
+		h.engine.refuse = func(ops []store.Op) error {
+			for _, op := range ops {
+				if strings.HasPrefix(op.Key, "/instances/") && strings.Contains(string(op.Value), `"pool":"p2"`) {
+					h.volumes.without.Store("p1") // it goes when the move has been committed
+				}
+			}
+			return nil
+		}
+		h.do(h.run(h.Post(t.Context(), "default", "c1", api.InstancePost{Name: "c1", Pool: "p2", Migration: true})))
+		if n := h.Journal.Pending(); n != 1 || h.stored("c1").Pool != "p2" {
+			t.Fatalf("the situation is another: on %s, %d entries", h.stored("c1").Pool, n)
+		}
+		if killed {
+			h.engine.refuse = nil
+			h = newHouse(t, h)
+			h.volumes.without.Store("p1")
+			h.boot()
+		}
+		ctx := t.Context()
+		for _, one := range []struct {
+			name string
+			do   func() error
+		}{
+			{"start", func() error { return h.action("c1", "start") }},
+			{"pause", func() error { return h.action("c1", "freeze") }},
+			{"resume", func() error { return h.action("c1", "unfreeze") }},
+			{"update", func() error { return h.patch("c1", map[string]string{"user.a": "b"}, nil) }},
+			{"snapshot", func() error {
+				return h.run(h.CreateSnapshot(ctx, "default", "c1", api.InstanceSnapshotsPost{Name: "s1"}))
+			}},
+			{"restore", func() error { return h.run(h.Restore(ctx, "default", "c1", "s1", anyRevision)) }},
+			{"stop", func() error { return h.action("c1", "stop") }},
+			{"files", func() error { _, err := h.FilesRoot(ctx, "default", "c1"); return err }},
+			{"copy", func() error {
+				return h.run(h.Create(ctx, "default", api.InstancesPost{Name: "c3", Source: api.InstanceSource{Type: "copy", Source: "c1"}}))
+			}},
+			{"rename", func() error { return h.run(h.Post(ctx, "default", "c1", api.InstancePost{Name: "c2"})) }},
+			{"rename back", func() error { return h.run(h.Post(ctx, "default", "c2", api.InstancePost{Name: "c1"})) }},
+		} {
+			if err := one.do(); err != nil {
+				t.Errorf("%s: %v", one.name, err)
+			}
+		}
+		h.volumes.without.Store("")
+		h.do(h.run(h.Post(ctx, "default", "c1", api.InstancePost{Name: "c1", Pool: "p1", Migration: true}))) // into what was left
+		if n := h.Journal.Pending(); n != 0 || h.volumesOn("p1") != "c1" {
+			t.Errorf("moved back: %d entries, on p1: %q", n, h.volumesOn("p1"))
+		}
+		if got := h.snapshotNames("default", "c1"); !slices.Equal(got, []string{"s0", "s1"}) {
+			t.Errorf("it has the snapshots %q", got)
+		}
+	}
+}
+
+// volumesOn lists the volumes of a pool.
+func (h *house) volumesOn(pool string) string {
+	entries, err := os.ReadDir(filepath.Join(h.root, "storage-pools", pool, "containers"))
+	h.do(err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+// TestWhatIsLeftOfAMoveIsRemovedAloneLater: not what another instance, or the same one, has in its place by then.
+func TestWhatIsLeftOfAMoveIsRemovedAloneLater(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.takeSnapshots("default", "c1", "s0")
+	here := h.stored("c1")
+	there := here.clone()
+	there.Pool = "p2"
+	for _, v := range h.volumesOf(there) { // as a move to p2 leaves them that has failed
+		h.do(h.volumes.CreateEmpty(t.Context(), v))
+	}
+	_, failed := moveEntry(here, "p2", h.volumesOf(there))
+	_, done := moveEntry(there, "p1", h.volumesOf(here))
+	done = movedEntry(done, h.volumesOf(here)) // as one from p1 is remembered that has been followed by one back
+	for _, c := range []change{failed, done} {
+		h.do(h.recoverMoveRest(t.Context(), c))
+	}
+	for _, v := range h.volumesOf(here) {
+		if !h.exists(h.volumes.Path(v)) {
+			t.Errorf("%s %s is gone", v.Name, v.Snapshot)
+		}
+	}
+	for _, v := range h.volumesOf(there) {
+		if h.exists(h.volumes.Path(v)) {
+			t.Errorf("on p2 %s %s is left", v.Name, v.Snapshot)
+		}
+	}
+	many := make([]storage.VolumeID, maxNamed+1)
+	if kind, c := moveEntry(here, "p2", many); kind != kindMove || c.Volumes != nil || movedEntry(c, many).Volumes != nil {
+		t.Errorf("too many for one entry: %s, %d", kind, len(c.Volumes))
+	}
 }

@@ -19,7 +19,7 @@ import (
 var always = []string{"stop", "exit", "adopt", "unfreeze"}
 
 // harmless are the actions that go on beside an unfinished change of a kind, as its handler touches nothing of theirs: a deletion that is asked for again
-// stands for both, and the remains of a move or a snapshot are other volumes.
+// stands for both, and the remains of a move or a snapshot are other volumes. Beside kindMoveRest all go on.
 var harmless = map[string][]string{
 	kindDelete:         {"delete"},
 	kindMove:           {"start", "restart"},
@@ -32,7 +32,7 @@ var harmless = map[string][]string{
 
 func goesOn(action string) func(kind string) bool {
 	return func(kind string) bool {
-		return slices.Contains(always, action) || slices.Contains(harmless[kind], action)
+		return kind == kindMoveRest || slices.Contains(always, action) || slices.Contains(harmless[kind], action)
 	}
 }
 
@@ -64,6 +64,7 @@ func (s *Service) guardJournal() {
 	})
 	rename.Hold = s.holdToUndoRename
 	s.Journal.Guard(kindRename, rename)
+	s.guardMoveRest()
 	s.Journal.Guard(kindUpdate, guardOf(s, func(p stepRecord) *Instance {
 		i := &Instance{Project: p.Project, Name: p.Name}
 		if p.Before != nil {
