@@ -163,6 +163,17 @@ func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() erro
 	return func() error { v.mu.Lock(); defer v.mu.Unlock(); v.mounts[id]--; return nil }, nil
 }
 
+func (v *fakeVolumes) Exists(_ context.Context, id storage.VolumeID) (bool, error) {
+	if err := v.reach(id); err != nil {
+		return false, err
+	}
+	_, err := os.Lstat(v.Path(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // SetQuota notes what a volume is held to.
 func (v *fakeVolumes) SetQuota(_ context.Context, id storage.VolumeID, bytes int64) error {
 	v.mu.Lock()

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,4 +315,78 @@ func TestWhatIsLeftOfAMoveIsRemovedAloneLater(t *testing.T) {
 	if kind, c := moveEntry(here, "p2", many); kind != kindMove || c.Volumes != nil || movedEntry(c, many).Volumes != nil {
 		t.Errorf("too many for one entry: %s, %d", kind, len(c.Volumes))
 	}
+}
+
+// TestADeleteRefusedForItsPoolDeletesNothingLater: whoever asked for it was told that it failed.
+func TestADeleteRefusedForItsPoolDeletesNothingLater(t *testing.T) {
+	for name, fail := range map[string]func(h *house){
+		"the pool is away": func(h *house) { h.volumes.away.Store(true) },
+		"the pool refuses": func(h *house) { h.volumes.deleting = func(storage.VolumeID) error { return errors.New("no") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, nil)
+			h.create("c1", nil)
+			h.write("c1", "work")
+			h.takeSnapshots("default", "c1", "s0")
+			fail(h)
+			if err := h.run(h.Delete(t.Context(), "default", "c1")); err == nil {
+				t.Error("deleted")
+			}
+			if err := h.run(h.DeleteSnapshot(t.Context(), "default", "c1", "s0")); err == nil {
+				t.Error("the snapshot is deleted")
+			}
+			if n := h.Journal.Pending(); n != 0 {
+				t.Errorf("%d entries are left", n)
+			}
+			h.volumes.away.Store(false)
+			h.volumes.deleting = nil
+			next := newHouse(t, h)
+			next.boot()
+			h.do(next.action("c1", "start"))
+			if got := next.content("c1"); got != "work" || !slices.Equal(next.snapshotNames("default", "c1"), []string{"s0"}) {
+				t.Errorf("it holds %q and has the snapshots %q", got, next.snapshotNames("default", "c1"))
+			}
+			h.do(next.action("c1", "stop"))
+			h.do(next.run(next.Delete(t.Context(), "default", "c1")))
+			next.nothingLeft()
+		})
+	}
+}
+
+// TestADeleteWhosePoolGoesMeanwhileIsFinished: with the volume gone there is no way back.
+func TestADeleteWhosePoolGoesMeanwhileIsFinished(t *testing.T) {
+	h := newHouse(t, nil)
+	h.create("c1", nil)
+	h.takeSnapshots("default", "c1", "s0")
+	h.volumes.deleting = func(v storage.VolumeID) error {
+		if v.Snapshot != "" {
+			return api.Unavailable("Storage pool unavailable")
+		}
+		return nil
+	}
+	if err := h.run(h.Delete(t.Context(), "default", "c1")); !api.IsUnavailable(err) {
+		t.Errorf("the deletion: %v", err)
+	}
+	h.volumes.deleting = nil
+	if err := h.action("c1", "start"); !api.IsNotFound(err) {
+		t.Errorf("a start afterwards: %v", err)
+	}
+	h.onlyVolumes()
+	h.nothingLeft()
+}
+
+// TestAnEphemeralInstanceGoesOnceItsPoolIsBack: nobody is told that its deletion failed.
+func TestAnEphemeralInstanceGoesOnceItsPoolIsBack(t *testing.T) {
+	h := ephemeral(t)
+	h.volumes.away.Store(true)
+	_ = h.action("eph", "stop")
+	if err := h.action("eph", "start"); !api.IsUnavailable(err) {
+		t.Errorf("a start while the pool is away: %v", err)
+	}
+	h.volumes.away.Store(false)
+	if err := h.action("eph", "start"); !api.IsNotFound(err) {
+		t.Errorf("a start afterwards: %v", err)
+	}
+	h.onlyVolumes()
+	h.nothingLeft()
 }
