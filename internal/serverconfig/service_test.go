@@ -126,3 +126,43 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+// TestEqualPasswordsAreKeptDifferently: who gets hold of two stores, or of tables made beforehand, learns nothing from what they share.
+func TestEqualPasswordsAreKeptDifferently(t *testing.T) {
+	kept := map[string]bool{}
+	for range 3 {
+		s := newService(t)
+		if err := s.Merge(context.Background(), map[string]any{"core.trust_password": "geheim"}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(s.Get("core.trust_password"), ":")
+		if len(parts) != 3 || parts[0] != "scrypt" || len(parts[1]) < 32 || len(parts[2]) < 64 {
+			t.Fatalf("kept as %q", parts)
+		}
+		for _, part := range parts[1:] {
+			if kept[part] {
+				t.Errorf("%s comes twice", part)
+			}
+			kept[part] = true
+		}
+		if !s.CheckPassword("geheim") {
+			t.Error("the password is not taken")
+		}
+	}
+}
+
+// TestNumbersAreKeptAsTheyWereWritten: JSON and YAML bring them as floating point, in which large ones have powers of ten.
+func TestNumbersAreKeptAsTheyWereWritten(t *testing.T) {
+	for want, value := range map[string]any{
+		"3": float64(3), "0": float64(0), "-1": float64(-1), "1.5": 1.5, "10000000": 1e7, "123456789012": float64(123456789012), "9007199254740992": float64(1 << 53),
+		"0.00000001": 1e-8, "true": true, "false": false, "1e7": "1e7", "": nil,
+	} {
+		s := newService(t)
+		if err := s.Merge(context.Background(), map[string]any{"user.a": value}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Get("user.a"); got != want {
+			t.Errorf("%v is kept as %q, not %q", value, got, want)
+		}
+	}
+}
