@@ -83,6 +83,13 @@ func guardOf[T any](s *Service, of func(T) *Instance) journal.Guard {
 			}
 			return []string{of(v).UUID}
 		},
+		Ready: func(ctx context.Context, data json.RawMessage) error {
+			var v T
+			if err := json.Unmarshal(data, &v); err != nil {
+				return err
+			}
+			return s.poolsAnswer(ctx, of(v), data)
+		},
 		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
 			var v T
 			if err := json.Unmarshal(data, &v); err != nil {
