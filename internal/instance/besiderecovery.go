@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/storage"
 )
 
 // A recovery of an earlier change may hang on a disk, as nothing that it does there can be interrupted. What follows keeps it from holding back what does
@@ -17,14 +18,18 @@ const recovering = "recover"
 
 // poolsAnswer fails if a pool that an entry of the journal names, or that the instance is in, hangs.
 func (s *Service) poolsAnswer(ctx context.Context, i *Instance, data json.RawMessage) error {
-	var c struct { // not all records have both
-		Pool    string `json:"pool"`
-		NewPool string `json:"new_pool"`
+	var c struct { // not all records have all of them
+		Pool    string             `json:"pool"`
+		NewPool string             `json:"new_pool"`
+		Volumes []storage.VolumeID `json:"volumes"`
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return err
 	}
 	pools := []string{i.Pool, c.Pool, c.NewPool}
+	for _, v := range c.Volumes {
+		pools = append(pools, v.Pool)
+	}
 	if row, ok := s.instances.Get(i.Project, i.Name); ok {
 		pools = append(pools, row.Value.Pool)
 	}

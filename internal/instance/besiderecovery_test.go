@@ -45,58 +45,38 @@ func TestStopBesideARecoveryThatHangs(t *testing.T) {
 	}
 }
 
-// leaveMove moves c1 to p2, and leaves what was in p1.
-func leaveMove(h *house) {
-	h.t.Helper()
-	h.create("c1", nil)
-	h.volumes.deleting = func(id storage.VolumeID) error {
-		if id.Pool == "p1" {
-			return errors.New("read-only file system")
-		}
-		return nil
-	}
-	if err := h.run(h.Post(h.t.Context(), "default", "c1", api.InstancePost{Name: "c1", Pool: "p2", Migration: true})); err == nil || h.Journal.Pending() != 1 {
-		h.t.Fatalf("the situation is another: %v, %d entries", err, h.Journal.Pending())
-	}
-}
-
-// TestWhatIsLeftOfAMoveKeepsNobodyFromTheInstance: it is in a pool that hangs, and the instance is in another one.
-func TestWhatIsLeftOfAMoveKeepsNobodyFromTheInstance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil)
-		leaveMove(h)
-		thawed := make(chan struct{})
-		h.volumes.deleting = func(storage.VolumeID) error { <-thawed; return nil }
-		settled := make(chan struct{})
-		go func() { defer close(settled); h.settle(t.Context(), "default", "c1", "update") }()
-		synctest.Wait()
-		began := time.Now()
-		for _, action := range []string{"start", "stop"} {
-			if err := h.action("c1", action); err != nil || time.Since(began) > time.Second {
-				t.Errorf("%s: %v after %v", action, err, time.Since(began))
-			}
-		}
-		close(thawed)
-		<-settled
-		if n := h.Journal.Pending(); n != 0 {
-			t.Errorf("%d entries are left", n)
-		}
-		h.do(h.patch("c1", map[string]string{"user.x": "y"}, nil))
-		h.Close()
-		_ = h.Store.Close()
-	})
-}
-
 // TestARecoveryAsksThePoolsFirst: nothing is claimed for one whose pool hangs.
 func TestARecoveryAsksThePoolsFirst(t *testing.T) {
 	h := newHouse(t, nil)
-	leaveMove(h)
+	h.create("c1", nil)
+	c := changeOf(h.stored("c1"))
+	c.NewPool = "p2"
+	entry, err := h.Journal.Begin(t.Context(), kindMove, c)
+	h.do(err)
+	entry.Leave(errors.New("read-only file system"))
 	h.volumes.deleting = func(storage.VolumeID) error { t.Error("the pool is used"); return nil }
-	h.volumes.hung.Store("p1")
-	if err := h.patch("c1", map[string]string{"user.x": "y"}, nil); !api.IsUnavailable(err) || !strings.Contains(err.Error(), `"p1" does not answer`) {
+	h.volumes.hung.Store("p2")
+	if err := h.patch("c1", map[string]string{"user.x": "y"}, nil); !api.IsUnavailable(err) || !strings.Contains(err.Error(), `"p2" does not answer`) {
 		t.Errorf("a change says %v", err)
 	}
+	h.do(h.action("c1", "start"))
 	h.volumes.deleting = nil
 	h.volumes.hung.Store("")
 	h.do(h.patch("c1", map[string]string{"user.x": "y"}, nil))
+	if n := h.Journal.Pending(); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+}
+
+// TestPoolsThatARecoveryWorksIn are those of each thing that its entry names.
+func TestPoolsThatARecoveryWorksIn(t *testing.T) {
+	h := newHouse(t, nil)
+	for _, entry := range []string{`{"pool": "p2"}`, `{"pool": "p1", "new_pool": "p2"}`, `{"volumes": [{"Pool": "p2"}]}`} {
+		h.do(h.poolsAnswer(t.Context(), &Instance{}, []byte(entry)))
+		h.volumes.hung.Store("p2")
+		if err := h.poolsAnswer(t.Context(), &Instance{}, []byte(entry)); !api.IsUnavailable(err) {
+			t.Errorf("%s: %v", entry, err)
+		}
+		h.volumes.hung.Store("")
+	}
 }

@@ -131,7 +131,7 @@ func TestARestoreIsHeldToTheRestriction(t *testing.T) {
 	h.do(h.run(h.CreateSnapshot(h.t.Context(), "p", "c1", api.InstanceSnapshotsPost{Name: "s0"})))
 	h.do(h.Patch(h.t.Context(), "p", "c1", api.InstancePut{Config: map[string]string{"security.nesting": ""}}, func(string) bool { return false }, anyRevision))
 	h.do(h.projects.Patch(h.t.Context(), "p", api.ProjectPut{Config: map[string]string{"restricted.containers.nesting": "block", "restricted.snapshots": "block"}}, false, anyRevision))
-	if err := h.run(h.Restore(h.t.Context(), "p", "c1", "s0")); err == nil || !strings.Contains(err.Error(), "Container nesting is forbidden") {
+	if err := h.run(h.Restore(h.t.Context(), "p", "c1", "s0", anyRevision)); err == nil || !strings.Contains(err.Error(), "Container nesting is forbidden") {
 		t.Errorf("restore: %v", err)
 	}
 	if _, err := h.CreateSnapshot(h.t.Context(), "p", "c1", api.InstanceSnapshotsPost{Name: "s1"}); api.StatusOf(err) != http.StatusForbidden {

@@ -45,6 +45,9 @@ type Volumes interface {
 	// Delete removes volumes and snapshots, in the order given. A missing one is no error; one with another identity is
 	// left alone.
 	Delete(ctx context.Context, vols ...storage.VolumeID) error
+	// Exists tells whether a volume or a snapshot of that name is there; it fails where the pool cannot be reached (api.Unavailable), as do all that
+	// come before their first effect.
+	Exists(ctx context.Context, vol storage.VolumeID) (bool, error)
 	// Path is the volume's folder on the host. It is valid between Mount and its release.
 	Path(vol storage.VolumeID) string
 	// Mount makes the volume reachable at Path; calls nest, each with its own release.
