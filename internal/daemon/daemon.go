@@ -144,7 +144,7 @@ func (d *Daemon) build() error {
 	d.ops.Remarked = d.recordWarnings
 	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
 	d.projects = project.New(project.Deps{
-		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject,
+		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
 		Profiles: func() project.ProfilesOf { return d.resources.profiles },
 	})
 	d.https = &httpsListener{key: "core.https_address", port: defaultPort, cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}

@@ -126,6 +126,18 @@ func (d *Daemon) contentsOfProject(name string) project.Contents {
 	return c
 }
 
+// networkConfig is the configuration of a managed network that projects share.
+func (d *Daemon) networkConfig(name string) (map[string]string, error) {
+	n, _, err := d.resources.networks.Get(context.Background(), api.ProjectDefault, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !n.Managed:
+		return nil, api.NotFound("Network not found")
+	}
+	return n.Config, nil
+}
+
 // own tells whether a project has objects of a kind for itself, rather than those of the default one.
 func (d *Daemon) own(name string, kind project.Kind) bool {
 	return d.projects.Effective(kind, name) == name

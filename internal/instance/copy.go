@@ -87,6 +87,9 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
 	i = s.copyRecord(project, req, body)
+	if err := s.permitted("instance creation", i); err != nil {
+		return nil, nil, volume, err
+	}
 	return src, i, volume, s.checkNew(project, &body, &i.Body)
 }
 

@@ -51,6 +51,9 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 	defer content.Release()
 	like := s.copyRecord(project, req, src.Body)
 	next := func(now *Instance) *Instance { return refreshed(now, like, src) }
+	if err := s.permitted("instance update", next(dst)); err != nil {
+		return err
+	}
 	eff, err := s.check(ctx, next(dst), dst)
 	if err != nil {
 		return err

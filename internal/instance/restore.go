@@ -62,6 +62,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string, m
 		return err
 	}
 	defer content.Release()
+	if err := s.permitted("instance update", restored(i, back)); err != nil {
+		return err
+	}
 	eff, err := s.check(ctx, restored(i, back), i)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
-				i.Config = withoutEmpty(req.Config)
+				i.Config = config.WithoutEmpty(req.Config)
 				i.Devices = toDevices(req.Devices)
 				i.Profiles = slices.Clone(req.Profiles)
 				i.Ephemeral = req.Ephemeral
@@ -59,7 +59,7 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Insta
 	}
 	return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
 		maps.Copy(i.Config, req.Config)
-		i.Config = withoutEmpty(i.Config)
+		i.Config = config.WithoutEmpty(i.Config)
 		maps.Copy(i.Devices, toDevices(req.Devices))
 		if has("profiles") {
 			i.Profiles = slices.Clone(req.Profiles)
@@ -75,16 +75,6 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Insta
 		}
 		return nil
 	})
-}
-
-func withoutEmpty(c map[string]string) map[string]string {
-	kept := map[string]string{}
-	for k, v := range c {
-		if v != "" {
-			kept[k] = v
-		}
-	}
-	return kept
 }
 
 func (s *Service) setArchitecture(i *Instance, arch string) error {
@@ -119,6 +109,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 		return err
 	}
 	if err := s.checkVolatile(project, name, row.Value.Config, next.Config); err != nil {
+		return err
+	}
+	if err := s.permitted("instance update", next); err != nil {
 		return err
 	}
 	if err := s.checkNew(project, &row.Value.Body, &next.Body); err != nil {

@@ -37,7 +37,7 @@ func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]s
 	return nil
 }
 
-func (f *fakeInstances) CheckProfileChange(was, now map[string]string, _, _ map[string]device.Config) error {
+func (f *fakeInstances) CheckProfileChange(_ string, was, now map[string]string, _, _ map[string]device.Config) error {
 	if now["idle"] != was["idle"] {
 		return api.BadRequest("idle is not supported by this server")
 	}

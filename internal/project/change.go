@@ -18,13 +18,16 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := checkName(req.Name); err != nil {
 		return err
 	}
-	r := &record{Description: req.Description, Config: withoutEmpty(req.Config)}
+	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config)}
 	for _, kind := range []Kind{Images, Profiles, Volumes} {
 		if r.Config[kind.key()] == "" {
 			r.Config[kind.key()] = "true"
 		}
 	}
 	if err := check(nil, r.Config); err != nil {
+		return err
+	}
+	if err := s.checkSubnets(nil, r.Config); err != nil {
 		return err
 	}
 	held, err := s.hold(ctx, "create", req.Name)
@@ -49,7 +52,7 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 // Put replaces a project's configuration. match gets the version that the request is about.
 func (s *Service) Put(ctx context.Context, name string, put api.ProjectPut, match func(store.Revision) error) error {
 	return s.change(ctx, name, match, func(was *record) *record {
-		next := &record{Description: put.Description, Config: withoutEmpty(put.Config)}
+		next := &record{Description: put.Description, Config: config.WithoutEmpty(put.Config)}
 		if name == api.ProjectDefault { // its features cannot be changed, so they need not be said
 			for _, kind := range kinds {
 				setDefault(next.Config, kind.key(), was.Config[kind.key()])
@@ -67,7 +70,7 @@ func (s *Service) Patch(ctx context.Context, name string, put api.ProjectPut, de
 			next.Config = map[string]string{}
 		}
 		maps.Copy(next.Config, put.Config)
-		next.Config = withoutEmpty(next.Config)
+		next.Config = config.WithoutEmpty(next.Config)
 		if describe {
 			next.Description = put.Description
 		}
@@ -121,6 +124,7 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 	}
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
+		func() error { return s.checkSubnets(was, next.Config) },
 		func() error { return s.checkFeatures(name, was, next.Config) },
 		func() error { return s.checkLimits(name, was, next.Config) },
 		func() error { return s.checkRestrictions(name, was, next.Config) },
@@ -260,17 +264,6 @@ func (s *Service) defaultProfile(was, now map[string]string, name string) []stor
 
 func (s *Service) publish(ctx context.Context, what, name string, details map[string]any) {
 	s.Events.Lifecycle(ctx, name, "project-"+what, URL("", "projects", name), details)
-}
-
-// withoutEmpty is a copy of a configuration without its empty values, which unset keys.
-func withoutEmpty(c map[string]string) map[string]string {
-	kept := make(map[string]string, len(c))
-	for k, v := range c {
-		if v != "" {
-			kept[k] = v
-		}
-	}
-	return kept
 }
 
 func setDefault(c map[string]string, key, value string) {

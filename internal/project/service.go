@@ -38,6 +38,8 @@ type Deps struct {
 	// Users lists the URLs of what is in a project, and Contents what counts of it.
 	Users    func(project string) []string
 	Contents func(project string) Contents
+	// Network is the configuration of a network of the default project (api.NotFound).
+	Network func(name string) (map[string]string, error)
 }
 
 // Service is the projects.

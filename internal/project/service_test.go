@@ -34,6 +34,12 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, in: map[string][]string{}, holds: map[string]Contents{}}
 	w.Service = New(Deps{
 		Store: db, Events: w, Locks: &lock.Manager{}, Profiles: func() ProfilesOf { return w }, Contents: w.contentsOf,
+		Network: func(name string) (map[string]string, error) {
+			if name != "net" {
+				return nil, api.NotFound("Network not found")
+			}
+			return map[string]string{"ipv4.routes": "10.7.0.0/24, 10.0.0.0/16", "ipv6.routes": "fd42::/48"}, nil
+		},
 		Users: func(name string) []string {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -1,11 +1,11 @@
 package server
 
 import (
-	"net/url"
 	"sort"
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -43,16 +43,8 @@ func (a storageVolumesAPI) volumeID(r *Request) (storage.VolumeID, error) {
 }
 
 func volumeURL(pool string, v api.StorageVolume) string {
-	u := "/1.0/storage-pools/" + url.PathEscape(pool) + "/volumes/" + v.Type + "/"
-	name, snapshot, isSnapshot := strings.Cut(v.Name, "/")
-	u += url.PathEscape(name)
-	if isSnapshot {
-		u += "/snapshots/" + url.PathEscape(snapshot)
-	}
-	if v.Project != "" && v.Project != api.ProjectDefault {
-		u += "?project=" + url.QueryEscape(v.Project)
-	}
-	return u
+	name, snapshot, _ := strings.Cut(v.Name, "/")
+	return storage.VolumeID{Pool: pool, Project: v.Project, Type: storage.VolumeType(v.Type), Name: name, Snapshot: snapshot}.URL()
 }
 
 func (a storageVolumesAPI) list(r *Request) Response {
@@ -204,7 +196,8 @@ func (a storageVolumesAPI) snapshots(r *Request) Response {
 	urls := []string{}
 	for _, snap := range list {
 		_, name, _ := strings.Cut(snap.Name, "/")
-		urls = append(urls, id.URL()+"/snapshots/"+url.PathEscape(name))
+		// LXD's list of them names no project.
+		urls = append(urls, project.URL("", "storage-pools", id.Pool, "volumes", string(id.Type), id.Name, "snapshots", name))
 	}
 	sort.Strings(urls)
 	return Sync(urls)

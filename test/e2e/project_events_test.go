@@ -51,7 +51,9 @@ func TestEventsOfAProjectNameIt(t *testing.T) {
 	} {
 		d.Berth(append([]string{"--project", "blue"}, args...)...)
 	}
-	harness.Eventually(t, 20*time.Second, "the last event", func() bool { return strings.Contains(heard(), "/1.0/instances/c0?project=blue\"") && strings.Count(heard(), "instance-deleted") == 2 })
+	harness.Eventually(t, 20*time.Second, "the last event", func() bool {
+		return strings.Contains(heard(), "/1.0/instances/c0?project=blue\"") && strings.Count(heard(), "instance-deleted") == 2
+	})
 	actions := map[string]bool{}
 	for line := range strings.Lines(heard()) {
 		var e struct {
