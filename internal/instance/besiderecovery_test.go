@@ -71,7 +71,7 @@ func TestARecoveryAsksThePoolsFirst(t *testing.T) {
 // TestPoolsThatARecoveryWorksIn are those of each thing that its entry names.
 func TestPoolsThatARecoveryWorksIn(t *testing.T) {
 	h := newHouse(t, nil)
-	for _, entry := range []string{`{"pool": "p2"}`, `{"pool": "p1", "new_pool": "p2"}`, `{"volumes": [{"Pool": "p2"}]}`} {
+	for _, entry := range []string{`{"pool": "p2"}`, `{"pool": "p1", "new_pool": "p2"}`, `{"volumes": [{"pool": "p2"}]}`} {
 		h.do(h.poolsAnswer(t.Context(), &Instance{}, []byte(entry)))
 		h.volumes.hung.Store("p2")
 		if err := h.poolsAnswer(t.Context(), &Instance{}, []byte(entry)); !api.IsUnavailable(err) {
