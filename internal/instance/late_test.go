@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -389,4 +390,132 @@ func TestAnEphemeralInstanceGoesOnceItsPoolIsBack(t *testing.T) {
 	}
 	h.onlyVolumes()
 	h.nothingLeft()
+}
+
+// TestAutostartThatWaitsForAPoolForgetsWhatWasStoppedSince, what has been started since, and what has the name of an instance that is gone.
+func TestAutostartThatWaitsForAPoolForgetsWhatWasStoppedSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := newHouse(t, nil)
+		names := []string{"waits", "unset", "refused", "auto", "by-hand", "gone", "paused"}
+		for _, name := range names {
+			before.create(name, func(r *api.InstancesPost) {
+				if name == "unset" || name == "auto" {
+					r.Config = map[string]string{"boot.autostart": "true"}
+				}
+			})
+			before.do(before.action(name, "start"))
+		}
+		before.Close()
+		for _, name := range names { // the host has been started again
+			delete(before.rt.state, name)
+		}
+		h := newHouse(t, before)
+		h.volumes.away.Store(true)
+		h.runs.revive("paused", true)
+		h.boot()
+		h.do(h.patch("unset", map[string]string{"boot.autostart": "false"}, nil))
+		for _, name := range []string{"refused", "auto"} {
+			if err := h.action(name, "stop"); err == nil || err.Error() != "The instance is already stopped" {
+				t.Errorf("stop of %s: %v", name, err)
+			}
+		}
+		if power := h.stored("refused").Config["volatile.last_state.power"]; power != powerStopped {
+			t.Errorf("it is recorded as %s", power)
+		}
+		h.volumes.away.Store(false)
+		h.do(h.action("by-hand", "start"))
+		h.do(h.action("by-hand", "stop"))
+		h.do(h.action("paused", "start"))
+		h.do(h.run(h.Delete(t.Context(), "default", "gone")))
+		h.create("gone", func(r *api.InstancesPost) { r.Config = map[string]string{"boot.autostart": "true"} })
+		time.Sleep(3 * retryPause)
+		synctest.Wait()
+		for name, want := range map[string]string{"waits": "Running", "unset": "Stopped", "refused": "Stopped", "auto": "Stopped", "by-hand": "Stopped",
+			"gone": "Stopped", "paused": "Running"} {
+			if i := h.show(name); i.Status != want {
+				t.Errorf("%s is %s", name, i.Status)
+			}
+		}
+		h.Close()
+		_ = h.Store.Close()
+	})
+}
+
+// TestWhatIsLeftOfARestoreStartsNothing that has been stopped since, whatever is left: the old content of a restore that went well, the way back of one
+// that failed. The same daemon sees to it later, or the next one.
+func TestWhatIsLeftOfARestoreStartsNothing(t *testing.T) {
+	for name, cutOff := range map[string]func(t *testing.T) *house{
+		"the old content": func(t *testing.T) *house {
+			h := restorable(t)
+			h.volumes.deleting = func(storage.VolumeID) error { return errors.New("no") }
+			h.do(h.restoreS())
+			h.volumes.deleting = nil
+			return h
+		},
+		"the way back": func(t *testing.T) *house {
+			h := cutOffRestore(t)
+			h.engine.refuse = nil
+			return h
+		},
+	} {
+		for _, next := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, next %v", name, next), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := cutOff(t)
+					<-h.Autostart()
+					h.do(h.modify(t.Context(), "default", "c1", func(i *Instance) error {
+						i.Config["boot.autostart"] = "false"
+						return nil
+					}))
+					if err := h.action("c1", "stop"); err != nil && err.Error() != "The instance is already stopped" {
+						t.Error(err)
+					}
+					if n := h.Journal.Pending(); n != 1 {
+						t.Fatalf("%d entries", n)
+					}
+					seen := h.revision("c1")
+					h.volumes.away.Store(false)
+					if next {
+						h.Close()
+						h = newHouse(t, h)
+						h.boot()
+					} else {
+						h.settle(t.Context(), "default", "c1", "update")
+					}
+					time.Sleep(3 * retryPause)
+					synctest.Wait()
+					if i := h.show("c1"); i.Status != "Stopped" || h.Journal.Pending() != 0 || h.revision("c1") != seen {
+						t.Errorf("it is %s; %d entries; changed: %v", i.Status, h.Journal.Pending(), h.revision("c1") != seen)
+					}
+					h.onlyVolumes("c1")
+					h.Close()
+					_ = h.Store.Close()
+				})
+			})
+		}
+	}
+}
+
+func (h *house) revision(name string) store.Revision {
+	h.t.Helper()
+	row, err := h.get("default", name)
+	h.do(err)
+	return row.Revision
+}
+
+// TestARestoreWithoutItsPoolLeavesNothing: nothing has been made, and the instance goes on running.
+func TestARestoreWithoutItsPoolLeavesNothing(t *testing.T) {
+	h := restorable(t)
+	h.volumes.copying = func(storage.VolumeID) error { return api.Unavailable("Storage pool unavailable") }
+	h.volumes.away.Store(true)
+	if err := h.restoreS(); !api.IsUnavailable(err) {
+		t.Errorf("the restore: %v", err)
+	}
+	if n := h.Journal.Pending(); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	h.do(h.patch("c1", map[string]string{"user.a": "b"}, nil))
+	if i := h.show("c1"); i.Status != "Running" {
+		t.Errorf("it is %s", i.Status)
+	}
 }

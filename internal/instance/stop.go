@@ -44,7 +44,7 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	}
 	i := row.Value
 	other := s.holder(i)
-	if other == nil && !s.running(i) {
+	if other == nil && !s.running(i) && i.Config["volatile.last_state.power"] != powerRunning {
 		return api.BadRequest("The instance is already stopped")
 	}
 	if other != nil && other.Action() == "stop" {
@@ -62,6 +62,11 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	}
 	defer l.Release()
 	if !s.running(i) {
+		if s.runs.get(i.id()) == nil { // it is to be started as soon as that can be done: not any more
+			if err := s.staysStopped(ctx, project, name); err != nil {
+				return err
+			}
+		}
 		return api.BadRequest("The instance is already stopped")
 	}
 	return s.halt(ctx, i, force, timeout, true)
