@@ -45,7 +45,15 @@ type fakeVolumes struct {
 	quotas    map[string]int64 // by path
 	silent    chan struct{}    // if set, what a volume takes is known once it is closed
 	away      atomic.Bool      // the pools cannot be reached
+	hung      atomic.Value     // the pool that does not answer, a string
 	without   atomic.Value     // a pool that cannot be reached, by name
+}
+
+func (v *fakeVolumes) Answers(_ context.Context, pool string) error {
+	if v.hung.Load() == pool {
+		return api.Unavailable("Storage pool %q does not answer", pool)
+	}
+	return nil
 }
 
 func (v *fakeVolumes) reach(id storage.VolumeID) error {

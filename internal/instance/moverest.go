@@ -48,6 +48,7 @@ func (s *Service) guardMoveRest() {
 			}
 			return []string{c.UUID}
 		},
+		Ready: func(ctx context.Context, data json.RawMessage) error { return s.poolsAnswer(ctx, &Instance{}, data) },
 		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
 			var c change
 			if err := json.Unmarshal(data, &c); err != nil {
@@ -57,7 +58,7 @@ func (s *Service) guardMoveRest() {
 			for _, v := range c.Volumes[:min(1, len(c.Volumes))] { // its snapshots go with it
 				wants = append(wants, lock.Shared(lock.ForPool(v.Pool)), lock.Exclusive(v.Object()))
 			}
-			return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: "recover", Brief: true, Patience: lock.Short}, wants...))
+			return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: recovering, Brief: true, Patience: lock.Short}, wants...))
 		},
 	})
 }

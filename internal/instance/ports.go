@@ -23,6 +23,8 @@ import (
 type Volumes interface {
 	// CheckPool tells whether a pool exists and is usable (api.NotFound, api.BadRequest).
 	CheckPool(pool string) error
+	// Answers fails if a pool hangs (api.Unavailable), and does not hang itself. What fails at once is no such failure.
+	Answers(ctx context.Context, pool string) error
 	// CreateFromImage makes the volume from an image: fill unpacks the image into an empty folder and is called only
 	// if the pool has no prepared copy of the fingerprint yet. On error nothing is left.
 	CreateFromImage(ctx context.Context, vol storage.VolumeID, fingerprint string, fill func(ctx context.Context, dir string) error) error

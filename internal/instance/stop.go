@@ -50,8 +50,14 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	if other != nil && other.Action() == "stop" {
 		return s.joinStop(ctx, i, other, force)
 	}
+	if s.urgent(i, other, force) {
+		return s.stopBeside(ctx, i, force, timeout)
+	}
 	l, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
 	if err != nil {
+		if s.urgent(i, s.holder(i), force) { // it has begun meanwhile
+			return s.stopBeside(ctx, i, force, timeout)
+		}
 		return err
 	}
 	defer l.Release()

@@ -89,6 +89,13 @@ func guardOf[T any](s *Service, of func(T) *Instance) journal.Guard {
 			}
 			return []string{of(v).UUID}
 		},
+		Ready: func(ctx context.Context, data json.RawMessage) error {
+			var v T
+			if err := json.Unmarshal(data, &v); err != nil {
+				return err
+			}
+			return s.poolsAnswer(ctx, of(v), data)
+		},
 		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
 			var v T
 			if err := json.Unmarshal(data, &v); err != nil {
@@ -106,7 +113,7 @@ func (s *Service) holdToUndoRename(ctx context.Context, data json.RawMessage) (r
 		return nil, err
 	}
 	old := &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
-	next := renamed(old, c)
+	next := inNewPlace(old, c)
 	return s.holdToRecover(ctx, old, lock.Exclusive(lock.ForInstance(next.Project, next.Name)), lock.Exclusive(next.volume().Object()))
 }
 
@@ -119,7 +126,7 @@ func (s *Service) holdToRecover(ctx context.Context, i *Instance, more ...lock.W
 	if i.Pool != "" {
 		wants = append(wants, lock.Shared(lock.ForPool(i.Pool)), lock.Exclusive(i.volume().Object()))
 	}
-	return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: "recover", Brief: true, Patience: lock.Short}, wants...))
+	return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: recovering, Brief: true, Patience: lock.Short}, wants...))
 }
 
 // known finds out what runs: recovery at the start comes before running instances are adopted.
