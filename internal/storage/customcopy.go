@@ -51,7 +51,7 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 	from := s.sourceOf(id, src)
 	return &operation.Task{
 		Description: "Copying storage volume",
-		About:       id.URL() + projectQuery(id.Project),
+		About:       id.URL(),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			s.settle(ctx, from, "")
 			release, err := s.holdIn(ctx, id.Project, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
@@ -130,7 +130,7 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	}
 	return &operation.Task{
 		Description: "Moving storage volume",
-		About:       to.URL() + projectQuery(to.Project),
+		About:       to.URL(),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			s.settle(ctx, id, "")
 			release, err := s.holdIn(ctx, to.Project, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
@@ -222,7 +222,7 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
-		About:       id.URL() + projectQuery(id.Project),
+		About:       id.URL(),
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			release, err := s.holdSettled(ctx, "snapshot", id.of(), lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
