@@ -79,15 +79,15 @@ func (s *Service) find(prefix string) (store.Row[api.Certificate], error) {
 	return store.Row[api.Certificate]{}, api.BadRequest("More than one certificate matches")
 }
 
-// Trusted finds the certificate that a client has shown; ok is false if it is not in the store, of another type than
-// "client", or outside its time.
+// Trusted finds the certificate that a client has shown; ok is false if it is not in the store or outside its time. What its holder may do
+// follows from its type, "client" or "metrics", and its projects.
 func (s *Service) Trusted(cert *x509.Certificate) (api.Certificate, bool) {
 	now := time.Now()
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
 		return api.Certificate{}, false
 	}
 	row, ok := s.table.Get(Fingerprint(cert))
-	if !ok || row.Value.Type != "client" {
+	if !ok {
 		return api.Certificate{}, false
 	}
 	return *row.Value, true

@@ -82,7 +82,7 @@ func (d *Daemon) usersOfProject(name string) []string {
 	r := &d.resources
 	var urls []string
 	add := func(path ...string) { urls = append(urls, project.URL(name, path...)) }
-	r.instances.Names(name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
+	r.instances.Names(context.Background(), name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
 	if d.own(name, project.Images) {
 		for _, fingerprint := range r.images.Fingerprints(name) {
 			add("images", fingerprint)

@@ -34,9 +34,11 @@ func (s *Service) ProfileNeeds(of, name string, c map[string]string, devices map
 // keyNeeds goes by the table of keys: what its row does not call free needs something. Volatile keys are looked at where clients write them.
 func keyNeeds(of string, c map[string]string) (needs []project.Need) {
 	for _, key := range config.Changed(nil, c) {
-		if list, err := idmap.ParseRaw(c[key]); key == "raw.idmap" && err == nil {
-			needs = append(needs, idNeeds(of, list)...)
-			continue
+		if key == "raw.idmap" {
+			if list, err := idmap.ParseRaw(c[key]); err == nil {
+				needs = append(needs, idNeeds(of, list)...)
+				continue
+			}
 		}
 		k, ok := Keys.Lookup(key)
 		need := project.Need{Key: string(k.Restricted), Level: "allow", Refusal: fmt.Sprintf("Use of low-level config %q on %s is forbidden", key, of)}

@@ -137,7 +137,7 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 	}
 	next.owned(&old.Body) // these keys say how the files on disk are owned: not the client's to change
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
-		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
+		s.Log.Debug("A running instance became ephemeral", "instance", old.Name, "project", old.Project)
 	}
 	named, err := s.holdUsed(ctx, "update", next)
 	if err != nil {

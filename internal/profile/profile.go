@@ -41,11 +41,13 @@ type Instances interface {
 	ProfileUsers(project, name string) []string
 	// HoldUsed keeps what devices name (pools, networks, volumes) until the release.
 	HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error)
-	// HoldUsers keeps the instances that use a profile as they are until the release.
+	// HoldUsers keeps the instances that use a profile as they are until the release, and, for its "rename", those with a snapshot that names
+	// it. Where one is not to be had soon, the error is a lock.Busy.
 	HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error)
-	// RenameProfile returns the ops that make instances use a profile under its new name: any number, for store.CommitAll. The caller
-	// holds the instances.
-	RenameProfile(project, old, name string) []store.Op
+	// RenameProfile returns the ops that make instances use a profile, and their snapshots name it, under its new name: any number, for
+	// store.CommitAll. back returns those that give the very same ones the names back that they had, as far as they have lost them. The
+	// caller holds the instances.
+	RenameProfile(project, old, name string) (ops []store.Op, back func() []store.Op)
 }
 
 // Projects is what profiles need of projects; *project.Service implements it.
@@ -108,6 +110,15 @@ func (s *Service) RemoveDefault(project string) []store.Op {
 		return nil
 	}
 	return []store.Op{s.table.RemoveAt(row.Revision, project, "default")}
+}
+
+// MoveDefault implements project.ProfilesOf.
+func (s *Service) MoveDefault(project, name string) []store.Op {
+	row, ok := s.table.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{s.table.RemoveAt(row.Revision, project, "default"), s.table.Create(row.Value, name, "default")}
 }
 
 // Definition returns what a profile gives its instances. The maps are shared: clone before change.
@@ -301,8 +312,33 @@ func (s *Service) check(ctx context.Context, project string, was, now *Profile) 
 	return s.instances.CheckProfile(ctx, project, now.Config, now.Devices)
 }
 
+// patiently tries what finds users of a profile busy again when they are not, for as long as a claim of them would wait. Meanwhile it has let
+// go of the profile: others come to use it as they do at any time.
+func patiently(ctx context.Context, try func() error) error {
+	limit, cancel := context.WithTimeout(ctx, lock.Bound)
+	defer cancel()
+	for {
+		err := try()
+		var busy *lock.Busy
+		if !errors.As(err, &busy) {
+			return err
+		}
+		select {
+		case <-busy.Holder.Done():
+		case <-limit.Done():
+		}
+		if limit.Err() != nil {
+			return err
+		}
+	}
+}
+
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
 func (s *Service) change(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
+	return patiently(ctx, func() error { return s.tryChange(ctx, project, name, match, edit) })
+}
+
+func (s *Service) tryChange(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
 	project = s.Home(project)
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {

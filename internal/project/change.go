@@ -119,13 +119,11 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 		return err
 	}
 	was, next := row.Value.Config, edit(row.Value)
-	if !alone && !sameFeatures(was, next.Config) {
-		return errFeatures
-	}
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
 		func() error { return s.checkSubnets(was, next.Config) },
 		func() error { return s.checkFeatures(name, was, next.Config) },
+		func() error { return needsAlone(alone, was, next.Config) },
 		func() error { return s.checkLimits(name, was, next.Config) },
 		func() error { return s.checkRestrictions(name, was, next.Config) },
 	} {
@@ -135,6 +133,14 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 	}
 	_, err = s.Store.Commit(ctx, append(s.defaultProfile(was, next.Config, name), s.table.Replace(row, next))...)
 	return err
+}
+
+// needsAlone is errFeatures for a change that has not got the project for itself and needs it.
+func needsAlone(alone bool, was, now map[string]string) error {
+	if !alone && !sameFeatures(was, now) {
+		return errFeatures
+	}
+	return nil
 }
 
 func sameFeatures(a, b map[string]string) bool {
@@ -157,23 +163,19 @@ func (s *Service) Rename(ctx context.Context, name, newName string) (*operation.
 }
 
 func (s *Service) rename(ctx context.Context, name, newName string) error {
-	held, err := s.hold(ctx, "rename", name, newName)
+	renamable := func(row store.Row[record]) error {
+		switch {
+		case s.Check(newName) == nil:
+			return api.Conflict("A project named %q already exists", newName)
+		case !s.empty(name):
+			return api.BadRequest("Only empty projects can be renamed")
+		}
+		return nil
+	}
+	err := s.takeAway(ctx, "rename", []string{name, newName}, renamable, func(row store.Row[record]) []store.Op {
+		return append(s.Profiles().MoveDefault(name, newName), s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
+	})
 	if err != nil {
-		return err
-	}
-	defer held.Release()
-	row, err := s.row(name)
-	switch {
-	case err != nil:
-		return err
-	case s.Check(newName) == nil:
-		return api.Conflict("A project named %q already exists", newName)
-	case !s.empty(name):
-		return api.BadRequest("Only empty projects can be renamed")
-	}
-	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.defaultProfile(nil, row.Value.Config, newName)...)
-	ops = append(ops, s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
 	s.publish(ctx, "renamed", newName, map[string]any{"old_name": name})
@@ -185,30 +187,55 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 	if name == api.ProjectDefault {
 		return api.Forbidden("The 'default' project cannot be deleted")
 	}
-	held, err := s.hold(ctx, "delete", name)
+	deletable := func(store.Row[record]) error {
+		if !s.empty(name) {
+			return api.BadRequest("Only empty projects can be removed")
+		}
+		return nil
+	}
+	err := s.takeAway(ctx, "delete", []string{name}, deletable, func(row store.Row[record]) []store.Op {
+		return append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
+	})
 	if err != nil {
-		return err
-	}
-	defer held.Release()
-	row, err := s.row(name)
-	if err != nil {
-		return api.NotFound("Fetch project %q: %w", name, err)
-	}
-	if !s.empty(name) {
-		return api.BadRequest("Only empty projects can be removed")
-	}
-	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
 		return err
 	}
 	s.publish(ctx, "deleted", name, nil)
 	return nil
 }
 
+// takeAway writes what takes a project, the first of some names, from where it is. What is refused anyway is refused before anything is held
+// for it: whoever makes something in the project need not wait for that.
+func (s *Service) takeAway(ctx context.Context, action string, names []string, check func(store.Row[record]) error, ops func(store.Row[record]) []store.Op) error {
+	look := func() (store.Row[record], error) {
+		row, err := s.row(names[0])
+		if err != nil {
+			return row, api.NotFound("Fetch project %q: %w", names[0], err)
+		}
+		return row, check(row)
+	}
+	if _, err := look(); err != nil {
+		return err
+	}
+	held, err := s.hold(ctx, action, names...)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	s.admissions.Lock() // as commitChange does: what it writes is there before this looks, or finds no project
+	defer s.admissions.Unlock()
+	row, err := look()
+	if err != nil {
+		return err
+	}
+	_, err = s.Store.Commit(ctx, ops(row)...)
+	return err
+}
+
+// hold claims projects, with their default profiles, which come, go and change with them.
 func (s *Service) hold(ctx context.Context, action string, names ...string) (*lock.Held, error) {
 	var wants []lock.Want
 	for _, name := range names {
-		wants = append(wants, lock.Exclusive(lock.ForProject(name)))
+		wants = append(wants, lock.Exclusive(lock.ForProject(name)), lock.Exclusive(lock.ForProfile(name, api.ProjectDefault)))
 	}
 	return s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, wants...)
 }
