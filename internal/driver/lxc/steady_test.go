@@ -47,6 +47,10 @@ func TestEveryMethodGivesDescriptorsBack(t *testing.T) {
 			_, err := d.Mounted(h.context(), id, m, nil)
 			return err
 		},
+		"Metrics": func(id string) error {
+			_, err := d.Metrics(h.context(), id)
+			return err
+		},
 		"Resolve": func(id string) error {
 			_, err := d.Resolve(h.context(), id, []string{"mnt/a/b", "proc/self/root", "nowhere"})
 			return err
