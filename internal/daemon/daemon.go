@@ -42,20 +42,21 @@ type Options struct {
 // Daemon is a running daemon.
 type Daemon struct {
 	Options
-	store    *store.Store
-	journal  *journal.Journal
-	locks    lock.Manager
-	ops      *operation.Manager
-	config   *serverconfig.Service
-	warnings *warning.Service
-	certs    *certificate.Service
-	projects *project.Service
-	helper   *hostinfo.Helper
-	apparmor *apparmor.Host
-	cert     *servercert.Cert
-	https    *httpsListener
-	server   *server.Server
-	services server.Services
+	store     *store.Store
+	journal   *journal.Journal
+	locks     lock.Manager
+	ops       *operation.Manager
+	config    *serverconfig.Service
+	warnings  *warning.Service
+	certs     *certificate.Service
+	authority authority
+	projects  *project.Service
+	helper    *hostinfo.Helper
+	apparmor  *apparmor.Host
+	cert      *servercert.Cert
+	https     *httpsListener
+	server    *server.Server
+	services  server.Services
 
 	resources resources
 
@@ -141,13 +142,13 @@ func (d *Daemon) build() error {
 	d.config = serverconfig.New(d.store, d.Hub)
 	d.warnings = warning.New(d.store, d.Hub)
 	d.ops.Remarked = d.recordWarnings
-	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
 	d.projects = project.New(project.Deps{
 		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject,
 		Profiles: func() project.ProfilesOf { return d.resources.profiles },
 	})
 	d.https = &httpsListener{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
 	d.config.OnChange("core.https_address", d.https.prepare)
+	d.wireTrust()
 	d.services = server.Services{
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
 		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
@@ -158,7 +159,7 @@ func (d *Daemon) build() error {
 	if err := d.store.Load(context.Background()); err != nil {
 		return err
 	}
-	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, CA: d.authority}})
+	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority}})
 	return nil
 }
 

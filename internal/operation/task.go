@@ -41,7 +41,7 @@ type Task struct {
 	Run func(ctx context.Context, p Progress) error
 
 	// Revoke, if set, is asked before a cancel is answered, so that what it takes back stays so whatever happens next; its error refuses
-	// the cancel.
+	// the cancel. The server calls it too where the operation cannot even start.
 	Revoke func(ctx context.Context) error
 
 	// Connect, on a websocket operation, serves one websocket: secret is the one the client named. It answers the

@@ -169,7 +169,7 @@ func (s *Service) rename(ctx context.Context, name, newName string) error {
 	}
 	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.defaultProfile(nil, row.Value.Config, newName)...)
 	ops = append(ops, s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	if err := s.commitNamed(ctx, ops, func(c CertificatesOf) []store.Op { return c.RenameProject(name, newName) }); err != nil {
 		return err
 	}
 	s.publish(ctx, "renamed", newName, map[string]any{"old_name": name})
@@ -194,7 +194,7 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 		return api.BadRequest("Only empty projects can be removed")
 	}
 	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	if err := s.commitNamed(ctx, ops, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) }); err != nil {
 		return err
 	}
 	s.publish(ctx, "deleted", name, nil)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/x509"
+	"encoding/json"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/certificate"
@@ -29,7 +30,7 @@ func (a certificatesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	list := a.svc.List(f)
+	list := a.svc.List(r.Context(), f)
 	if r.Recursion() > 0 {
 		return Sync(list)
 	}
@@ -45,6 +46,9 @@ func (a certificatesAPI) add(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
+	if r.Trusted() && req.Token {
+		return a.addToken(r, req)
+	}
 	var shown *x509.Certificate
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		shown = r.TLS.PeerCertificates[0]
@@ -57,31 +61,42 @@ func (a certificatesAPI) add(r *Request) Response {
 }
 
 func (a certificatesAPI) get(r *Request) Response {
-	c, rev, err := a.svc.Get(r.Var("fingerprint"))
+	c, rev, err := a.svc.Get(r.Context(), r.Var("fingerprint"))
 	if err != nil {
 		return Fail(err)
 	}
 	return SyncETag(c, ETag(rev))
 }
 
-func (a certificatesAPI) put(r *Request) Response {
-	var put api.CertificatePut
-	if err := r.Decode(&put); err != nil {
-		return Fail(err)
-	}
-	return done(a.svc.Update(r.Context(), r.Var("fingerprint"), put, matches(r)))
-}
-
-func (a certificatesAPI) patch(r *Request) Response {
-	c, _, err := a.svc.Get(r.Var("fingerprint"))
+// addToken answers with an operation that lasts until the token is used. It is of no project: what is in one, others who use that may see.
+func (a certificatesAPI) addToken(r *Request, req api.CertificatesPost) Response {
+	task, err := a.svc.IssueToken(r.Context(), req)
 	if err != nil {
 		return Fail(err)
 	}
-	put := c.CertificatePut
-	if err := r.Decode(&put); err != nil {
+	return AsyncOfServer(task)
+}
+
+func (a certificatesAPI) put(r *Request) Response {
+	return a.change(r, func(c *api.CertificatePut) { *c = api.CertificatePut{} })
+}
+
+func (a certificatesAPI) patch(r *Request) Response { return a.change(r, func(*api.CertificatePut) {}) }
+
+// change decodes the request over what is left of the certificate by base.
+func (a certificatesAPI) change(r *Request, base func(*api.CertificatePut)) Response {
+	var body json.RawMessage
+	if err := r.Decode(&body); err != nil {
 		return Fail(err)
 	}
-	return done(a.svc.Update(r.Context(), r.Var("fingerprint"), put, matches(r)))
+	edit := func(c *api.CertificatePut) error {
+		base(c)
+		if err := json.Unmarshal(body, c); err != nil {
+			return api.BadRequest("%w", err)
+		}
+		return nil
+	}
+	return done(a.svc.Update(r.Context(), r.Var("fingerprint"), edit, matches(r)))
 }
 
 func (a certificatesAPI) remove(r *Request) Response {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/expiry"
 )
 
 // Keys is the daemon's own configuration.
@@ -17,8 +18,9 @@ var Keys = config.NewTable(config.ServerWords, append(ImageKeys(),
 	config.Key{Name: "core.proxy_http", Validate: config.OneLine, Live: true, Doc: "Proxy by which the daemon fetches http:// addresses; unset: that of its environment"},
 	config.Key{Name: "core.proxy_https", Validate: config.OneLine, Live: true, Doc: "Proxy by which the daemon fetches https:// addresses; unset: that of its environment"},
 	config.Key{Name: "core.proxy_ignore_hosts", Validate: config.OneLine, Live: true, Doc: "Hosts that the daemon reaches without a proxy, with commas between them; unset: those of its environment"},
+	config.Key{Name: "core.remote_token_expiry", Validate: isExpiry, Live: true, Doc: "How long a token for clients is good: such as 1d 12H; unset: until it is used"},
 	config.Key{Name: "core.shutdown_timeout", Type: config.Integer, Default: "5", Live: true, Doc: "Minutes that a shutdown waits for operations to end"},
-	config.Key{Name: "core.trust_ca_certificates", Type: config.Bool, Live: true, Doc: "Trust clients whose certificate is signed by that of server.ca"},
+	config.Key{Name: "core.trust_ca_certificates", Type: config.Bool, Live: true, Doc: "Trust all clients whose certificate is of the authority in server.ca"},
 	config.Key{Name: passwordKey, Hidden: true, Live: true, Doc: "Password that makes an untrusted client trusted"},
 	config.Key{Name: "user.*", Live: true, Doc: "Free for users; has no effect"},
 )...)
@@ -39,6 +41,11 @@ const passwordKey = "core.trust_password"
 // architectures are the names that LXD knows.
 var architectures = []string{"aarch64", "armv6l", "armv7l", "armv8l", "i686", "mips", "mips64", "ppc", "ppc64", "ppc64le",
 	"riscv32", "riscv64", "s390x", "x86_64"}
+
+func isExpiry(value string) error {
+	_, err := expiry.Parse(value)
+	return err
+}
 
 // isCompression accepts the name of a compression, with options after it: "gzip -9".
 func isCompression(value string) error {
