@@ -42,6 +42,7 @@ func load(t *testing.T, engine store.Engine, projects *fakeProjects) *Service {
 	if err := s.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Close() })
 	return svc
 }
 
