@@ -54,7 +54,8 @@ type Daemon struct {
 	helper    *hostinfo.Helper
 	apparmor  *apparmor.Host
 	cert      *servercert.Cert
-	https     *httpsListener
+	https     *addressListener
+	debug     *addressListener
 	server    *server.Server
 	services  server.Services
 
@@ -146,8 +147,7 @@ func (d *Daemon) build() error {
 		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject,
 		Profiles: func() project.ProfilesOf { return d.resources.profiles },
 	})
-	d.https = &httpsListener{cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
-	d.config.OnChange("core.https_address", d.https.prepare)
+	d.wireListeners()
 	d.wireTrust()
 	d.services = server.Services{
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
@@ -222,14 +222,7 @@ func (d *Daemon) listeners() ([]net.Listener, error) {
 
 // bringUp does what belongs to the start beyond answering: clear up, pick up, listen on the network, start.
 func (d *Daemon) bringUp(ctx context.Context) {
-	if address := d.config.Get("core.https_address"); address != "" {
-		if commit, _, err := d.https.prepare(ctx, address); err != nil {
-			slog.Error("The network address cannot be listened on", "address", address, "err", err)
-			d.hostWarnings = append(d.hostWarnings, hostinfo.Warning{Type: "Unable to listen on the network", Message: err.Error()})
-		} else {
-			commit()
-		}
-	}
+	d.startListeners(ctx)
 	d.each(ctx, "prepare", func(p part) func(context.Context) error { return p.prepare })
 	if err := d.journal.Recover(ctx); err != nil {
 		slog.Error("Recovery failed", "err", err)
