@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -134,9 +135,8 @@ func (t *instanceTransfer) request(from *client.Client, instance, snapshot strin
 	post.Source.Live = post.Stateful && !t.stateless
 	post.Source.InstanceOnly, post.Source.ContainerOnly = t.instanceOnly, t.instanceOnly
 	post.Source.Refresh, post.Source.AllowInconsistent = t.refresh, t.allowInconsistent
-	if project := from.Project(); project != "" {
-		post.Source.Project = project
-	}
+	// Without one the server takes the project of the request, which is where the copy goes.
+	post.Source.Project = cmp.Or(from.Project(), api.ProjectDefault)
 	post.Ephemeral = t.ephemeral
 	if t.keepVolatile {
 		return post, t.override(post)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -181,5 +183,37 @@ func TestFileMountRunsSSHFS(t *testing.T) {
 	answer, _ := os.ReadFile(filepath.Join(dir, "answer"))
 	if string(arguments) != "-o slave c1:/etc "+dir+"\n" || len(answer) != 9 || answer[4] != 2 {
 		t.Errorf("%q %q", arguments, answer)
+	}
+}
+
+// TestAnEndOnOneSideEndsTheOther, whichever it is: what is said before arrives, and nobody is left reading.
+func TestAnEndOnOneSideEndsTheOther(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		here, a := net.Pipe()
+		there, b := net.Pipe()
+		joined := make(chan struct{})
+		go func() { defer close(joined); join(a, b) }()
+		ends := []net.Conn{here, there}
+		for n, end := range ends {
+			go func() { _, _ = io.WriteString(end, "ping") }()
+			heard := make([]byte, 4)
+			if _, err := io.ReadFull(ends[1-n], heard); err != nil || string(heard) != "ping" {
+				t.Fatalf("from side %d came %q, %v", n, heard, err)
+			}
+		}
+		_ = ends[first].Close()
+		if data, err := io.ReadAll(ends[1-first]); err != nil || len(data) > 0 {
+			t.Errorf("side %d gets %q, %v", 1-first, data, err)
+		}
+		select {
+		case <-joined:
+		case <-time.After(time.Minute):
+			t.Fatalf("it goes on after side %d has ended", first)
+		}
+		for n, end := range []net.Conn{a, b} {
+			if _, err := end.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("side %d is not closed: %v", n, err)
+			}
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/outfile"
 )
 
 type pullCmd struct {
@@ -131,7 +132,8 @@ func (p *pullCmd) one(from *instancePath, target string, isDir bool) error {
 	if err := removeLink(target, isDir); err != nil {
 		return err
 	}
-	return p.write(from.path, content, info, target, func() (*os.File, error) { return os.Create(target) })
+	// A file that is pulled only in part would be taken for the whole: what was there before stays until the new one is.
+	return outfile.WriteFile(target, 0o644, func(f *outfile.File) error { return p.fill(f.File, from.path, content, info, target) })
 }
 
 // removeLink keeps a file from being written to where a link leads: that may be what the same name was in an instance when it was pulled before. One
@@ -186,22 +188,17 @@ func linkTarget(content io.Reader) (string, error) {
 	return string(link), err
 }
 
-func (p *pullCmd) write(source string, content io.Reader, info *client.FileInfo, target string, create func() (*os.File, error)) error {
-	f, err := create()
+// fill writes the content of a file of an instance to f, and gives it the mode that it has there.
+func (p *pullCmd) fill(f *os.File, source string, content io.Reader, info *client.FileInfo, target string) error {
+	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pulling %s from %s"), target, source), "%", "%%") + ": %s")
+	_, err := io.Copy(f, &counted{r: content, p: line, size: info.Size})
+	line.finish("")
 	if err != nil {
 		return err
 	}
-	line := p.c.newProgress(strings.ReplaceAll(fmt.Sprintf(T("Pulling %s from %s"), target, source), "%", "%%") + ": %s")
-	_, err = io.Copy(f, &counted{r: content, p: line, size: info.Size})
-	line.finish("")
 	// What is pulled into /dev/null or a FIFO leaves the mode of that alone.
-	if st, statErr := f.Stat(); info.Mode >= 0 && statErr == nil && st.Mode().IsRegular() {
-		if chmodErr := f.Chmod(fs.FileMode(info.Mode & 0o777)); err == nil {
-			err = chmodErr
-		}
+	if st, err := f.Stat(); info.Mode < 0 || err != nil || !st.Mode().IsRegular() {
+		return err
 	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return f.Chmod(fs.FileMode(info.Mode & 0o777))
 }

@@ -82,7 +82,11 @@ func (p *pullCmd) child(from *instancePath, root *os.Root, rel string) error {
 	if err := makeRoom(root, name, false); err != nil {
 		return err
 	}
-	return p.write(from.path, content, info, name, func() (*os.File, error) { return root.Create(name) })
+	f, err := root.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.fill(f, from.path, content, info, name), f.Close())
 }
 
 // leftOut tells errors that concern one file of a tree: it is a FIFO, a socket or a device, nobody may read it, or it has gone meanwhile.

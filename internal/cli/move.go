@@ -54,10 +54,10 @@ func (t *instanceTransfer) move(source, dest string) error {
 		}
 		return t.c.waitStarted(server.RenameInstanceSnapshot(instance, snapshot, api.InstanceSnapshotPost{Name: destSnapshot}))
 	}
+	if len(t.config)+len(t.devices)+len(t.profiles) > 0 || t.noProfiles {
+		return errors.New(T("Can't override configuration or profiles in local rename"))
+	}
 	if t.storage == "" && t.targetProject == "" && t.target == "" {
-		if len(t.config)+len(t.devices)+len(t.profiles) > 0 || t.noProfiles {
-			return errors.New(T("Can't override configuration or profiles in local rename"))
-		}
 		return t.c.waitStarted(server.RenameInstance(instance, api.InstancePost{Name: destName}))
 	}
 	return t.relocate(server, instance, destName)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -174,7 +175,7 @@ func (c *App) volumeCopyCommand() *cobra.Command {
 			return err
 		}
 		post := api.StorageVolumesPost{Name: t.to.name, Type: "custom", Source: api.StorageVolumeSource{
-			Type: "copy", Name: t.from.path(), Pool: t.fromPool, Project: t.server.Project(), VolumeOnly: *volumeOnly,
+			Type: "copy", Name: t.from.path(), Pool: t.fromPool, Project: cmp.Or(t.server.Project(), api.ProjectDefault), VolumeOnly: *volumeOnly,
 		}}
 		target := t.server
 		if t.project != "" {

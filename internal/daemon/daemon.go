@@ -55,6 +55,7 @@ type Daemon struct {
 	apparmor  *apparmor.Host
 	cert      *servercert.Cert
 	https     *addressListener
+	metrics   *addressListener
 	debug     *addressListener
 	server    *server.Server
 	services  server.Services

@@ -14,14 +14,14 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// defaultPort is where the API listens on the network if no port is given.
-const defaultPort = "8443"
+// defaultPort is where the API listens on the network if no port is given, and defaultMetricsPort where metrics are.
+const defaultPort, defaultMetricsPort = "8443", "9100"
 
 // addressListener listens on the address that a key of the server's configuration names.
 type addressListener struct {
-	key   string
-	what  string // is listened on, for messages
-	serve func(net.Listener) error
+	key, port string // the key, and the port where it names none
+	what      string // is listened on, for messages
+	serve     func(net.Listener) error
 
 	mu      sync.Mutex
 	address string // as listened on
@@ -34,7 +34,7 @@ func (n *addressListener) prepare(ctx context.Context, value string) (commit, ab
 	if value == "" {
 		return func() { n.replace(nil, "") }, func() {}, nil
 	}
-	address := canonicalAddress(value)
+	address := canonicalAddress(value, n.port)
 	if _, err := net.ResolveTCPAddr("tcp", address); err != nil {
 		return nil, nil, api.BadRequest("cannot set '%s' to '%s': Couldn't resolve %q", n.key, value, value)
 	}
@@ -143,7 +143,7 @@ func (n *addressListener) addresses() []string {
 }
 
 // canonicalAddress adds what an address leaves out: ":8443", "10.0.0.1", "[::]" and "host:443" are all allowed.
-func canonicalAddress(value string) string {
+func canonicalAddress(value, defaultPort string) string {
 	host, port, err := net.SplitHostPort(value)
 	if err != nil {
 		host, port = strings.Trim(value, "[]"), defaultPort

@@ -85,7 +85,7 @@ func TestCanonicalAddress(t *testing.T) {
 		":8443": ":8443", "[::]": "[::]:8443", "::": "[::]:8443", "10.0.0.1": "10.0.0.1:8443", "10.0.0.1:1": "10.0.0.1:1",
 		"[::]:443": "[::]:443", "*:443": ":443", "host": "host:8443", "host:": "host:8443",
 	} {
-		if got := canonicalAddress(in); got != want {
+		if got := canonicalAddress(in, defaultPort); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}

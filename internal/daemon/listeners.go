@@ -17,17 +17,24 @@ import (
 
 // wireListeners makes what listens on addresses of the network.
 func (d *Daemon) wireListeners() {
-	d.https = &addressListener{key: "core.https_address", what: "network HTTPS socket", serve: func(l net.Listener) error {
+	d.https = &addressListener{key: "core.https_address", port: defaultPort, what: "network HTTPS socket", serve: func(l net.Listener) error {
 		return d.server.Serve(server.NewTLSListener(server.NewProxiedListener(l, d.isProxy), d.cert.TLS))
 	}}
-	d.debug = &addressListener{key: "core.debug_address", what: "http socket", serve: serveProfiles}
-	for _, l := range []*addressListener{d.https, d.debug} {
+	d.metrics = &addressListener{key: "core.metrics_address", port: defaultMetricsPort, what: "network HTTPS socket", serve: func(l net.Listener) error {
+		return d.server.ServeMetrics(server.NewTLSListener(l, d.cert.TLS))
+	}}
+	d.debug = &addressListener{key: "core.debug_address", port: defaultPort, what: "http socket", serve: serveProfiles}
+	for _, l := range d.addressListeners() {
 		d.config.OnChange(l.key, l.prepare)
 	}
 }
 
+func (d *Daemon) addressListeners() []*addressListener {
+	return []*addressListener{d.https, d.metrics, d.debug}
+}
+
 func (d *Daemon) startListeners(ctx context.Context) {
-	for _, l := range []*addressListener{d.https, d.debug} {
+	for _, l := range d.addressListeners() {
 		address := d.config.Get(l.key)
 		if err := l.start(ctx, address); err != nil {
 			slog.Error("The network address cannot be listened on", "key", l.key, "address", address, "err", err)

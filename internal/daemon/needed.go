@@ -30,7 +30,7 @@ func Needed(root string) (reason string, err error) {
 			return nil
 		}
 		if server {
-			network = network || object.Config["core.https_address"] != ""
+			network = network || object.Config["core.https_address"] != "" || object.Config["core.metrics_address"] != ""
 			return nil
 		}
 		// Those that ran when the machine went down are started again, unless they say otherwise.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
@@ -12,6 +13,7 @@ import (
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/instance/files"
+	"github.com/berthd/berth/internal/metrics"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/profile"
 	"github.com/berthd/berth/internal/storage"
@@ -39,6 +41,10 @@ func (d *Daemon) wire() error {
 	if err := d.wireInstances(); err != nil {
 		return err
 	}
+	d.services.Metrics = metrics.New(metrics.Deps{
+		Instances: r.instances, Operations: d.ops.Running, Warnings: d.warnings.Open, Started: time.Now(),
+		Requests: func() []metrics.Requests { return d.server.Requests() },
+	})
 	d.services.Files = files.New(r.instances, d.Hub)
 	d.parts = append(d.parts, part{name: "files", close: d.services.Files.Close})
 	r.profiles.SetInstances(r.instances)

@@ -25,14 +25,13 @@ func (d *Daemon) wireStorage() {
 			})
 		},
 		UsersOfVolume: func(vol storage.VolumeID) []string {
-			uses := func(devices map[string]device.Config) bool {
-				return anyDevice(devices, func(c device.Config) bool {
-					return c["type"] == "disk" && c["pool"] == vol.Pool && c["source"] == vol.Name && c["path"] != "/"
-				})
-			}
-			shares := func(one string) bool { return d.projects.Effective(project.Volumes, one) == vol.Project }
+			uses := func(devices map[string]device.Config) bool { return anyDevice(devices, ofVolume(vol)) }
+			shares := d.sharesVolumes(vol.Project)
 			users := r.instances.Users(shares, func(_ map[string]string, devices map[string]device.Config) bool { return uses(devices) })
 			return append(users, r.profiles.Users(shares, uses)...)
+		},
+		VolumeRuns: func(vol storage.VolumeID) bool {
+			return r.instances.Running(d.sharesVolumes(vol.Project), ofVolume(vol))
 		},
 	})
 	d.services.Storage = r.storage
@@ -46,6 +45,18 @@ func (d *Daemon) wireStorage() {
 		start:   func(context.Context) error { r.storage.PruneSnapshots(); return nil },
 		close:   r.storage.Close,
 	})
+}
+
+// sharesVolumes tells which projects have the custom volumes of one.
+func (d *Daemon) sharesVolumes(home string) func(project string) bool {
+	return func(one string) bool { return d.projects.Effective(project.Volumes, one) == home }
+}
+
+// ofVolume tells which devices are a custom volume.
+func ofVolume(vol storage.VolumeID) func(device.Config) bool {
+	return func(c device.Config) bool {
+		return c["type"] == "disk" && c["pool"] == vol.Pool && c["source"] == vol.Name && c["path"] != "/"
+	}
 }
 
 // everywhere is every project.

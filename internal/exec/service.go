@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +16,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/runtime"
 )
 
@@ -301,12 +301,14 @@ func (s *Service) ClearConsoleLog(ctx context.Context, project, name string) err
 	return nil
 }
 
-func source(t Target) string { return "/1.0/instances/" + url.PathEscape(t.Name) }
+// source is the instance as events name it.
+func source(t Target) string { return project.URL(t.Project, "instances", t.Name) }
 
+// resources are the instance as operations name it: their own project says in which it is.
 func resources(t Target) map[string][]string {
-	r := map[string][]string{"instances": {source(t)}}
+	r := map[string][]string{"instances": {project.URL("", "instances", t.Name)}}
 	if !t.VM {
-		r["containers"] = []string{strings.Replace(source(t), "/instances/", "/containers/", 1)}
+		r["containers"] = []string{project.URL("", "containers", t.Name)}
 	}
 	return r
 }

@@ -48,7 +48,7 @@ func (s *Service) carryOut(ctx context.Context, steps []*step, commit func(conte
 	}
 	for _, st := range steps {
 		if st.run != nil {
-			st.run.has.Store(st.plan.After)
+			st.run.has.Store(st.record.After)
 		}
 	}
 	for _, st := range steps {
@@ -76,7 +76,7 @@ func (s *Service) rollBackAll(ctx context.Context, steps []*step, cause error) e
 		if st.entry == nil {
 			continue
 		}
-		if err := s.rollBack(ctx, &st.plan, st.done); err != nil {
+		if err := s.rollBack(ctx, &st.record, st.done); err != nil {
 			s.Log.Error("A change could not be undone wholly", "instance", st.old.Name, "project", st.old.Project, "err", err)
 			cause = errors.Join(cause, fmt.Errorf("Failed to go back to what instance %q had before: %w", st.old.Name, err))
 			continue // its entry stays: the next start tries again
@@ -90,7 +90,7 @@ func (s *Service) rollBackAll(ctx context.Context, steps []*step, cause error) e
 // rebalanceSteps spreads CPUs anew where a step changed who asks for them.
 func (s *Service) rebalanceSteps(ctx context.Context, steps []*step) {
 	if slices.ContainsFunc(steps, func(st *step) bool {
-		return st.running && st.plan.Before.Limits["limits.cpu"] != st.plan.After.Limits["limits.cpu"]
+		return st.running && st.record.Before.Limits["limits.cpu"] != st.record.After.Limits["limits.cpu"]
 	}) {
 		s.rebalance(ctx)
 	}
@@ -103,7 +103,7 @@ func (s *Service) begin(ctx context.Context, steps []*step) error {
 			continue
 		}
 		var err error
-		if st.entry, err = s.Journal.Begin(ctx, kindUpdate, st.plan); err != nil {
+		if st.entry, err = s.Journal.Begin(ctx, kindUpdate, st.record); err != nil {
 			return s.rollBackAll(context.WithoutCancel(ctx), steps, err)
 		}
 	}
@@ -138,17 +138,17 @@ func (s *Service) applyStart(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	plan := &st.plan
-	for _, name := range plan.Added {
+	record := &st.record
+	for _, name := range record.Added {
 		st.done.started = append(st.done.started, name)
-		d := plan.After.Devices[name]
-		c, err := s.Modules[d.Config["type"]].Start(ctx, plan.After.of(s, st.next, name), name, d.Config, plan.After.volatile(st.next, name))
+		d := record.After.Devices[name]
+		c, err := s.Modules[d.Config["type"]].Start(ctx, record.After.of(s, st.next, name), name, d.Config, record.After.volatile(st.next, name))
 		if err != nil {
 			return fmt.Errorf("Failed to start device %q: %w", name, err)
 		}
 		setDeviceVolatile(st.next.Config, name, c.Volatile)
 		d.Volatile = deviceVolatile(st.next.Config, name)
-		plan.After.Devices[name] = d
+		record.After.Devices[name] = d
 		st.contribute(name, c)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (st *step) contribute(name string, c device.Contribution) {
 
 // applyLimits puts the new limits into force, the size of the root disk and the profile of the security module among them.
 func (s *Service) applyLimits(ctx context.Context, st *step) error {
-	if q := st.plan.Quota; q != nil {
+	if q := st.record.Quota; q != nil {
 		st.done.quota = true
 		if err := s.applyQuota(ctx, st.next, q[1]); err != nil {
 			return err
@@ -172,13 +172,13 @@ func (s *Service) applyLimits(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	if st.plan.Limits {
+	if st.record.Limits {
 		st.done.limits = true
-		if err := s.force(ctx, st.old.id(), st.plan.Before.Limits, st.plan.After.Limits); err != nil {
+		if err := s.force(ctx, st.old.id(), st.record.Before.Limits, st.record.After.Limits); err != nil {
 			return err
 		}
 	}
-	if !st.plan.Confine {
+	if !st.record.Confine {
 		return nil
 	}
 	st.done.confined = true
@@ -187,10 +187,10 @@ func (s *Service) applyLimits(ctx context.Context, st *step) error {
 
 // applyUpdates changes in place the devices that can be.
 func (s *Service) applyUpdates(ctx context.Context, st *step) error {
-	plan := &st.plan
-	for _, name := range plan.Updated {
+	record := &st.record
+	for _, name := range record.Updated {
 		st.done.updated = append(st.done.updated, name)
-		if err := s.updateDevice(ctx, st.next, name, plan.Before, plan.After); err != nil {
+		if err := s.updateDevice(ctx, st.next, name, record.Before, record.After); err != nil {
 			return fmt.Errorf("Failed to update device %q: %w", name, err)
 		}
 	}
@@ -209,11 +209,11 @@ func (s *Service) applyUnplug(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	plan := &st.plan
-	for _, name := range plan.Gone {
+	record := &st.record
+	for _, name := range record.Gone {
 		st.done.unplugged = append(st.done.unplugged, name)
-		d := plan.Before.Devices[name]
-		if err := s.plugger(d).Unplug(ctx, s.reach(st.old), plan.Before.of(s, st.old, name), name, d.Config, plan.Before.volatile(st.old, name)); err != nil {
+		d := record.Before.Devices[name]
+		if err := s.plugger(d).Unplug(ctx, s.reach(st.old), record.Before.of(s, st.old, name), name, d.Config, record.Before.volatile(st.old, name)); err != nil {
 			return fmt.Errorf("Failed to remove device %q: %w", name, err)
 		}
 	}
@@ -225,10 +225,10 @@ func (s *Service) applyPlug(ctx context.Context, st *step) error {
 	if !st.running {
 		return nil
 	}
-	plan := &st.plan
-	for _, name := range plan.Added {
-		d := plan.After.Devices[name]
-		err := s.plugger(d).Plug(ctx, s.reach(st.old), plan.After.of(s, st.next, name), name, d.Config, st.contributions[name])
+	record := &st.record
+	for _, name := range record.Added {
+		d := record.After.Devices[name]
+		err := s.plugger(d).Plug(ctx, s.reach(st.old), record.After.of(s, st.next, name), name, d.Config, st.contributions[name])
 		if not := (*device.NotPlugged)(nil); !errors.As(err, &not) {
 			st.done.plugged = append(st.done.plugged, name)
 		}
@@ -242,12 +242,12 @@ func (s *Service) applyPlug(ctx context.Context, st *step) error {
 // completeStep does what is left of a step whose record is written. The instance has all of the new already: what fails is
 // logged, and done again at the next start.
 func (s *Service) completeStep(ctx context.Context, st *step) {
-	if st.entry == nil || len(st.plan.Gone) == 0 {
+	if st.entry == nil || len(st.record.Gone) == 0 {
 		s.deviceAdded(ctx, st.next, st.before.Devices, st.after)
 		return
 	}
 	hit := updateCommitted.Hit()
-	err := s.finishStep(ctx, st.next, &st.plan)
+	err := s.finishStep(ctx, st.next, &st.record)
 	if err == nil && !st.uncommitted {
 		err = st.entry.Close(ctx)
 	}

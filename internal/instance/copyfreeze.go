@@ -184,7 +184,7 @@ func (s *Service) resume(ctx context.Context, id string) error {
 
 // undoCopyFreeze resumes an instance that was frozen for a copy which was cut off.
 func (s *Service) undoCopyFreeze(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if !ok {
 		return nil
 	}

@@ -56,14 +56,14 @@ func (s *Service) limitsOf(id string, before, after map[string]string) (from, to
 }
 
 // limitsBack undoes force, as far as the instance has by now the limits that it had before the step.
-func (s *Service) limitsBack(ctx context.Context, id string, plan *updatePlan, has *live) error {
+func (s *Service) limitsBack(ctx context.Context, id string, record *stepRecord, has *live) error {
 	switch {
-	case !maps.Equal(has.Limits, plan.Before.Limits):
+	case !maps.Equal(has.Limits, record.Before.Limits):
 		return nil
-	case plan.SeenLimits == nil: // begun by a daemon that did not look
-		return s.force(ctx, id, plan.After.Limits, has.Limits)
+	case record.SeenLimits == nil: // begun by a daemon that did not look
+		return s.force(ctx, id, record.After.Limits, has.Limits)
 	}
-	return s.Runtime.RestoreLimits(ctx, id, plan.SeenLimits)
+	return s.Runtime.RestoreLimits(ctx, id, record.SeenLimits)
 }
 
 // rebalance spreads the instances that ask for a number of CPUs anew, after one of them has started, ended or changed its

@@ -251,7 +251,7 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 		return err
 	}
 	profiles.Release() // the record that is there now says what it uses
-	if err := takeBack(ctx, s.fillCreated(ctx, i, eff, entry, from, progress), entry, c, s.undoCreate); err != nil {
+	if err := undoFailed(ctx, s.fillCreated(ctx, i, eff, entry, from, progress), entry, c, s.undoCreate); err != nil {
 		return err
 	}
 	if len(from.snaps) > 0 {
@@ -356,7 +356,7 @@ func (s *Service) finishVolume(ctx context.Context, i *Instance, root device.Con
 
 // undoCreate removes what a create that failed, or was cut off, has made so far; nothing if its last commit went through.
 func (s *Service) undoCreate(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if ok && !i.Creating {
 		return nil
 	}

@@ -157,7 +157,7 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 
 // finishDelete is the recovery of a removal that was cut off. An instance that runs has been wanted since, and stays.
 func (s *Service) finishDelete(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if !ok {
 		return nil
 	}

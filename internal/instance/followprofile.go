@@ -90,7 +90,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 	mark := &profileMark{Project: project, Name: name, Digest: digest(c, devices)}
 	if len(steps) > maxTogether {
 		for _, st := range steps {
-			st.plan.Profile = mark
+			st.record.Profile = mark
 		}
 	}
 	return s.carryOut(ctx, steps, func(ctx context.Context) error { return s.commitProfile(ctx, steps, write) })
@@ -209,13 +209,13 @@ func (s *Service) follows(m *profileMark) bool {
 }
 
 // commitPlan writes what a step that was cut off would have written next.
-func (s *Service) commitPlan(ctx context.Context, i *Instance, plan *updatePlan) error {
+func (s *Service) commitPlan(ctx context.Context, i *Instance, record *stepRecord) error {
 	var with []store.Op
 	if s.running(i) {
-		with = append(with, s.putLive(i, plan.After))
+		with = append(with, s.putLive(i, record.After))
 	}
 	return s.modify(ctx, i.Project, i.Name, func(stored *Instance) error {
-		setKeys(stored.Config, plan.Record)
+		setKeys(stored.Config, record.Record)
 		return nil
 	}, with...)
 }

@@ -96,7 +96,8 @@ func (s *Service) isolatedBlocks(but *Instance) []idmap.Range {
 	taken := slices.Clone(s.promised)
 	for _, row := range s.instances.List() {
 		i := row.Value
-		if i.Project == but.Project && i.Name == but.Name {
+		// It may be on its way to another name or project.
+		if i.UUID != "" && i.UUID == but.UUID || i.Project == but.Project && i.Name == but.Name {
 			continue
 		}
 		for _, key := range []string{"volatile.idmap.next", "volatile.idmap.current", lastIDMap} {

@@ -46,8 +46,8 @@ func changeOf(i *Instance) change {
 	return change{Project: i.Project, Name: i.Name, Pool: i.Pool, UUID: i.UUID}
 }
 
-// instanceOf returns the instance that a change is about, unless another one has its name by now.
-func (s *Service) instanceOf(c change) (*Instance, bool) {
+// current returns the instance that a change is about, unless another one has its name by now.
+func (s *Service) current(c change) (*Instance, bool) {
 	row, ok := s.instances.Get(c.Project, c.Name)
 	if !ok || row.Value.UUID != c.UUID {
 		return nil, false
@@ -83,9 +83,9 @@ func (s *Service) handleJournal() {
 	s.guardJournal()
 }
 
-// takeBack undoes a change that failed with err, also when its caller has gone, and ends its entry. An entry whose undo
+// undoFailed undoes a change that failed with err, also when its caller has gone, and ends its entry. An entry whose undo
 // fails is left. Without err it does nothing.
-func takeBack(ctx context.Context, err error, entry *journal.Entry, c change, undo func(context.Context, change) error) error {
+func undoFailed(ctx context.Context, err error, entry *journal.Entry, c change, undo func(context.Context, change) error) error {
 	if err == nil {
 		return nil
 	}

@@ -232,7 +232,7 @@ func TestAnOldEntryDoesNoHarm(t *testing.T) {
 	h := newHouse(t, nil)
 	h.launch("c1", nil)
 	st := h.cutOff(5, map[string]string{"limits.memory": "50%"}, map[string]map[string]string{"eth0": {"type": "nic", "net": "b"}})
-	h.do(h.rollBack(t.Context(), &st.plan, st.done)) // and the entry stays
+	h.do(h.rollBack(t.Context(), &st.record, st.done)) // and the entry stays
 	h.do(h.patch("c1", map[string]string{"limits.memory": "20%"}, map[string]map[string]string{"eth0": {"type": "nic", "net": "c"}}))
 	now := h.situation()
 	next := newHouse(t, h)
@@ -430,11 +430,11 @@ func TestARollBackLeavesWhatWasInForce(t *testing.T) {
 func TestAStoredLiveIsWhatWasPut(t *testing.T) {
 	h := newHouse(t, nil)
 	h.launch("c1", nil)
-	w := updatePlan{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)},
+	w := stepRecord{Project: "default", Name: "c1", Before: h.liveNow(&Instance{Project: "default", Name: "c1"}), Seen: map[string]json.RawMessage{"eth0": json.RawMessage(`{"a":1}`)},
 		SeenLimits: json.RawMessage(`[1]`)}
 	data, err := json.Marshal(w)
 	h.do(err)
-	var back updatePlan
+	var back stepRecord
 	h.do(json.Unmarshal(data, &back))
 	if diff := cmp.Diff(w, back, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)

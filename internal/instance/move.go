@@ -180,7 +180,7 @@ func stale(i *Instance, c change) *Instance {
 
 // removeStale sets the links right, and removes the volumes of the other pool.
 func (s *Service) removeStale(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if !ok {
 		return nil
 	}
@@ -202,7 +202,7 @@ func (s *Service) removeStale(ctx context.Context, c change) error {
 
 // forgetStale removes the records of the volumes of the other pool.
 func (s *Service) forgetStale(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if !ok {
 		return nil
 	}

@@ -27,6 +27,10 @@ func (s *Service) Post(ctx context.Context, project, name string, req api.Instan
 	if err != nil {
 		return nil, err
 	}
+	if (req.InstanceOnly || req.ContainerOnly) && len(s.snapshots.List(project, name)) > 0 {
+		// What a move leaves behind would be gone.
+		return nil, api.BadRequest("Snapshots go with the instance: delete those of %q first, or do not set \"instance_only\"", name)
+	}
 	if req.Project != "" && req.Project != project {
 		return s.moveProjectTask(row.Value, req)
 	}
@@ -109,7 +113,7 @@ func (s *Service) relocate(ctx context.Context, old, next *Instance, with ...sto
 	if err != nil {
 		return err
 	}
-	defer func() { err = takeBack(ctx, err, entry, c, s.undoRename) }()
+	defer func() { err = undoFailed(ctx, err, entry, c, s.undoRename) }()
 	if err := renameBegun.Hit(); err != nil {
 		return err
 	}
@@ -173,7 +177,7 @@ func (s *Service) moveLogs(from, to *Instance) error {
 
 // undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
-	old, ok := s.instanceOf(c)
+	old, ok := s.current(c)
 	if !ok { // the last commit went through
 		return nil
 	}

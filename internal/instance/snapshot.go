@@ -119,7 +119,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 	if err != nil {
 		return err
 	}
-	defer func() { err = takeBack(ctx, err, entry, c, s.undoSnapshot) }()
+	defer func() { err = undoFailed(ctx, err, entry, c, s.undoSnapshot) }()
 	if err := snapBegun.Hit(); err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (s *Service) addSnapshot(ctx context.Context, i *Instance, name string, sna
 }
 
 func (s *Service) undoSnapshot(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	if row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot); there && ok && i.snapshotOf(c.Snapshot, row.Value) == c.Volumes[0] {
 		return nil // the last commit went through
 	}
@@ -218,7 +218,7 @@ func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot stri
 }
 
 func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
 	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
 		return nil
@@ -304,7 +304,7 @@ func (s *Service) moveSnapshot(ctx context.Context, i *Instance, snapshot, newNa
 	if err != nil {
 		return err
 	}
-	defer func() { err = takeBack(ctx, err, entry, c, s.undoSnapshotRename) }()
+	defer func() { err = undoFailed(ctx, err, entry, c, s.undoSnapshotRename) }()
 	if err := snapRenBegun.Hit(); err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (s *Service) moveSnapshot(ctx context.Context, i *Instance, snapshot, newNa
 }
 
 func (s *Service) undoSnapshotRename(ctx context.Context, c change) error {
-	i, ok := s.instanceOf(c)
+	i, ok := s.current(c)
 	row, there := s.snapshots.Get(c.Project, c.Name, c.Snapshot)
 	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
 		return nil // the last commit went through

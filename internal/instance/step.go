@@ -22,15 +22,15 @@ type step struct {
 	before, after *effective
 	running       bool
 	run           *run // nil if it does not run, or nobody watches it
-	plan          updatePlan
+	record        stepRecord
 	entry         *journal.Entry // nil if the record is all that changes
 	done          progress
 	contributions map[string]device.Contribution // of the devices that come
 	uncommitted   bool                           // its record could not be written: its entry has the next start do that
 }
 
-// updatePlan is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
-type updatePlan struct {
+// stepRecord is the journal's record of a step: enough to finish or undo it from any point, and to repeat either.
+type stepRecord struct {
 	Project string `json:"project"`
 	Name    string `json:"name"`
 	// Before and After are what the instance has, or, if it does not run, would have.
@@ -64,8 +64,8 @@ type progress struct {
 }
 
 // everything is the progress to assume when it is not known how far a step has got.
-func (plan *updatePlan) everything() progress {
-	return progress{limits: plan.Limits, confined: plan.Confine, quota: plan.Quota != nil, started: plan.Added, updated: plan.Updated, unplugged: plan.Gone, plugged: plan.Added}
+func (record *stepRecord) everything() progress {
+	return progress{limits: record.Limits, confined: record.Confine, quota: record.Quota != nil, started: record.Added, updated: record.Updated, unplugged: record.Gone, plugged: record.Added}
 }
 
 // plan works a step out: volatile keys are set in next, and everything that can be known beforehand is checked.
@@ -74,17 +74,17 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 		return nil, fmt.Errorf("Invalid devices: %w", err)
 	}
 	st := &step{old: old, next: next, before: before, after: after, running: s.running(old)}
-	st.plan = updatePlan{Project: old.Project, Name: old.Name, Before: liveOf(old, before)}
+	st.record = stepRecord{Project: old.Project, Name: old.Name, Before: liveOf(old, before)}
 	if st.running {
 		st.run = s.runs.get(old.id())
-		st.plan.Before = s.liveNow(old)
+		st.record.Before = s.liveNow(old)
 	}
 	setIDMap(next.Config, after)
 	if cloudInitChanged(before, after) {
 		next.Config["volatile.cloud-init.instance-id"] = uuid.NewString()
 	}
 	if is, was := after.Devices[after.Root]["size"], before.Devices[before.Root]["size"]; is != was {
-		st.plan.Quota = &[2]string{was, is}
+		st.record.Quota = &[2]string{was, is}
 	}
 	if err := s.planDevices(ctx, st); err != nil {
 		return nil, err
@@ -97,12 +97,12 @@ func (s *Service) plan(ctx context.Context, old, next *Instance, before, after *
 
 // planDevices works out which devices are removed, added or changed in place, and the slot of each that is added.
 func (s *Service) planDevices(ctx context.Context, st *step) error {
-	plan := &st.plan
-	had := plan.Before.configs()
+	record := &st.record
+	had := record.Before.configs()
 	d := diffDevices(had, st.after.Devices)
 	if st.running {
 		var err error
-		d, plan.Updated = s.splitUpdates(d, had, st.after.Devices)
+		d, record.Updated = s.splitUpdates(d, had, st.after.Devices)
 		if d, err = s.uncover(ctx, st.old, d, had, st.after.Devices); err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (s *Service) planDevices(ctx context.Context, st *step) error {
 			return err
 		}
 	}
-	plan.Gone, plan.Added = d.gone, d.added
+	record.Gone, record.Added = d.gone, d.added
 	for _, name := range d.gone {
 		// What comes in its place may be of another type, or on another network; it is made known anew.
 		if now, replaced := st.after.Devices[name]; replaced {
@@ -125,18 +125,18 @@ func (s *Service) planDevices(ctx context.Context, st *step) error {
 	if err := s.deviceDefaults(st.next, st.after); err != nil {
 		return err
 	}
-	plan.Record = changedKeys(st.old.Config, st.next.Config)
-	plan.After = liveOf(st.next, st.after)
-	plan.After.UUID = plan.Before.UUID
-	for name, now := range plan.After.Devices {
-		was, there := plan.Before.Devices[name]
+	record.Record = changedKeys(st.old.Config, st.next.Config)
+	record.After = liveOf(st.next, st.after)
+	record.After.UUID = record.Before.UUID
+	for name, now := range record.After.Devices {
+		was, there := record.Before.Devices[name]
 		switch {
-		case there && !slices.Contains(plan.Added, name):
+		case there && !slices.Contains(record.Added, name):
 			now.Slot, now.Volatile = was.Slot, was.Volatile
 		case there:
 			now.Slot = 1 - was.Slot
 		}
-		plan.After.Devices[name] = now
+		record.After.Devices[name] = now
 	}
 	return nil
 }
@@ -153,23 +153,23 @@ func dropHostVolatile(c map[string]string, name string) {
 
 // planLive looks at what is inside, and checks the limits.
 func (s *Service) planLive(ctx context.Context, st *step) error {
-	plan := &st.plan
-	plan.Limits = !maps.Equal(plan.Before.Limits, plan.After.Limits)
-	if plan.Limits {
+	record := &st.record
+	record.Limits = !maps.Equal(record.Before.Limits, record.After.Limits)
+	if record.Limits {
 		var err error
-		if plan.SeenLimits, err = s.lookLimits(st.old.id(), plan.Before.Limits, plan.After.Limits); err != nil {
+		if record.SeenLimits, err = s.lookLimits(st.old.id(), record.Before.Limits, record.After.Limits); err != nil {
 			return err
 		}
 	}
-	plan.Confine = s.confinementChanges(st.before, st.after)
-	plan.Seen = map[string]json.RawMessage{}
-	for _, name := range plan.Gone {
-		d := plan.Before.Devices[name]
-		seen, err := s.plugger(d).Look(ctx, s.reach(st.old), plan.Before.of(s, st.old, name), name, d.Config, plan.Before.volatile(st.old, name))
+	record.Confine = s.confinementChanges(st.before, st.after)
+	record.Seen = map[string]json.RawMessage{}
+	for _, name := range record.Gone {
+		d := record.Before.Devices[name]
+		seen, err := s.plugger(d).Look(ctx, s.reach(st.old), record.Before.of(s, st.old, name), name, d.Config, record.Before.volatile(st.old, name))
 		if err != nil {
 			return fmt.Errorf("Failed to remove device %q: %w", name, err)
 		}
-		plan.Seen[name] = seen
+		record.Seen[name] = seen
 	}
 	return nil
 }
@@ -180,15 +180,15 @@ func (s *Service) plugger(d liveDevice) device.HotPlugger {
 
 // effects tells whether a step is more than its record, and so needs an entry in the journal.
 func (s *Service) effects(st *step) bool {
-	plan := &st.plan
-	if plan.Quota != nil || plan.Limits || plan.Confine || len(plan.Updated) > 0 {
+	record := &st.record
+	if record.Quota != nil || record.Limits || record.Confine || len(record.Updated) > 0 {
 		return true
 	}
 	if st.running {
-		return len(plan.Gone)+len(plan.Added) > 0
+		return len(record.Gone)+len(record.Added) > 0
 	}
-	for _, name := range plan.Gone {
-		if _, ok := s.Modules[plan.Before.Devices[name].Config["type"]].(device.Remover); ok {
+	for _, name := range record.Gone {
+		if _, ok := s.Modules[record.Before.Devices[name].Config["type"]].(device.Remover); ok {
 			return true
 		}
 	}
@@ -200,15 +200,15 @@ func (s *Service) effects(st *step) bool {
 func (s *Service) ops(st *step) []store.Op {
 	var ops []store.Op
 	if st.running {
-		ops = append(ops, s.putLive(st.old, st.plan.After))
+		ops = append(ops, s.putLive(st.old, st.record.After))
 	}
 	if st.entry == nil {
 		return ops
 	}
-	if len(st.plan.Gone) == 0 { // nothing is left to do
+	if len(st.record.Gone) == 0 { // nothing is left to do
 		return append(ops, st.entry.Done())
 	}
-	committed := st.plan
+	committed := st.record
 	committed.Committed = true
 	return append(ops, st.entry.Amend(committed))
 }

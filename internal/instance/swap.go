@@ -38,14 +38,14 @@ type swap struct {
 	like    storage.VolumeID          // what the volume is listed as from then on
 	next    func(*Instance) *Instance // the new record, from the one there is when it is written
 	leave   func(context.Context)     // called once the instance is stopped, before its record changes; may be nil
-	state   swapState
+	record  swapRecord
 	entry   *journal.Entry
 	listed  store.Op // how the volume is listed before
 	service *Service
 }
 
-// swapState is what the journal knows of a swap. Entries of earlier versions are read, too: what is committed is kept in them.
-type swapState struct {
+// swapRecord is what the journal knows of a swap. Entries of earlier versions are read, too: what is committed is kept in them.
+type swapRecord struct {
 	Project string           `json:"project"`
 	Name    string           `json:"name"`
 	UUID    string           `json:"uuid"`
@@ -67,12 +67,12 @@ func (c *swap) do(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.state = swapState{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
-	c.state.Paused = s.Runtime.Status(c.i.id()) == api.Frozen
-	c.state.Stage = c.i.volume()
-	c.state.Stage.Name += ".stage-" + c.state.Mark // no instance has such a name
+	c.record = swapRecord{Project: c.i.Project, Name: c.i.Name, UUID: c.i.UUID, Running: runs, Mark: uuid.NewString()}
+	c.record.Paused = s.Runtime.Status(c.i.id()) == api.Frozen
+	c.record.Stage = c.i.volume()
+	c.record.Stage.Name += ".stage-" + c.record.Mark // no instance has such a name
 	c.listed = s.Volumes.Record(c.i.volume(), c.i.volume())
-	if c.entry, err = s.Journal.Begin(ctx, c.kind, c.state); err != nil {
+	if c.entry, err = s.Journal.Begin(ctx, c.kind, c.record); err != nil {
 		return err
 	}
 	if err = c.prepare(ctx); err == nil {
@@ -87,7 +87,7 @@ func (c *swap) do(ctx context.Context) (err error) {
 		return c.back(finishing, err)
 	}
 	hit := c.points.committed.Hit()
-	if undone := s.endSwap(finishing, &c.state); undone != nil || hit != nil {
+	if undone := s.endSwap(finishing, &c.record); undone != nil || hit != nil {
 		s.Log.Error("What is left of a change is done later", "instance", c.i.Name, "err", errors.Join(undone, hit))
 		if undone != nil {
 			c.entry.Leave(undone)
@@ -102,13 +102,13 @@ func (c *swap) prepare(ctx context.Context) error {
 	if err := c.points.begun.Hit(); err != nil {
 		return err
 	}
-	if err := c.fill(ctx, c.state.Stage); err != nil {
+	if err := c.fill(ctx, c.record.Stage); err != nil {
 		return err
 	}
-	if err := c.service.limitCopy(ctx, c.next(c.i), c.state.Stage); err != nil {
+	if err := c.service.limitCopy(ctx, c.next(c.i), c.record.Stage); err != nil {
 		return err
 	}
-	if err := c.service.putMark(ctx, c.state.Stage, c.state.Mark); err != nil {
+	if err := c.service.putMark(ctx, c.record.Stage, c.record.Mark); err != nil {
 		return err
 	}
 	return c.points.staged.Hit()
@@ -117,7 +117,7 @@ func (c *swap) prepare(ctx context.Context) error {
 // replace stops the instance, has the contents change places, and writes the record.
 func (c *swap) replace(ctx context.Context) error {
 	s := c.service
-	if c.state.Running {
+	if c.record.Running {
 		if err := s.halt(ctx, c.i, true, 0, false); err != nil {
 			return err
 		}
@@ -133,20 +133,20 @@ func (c *swap) replace(ctx context.Context) error {
 	}
 	defer s.emptyVolume(c.i)
 	s.emptyVolume(c.i)
-	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.state.Stage); err != nil {
+	if err := s.Volumes.Exchange(ctx, c.i.volume(), c.record.Stage); err != nil {
 		return err
 	}
 	if err := c.points.exchanged.Hit(); err != nil {
 		return err
 	}
-	committed := c.state
+	committed := c.record
 	committed.Committed = true
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := s.commitSwap(ctx, c, s.Volumes.Record(c.i.volume(), c.like), c.entry.Amend(committed)); err != nil {
 		return err
 	}
-	c.state.Committed = true
+	c.record.Committed = true
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (s *Service) commitSwap(ctx context.Context, c *swap, with ...store.Op) err
 
 // start runs the instance again if it ran before.
 func (c *swap) start(ctx context.Context) error {
-	if !c.state.Running {
+	if !c.record.Running {
 		return nil
 	}
 	row, err := c.service.get(c.i.Project, c.i.Name)
@@ -181,8 +181,8 @@ func (c *swap) pause(ctx context.Context) error {
 // back undoes a swap that failed with cause, however far it has got.
 func (c *swap) back(ctx context.Context, cause error) error {
 	s := c.service
-	if c.state.Committed {
-		undone := c.state
+	if c.record.Committed {
+		undone := c.record
 		undone.Committed = false
 		err := s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
 			i.Body = c.i.Body.clone()
@@ -197,16 +197,16 @@ func (c *swap) back(ctx context.Context, cause error) error {
 			c.entry.Leave(err)
 			return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
 		}
-		c.state.Committed = false
+		c.record.Committed = false
 	}
-	if err := s.endSwap(ctx, &c.state); err != nil {
+	if err := s.endSwap(ctx, &c.record); err != nil {
 		c.entry.Leave(err)
 		return errors.Join(cause, fmt.Errorf("Failed to go back: %w", err))
 	}
-	if c.state.Running && !s.running(c.i) {
+	if c.record.Running && !s.running(c.i) {
 		if err := c.start(ctx); err != nil {
 			cause = errors.Join(cause, err, s.staysStopped(ctx, c.i.Project, c.i.Name))
-		} else if c.state.Paused {
+		} else if c.record.Paused {
 			cause = errors.Join(cause, c.pause(ctx))
 		}
 	}
@@ -214,47 +214,47 @@ func (c *swap) back(ctx context.Context, cause error) error {
 }
 
 // endSwap puts the content that belongs to the record in place and deletes the other one. It is idempotent.
-func (s *Service) endSwap(ctx context.Context, state *swapState) error {
-	volume := state.Stage
-	volume.Name = state.Name
-	there, err := s.hasMark(ctx, volume, state.Mark)
+func (s *Service) endSwap(ctx context.Context, record *swapRecord) error {
+	volume := record.Stage
+	volume.Name = record.Name
+	there, err := s.hasMark(ctx, volume, record.Mark)
 	if err != nil {
 		return err
 	}
-	if there != state.Committed {
-		staged, err := s.hasMark(ctx, state.Stage, state.Mark)
+	if there != record.Committed {
+		staged, err := s.hasMark(ctx, record.Stage, record.Mark)
 		if err != nil {
 			return err
 		}
 		if there || staged { // else the stage has been ended already
-			i := &Instance{Project: state.Project, Name: state.Name, UUID: state.UUID}
-			if err := s.exchange(ctx, i, volume, state.Stage); err != nil {
+			i := &Instance{Project: record.Project, Name: record.Name, UUID: record.UUID}
+			if err := s.exchange(ctx, i, volume, record.Stage); err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.Volumes.Delete(ctx, state.Stage); err != nil {
+	if err := s.Volumes.Delete(ctx, record.Stage); err != nil {
 		return err
 	}
-	return s.dropMark(ctx, volume, state.Mark)
+	return s.dropMark(ctx, volume, record.Mark)
 }
 
 // recoverSwap finishes or undoes a swap that was cut off. An instance that ran before is started, as soon as that is done.
 func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
-	var state swapState
-	if err := json.Unmarshal(data, &state); err != nil {
+	var record swapRecord
+	if err := json.Unmarshal(data, &record); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
-	row, ok := s.instances.Get(state.Project, state.Name)
-	if !ok || row.Value.UUID != state.UUID {
-		return s.Volumes.Delete(ctx, state.Stage) // the instance has gone meanwhile
+	row, ok := s.instances.Get(record.Project, record.Name)
+	if !ok || row.Value.UUID != record.UUID {
+		return s.Volumes.Delete(ctx, record.Stage) // the instance has gone meanwhile
 	}
-	late := state.Running && s.runs.revive(row.Value.id(), false)
-	if err := s.endSwap(ctx, &state); err != nil || !state.Running {
+	late := record.Running && s.runs.revive(row.Value.id(), false)
+	if err := s.endSwap(ctx, &record); err != nil || !record.Running {
 		return err
 	}
-	s.runs.revive(row.Value.id(), state.Paused && !state.Committed)
-	err := s.modify(ctx, state.Project, state.Name, func(i *Instance) error {
+	s.runs.revive(row.Value.id(), record.Paused && !record.Committed)
+	err := s.modify(ctx, record.Project, record.Name, func(i *Instance) error {
 		i.Config["volatile.last_state.power"] = powerRunning
 		return nil
 	})

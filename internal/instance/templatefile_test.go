@@ -167,6 +167,7 @@ func TestWhereATemplateLeads(t *testing.T) {
 		want string // of the start; empty: the file is made
 	}{
 		"to nothing yet": {func(made string) error { return os.Symlink("../real", made) }, ""},
+		"to no folder":   {func(made string) error { return os.Symlink("../none/real", made) }, "no such file"},
 		"in a circle":    {func(made string) error { return os.Symlink("made", made) }, "too many levels"},
 		"outside":        {func(made string) error { return os.Symlink("../../../real", made) }, "escapes"},
 		"to the host":    {func(made string) error { return os.Symlink("/real", made) }, "not beneath"},
@@ -181,6 +182,10 @@ func TestWhereATemplateLeads(t *testing.T) {
 			if c.want != "" {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("the start says %v, want %q", err, c.want)
+				}
+				entries, err := os.ReadDir(rootfs)
+				if h.do(err); len(entries) != 1 {
+					t.Errorf("beside etc there is %v: it is not the template's to make", entries)
 				}
 				return
 			}

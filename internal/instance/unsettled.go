@@ -59,7 +59,7 @@ func (s *Service) guardJournal() {
 			return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
 		}))
 	}
-	s.Journal.Guard(kindUpdate, guardOf(s, func(p updatePlan) *Instance {
+	s.Journal.Guard(kindUpdate, guardOf(s, func(p stepRecord) *Instance {
 		i := &Instance{Project: p.Project, Name: p.Name}
 		if p.Before != nil {
 			i.UUID = p.Before.UUID
@@ -67,7 +67,7 @@ func (s *Service) guardJournal() {
 		return i
 	}))
 	for _, kind := range []string{kindRestore, kindRefresh} {
-		s.Journal.Guard(kind, guardOf(s, func(st swapState) *Instance {
+		s.Journal.Guard(kind, guardOf(s, func(st swapRecord) *Instance {
 			return &Instance{Project: st.Project, Name: st.Name, UUID: st.UUID, Pool: st.Stage.Pool}
 		}))
 	}

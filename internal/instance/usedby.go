@@ -24,6 +24,22 @@ func (s *Service) Users(in func(project string) bool, fits func(config map[strin
 	return urls
 }
 
+// Running tells whether an instance in some projects that runs has a device that fits, whatever its configuration says by now. It goes by what was
+// kept when the device came, so it is right also where this daemon could not take the device over, as its pool was away.
+func (s *Service) Running(in func(project string) bool, fits func(device.Config) bool) bool {
+	for _, row := range s.runs.table.List() {
+		if !in(row.Path[0]) {
+			continue
+		}
+		for _, d := range row.Value.Devices {
+			if fits(d.Config) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ProfileUsers lists the URLs of the instances that use a profile.
 func (s *Service) ProfileUsers(project, profile string) []string {
 	urls := []string{}

@@ -237,3 +237,27 @@ func TestAnotherAttemptTakesThePlaceOfWhatIsLeft(t *testing.T) {
 		t.Errorf("%d entries; ran %v", p.Pending(), p.ran)
 	}
 }
+
+// TestWhyAnObjectIsKeptBack is the error of the last attempt: at first that of whoever left the change.
+func TestWhyAnObjectIsKeptBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPatient(t, store.NewMemory())
+		defer func() { _ = p.store.Close() }()
+		undo, stale := errors.New("undo failed"), errors.New("the pool's server is another one")
+		says := func(when string, want error) {
+			t.Helper()
+			err := p.Unsettled("a", none)
+			if !api.IsUnavailable(err) || !errors.Is(err, want) || !strings.HasSuffix(err.Error(), ": "+want.Error()) {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		e := p.begin(t, about{Object: "a"})
+		e.Leave(undo)
+		says("left", undo)
+		p.fails = func(about) error { return stale }
+		p.Settle(t.Context(), "a", none)
+		says("tried again", stale)
+		e.Leave(undo)
+		says("left once more", undo)
+	})
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/nettest"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -51,6 +52,40 @@ func TestLeasesAreWhatIsInTheNetwork(t *testing.T) {
 	must(t, s.Patch(ctx, "default", "brleases", Patch{Config: map[string]string{"ipv6.dhcp.stateful": "", "ipv6.dhcp": "false"}}, nil))
 	check("without DHCPv6", both...)
 	must(t, s.Delete(ctx, "default", "brleases"))
+}
+
+// sharing is a house whose projects all have the default project's networks.
+type sharing struct{ project.Single }
+
+func (sharing) Effective(project.Kind, string) string { return "default" }
+
+// TestLeasesOfAProject: what the instances of others have is not a project's to see. The bridge's own address, and what strangers got, is shown
+// where the network is.
+func TestLeasesOfAProject(t *testing.T) {
+	nettest.Need(t, "dnsmasq")
+	ctx, dir := t.Context(), nettest.Dir(t)
+	s := daemon(t, store.NewMemory(), dir)
+	must(t, s.Create(ctx, "default", post("brtenant", map[string]string{"ipv4.address": "10.6.9.1/24", "ipv6.address": "none"})))
+	s.Projects = sharing{}
+	for n, file := range []string{"c1.eth0", "red_c1.eth0"} {
+		must(t, s.Reserve(ctx, "brtenant", file, bridge.Host{HWAddr: net.HardwareAddr{0, 0x16, 0x3e, 0, 0, byte(n)}, IPv4: netip.AddrFrom4([4]byte{10, 6, 9, byte(10 + n)}), Name: fmt.Sprint("c", n)}))
+	}
+	must(t, bridge.StopDnsmasq(ctx, s.dir("brtenant")))
+	must(t, os.WriteFile(filepath.Join(s.dir("brtenant"), "dnsmasq.leases"), []byte("1900000000 00:16:3e:00:00:01 10.6.9.77 c1 *\n1900000000 00:16:3e:00:00:99 10.6.9.99 stranger *\n"), 0o644))
+	for project, want := range map[string][]string{
+		"default": {"gateway 10.6.9.1", "static 10.6.9.10", "dynamic 10.6.9.99"}, "red": {"static 10.6.9.11", "dynamic 10.6.9.77"}, "blue": nil,
+	} {
+		leases, err := s.Leases(ctx, project, "brtenant")
+		must(t, err)
+		var got []string
+		for _, l := range leases {
+			got = append(got, l.Type+" "+l.Address)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s sees %q, want %q", project, got, want)
+		}
+	}
+	must(t, s.Delete(ctx, "default", "brtenant"))
 }
 
 // TestALeaseGoesWithItsOwner: a copy may have the hardware address of its source, and then has no reservation.

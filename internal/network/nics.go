@@ -112,7 +112,7 @@ func (s *Service) renameHosts(ctx context.Context, r record) error {
 		for file, h := range maps.Clone(known.hosts) {
 			h.Name = ""
 			if dns {
-				h.Name = instanceOf(file)
+				_, h.Name = ownerOf(file)
 			}
 			if _, err := s.setHost(r.Name, file, known, h); err != nil {
 				return err

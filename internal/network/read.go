@@ -91,7 +91,8 @@ func (s *Service) State(_ context.Context, project, name string) (*api.NetworkSt
 	return netstate.Host(name)
 }
 
-// Leases lists the addresses in a managed network: the bridge's, the reserved ones, and what DHCP and SLAAC gave.
+// Leases lists the addresses in a managed network that are a project's: those reserved for its instances, and what DHCP and SLAAC gave them. The
+// bridge's own and those of strangers are shown where the network is.
 func (s *Service) Leases(_ context.Context, project, name string) ([]api.NetworkLease, error) {
 	home, err := s.find(project, name)
 	if err != nil {
@@ -105,50 +106,62 @@ func (s *Service) Leases(_ context.Context, project, name string) ([]api.Network
 	if err != nil {
 		return nil, err
 	}
-	leases := []api.NetworkLease{}
-	for _, f := range []*bridge.Family{c.IPv4, c.IPv6} {
-		if f != nil {
-			leases = append(leases, api.NetworkLease{Hostname: name + ".gw", Address: f.Address.Addr().String(), Type: "gateway"})
-		}
-	}
 	hosts, err := bridge.Hosts(c.Dir)
 	if err != nil {
 		return nil, err
-	}
-	seen := map[string]bool{}
-	add := func(kind, host, mac string, addr netip.Addr) {
-		if !addr.IsValid() || seen[addr.String()] {
-			return
-		}
-		seen[addr.String()] = true
-		leases = append(leases, api.NetworkLease{Hostname: host, Hwaddr: mac, Address: addr.String(), Type: kind, Location: "none"})
-	}
-	names := map[string]string{}
-	for _, file := range sorted(hosts) {
-		h := hosts[file]
-		host := instanceOf(file)
-		names[h.HWAddr.String()] = host
-		add("static", host, h.HWAddr.String(), h.IPv4)
-		add("static", host, h.HWAddr.String(), h.IPv6)
-	}
-	if c.IPv6 != nil && c.IPv6.DHCP && !c.IPv6.Stateful {
-		for _, file := range sorted(hosts) {
-			h := hosts[file]
-			add("dynamic", instanceOf(file), h.HWAddr.String(), slaac(c.IPv6.Address, h.HWAddr))
-		}
 	}
 	given, err := bridge.Leases(c.Dir)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range given {
-		host := l.Hostname
-		if n, ok := names[l.HWAddr]; ok {
-			host = n
+	l := leases{list: []api.NetworkLease{}, seen: map[string]bool{}}
+	if project == home {
+		for _, f := range []*bridge.Family{c.IPv4, c.IPv6} {
+			if f != nil {
+				l.list = append(l.list, api.NetworkLease{Hostname: name + ".gw", Address: f.Address.Addr().String(), Type: "gateway"})
+			}
 		}
-		add("dynamic", host, l.HWAddr, l.Address)
 	}
-	return leases, nil
+	known := map[string]string{} // file by hardware address
+	for _, file := range sorted(hosts) {
+		h := hosts[file]
+		known[h.HWAddr.String()] = file
+		if of, instance := ownerOf(file); of == project {
+			l.add("static", instance, h.HWAddr.String(), h.IPv4)
+			l.add("static", instance, h.HWAddr.String(), h.IPv6)
+		}
+	}
+	if c.IPv6 != nil && c.IPv6.DHCP && !c.IPv6.Stateful {
+		for _, file := range sorted(hosts) {
+			if of, instance := ownerOf(file); of == project {
+				l.add("dynamic", instance, hosts[file].HWAddr.String(), slaac(c.IPv6.Address, hosts[file].HWAddr))
+			}
+		}
+	}
+	for _, one := range given {
+		of, instance := home, one.Hostname
+		if file, ok := known[one.HWAddr]; ok {
+			of, instance = ownerOf(file)
+		}
+		if of == project {
+			l.add("dynamic", instance, one.HWAddr, one.Address)
+		}
+	}
+	return l.list, nil
+}
+
+// leases gathers leases, each address once.
+type leases struct {
+	list []api.NetworkLease
+	seen map[string]bool
+}
+
+func (l *leases) add(kind, host, mac string, addr netip.Addr) {
+	if !addr.IsValid() || l.seen[addr.String()] {
+		return
+	}
+	l.seen[addr.String()] = true
+	l.list = append(l.list, api.NetworkLease{Hostname: host, Hwaddr: mac, Address: addr.String(), Type: kind, Location: "none"})
 }
 
 func sorted(hosts map[string]bridge.Host) []string {
@@ -160,10 +173,13 @@ func sorted(hosts map[string]bridge.Host) []string {
 	return names
 }
 
-// instanceOf is the instance in the name of a hosts file: "[project_]instance.device".
-func instanceOf(file string) string {
-	instance, _, _ := strings.Cut(file, ".")
-	return instance[strings.LastIndexByte(instance, '_')+1:]
+// ownerOf is the project and the instance in the name of a hosts file: "[project_]instance.device".
+func ownerOf(file string) (project, instance string) {
+	name, _, _ := strings.Cut(file, ".")
+	if n := strings.LastIndexByte(name, '_'); n >= 0 {
+		return name[:n], name[n+1:]
+	}
+	return api.ProjectDefault, name
 }
 
 // slaac is the address that a host makes of a prefix of 64 bits and its hardware address (RFC 4291, appendix A).

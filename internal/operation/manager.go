@@ -144,6 +144,9 @@ func (m *Manager) remark(ctx context.Context, o *Operation, remarks []omitted.Re
 
 // about is the URL of what the operation is about first.
 func (o *Operation) about() string {
+	if o.task.About != "" {
+		return o.task.About
+	}
 	for _, kind := range slices.Sorted(maps.Keys(o.task.Resources)) {
 		if kind == "containers" && len(o.task.Resources["instances"]) > 0 {
 			continue // the same, by its old name

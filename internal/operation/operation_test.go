@@ -325,3 +325,42 @@ func TestATokenIsTakenBackBeforeItsEndIsAnswered(t *testing.T) {
 		t.Errorf("%+v", op)
 	}
 }
+
+// TestWhatWasToldStaysAsItWas: an answer is encoded while its operation goes on, so neither may see the other's writes.
+func TestWhatWasToldStaysAsItWas(t *testing.T) {
+	r := &recorder{}
+	m := NewManager(r)
+	defer shutdown(t, m)
+	first, updated, second := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	asked := map[string]any{"step": 0}
+	o := start(t, m, &Task{Metadata: asked, Run: func(_ context.Context, p Progress) error {
+		<-first
+		p.Update(map[string]any{"step": 1})
+		close(updated)
+		<-second
+		p.Update(map[string]any{"step": 2, "more": true})
+		return nil
+	}})
+	before := o.Snapshot()
+	close(first)
+	<-updated
+	after := o.Snapshot()
+	if before.Metadata["step"] != 0 {
+		t.Errorf("the first answer became %v", before.Metadata)
+	}
+	after.Metadata["mine"] = true
+	close(second)
+	if op := wait(t, o); op.Metadata["step"] != 2 || len(op.Metadata) != 2 {
+		t.Errorf("in the end it is %v", op.Metadata)
+	}
+	if after.Metadata["step"] != 1 || len(after.Metadata) != 2 || len(asked) != 1 || asked["step"] != 0 {
+		t.Errorf("the second answer became %v, what was asked %v", after.Metadata, asked)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, told := range r.states {
+		if told.Status == "Pending" && told.Metadata["step"] != 0 {
+			t.Errorf("the first event became %v", told.Metadata)
+		}
+	}
+}

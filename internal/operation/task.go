@@ -30,6 +30,10 @@ type Task struct {
 	Resources   map[string][]string // kind ("instances", "images", …) -> URLs such as /1.0/instances/c1
 	Metadata    map[string]any      // shown from the start
 
+	// About is the URL of what the work is about, as events name it; empty: the first of Resources. What it had to leave out is kept as a
+	// warning about that.
+	About string
+
 	// MayCancel is what the API tells about cancelling while it runs. LXD says true of downloads alone, and clients offer
 	// by it; a cancel that is asked for anyway is honoured for every task.
 	MayCancel bool

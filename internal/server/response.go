@@ -162,7 +162,8 @@ type failure struct{ err error }
 // Fail answers with an error; its status is api.StatusOf.
 func Fail(err error) Response { return failure{err: err} }
 
-func (f failure) respond(w http.ResponseWriter, r *Request) error {
+// status is what the client is told.
+func (f failure) status() int {
 	status := api.StatusOf(f.err)
 	if errors.Is(f.err, store.ErrConflict) && status == http.StatusInternalServerError {
 		status = http.StatusPreconditionFailed // somebody else was quicker
@@ -170,6 +171,19 @@ func (f failure) respond(w http.ResponseWriter, r *Request) error {
 	if errors.Is(f.err, store.ErrTooLarge) && status == http.StatusInternalServerError {
 		status = http.StatusBadRequest // what was sent is more than a record may hold
 	}
+	return status
+}
+
+// statusOf is the status of an answer, as far as it is known before it is written.
+func statusOf(resp Response) int {
+	if f, ok := resp.(failure); ok {
+		return f.status()
+	}
+	return http.StatusOK
+}
+
+func (f failure) respond(w http.ResponseWriter, r *Request) error {
+	status := f.status()
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		slog.Warn("A request failed", "method", r.Method, "url", r.URL.Path, "err", f.err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/instance/files"
+	"github.com/berthd/berth/internal/metrics"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/profile"
@@ -34,6 +35,7 @@ type Services struct {
 	Storage      *storage.Service
 	Networks     *network.Service
 	Images       *image.Service
+	Metrics      *metrics.Service
 }
 
 // routes lists all routes. Each resource's file makes its own; this is where they are joined.
@@ -46,6 +48,7 @@ func (s *Server) routes() []Route {
 	all = append(all, certificatesAPI{svc: s.services.Certificates}.routes()...)
 	all = append(all, projectsAPI{svc: s.services.Projects}.routes()...)
 	all = append(all, warningsAPI{svc: s.services.Warnings}.routes()...)
+	all = append(all, metricsAPI{svc: s.services.Metrics, config: s.services.Config}.routes()...)
 	all = append(all, clusterRoutes()...)
 	all = append(all, resourcesRoutes()...)
 	all = append(all, operationsAPI{ops: s.services.Operations}.routes()...)

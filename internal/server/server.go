@@ -42,19 +42,26 @@ type Server struct {
 	auth     Authenticator
 	router   router
 	http     *http.Server
+	metrics  *http.Server // on core.metrics_address
 	origins  *http.CrossOriginProtection
 
 	lastServer atomic.Pointer[lastServer]
+	counters   counters
 }
 
 // New makes a server of all routes that services has something behind.
 func New(services Services, auth Authenticator) *Server {
-	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection()}
+	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection(), counters: newCounters()}
 	for _, route := range s.routes() {
 		s.router.add(route)
 	}
-	s.http = &http.Server{
-		Handler:           s,
+	s.http, s.metrics = newHTTP(s), newHTTP(http.HandlerFunc(s.metricsOnly))
+	return s
+}
+
+func newHTTP(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: time.Minute,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    256 << 10,
@@ -64,7 +71,6 @@ func New(services Services, auth Authenticator) *Server {
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: time.Minute, PingTimeout: stallTime, WriteByteTimeout: stallTime},
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
-	return s
 }
 
 // Serve answers on a listener until it is closed; several may be served at once.
@@ -72,7 +78,14 @@ func (s *Server) Serve(l net.Listener) error {
 	if u, ok := l.(*net.UnixListener); ok {
 		l = fileListener{u, stallTime}
 	}
-	err := s.http.Serve(l)
+	return serve(s.http, l)
+}
+
+// ServeMetrics is Serve for a listener that answers with metrics alone.
+func (s *Server) ServeMetrics(l net.Listener) error { return serve(s.metrics, l) }
+
+func serve(h *http.Server, l net.Listener) error {
+	err := h.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -81,11 +94,13 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Shutdown stops listening, and waits for requests under way until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.http.Close())
+	var errs []error
+	for _, h := range []*http.Server{s.http, s.metrics} {
+		if err := h.Shutdown(ctx); err != nil {
+			errs = append(errs, err, h.Close())
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // ServeHTTP implements http.Handler.
@@ -95,12 +110,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	// Whoever may do everything on this host may also have it connect to everything.
 	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Trusted})
 	r := &Request{Request: hr.WithContext(ctx), server: s, caller: caller}
+	ended := s.counters.began(hr.URL.Path)
+	status := http.StatusInternalServerError // unless it comes to an answer
+	defer func() { ended(status) }()
 	defer func() {
 		if p := recover(); p != nil {
 			s.crashed(w, r, p)
 		}
 	}()
-	s.answer(w, r, s.dispatch(w, r))
+	resp := s.dispatch(w, r)
+	status = statusOf(resp)
+	s.answer(w, r, resp)
 }
 
 // dispatch finds the route of a request, checks that the caller may take it, and handles it.

@@ -126,3 +126,27 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+// TestEqualPasswordsAreKeptDifferently: who gets hold of two stores, or of tables made beforehand, learns nothing from what they share.
+func TestEqualPasswordsAreKeptDifferently(t *testing.T) {
+	kept := map[string]bool{}
+	for range 3 {
+		s := newService(t)
+		if err := s.Merge(context.Background(), map[string]any{"core.trust_password": "geheim"}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(s.Get("core.trust_password"), ":")
+		if len(parts) != 3 || parts[0] != "scrypt" || len(parts[1]) < 32 || len(parts[2]) < 64 {
+			t.Fatalf("kept as %q", parts)
+		}
+		for _, part := range parts[1:] {
+			if kept[part] {
+				t.Errorf("%s comes twice", part)
+			}
+			kept[part] = true
+		}
+		if !s.CheckPassword("geheim") {
+			t.Error("the password is not taken")
+		}
+	}
+}

@@ -50,6 +50,7 @@ func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolu
 	from := s.sourceOf(id, src)
 	return &operation.Task{
 		Description: "Copying storage volume",
+		About:       id.URL() + projectQuery(id.Project),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			s.settle(ctx, from, "")
 			release, err := s.holdIn(ctx, id.Project, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
@@ -128,6 +129,7 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	}
 	return &operation.Task{
 		Description: "Moving storage volume",
+		About:       to.URL() + projectQuery(to.Project),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			s.settle(ctx, id, "")
 			release, err := s.holdIn(ctx, to.Project, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
@@ -219,6 +221,7 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
+		About:       id.URL() + projectQuery(id.Project),
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			release, err := s.holdSettled(ctx, "snapshot", id.of(), lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
@@ -329,6 +332,20 @@ func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api
 	return nil
 }
 
+// inUse tells whether something that runs has a custom volume. What is mounted is not all: a pool that was away when this daemon started holds
+// volumes that guests have from the daemon before.
+func (s *Service) inUse(id VolumeID) bool {
+	if s.VolumeRuns != nil && s.VolumeRuns(id) {
+		return true
+	}
+	if len(s.volumeUsers(id)) == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mounts[id] > 0
+}
+
 // restoreCustom gives a custom volume the content of its snapshot; the caller holds its lock.
 func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot string) error {
 	if id.Type != VolumeCustom {
@@ -345,13 +362,8 @@ func (s *Service) restoreCustom(ctx context.Context, id VolumeID, snapshot strin
 		return err
 	}
 	defer release()
-	if len(s.volumeUsers(id)) > 0 {
-		s.mu.Lock()
-		busy := s.mounts[id] > 0
-		s.mu.Unlock()
-		if busy {
-			return api.BadRequest("Cannot restore custom volume used by running instances")
-		}
+	if s.inUse(id) {
+		return api.BadRequest("Cannot restore custom volume used by running instances")
 	}
 	if err := s.Restore(ctx, snap); err != nil {
 		return err

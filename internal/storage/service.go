@@ -39,6 +39,8 @@ type Deps struct {
 	UsersOfPool func(pool string) []string
 	// UsersOfVolume lists the URLs of what a custom volume is attached to: instances and profiles. May be nil.
 	UsersOfVolume func(vol VolumeID) []string
+	// VolumeRuns tells whether an instance that runs has a custom volume. May be nil.
+	VolumeRuns func(vol VolumeID) bool
 }
 
 // Service keeps pools and volumes. Its methods are safe for concurrent use.

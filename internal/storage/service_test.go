@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,14 @@ func (w *world) restart() {
 
 // onlyDefault is the projects of a server that has no other.
 type onlyDefault struct{ project.Single }
+
+// Effective has the project "theirs" share what is the default one's.
+func (onlyDefault) Effective(_ project.Kind, name string) string {
+	if name == "theirs" {
+		return "default"
+	}
+	return name
+}
 
 func (onlyDefault) Check(name string) error {
 	if name != "default" {
@@ -339,6 +348,15 @@ func TestCustomVolumes(t *testing.T) {
 	}
 	if strings.Join(names, " ") != "v v/snap0 y y/snap0" {
 		t.Errorf("volumes %v", names)
+	}
+	// By the name of a project that shares them, they are the same.
+	shared, err := s.VolumeList("p", "theirs", VolumeCustom)
+	w.ok(err)
+	if len(shared) != len(list) || !slices.Equal(s.CustomVolumes("theirs"), s.CustomVolumes("default")) || len(s.CustomVolumes("theirs")) != 2 {
+		t.Errorf("another project sees %v and %v", shared, s.CustomVolumes("theirs"))
+	}
+	if own := s.Contents("theirs"); len(own) != 2 || own[0].Name != "v" || own[1].Name != "y" {
+		t.Errorf("what counts is %+v", own)
 	}
 	for range 2 {
 		path, err := s.Attach(w.ctx, "c/d", "p", "default", "v")

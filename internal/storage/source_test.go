@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
 )
 
 // inTime makes a call that must not wait for ever.
@@ -114,17 +116,31 @@ func TestNoVolumeGoesToAProjectThatThereIsNot(t *testing.T) {
 }
 
 // TestAPoolWhoseDiskIsAwayForgetsNothing: with the disk unmounted, while the daemon runs or before it starts, a deletion is refused; the volume is there
-// when the disk is back.
+// when the disk is back. The disk may be a folder of the user's, or mounted at the pool's own place.
 func TestAPoolWhoseDiskIsAwayForgetsNothing(t *testing.T) {
-	w := newWorld(t)
-	disk := t.TempDir()
-	w.ok(unix.Mount("pool", disk, "tmpfs", 0, ""))
-	t.Cleanup(func() {
-		for _, path := range []string{filepath.Join(w.root, "storage-pools", "p"), disk} {
-			_ = unix.Unmount(path, unix.MNT_DETACH)
-		}
-	})
-	w.ok(w.pool("p", map[string]string{"source": disk}))
+	for name, external := range map[string]bool{"a source": true, "the daemon's own folder": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			own := filepath.Join(w.root, "storage-pools", "p")
+			disk, config := own, map[string]string(nil)
+			if external {
+				disk = t.TempDir()
+				config = map[string]string{"source": disk}
+			}
+			w.ok(os.MkdirAll(disk, 0o711))
+			w.ok(unix.Mount("pool", disk, "tmpfs", 0, ""))
+			t.Cleanup(func() {
+				_ = unix.Unmount(own, unix.MNT_DETACH)
+				_ = unix.Unmount(disk, unix.MNT_DETACH)
+			})
+			w.ok(w.pool("p", config))
+			w.diskComesAndGoes(disk, own)
+		})
+	}
+}
+
+func (w *world) diskComesAndGoes(disk, own string) {
+	w.Helper()
 	id := VolumeID{Pool: "p", Project: "default", Type: VolumeCustom, Name: "v"}
 	_, err := w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"})
 	w.ok(err)
@@ -133,19 +149,56 @@ func TestAPoolWhoseDiskIsAwayForgetsNothing(t *testing.T) {
 		w.ok(err)
 		keep, err := unix.OpenTree(unix.AT_FDCWD, disk, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		w.ok(err)
-		w.ok(unix.Unmount(filepath.Join(w.root, "storage-pools", "p"), 0))
-		w.ok(unix.Unmount(disk, 0))
+		w.ok(unix.Unmount(own, 0))
+		if disk != own {
+			w.ok(unix.Unmount(disk, 0))
+		}
 		if restart {
 			w.service.Close()
 			w.build()
 			w.ok(w.service.Store.Load(w.ctx))
 		}
-		w.fails(w.service.DeleteVolume(w.ctx, id), 503, "unavailable: source "+disk+" holds nothing of the pool")
+		w.fails(w.service.DeleteVolume(w.ctx, id), 503, "unavailable: "+disk+" holds nothing of the pool")
 		if _, _, err := w.service.Volume(id); err != nil {
-			t.Errorf("%s: the volume is forgotten: %v", name, err)
+			w.Errorf("%s: the volume is forgotten: %v", name, err)
+		}
+		if left, err := os.ReadDir(disk); err != nil || len(left) > 0 {
+			w.Errorf("%s: %v was made where the disk is to be mounted, %v", name, left, err)
 		}
 		w.ok(unix.MoveMount(keep, "", unix.AT_FDCWD, disk, unix.MOVE_MOUNT_F_EMPTY_PATH))
 		w.ok(unix.Close(keep))
 	}
 	w.ok(w.service.DeleteVolume(w.ctx, id))
+}
+
+// TestAPoolIsThereThoughARemnantCannotGo: what cannot be removed takes room and nothing else away; the next mount removes it.
+func TestAPoolIsThereThoughARemnantCannotGo(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.pool("p", nil))
+	w.ok(w.create("v", api.StorageVolumeSource{}))
+	remnant := filepath.Join(w.root, "storage-pools", "p", "custom", storagedriver.Unfinished+"x")
+	held := filepath.Join(remnant, "mnt")
+	w.ok(os.MkdirAll(held, 0o711))
+	w.ok(unix.Mount("held", held, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(held, unix.MNT_DETACH) })
+	again := func() {
+		t.Helper()
+		w.service.Close()
+		w.build()
+		w.ok(w.service.Store.Load(w.ctx))
+		_, err := w.service.driver(w.ctx, "p")
+		w.ok(err)
+		if _, _, err := w.service.Volume(custom("v")); err != nil {
+			t.Error(err)
+		}
+	}
+	again()
+	if _, err := os.Stat(held); err != nil {
+		t.Errorf("what is mounted there: %v", err)
+	}
+	w.ok(unix.Unmount(held, 0))
+	again()
+	if _, err := os.Lstat(remnant); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the remnant: %v", err)
+	}
 }

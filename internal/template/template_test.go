@@ -72,6 +72,21 @@ func TestRenderIsBounded(t *testing.T) {
 	}
 }
 
+// TestThePlainEndOfATemplateCounts: what follows the last variable is printed too.
+func TestThePlainEndOfATemplateCounts(t *testing.T) {
+	vars := template.Vars{Path: "/etc/x", Config: map[string]string{"big": strings.Repeat("x", 1<<20)}}
+	full := strings.Repeat("{{ config.big }}", template.MaxOutput>>20)
+	for source, fits := range map[string]bool{full: true, full + "y": false, "y" + full: false, full + strings.Repeat("y", 1<<19): false} {
+		out, ok := template.Simple(template.Job{Source: []byte(source), Vars: vars})
+		if ok != fits || ok && len(out) != template.MaxOutput {
+			t.Errorf("a source of %d bytes prints %d, %t", len(source), len(out), ok)
+		}
+		if _, err := template.Render(t.Context(), []template.Job{{Source: []byte(source), Vars: vars}}); (err == nil) != fits || err != nil && !strings.Contains(err.Error(), "prints more") {
+			t.Errorf("a source of %d bytes: %v", len(source), err)
+		}
+	}
+}
+
 func doubling(times int) string {
 	return "{% set a = \"xxxxxxxxxxxxxxxx\" %}" + strings.Repeat("{% set a = a + a %}", times) + "{{ a }}"
 }

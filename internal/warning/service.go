@@ -219,3 +219,14 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	s.events.Lifecycle(ctx, row.Value.Project, "warning-deleted", URL(id), nil)
 	return nil
 }
+
+// Open counts the warnings that are neither resolved nor acknowledged.
+func (s *Service) Open() int {
+	n := 0
+	for _, row := range s.table.List() {
+		if row.Value.Status == StatusNew {
+			n++
+		}
+	}
+	return n
+}

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/test/harness"
 )
@@ -100,6 +103,49 @@ func TestAVolumeInUseIsInUseAfterARestart(t *testing.T) {
 	d.Berth("storage", "volume", "restore", "default", "v1", "s1")
 	d.Berth("delete", "-f", "c1")
 	d.Berth("storage", "volume", "delete", "default", "v1")
+}
+
+// TestAVolumeWhosePoolWasAwayIsNotRestoredUnderAGuest: the daemon was killed, and its pool was not there when it started again. The guest has the volume
+// all the same.
+func TestAVolumeWhosePoolWasAwayIsNotRestoredUnderAGuest(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	disk, pool := t.TempDir(), filepath.Join(d.Dir, "storage-pools/ext")
+	if err := unix.Mount("ext", disk, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(pool, unix.MNT_DETACH)
+		_ = unix.Unmount(disk, unix.MNT_DETACH)
+	})
+	d.Berth("storage", "create", "ext", "dir", "source="+disk)
+	d.Berth("storage", "volume", "create", "ext", "v1")
+	d.Berth("launch", "bb", "c1")
+	d.Berth("storage", "volume", "attach", "ext", "v1", "c1", "/mnt")
+	d.Berth("storage", "volume", "snapshot", "ext", "v1", "s1")
+	d.Berth("exec", "c1", "--", "touch", "/mnt/since")
+	keep, err := unix.OpenTree(unix.AT_FDCWD, disk, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Kill()
+	for _, path := range []string{pool, disk} {
+		if err := unix.Unmount(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Start()
+	if err := errors.Join(unix.MoveMount(keep, "", unix.AT_FDCWD, disk, unix.MOVE_MOUNT_F_EMPTY_PATH), unix.Close(keep)); err != nil {
+		t.Fatal(err)
+	}
+	if msg := d.BerthFails("storage", "volume", "restore", "ext", "v1", "s1"); !strings.Contains(msg, "used by running instances") {
+		t.Errorf("the error is %s", msg)
+	}
+	d.Berth("exec", "c1", "--", "test", "-e", "/mnt/since")
+	d.Berth("stop", "-f", "c1")
+	d.Berth("storage", "volume", "restore", "ext", "v1", "s1")
+	d.Berth("delete", "c1")
+	d.Berth("storage", "volume", "delete", "ext", "v1")
+	d.Berth("storage", "delete", "ext")
 }
 
 // TestARestoreThatCannotBeDoesNotStopTheInstance: what it would be restored from has gone from the pool.

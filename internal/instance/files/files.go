@@ -10,13 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
 	"syscall"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/securefs"
 	"github.com/berthd/berth/internal/spec"
 )
@@ -284,8 +284,8 @@ func (s *Service) Delete(ctx context.Context, project, name, file string) error 
 	return nil
 }
 
-func (s *Service) publish(ctx context.Context, project, name, action string, details map[string]any) {
-	s.events.Lifecycle(ctx, project, action, "/1.0/instances/"+url.PathEscape(name), details)
+func (s *Service) publish(ctx context.Context, of, name, action string, details map[string]any) {
+	s.events.Lifecycle(ctx, of, action, project.URL(of, "instances", name), details)
 }
 
 // clean makes a path absolute. It keeps "..": what that means depends on links, and is the kernel's to say.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,9 +74,6 @@ func (d *Dir) Create(context.Context) error {
 	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if !d.external() {
-		return nil
-	}
 	return d.lay(d.source) // by which Mount knows it again
 }
 
@@ -119,20 +117,26 @@ func (d *Dir) Check() error {
 
 // Mount implements storagedriver.Pool.
 func (d *Dir) Mount(ctx context.Context) error {
+	// An empty folder is where a disk was to be mounted: volumes would be missed, and forgotten.
+	if _, err := os.Stat(filepath.Join(d.source, string(storagedriver.Containers))); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on?", d.source)
+	}
+	bound := false
 	if d.external() {
-		// An empty folder is where a disk was to be mounted: volumes would be missed, and forgotten.
-		if _, err := os.Stat(filepath.Join(d.source, string(storagedriver.Containers))); errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("source %s holds nothing of the pool: is the disk mounted that it is on?", d.source)
-		}
-		if err := d.bind(); err != nil {
+		var err error
+		if bound, err = d.bind(); err != nil {
 			return err
 		}
 	}
 	if err := d.lay(d.root); err != nil {
+		if bound { // it may be read-only for now; what is bound stays as it is
+			err = errors.Join(err, unix.Unmount(d.root, unix.UMOUNT_NOFOLLOW))
+		}
 		return err
 	}
 	if err := d.sweep(ctx); err != nil {
-		return err
+		// They take room, and are in nobody's way; the next mount tries again.
+		slog.Warn("Remains in a storage pool cannot be removed", "pool", d.root, "err", err)
 	}
 	at, err := folderAt(d.root)
 	if err == nil {
@@ -163,19 +167,19 @@ func folderAt(path string) (folder, error) {
 	return folder{st.Dev_major, st.Dev_minor, st.Ino}, nil
 }
 
-// bind puts the source folder at the pool's root, unless it is there already.
-func (d *Dir) bind() error {
+// bind puts the source folder at the pool's root, and tells whether it did: it may be there already.
+func (d *Dir) bind() (bool, error) {
 	if err := os.MkdirAll(d.root, 0o711); err != nil {
-		return err
+		return false, err
 	}
 	mounted, err := d.bound()
 	if err != nil || mounted {
-		return err
+		return false, err
 	}
 	if err := unix.Mount(d.source, d.root, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
+		return false, fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
 	}
-	return nil
+	return true, nil
 }
 
 // bound tells whether root shows the source folder.
@@ -195,24 +199,21 @@ func (d *Dir) bound() (bool, error) {
 
 // sweep removes what a daemon that was killed left unfinished.
 func (d *Dir) sweep(ctx context.Context) error {
+	var errs []error
 	for name := range layout() {
 		parents := []string{filepath.Join(d.root, name)}
 		if strings.HasSuffix(name, "-snapshots") {
 			volumes, err := os.ReadDir(parents[0])
-			if err != nil {
-				return err
-			}
+			errs = append(errs, err)
 			for _, v := range volumes {
 				parents = append(parents, filepath.Join(parents[0], v.Name()))
 			}
 		}
 		for i, parent := range parents {
-			if err := d.sweepFolder(ctx, parent, i > 0); err != nil {
-				return err
-			}
+			errs = append(errs, d.sweepFolder(ctx, parent, i > 0))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // sweepFolder removes the remains in one folder, and with dropEmpty the folder too if there is nothing else in it.
@@ -225,19 +226,21 @@ func (d *Dir) sweepFolder(ctx context.Context, parent string, dropEmpty bool) er
 		return err
 	}
 	left := len(entries)
+	var errs []error
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), tmpPrefix) {
 			continue
 		}
 		if err := d.removeTree(ctx, filepath.Join(parent, e.Name())); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		left--
 	}
 	if left == 0 && dropEmpty {
 		_ = os.Remove(parent) // the folder for snapshots of a volume that has none
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Unmount implements storagedriver.Pool.

@@ -1,9 +1,12 @@
 package dir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/driver/storage/drivertest"
@@ -33,4 +36,38 @@ func TestDriverWithSource(t *testing.T) {
 			return New(c)
 		})
 	})
+}
+
+// TestPoolComesBackFromReadOnly: a disk that was read-only when its pool was to be mounted is used as soon as it is writable.
+func TestPoolComesBackFromReadOnly(t *testing.T) {
+	source, root := t.TempDir(), filepath.Join(t.TempDir(), "pool")
+	if err := unix.Mount("disk", source, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(root, unix.MNT_DETACH)
+		_ = unix.Unmount(source, unix.MNT_DETACH)
+	})
+	d := New(storagedriver.Config{Root: root, Options: map[string]string{"source": source}})
+	if err := d.Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", source, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Mount(t.Context()); !errors.Is(err, unix.EROFS) {
+		t.Fatalf("mounted read-only: %v", err)
+	}
+	if err := unix.Mount("", source, "", unix.MS_REMOUNT|unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Mount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.CreateVolume(t.Context(), storagedriver.Volume{Kind: storagedriver.Custom, Name: "v"}, nil); err != nil {
+		t.Error(err)
+	}
+	if err := d.Unmount(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

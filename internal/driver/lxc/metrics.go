@@ -1,0 +1,45 @@
+package lxc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/berthd/berth/internal/hostinfo"
+	"github.com/berthd/berth/internal/runtime"
+)
+
+// Metrics implements instance.Meter. What the host does not count is left out.
+func (d *Driver) Metrics(ctx context.Context, id string) (*runtime.Metrics, error) {
+	c := d.get(id)
+	if c == nil {
+		return nil, errNotRunning
+	}
+	m := &runtime.Metrics{}
+	group := d.payload(id)
+	m.CPUs, _ = group.CPUTimes()
+	m.EffectiveCPUs = len(hostinfo.ParseCPUList(group.EffectiveCPUs()))
+	m.Disks, _ = group.DiskIO()
+	m.Memory, _ = group.MemoryStat()
+	if used, err := group.Memory(); err == nil {
+		m.MemoryUsage = used.Usage
+	}
+	m.MemoryTotal = hostinfo.MemoryTotal()
+	if limit := group.MemoryLimit(); limit >= 0 {
+		m.MemoryTotal = min(m.MemoryTotal, limit)
+	}
+	m.Processes, _ = group.Pids()
+	i := c.hold()
+	if i == nil || d.network == nil {
+		return m, nil // between two runs of a restart from inside
+	}
+	defer i.release()
+	ns, err := i.namespace("net")
+	if err != nil {
+		return m, nil // it has just ended
+	}
+	defer func() { _ = ns.Close() }()
+	if m.Networks, err = d.network(ctx, ns, nil); err != nil && alive(i.fd) {
+		return nil, fmt.Errorf("network of the instance: %w", err)
+	}
+	return m, nil
+}
