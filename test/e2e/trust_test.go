@@ -74,19 +74,24 @@ func TestClientsJoinByToken(t *testing.T) {
 				}
 				return strings.TrimSpace(d.Stock("config", "trust", "add", "--name", "joiner", "--quiet"))
 			}
-			n := newNewcomer(t, d, program)
+			// Each attempt is that of another client: lxc keeps the certificate of a server that it then does not add, and believes it from then on.
+			refused := func(what, token string) {
+				t.Helper()
+				newNewcomer(t, d, program).refused(what, "remote", "add", "there", token)
+			}
 			revoked := newToken()
 			d.Berth("config", "trust", "revoke-token", "joiner")
-			n.refused("a token that was revoked", "remote", "add", "there", revoked)
+			refused("a token that was revoked", revoked)
 			token := newToken()
 			for _, list := range []string{d.Berth("config", "trust", "list-tokens", "--format", "csv"), d.Stock("config", "trust", "list-tokens", "--format", "csv")} {
 				if list != "joiner,"+token+",\n" {
 					t.Errorf("%q instead of %s", list, token)
 				}
 			}
-			n.refused("another server", "remote", "add", "there", changeToken(t, token, func(c *api.CertificateAddToken) { c.Fingerprint = strings.Repeat("0", 64) }))
-			n.refused("another secret", "remote", "add", "there", changeToken(t, token, func(c *api.CertificateAddToken) { c.Secret = "0" }))
+			refused("another server", changeToken(t, token, func(c *api.CertificateAddToken) { c.Fingerprint = strings.Repeat("0", 64) }))
+			refused("another secret", changeToken(t, token, func(c *api.CertificateAddToken) { c.Secret = "0" }))
 			d.Restart() // a daemon that ends takes no token with it
+			n := newNewcomer(t, d, program)
 			// Nobody listens on port 1.
 			n.must("remote", "add", "there", changeToken(t, token, func(c *api.CertificateAddToken) { c.Addresses = append([]string{"127.0.0.1:1"}, c.Addresses...) }))
 			n.must("list", "there:")
@@ -96,7 +101,7 @@ func TestClientsJoinByToken(t *testing.T) {
 			if left := d.Berth("config", "trust", "list-tokens", "--format", "csv"); left != "" {
 				t.Errorf("left: %s", left)
 			}
-			newNewcomer(t, d, program).refused("a token that was used", "remote", "add", "there", token)
+			refused("a token that was used", token)
 			d.Berth("config", "trust", "remove", fingerprintOf(t, n.conf+"/client.crt"))
 			if _, err := n.try("list", "there:"); err == nil {
 				t.Error("it is still let in")
