@@ -5,31 +5,31 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
 )
 
-// full tells whether a caller may do everything: add certificates, change what they are for, see and remove them. Whoever has a
-// certificate that is restricted, or for metrics alone, cannot, so that what they could add would not be restricted less.
-func (s *Service) full(c request.Caller) bool {
-	switch {
-	case c.Protocol == "": // the daemon itself
-		return true
-	case !c.Trusted:
-		return false
-	case c.Protocol != "tls":
-		return true
-	}
-	row, kept := s.table.Get(c.Username)
-	return !kept || row.Value.Type == "client" && !row.Value.Restricted
-}
-
-// viewer tells which certificates the caller sees: all, or their own.
-func (s *Service) viewer(ctx context.Context) func(fingerprint string) bool {
+// maySee tells which certificates the caller sees: all, or their own.
+func maySee(ctx context.Context) func(fingerprint string) bool {
 	c := request.CallerFrom(ctx)
-	if s.full(c) {
+	if c.May(access.CanViewIdentities, access.Object{Entity: access.Server}) {
 		return func(string) bool { return true }
 	}
-	return func(fingerprint string) bool { return c.Protocol == "tls" && fingerprint == c.Username }
+	return func(fingerprint string) bool { return c.May(access.CanView, object(fingerprint)) }
+}
+
+// mayAdd tells whether the caller may let others in.
+func mayAdd(c request.Caller) bool {
+	return c.May(access.CanCreateIdentities, access.Object{Entity: access.Server})
+}
+
+// mayEdit tells whether the caller may change what a certificate is for. Others who get so far may renew their own.
+func mayEdit(ctx context.Context, fingerprint string) bool {
+	return request.CallerFrom(ctx).May(access.CanEdit, object(fingerprint))
+}
+
+func object(fingerprint string) access.Object {
+	return access.Object{Entity: access.Certificate, Name: fingerprint}
 }
 
 // sameButMaterial tells whether two certificates differ in nothing but the certificate itself, as when its holder renews it.

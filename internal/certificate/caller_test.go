@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
-// by is the caller who shows a certificate.
+// by is the caller who shows a certificate that is restricted to a project.
 func by(cert *x509.Certificate) context.Context {
-	return request.WithCaller(context.Background(), request.Caller{Protocol: "tls", Username: Fingerprint(cert), Address: "192.0.2.1:5", Trusted: true})
+	return request.WithCaller(context.Background(), request.Caller{
+		Protocol: "tls", Username: Fingerprint(cert), Address: "192.0.2.1:5", Trusted: true, Rights: access.Restricted(Fingerprint(cert), []string{"a"}),
+	})
 }
 
 func always(store.Revision) error { return nil }
@@ -35,10 +38,10 @@ func quoted(text string) string {
 // TestWhoeverIsRestrictedRenewsTheirCertificateAndNothingElse is LXD's certificate_self_renewal.
 func TestWhoeverIsRestrictedRenewsTheirCertificateAndNothingElse(t *testing.T) {
 	s := newService(t)
-	mine, next, other, admin := newCert(t, "mine", time.Hour), newCert(t, "next", time.Hour), newCert(t, "other", time.Hour), newCert(t, "admin", time.Hour)
+	mine, next, other := newCert(t, "mine", time.Hour), newCert(t, "next", time.Hour), newCert(t, "other", time.Hour)
 	restricted := post("client", "", asPEM(mine))
 	restricted.Restricted, restricted.Projects = true, []string{"a"}
-	for _, req := range []api.CertificatesPost{restricted, post("client", "", asPEM(other)), post("client", "", asPEM(admin))} {
+	for _, req := range []api.CertificatesPost{restricted, post("client", "", asPEM(other))} {
 		if _, err := s.Add(as(true), req, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +99,7 @@ func TestWhoeverIsRestrictedRenewsTheirCertificateAndNothingElse(t *testing.T) {
 	if c, ok := s.Trusted(next); !ok || !c.Restricted || !slices.Equal(c.Projects, []string{"a"}) || c.Name != "mine" {
 		t.Errorf("%v %+v", ok, c)
 	}
-	if len(s.List(by(admin), nil)) != 3 {
+	if len(s.List(as(true), nil)) != 2 {
 		t.Error("who is not restricted does not see all")
 	}
 }
@@ -110,21 +113,22 @@ func issued(s *Service, ctx context.Context) error {
 	return err
 }
 
-// TestWhoeverHasACertificateForMetricsSeesNoOther, and adds none.
-func TestWhoeverHasACertificateForMetricsAddsNone(t *testing.T) {
+// TestWhoeverHasACertificateForMetricsLetsNobodyIn.
+func TestWhoeverHasACertificateForMetricsLetsNobodyIn(t *testing.T) {
 	s := newService(t)
 	mine := newCert(t, "mine", time.Hour)
 	if _, err := s.Add(as(true), post("metrics", "", asPEM(mine)), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Add(by(mine), post("client", "", asPEM(newCert(t, "x", time.Hour))), mine); api.StatusOf(err) != 403 {
+	scraper := request.WithCaller(context.Background(), request.Caller{Protocol: "tls", Username: Fingerprint(mine), Rights: access.Metrics()})
+	if _, err := s.Add(scraper, post("client", "", asPEM(newCert(t, "x", time.Hour))), mine); api.StatusOf(err) != 403 {
 		t.Errorf("%v", err)
 	}
-	if err := issued(s, by(mine)); api.StatusOf(err) != 403 {
+	if err := issued(s, scraper); api.StatusOf(err) != 403 {
 		t.Errorf("%v", err)
 	}
-	if _, ok := s.Trusted(mine); ok {
-		t.Error("it is trusted like a client's")
+	if len(s.List(scraper, nil)) != 0 {
+		t.Error("it sees the trust store")
 	}
 }
 

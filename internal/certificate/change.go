@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
@@ -38,7 +39,7 @@ func (s *Service) update(ctx context.Context, prefix string, edit func(*api.Cert
 	if next.Type != row.Value.Type {
 		return api.Forbidden("The certificate type cannot be changed")
 	}
-	if caller := request.CallerFrom(ctx); !s.full(caller) && !sameButMaterial(row.Value, &next) {
+	if !mayEdit(ctx, row.Value.Fingerprint) && !sameButMaterial(row.Value, &next) {
 		return api.Forbidden("Only the certificate can be changed")
 	}
 	ops, err := s.exchange(row, &next)
@@ -86,13 +87,13 @@ func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate
 
 // Delete takes a certificate out of the trust store.
 func (s *Service) Delete(ctx context.Context, prefix string) error {
-	if !s.full(request.CallerFrom(ctx)) {
-		return errNotAuthorized
-	}
 	for {
 		row, err := s.find(ctx, prefix)
 		if err != nil {
 			return err
+		}
+		if !request.CallerFrom(ctx).May(access.CanDelete, object(row.Value.Fingerprint)) {
+			return errNotAuthorized
 		}
 		_, err = s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
 		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {

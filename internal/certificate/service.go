@@ -57,7 +57,7 @@ func URL(fingerprint string) string { return "/1.0/certificates/" + fingerprint 
 // List returns the certificates that pass f and that the caller may see, by fingerprint.
 func (s *Service) List(ctx context.Context, f *filter.Clauses) []api.Certificate {
 	list := []api.Certificate{}
-	sees := s.viewer(ctx)
+	sees := maySee(ctx)
 	for _, row := range s.table.List() {
 		if sees(row.Value.Fingerprint) && (f.Empty() || f.Match(row.Value)) {
 			list = append(list, clone(row.Value))
@@ -77,7 +77,7 @@ func (s *Service) Get(ctx context.Context, prefix string) (api.Certificate, stor
 
 // find is Get. To whoever may not see a certificate it is not there, also where a prefix would be another's too.
 func (s *Service) find(ctx context.Context, prefix string) (store.Row[api.Certificate], error) {
-	sees := s.viewer(ctx)
+	sees := maySee(ctx)
 	if row, ok := s.table.Get(prefix); ok && sees(row.Value.Fingerprint) {
 		return row, nil
 	}
@@ -98,14 +98,14 @@ func (s *Service) find(ctx context.Context, prefix string) (store.Row[api.Certif
 	return store.Row[api.Certificate]{}, api.BadRequest("More than one certificate matches")
 }
 
-// Trusted finds the certificate that a client has shown; ok is false if it is not in the store, of another type than
-// "client", or outside its time.
+// Trusted finds the certificate that a client has shown; ok is false if it is not in the store or outside its time. What its holder may do
+// follows from its type, "client" or "metrics", and its projects.
 func (s *Service) Trusted(cert *x509.Certificate) (api.Certificate, bool) {
 	if checkTime(cert) != nil {
 		return api.Certificate{}, false
 	}
 	row, ok := s.table.Get(Fingerprint(cert))
-	if !ok || row.Value.Type != "client" {
+	if !ok {
 		return api.Certificate{}, false
 	}
 	return *row.Value, true
@@ -120,7 +120,7 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 		return s.join(ctx, caller, req, shown)
 	case req.Certificate == "":
 		return "", api.BadRequest("Client is already trusted")
-	case !s.full(caller):
+	case !mayAdd(caller):
 		return "", errNotAuthorized
 	}
 	cert, err := parse(req.Certificate)

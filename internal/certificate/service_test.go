@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
@@ -83,7 +84,11 @@ func asPEM(c *x509.Certificate) string {
 }
 
 func as(trusted bool) context.Context {
-	return request.WithCaller(context.Background(), request.Caller{Protocol: "tls", Address: "192.0.2.1:5", Trusted: trusted})
+	c := request.Caller{Protocol: "tls", Address: "192.0.2.1:5", Trusted: trusted}
+	if trusted {
+		c.Rights = access.Full()
+	}
+	return request.WithCaller(context.Background(), c)
 }
 
 // to is a change that replaces all.

@@ -9,7 +9,7 @@ import (
 )
 
 // configured are the tables of keys by the group of commands that sets them.
-var configured = map[string]string{"config": "instance", "profile": "instance", "network": "network-bridge", "storage": "storage-dir", "volume": "storage-volume"}
+var configured = map[string]string{"config": "instance", "profile": "instance", "network": "network-bridge", "storage": "storage-dir", "volume": "storage-volume", "project": "project"}
 
 const devicePrefix = "device-"
 
@@ -42,7 +42,7 @@ func (s completing) freeKeys(word, suffix string) (out []string) {
 	return out
 }
 
-// owner is what the instance or the profile that the command names has: its own configuration, and its devices.
+// owner is what the instance, profile or project that the command names has: its own configuration, and its devices.
 func (s completing) owner() (map[string]string, devices) {
 	if server, name, ok := s.givenName("<instance>"); ok {
 		if i, _, err := server.Instance(name); err == nil {
@@ -53,6 +53,12 @@ func (s completing) owner() (map[string]string, devices) {
 	if server, name, ok := s.givenName("<profile>"); ok {
 		if p, _, err := server.Profile(name); err == nil {
 			return p.Config, p.Devices
+		}
+		return nil, nil
+	}
+	if server, name, ok := s.givenName("<project>"); ok {
+		if p, _, err := server.ProjectByName(name); err == nil {
+			return p.Config, nil
 		}
 	}
 	return nil, nil

@@ -194,6 +194,9 @@ func TestAnEndOnOneSideEndsTheOther(t *testing.T) {
 		joined := make(chan struct{})
 		go func() { defer close(joined); join(a, b) }()
 		ends := []net.Conn{here, there}
+		for _, end := range ends {
+			_ = end.SetDeadline(time.Now().Add(20 * time.Second))
+		}
 		for n, end := range ends {
 			go func() { _, _ = io.WriteString(end, "ping") }()
 			heard := make([]byte, 4)

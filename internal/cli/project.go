@@ -85,16 +85,21 @@ func (c *App) projectDelete(args []string) error {
 		return err
 	}
 	c.say(T("Project %s deleted"), name)
-	remote, _, err := c.parseRemote(args[0])
+	return c.follow(args[0], name, "")
+}
+
+// follow takes whoever stands in a project that is gone to where it is now; "" is the default one.
+func (c *App) follow(raw, name, to string) error {
+	remote, _, err := c.parseRemote(raw)
 	if err != nil {
 		return err
 	}
 	if c.conf.Remotes[remote].Project != name {
 		return nil
 	}
-	return c.conf.Change(func() error { // whoever stood in the project goes back to the default one
+	return c.conf.Change(func() error {
 		if r := c.conf.Remotes[remote]; r.Project == name {
-			r.Project = ""
+			r.Project = to
 			c.conf.Remotes[remote] = r
 		}
 		return nil
@@ -110,7 +115,7 @@ func (c *App) projectRename(args []string) error {
 		return err
 	}
 	c.say(T("Project %s renamed to %s"), name, args[1])
-	return nil
+	return c.follow(args[0], name, args[1])
 }
 
 func (c *App) projectShow(args []string) error {

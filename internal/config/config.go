@@ -273,23 +273,6 @@ func (t *Table) GetDuration(config map[string]string, name string) time.Duration
 	return d
 }
 
-// Changed lists the keys whose values differ between two configurations, sorted. Unset and empty are the same.
-func Changed(before, after map[string]string) []string {
-	var names []string
-	for name, v := range after {
-		if before[name] != v {
-			names = append(names, name)
-		}
-	}
-	for name, v := range before {
-		if _, ok := after[name]; !ok && v != "" {
-			names = append(names, name)
-		}
-	}
-	sort.Strings(names)
-	return names
-}
-
 // NotLive returns those of names that need a restart to take effect.
 func (t *Table) NotLive(names []string) []string {
 	var rest []string

@@ -59,7 +59,7 @@ func (d *Daemon) wire() error {
 
 func (d *Daemon) modules() map[string]device.Module {
 	return map[string]device.Module{
-		"disk": &disk.Module{Pools: d.resources.storage},
+		"disk": &disk.Module{Pools: d.resources.storage, Projects: d.projects},
 		"nic":  nic.New(d.resources.networks),
 		"none": none.Module{},
 	}

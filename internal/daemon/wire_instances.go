@@ -82,7 +82,7 @@ func (d *Daemon) usersOfProject(name string) []string {
 	r := &d.resources
 	var urls []string
 	add := func(path ...string) { urls = append(urls, project.URL(name, path...)) }
-	r.instances.Names(name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
+	r.instances.Names(context.Background(), name, func(api.InstanceType) bool { return true }, func(_, instance string) { add("instances", instance) })
 	if d.own(name, project.Images) {
 		for _, fingerprint := range r.images.Fingerprints(name) {
 			add("images", fingerprint)
@@ -124,6 +124,18 @@ func (d *Daemon) contentsOfProject(name string) project.Contents {
 		c.Networks = len(r.networks.Managed(name))
 	}
 	return c
+}
+
+// networkConfig is the configuration of a managed network that projects share.
+func (d *Daemon) networkConfig(name string) (map[string]string, error) {
+	n, _, err := d.resources.networks.Get(context.Background(), api.ProjectDefault, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !n.Managed:
+		return nil, api.NotFound("Network not found")
+	}
+	return n.Config, nil
 }
 
 // own tells whether a project has objects of a kind for itself, rather than those of the default one.

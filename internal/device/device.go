@@ -139,15 +139,15 @@ type Describer interface {
 }
 
 // Refuser is a module some of whose keys have no effect on this server. It refuses those that a device has not had before; was is
-// nil for a new device. Errors are api.BadRequest and name key and reason.
+// nil for a new device, and project the one that it is to be in. Errors are api.BadRequest and name key and reason.
 type Refuser interface {
-	CheckSupported(was, cfg Config) error
+	CheckSupported(project string, was, cfg Config) error
 }
 
 // Restricted is a module whose devices there may be in restricted projects, as far as the project's key restricted.devices.<type> goes. Of a
-// module without it, there are none unless that key allows all.
+// module without it, there are none unless that key allows all. A key that its tables do not call free needs that, too.
 type Restricted interface {
-	// Needs is what that key has to allow for a device of this configuration; none where it is free.
+	// Needs is what that key has to allow for a device of this configuration, its single keys aside; none where it is free.
 	Needs(cfg Config) []Need
 }
 
@@ -155,6 +155,9 @@ type Restricted interface {
 type Need struct {
 	Level   string // the least value of restricted.devices.<type> that allows it
 	Network string // the network that it names, if it does
+	Path    string // the path on the host that it names, if it does
+	// Anywhere is for what there is only where paths of the host may be any.
+	Anywhere bool
 	Why     string // what is said where it is not allowed: "Only managed network devices are allowed"
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/request"
 )
 
@@ -26,6 +27,9 @@ type Filter struct {
 	Types    map[string]bool
 	Project  string // events of other projects are left out; events without a project reach everybody
 	Projects bool   // all projects
+	// Sees tells of which projects the listener may hear ("" is what belongs to none); nil: of all. One that may not hear of all is not
+	// told secrets of operations either: whoever asked for one has them from the answer.
+	Sees func(project string) bool
 	// Level is the least level of log lines.
 	Level slog.Level
 }
@@ -90,14 +94,19 @@ func (h *Hub) Close() {
 
 // Lifecycle implements Publisher.
 func (h *Hub) Lifecycle(ctx context.Context, project, action, source string, details map[string]any) {
-	h.publish(project, TypeLifecycle, 0, func() any {
+	h.publish(project, TypeLifecycle, 0, func(bool) any {
 		return api.EventLifecycle{Action: action, Source: source, Context: details, Requestor: request.Requestor(ctx)}
 	})
 }
 
 // Operation tells of a change of an operation.
 func (h *Hub) Operation(project string, op api.Operation) {
-	h.publish(project, TypeOperation, 0, func() any { return op })
+	h.publish(project, TypeOperation, 0, func(guarded bool) any {
+		if guarded {
+			return operation.WithoutSecrets(op)
+		}
+		return op
+	})
 }
 
 // wants tells whether anybody listens to log lines of a level: most of the time nobody does.
@@ -112,20 +121,25 @@ func (h *Hub) wants(level slog.Level) bool {
 	return false
 }
 
-// publish encodes an event once, if anybody wants it, and queues it everywhere it belongs.
-func (h *Hub) publish(project, kind string, level slog.Level, metadata func() any) {
+// publish encodes an event, if anybody wants it, and queues it everywhere it belongs. What it says to listeners that may not hear all, guarded,
+// may be less: it is encoded at most once for each.
+func (h *Hub) publish(project, kind string, level slog.Level, metadata func(guarded bool) any) {
 	var slow []*Listener
-	var message []byte
+	var open, guarded []byte
 	h.mu.RLock()
 	for l := range h.listeners {
 		if !l.filter.match(project, kind, level) {
 			continue
 		}
-		if message == nil {
-			message = encode(project, kind, metadata())
+		message := &open
+		if l.filter.Sees != nil {
+			message = &guarded
+		}
+		if *message == nil {
+			*message = encode(project, kind, metadata(l.filter.Sees != nil))
 		}
 		select {
-		case l.queue <- message:
+		case l.queue <- *message:
 		default:
 			slow = append(slow, l)
 		}
@@ -146,6 +160,9 @@ func (f Filter) match(project, kind string, level slog.Level) bool {
 		return false
 	}
 	if kind == TypeLogging && level < f.Level {
+		return false
+	}
+	if f.Sees != nil && !f.Sees(project) {
 		return false
 	}
 	return f.Projects || project == "" || project == f.Project

@@ -25,7 +25,7 @@ func (l *logHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (l *logHandler) Handle(ctx context.Context, r slog.Record) error {
-	l.hub.publish("", TypeLogging, r.Level, func() any {
+	l.hub.publish("", TypeLogging, r.Level, func(bool) any {
 		fields := map[string]string{}
 		for _, a := range l.attrs {
 			fields[a.Key] = a.Value.String()

@@ -94,8 +94,8 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 // Visible fails, as if the image did not exist, if it is neither public nor opened by the secret.
 func (s *Service) Visible(_ context.Context, project, name, secret string) error {
 	row, err := s.find(project, name)
-	if err != nil {
-		return err
+	if err != nil { // that there are several is not told either
+		return api.NotFound("%s", errNotFound)
 	}
 	if row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1]) {
 		return nil

@@ -137,12 +137,10 @@ func (a *applier) project(want api.ProjectsPost) error {
 }
 
 func (a *applier) network(want Network) error {
-	c := a.c
-	if want.Project != "" && want.Project != api.ProjectDefault {
-		c = c.UseProject(want.Project)
-	}
+	project := either(want.Project, api.ProjectDefault)
+	c := a.c.UseProject(project)
 	return a.bring(&named{
-		name: fmt.Sprintf("local member network %q", want.Name), in: fmt.Sprintf(" in project %q", either(want.Project, api.ProjectDefault)),
+		name: fmt.Sprintf("local member network %q", want.Name), in: fmt.Sprintf(" in project %q", project),
 		want: &content{want.Description, want.Config, nil},
 		get: func() (*content, string, error) {
 			n, etag, err := c.Network(want.Name)

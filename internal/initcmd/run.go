@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/client"
 )
 
@@ -17,6 +18,7 @@ func Run(c *client.Client, o *Options, in io.Reader, q *Questions) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
+	c = c.UseProject(api.ProjectDefault) // it is the server that is prepared, whichever project the client stands in
 	if o.Dump {
 		p, err := Dump(c)
 		if err != nil {

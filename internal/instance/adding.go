@@ -35,7 +35,7 @@ func (s *Service) deviceAdded(ctx context.Context, i *Instance, before map[strin
 			continue
 		}
 		if err := m.Add(ctx, in, name, cfg, deviceVolatile(i.Config, name)); err != nil {
-			s.Log.Warn("A device could not be prepared", "instance", i.Name, "device", name, "err", err)
+			s.Log.Warn("A device could not be prepared", "instance", i.Name, "project", i.Project, "device", name, "err", err)
 		}
 	}
 }

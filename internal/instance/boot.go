@@ -108,7 +108,7 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 	release, err := s.Volumes.Mount(ctx, i.volume())
 	if err != nil {
-		s.Log.Error("volume of a running instance", "instance", i.Name, "err", err)
+		s.Log.Error("volume of a running instance", "instance", i.Name, "project", i.Project, "err", err)
 	}
 	r.release = release
 	s.adoptLive(ctx, i, r)
@@ -121,7 +121,7 @@ func (s *Service) adopt(ctx context.Context, i *Instance, r *run) {
 		stored.Config["volatile.last_state.power"] = powerRunning
 		return nil
 	}); err != nil {
-		s.Log.Error("power state", "instance", i.Name, "err", err)
+		s.Log.Error("power state", "instance", i.Name, "project", i.Project, "err", err)
 	}
 }
 
@@ -169,7 +169,7 @@ func (s *Service) cleanUpDead(ctx context.Context, i *Instance, r *run, restart 
 	last := i.Stopping != ""
 	r.atShutdown.Store(restart)
 	if _, err := s.cleanUp(ctx, r, last); err != nil {
-		s.Log.Error("clean-up after an instance", "instance", r.name, "err", err)
+		s.Log.Error("clean-up after an instance", "instance", r.name, "project", r.project, "err", err)
 	}
 	if i.Ephemeral && last {
 		if err := s.removeEphemeral(ctx, i); err != nil {

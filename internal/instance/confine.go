@@ -53,7 +53,7 @@ func (s *Service) confine(ctx context.Context, i *Instance, c map[string]string)
 func (s *Service) forgetConfinement(i *Instance) {
 	if confiner, ok := s.Runtime.(Confiner); ok {
 		if err := confiner.Forget(i.id()); err != nil {
-			s.Log.Error("profile of an instance", "instance", i.Name, "err", err)
+			s.Log.Error("profile of an instance", "instance", i.Name, "project", i.Project, "err", err)
 		}
 	}
 }

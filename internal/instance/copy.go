@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -25,6 +27,10 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 		from = project
 	}
 	name, snapshot, isSnapshot := strings.Cut(req.Source.Source, "/")
+	// A copy has all that its source has; whose source it may not be is not looked at.
+	if err := request.Require(ctx, access.CanManageBackups, access.Object{Entity: access.Instance, Project: from, Name: name}); err != nil {
+		return nil, err
+	}
 	given := maps.Clone(req.Config)
 	src, i, volume, err := s.lookAtSource(project, req, from, name, snapshot)
 	if err != nil {
@@ -86,12 +92,15 @@ func (s *Service) lookAtSource(project string, req api.InstancesPost, from, name
 		}
 		body, volume = snap.Value.body(), src.snapshotVolume(snapshot)
 	}
-	i = s.copyRecord(project, req, body)
+	i = s.copyRecord(from, project, req, body)
+	if err := s.permitted("instance creation", i); err != nil {
+		return nil, nil, volume, err
+	}
 	return src, i, volume, s.checkNew(project, &body, &i.Body)
 }
 
 // copyRecord merges a request over what is copied. Volatile keys stay behind: they belong to the original.
-func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *Instance {
+func (s *Service) copyRecord(from, project string, req api.InstancesPost, body Body) *Instance {
 	c := map[string]string{}
 	for k, v := range body.Config {
 		if !strings.HasPrefix(k, "volatile.") {
@@ -112,7 +121,7 @@ func (s *Service) copyRecord(project string, req api.InstancesPost, body Body) *
 	req.Config, req.Devices = c, devices
 	req.Architecture = body.Architecture
 	if req.Profiles != nil {
-		req.Profiles = s.existingOf(project, req.Profiles, body.Profiles)
+		req.Profiles = s.existingOf(from, project, req.Profiles, body.Profiles)
 	}
 	if req.Description == "" {
 		req.Description = body.Description

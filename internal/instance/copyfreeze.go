@@ -147,7 +147,7 @@ func (s *Service) releaseFrozen(ctx context.Context, src *Instance, one *copyFre
 	defer cancel()
 	held, err := s.lockFreeze(ctx, src)
 	if err != nil {
-		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
+		s.Log.Error("resume after a copy", "instance", src.Name, "project", src.Project, "err", err)
 		return
 	}
 	defer held.Release()
@@ -171,7 +171,7 @@ func (s *Service) thawAfterCopies(ctx context.Context, src *Instance, one *copyF
 		one.entry.Leave(err)
 	}
 	if err != nil {
-		s.Log.Error("resume after a copy", "instance", src.Name, "err", err)
+		s.Log.Error("resume after a copy", "instance", src.Name, "project", src.Project, "err", err)
 	}
 }
 

@@ -193,7 +193,7 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 		}
 	}
 	if from.look == nil { // a copy is compared with its source
-		if err := s.checkNew(i.Project, &Body{}, &i.Body); err != nil {
+		if err := s.checkFirst(i); err != nil {
 			return nil, err
 		}
 	}
@@ -204,6 +204,14 @@ func (s *Service) createTask(ctx context.Context, i *Instance, from origin) (*op
 			return s.create(ctx, i, from, p)
 		},
 	}, nil
+}
+
+// checkFirst refuses what a new instance may not be, or brings without an effect.
+func (s *Service) checkFirst(i *Instance) error {
+	if err := s.permitted("instance creation", i); err != nil {
+		return err
+	}
+	return s.checkNew(i.Project, &Body{}, &i.Body)
 }
 
 func errExists() error {
@@ -236,7 +244,7 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	defer used.Release()
 	look := from.look
 	if look == nil { // its profiles may have changed since the request came
-		look = func(i *Instance, _ *origin) error { return s.checkNew(i.Project, &Body{}, &i.Body) }
+		look = func(i *Instance, _ *origin) error { return s.checkFirst(i) }
 	}
 	if err := look(i, &from); err != nil {
 		return err

@@ -151,7 +151,7 @@ func (s *Service) forgetDevice(ctx context.Context, in device.Instance, name str
 		return
 	}
 	if err := m.Remove(ctx, in, name, cfg, volatile); err != nil {
-		s.Log.Error("Failed to remove device", "instance", in.Name, "device", name, "err", err)
+		s.Log.Error("Failed to remove device", "instance", in.Name, "project", in.Project, "device", name, "err", err)
 	}
 }
 

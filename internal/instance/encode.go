@@ -24,7 +24,7 @@ const (
 // It makes no objects on the way, and has no more than a few batches in memory.
 func (s *Service) WriteList(ctx context.Context, w io.Writer, project string, full bool, keep func(api.InstanceType) bool) error {
 	rows, live := []*Instance{}, 0
-	for _, i := range s.rows(project) {
+	for _, i := range s.seen(ctx, project) {
 		if keep(i.Type) {
 			rows = append(rows, i)
 			if full && s.running(i) {

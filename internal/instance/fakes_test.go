@@ -484,7 +484,7 @@ func newFakeModule() *fakeModule {
 }
 
 // CheckSupported refuses the key "idle" where it is new.
-func (m *fakeModule) CheckSupported(was, cfg device.Config) error {
+func (m *fakeModule) CheckSupported(_ string, was, cfg device.Config) error {
 	if cfg["idle"] != "" && cfg["idle"] != was["idle"] {
 		return api.BadRequest("idle=%q is not supported by this server: it has no effect", cfg["idle"])
 	}

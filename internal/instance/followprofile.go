@@ -72,7 +72,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		before := s.effectiveOf(i)
 		if err := refused(togetherChecks, before.Config, after.Config); err != nil {
-			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
+			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
 		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
 			future.promised = append(future.promised, r) // the next one must not be given it too
@@ -80,7 +80,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		st, err := s.plan(ctx, i, i.clone(), before, after)
 		if err != nil {
-			return fmt.Errorf("Instance %q cannot follow the profile: %w", i.Name, err)
+			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
 		}
 		steps = append(steps, st)
 	}

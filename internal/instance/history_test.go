@@ -68,7 +68,7 @@ func TestHistoryIsFree(t *testing.T) {
 		}
 		all := func(api.InstanceType) bool { return true }
 		return testing.AllocsPerRun(20, func() { h.List(t.Context(), "default", nil) }),
-			testing.AllocsPerRun(20, func() { h.Names("default", all, func(string, string) {}) })
+			testing.AllocsPerRun(20, func() { h.Names(t.Context(), "default", all, func(string, string) {}) })
 	}
 	list, names := cost(0)
 	longList, longNames := cost(250)

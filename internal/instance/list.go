@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -40,9 +42,9 @@ func (s *Service) Exists(project, name string) bool {
 }
 
 // List returns the instances of a project, or with "" those of all, by project and name. keep chooses.
-func (s *Service) List(_ context.Context, project string, keep func(*api.Instance) bool) []*api.Instance {
+func (s *Service) List(ctx context.Context, project string, keep func(*api.Instance) bool) []*api.Instance {
 	var list []*api.Instance
-	for _, i := range s.rows(project) {
+	for _, i := range s.seen(ctx, project) {
 		if one := s.show(i); keep == nil || keep(one) {
 			list = append(list, one)
 		}
@@ -51,8 +53,8 @@ func (s *Service) List(_ context.Context, project string, keep func(*api.Instanc
 }
 
 // Names calls each for the instances of a project, or with "" of all, in List's order. keep chooses by type.
-func (s *Service) Names(project string, keep func(api.InstanceType) bool, each func(project, name string)) {
-	for _, i := range s.rows(project) {
+func (s *Service) Names(ctx context.Context, project string, keep func(api.InstanceType) bool, each func(project, name string)) {
+	for _, i := range s.seen(ctx, project) {
 		if keep(i.Type) {
 			each(i.Project, i.Name)
 		}
@@ -64,7 +66,7 @@ const atOnce = 8
 
 // ListFull is List with the live state and the snapshots of each.
 func (s *Service) ListFull(ctx context.Context, project string, keep func(*api.InstanceFull) bool) []*api.InstanceFull {
-	rows := s.rows(project)
+	rows := s.seen(ctx, project)
 	list := make([]*api.InstanceFull, len(rows))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
@@ -88,6 +90,19 @@ func (s *Service) ListFull(ctx context.Context, project string, keep func(*api.I
 		return list
 	}
 	return slices.DeleteFunc(list, func(i *api.InstanceFull) bool { return !keep(i) })
+}
+
+// seen are the rows of a project, or of all those that the caller sees.
+func (s *Service) seen(ctx context.Context, project string) []*Instance {
+	rows := s.rows(project)
+	if project != "" { // the caller may see it, or would not have come here
+		return rows
+	}
+	sees := request.Viewer(ctx, access.Instance)
+	if sees == nil {
+		return rows
+	}
+	return slices.DeleteFunc(rows, func(i *Instance) bool { return !sees(i.Project, i.Name) })
 }
 
 func (s *Service) rows(project string) []*Instance {
@@ -162,7 +177,7 @@ func (s *Service) state(ctx context.Context, i *Instance) *api.InstanceState {
 	v := s.viewOf(i)
 	state, err := bounded.Do(ctx, &s.live, i.id(), liveTime, func() (*api.InstanceState, error) { return s.Runtime.State(ctx, i.id(), v.hostNames) })
 	if err != nil || state == nil {
-		s.Log.Debug("live state", "instance", i.Name, "err", err)
+		s.Log.Debug("live state", "instance", i.Name, "project", i.Project, "err", err)
 		return stopped
 	}
 	if state.Disk == nil {

@@ -97,7 +97,7 @@ func (s *Service) adoptLive(ctx context.Context, i *Instance, r *run) {
 	l := r.live()
 	if _, kept := s.runs.table.Get(i.Project, i.Name); !kept { // started by a daemon that did not keep it yet
 		if _, err := s.Store.Commit(ctx, s.putLive(i, l)); err != nil {
-			s.Log.Error("what a running instance has could not be kept", "instance", i.Name, "err", err)
+			s.Log.Error("what a running instance has could not be kept", "instance", i.Name, "project", i.Project, "err", err)
 		}
 	}
 	s.adoptDevices(ctx, i, l)
@@ -117,7 +117,7 @@ func (s *Service) adoptDevices(ctx context.Context, i *Instance, l *live) {
 			continue
 		}
 		if err := m.Adopt(ctx, l.of(s, i, name), name, l.Devices[name].Config, l.volatile(i, name)); err != nil {
-			s.Log.Error("device of a running instance", "instance", i.Name, "device", name, "err", err)
+			s.Log.Error("device of a running instance", "instance", i.Name, "project", i.Project, "device", name, "err", err)
 		}
 	}
 }

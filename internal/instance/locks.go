@@ -127,25 +127,31 @@ func (s *Service) HoldUsed(ctx context.Context, action, project string, devices 
 }
 
 // HoldUsers implements profile.Instances. The caller holds the profile, so that no others come: but one that is renamed while it is
-// waited for has to be held by its new name.
+// waited for has to be held by its new name. As everybody who wants the profile waits for the caller, it fails with a lock.Busy where an
+// instance is not to be had soon.
 func (s *Service) HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error) {
 	for {
-		wants := s.usersOf(project, profile)
-		held, err := s.Locks.Acquire(ctx, claim(action, lock.Long), wants...)
+		wants := s.usersOf(action, project, profile)
+		held, err := s.Locks.Acquire(ctx, claim(action, lock.Soon), wants...)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Equal(wants, s.usersOf(project, profile)) {
+		if slices.Equal(wants, s.usersOf(action, project, profile)) {
 			return held.Release, nil
 		}
 		held.Release()
 	}
 }
 
-// usersOf wants the instances that use a profile.
-func (s *Service) usersOf(project, profile string) (wants []lock.Want) {
-	for _, row := range s.profileUsers(project, profile) {
+// usersOf wants the instances that use a profile; for its rename, those, too, of which a snapshot names it.
+func (s *Service) usersOf(action, home, profile string) (wants []lock.Want) {
+	for _, row := range s.profileUsers(home, profile) {
 		wants = append(wants, lock.Exclusive(lock.ForInstance(row.Value.Project, row.Value.Name)))
+	}
+	if action == "rename" {
+		for _, row := range s.profileSnapshots(home, profile) {
+			wants = append(wants, lock.Exclusive(lock.ForInstance(row.Path[0], row.Path[1])))
+		}
 	}
 	return wants
 }

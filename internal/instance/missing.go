@@ -22,9 +22,11 @@ func (s *Service) existing(project string, names []string) (there, missing []str
 	return there, missing
 }
 
-// existingOf is existing for a request to copy what has profiles: only those that this names may be missing.
-func (s *Service) existingOf(project string, names, of []string) []string {
-	_, missing := s.existing(project, of)
+// existingOf is existing for a request to copy what has profiles, from a project to another or the same: only those may be missing that are so
+// in the source's project, too. What a project does not have that the source's has is not for the copy to do without.
+func (s *Service) existingOf(from, project string, names, of []string) []string {
+	_, gone := s.existing(from, of)
+	_, missing := s.existing(project, gone)
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(missing, name) })
 }
 

@@ -80,6 +80,9 @@ func (s *Service) moveProjectHeld(ctx context.Context, old *Instance, req api.In
 		return err
 	}
 	defer content.Release()
+	if err := s.permitted("instance creation", next); err != nil {
+		return err
+	}
 	eff, err := s.check(ctx, next, next)
 	if err != nil {
 		return err

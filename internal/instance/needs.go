@@ -6,7 +6,9 @@ import (
 
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
+	"github.com/berthd/berth/internal/idmap"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/spec"
 )
 
 // privilege is the project's key that says what containers have to be.
@@ -32,6 +34,12 @@ func (s *Service) ProfileNeeds(of, name string, c map[string]string, devices map
 // keyNeeds goes by the table of keys: what its row does not call free needs something. Volatile keys are looked at where clients write them.
 func keyNeeds(of string, c map[string]string) (needs []project.Need) {
 	for _, key := range config.Changed(nil, c) {
+		if key == "raw.idmap" {
+			if list, err := idmap.ParseRaw(c[key]); err == nil {
+				needs = append(needs, idNeeds(of, list)...)
+				continue
+			}
+		}
 		k, ok := Keys.Lookup(key)
 		need := project.Need{Key: string(k.Restricted), Level: "allow", Refusal: fmt.Sprintf("Use of low-level config %q on %s is forbidden", key, of)}
 		switch {
@@ -49,21 +57,71 @@ func keyNeeds(of string, c map[string]string) (needs []project.Need) {
 	return needs
 }
 
+// idNeeds is what raw.idmap needs, for each of its lines: a project may name the IDs of the host that are free in it.
+func idNeeds(of string, list []spec.IDMapEntry) (needs []project.Need) {
+	for n, e := range list {
+		needs = append(needs, project.Need{Key: lowlevel, Level: "allow", IDs: &e, Refusal: fmt.Sprintf("Use of low-level \"raw.idmap\" element %d on %s is forbidden", n, of)})
+	}
+	return needs
+}
+
+// deviceNeeds goes by what the module of a device's type says, and for single keys by its tables: what none of them calls free needs that all
+// devices of the type are allowed.
 func (s *Service) deviceNeeds(of string, devices map[string]device.Config) (needs []project.Need) {
 	for _, name := range sortedNames(devices) {
-		kind := devices[name]["type"]
-		list := []device.Need{{Level: "allow", Why: fmt.Sprintf("Devices of type %q are forbidden", kind)}}
-		if m, ok := s.Modules[kind].(device.Restricted); ok {
-			list = m.Needs(devices[name])
-		} else if isRoot(devices[name]) { // no instance is without
-			continue
-		}
-		for _, n := range list {
-			needs = append(needs, project.Need{Key: "restricted.devices." + kind, Level: n.Level, Network: n.Network,
+		cfg := devices[name]
+		for _, n := range s.needsOf(cfg) {
+			needs = append(needs, project.Need{Key: "restricted.devices." + cfg["type"], Level: n.Level, Network: n.Network, Path: n.Path, Anywhere: n.Anywhere,
 				Refusal: fmt.Sprintf("Invalid device %q on %s: %s", name, of, n.Why)})
 		}
 	}
 	return needs
+}
+
+func (s *Service) needsOf(cfg device.Config) (needs []device.Need) {
+	m := s.Modules[cfg["type"]]
+	restricted, ok := m.(device.Restricted)
+	switch {
+	case isRoot(cfg): // no instance is without
+	case ok:
+		needs = restricted.Needs(cfg)
+	default:
+		return []device.Need{{Level: "allow", Why: fmt.Sprintf("Devices of type %q are forbidden", cfg["type"])}}
+	}
+	d, ok := m.(device.Describer)
+	if !ok {
+		return needs
+	}
+	for _, key := range config.Changed(nil, cfg) {
+		if cfg[key] != "" && !freeKey(d.Tables(), key) {
+			needs = append(needs, device.Need{Level: "allow", Why: fmt.Sprintf("Key %q is forbidden", key)})
+		}
+	}
+	return needs
+}
+
+// freeKey tells whether a key of a device is free: each table that has it says so, and one does.
+func freeKey(tables map[string]*config.Table, key string) bool {
+	known := false
+	for _, t := range tables {
+		k, ok := t.Lookup(key)
+		if ok && k.Restricted != config.Free {
+			return false
+		}
+		known = known || ok
+	}
+	return known
+}
+
+// permitted asks the restrictions of its project whether an instance may be as it is about to be, before anything of the host is looked at:
+// what is there is not told to those to whom it is forbidden. admit asks again, when all is checked.
+func (s *Service) permitted(action string, i *Instance) error {
+	return s.Projects.Permits(action, i.Project, func() ([]project.Need, error) {
+		if err := Keys.Validate(i.Config); err != nil { // of what is no key nobody could say what it needs
+			return nil, err
+		}
+		return s.needs(i, s.effectiveOf(i)), nil
+	})
 }
 
 // checkVolatile refuses, in a restricted project, what clients set of the keys that the server keeps for itself. was is what there was, or what

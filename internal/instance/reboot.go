@@ -42,7 +42,7 @@ func (s *Service) Reboot(ctx context.Context, id string, launch func(*spec.Spec)
 	defer used.Release()
 	eff, err := s.check(ctx, i, i)
 	if err != nil {
-		s.Log.Warn("An instance that restarts from inside keeps its old configuration", "instance", i.Name, "err", err)
+		s.Log.Warn("An instance that restarts from inside keeps its old configuration", "instance", i.Name, "project", i.Project, "err", err)
 		return launch(nil)
 	}
 	if err := s.loadModules(ctx, eff.Config); err != nil {

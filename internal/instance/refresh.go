@@ -49,15 +49,18 @@ func (s *Service) refresh(ctx context.Context, project string, req api.Instances
 		return err
 	}
 	defer content.Release()
-	like := s.copyRecord(project, req, src.Body)
+	like := s.copyRecord(src.Project, project, req, src.Body)
 	next := func(now *Instance) *Instance { return refreshed(now, like, src) }
+	if err := s.permitted("instance update", next(dst)); err != nil {
+		return err
+	}
 	eff, err := s.check(ctx, next(dst), dst)
 	if err != nil {
 		return err
 	}
 	unasked := req
 	unasked.Config = nil
-	if err := s.checkNew(project, &refreshed(dst, s.copyRecord(project, unasked, src.Body), src).Body, &next(dst).Body); err != nil {
+	if err := s.checkNew(project, &refreshed(dst, s.copyRecord(src.Project, project, unasked, src.Body), src).Body, &next(dst).Body); err != nil {
 		return err
 	}
 	admitted, err := s.admit(ctx, "instance update", dst, eff)

@@ -9,9 +9,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -23,6 +25,11 @@ var (
 
 // Post renames an instance or moves it to another pool, and returns the work.
 func (s *Service) Post(ctx context.Context, project, name string, req api.InstancePost) (*operation.Task, error) {
+	if req.Project != "" && req.Project != project {
+		if err := request.Require(ctx, access.CanCreateInstances, access.InProject(req.Project)); err != nil {
+			return nil, err
+		}
+	}
 	row, err := s.get(project, name)
 	if err != nil {
 		return nil, err

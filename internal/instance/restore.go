@@ -58,6 +58,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return err
 	}
 	defer content.Release()
+	if err := s.permitted("instance update", restored(i, back)); err != nil {
+		return err
+	}
 	eff, err := s.check(ctx, restored(i, back), i)
 	if err != nil {
 		return err

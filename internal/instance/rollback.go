@@ -121,7 +121,7 @@ func (s *Service) finishStep(ctx context.Context, i *Instance, record *stepRecor
 	}
 	for _, name := range slices.Concat(record.Gone, record.Added, record.Updated) {
 		if err := s.addAgain(ctx, i, has, name); err != nil {
-			s.Log.Warn("A device could not be prepared", "instance", i.Name, "device", name, "err", err)
+			s.Log.Warn("A device could not be prepared", "instance", i.Name, "project", i.Project, "device", name, "err", err)
 		}
 	}
 	return errors.Join(errs...)

@@ -53,6 +53,8 @@ type Projects interface {
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	// Allows tells whether a project, if it is restricted, allows what is needed (api.Forbidden).
 	Allows(name string, needs ...project.Need) error
+	// Permits is Allows before what is needed is checked any further; action is as in Admit.
+	Permits(action, name string, needs func() ([]project.Need, error)) error
 	// Hold keeps a project, and what it shares, until the release (api.NotFound).
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

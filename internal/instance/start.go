@@ -245,7 +245,7 @@ func (s *Service) stopDevices(ctx context.Context, i *Instance, has *live) map[s
 		}
 		changes, err := m.Stop(ctx, has.of(s, i, name), name, cfg, has.volatile(i, name))
 		if err != nil {
-			s.Log.Error("Failed to stop device", "instance", i.Name, "device", name, "err", err)
+			s.Log.Error("Failed to stop device", "instance", i.Name, "project", i.Project, "device", name, "err", err)
 		}
 		volatile[name] = changes
 	}

@@ -59,7 +59,7 @@ func (s *Service) stopForShutdown(ctx, killing context.Context, i *Instance) {
 		err = s.stop(killing, i.Project, i.Name, true, 0)
 	}
 	if err != nil && s.running(i) {
-		s.Log.Error("An instance could not be stopped", "instance", i.Name, "err", err)
+		s.Log.Error("An instance could not be stopped", "instance", i.Name, "project", i.Project, "err", err)
 	}
 }
 

@@ -52,18 +52,18 @@ func (s *Service) checkNew(project string, was, now *Body) error {
 	if err := refused(togetherChecks, before, after); err != nil {
 		return fmt.Errorf("Invalid expanded config: %w", err)
 	}
-	return s.devicesSupported(was.Devices, now.Devices)
+	return s.devicesSupported(project, was.Devices, now.Devices)
 }
 
 // CheckProfileChange is checkNew for a profile: unknown limits of the kernel are refused too, as no instance may use it yet.
-func (s *Service) CheckProfileChange(was, now map[string]string, wasDevices, devices map[string]device.Config) error {
+func (s *Service) CheckProfileChange(project string, was, now map[string]string, wasDevices, devices map[string]device.Config) error {
 	if err := refused(slices.Concat(ownChecks, profileChecks, togetherChecks), was, now); err != nil {
 		return err
 	}
-	return s.devicesSupported(wasDevices, devices)
+	return s.devicesSupported(project, wasDevices, devices)
 }
 
-func (s *Service) devicesSupported(was, now map[string]device.Config) error {
+func (s *Service) devicesSupported(project string, was, now map[string]device.Config) error {
 	for _, name := range sortedNames(now) {
 		m, ok := s.Modules[now[name]["type"]].(device.Refuser)
 		if !ok {
@@ -73,7 +73,7 @@ func (s *Service) devicesSupported(was, now map[string]device.Config) error {
 		if before["type"] != now[name]["type"] {
 			before = nil
 		}
-		if err := m.CheckSupported(before, now[name]); err != nil {
+		if err := m.CheckSupported(project, before, now[name]); err != nil {
 			return fmt.Errorf("Invalid devices: Device validation failed for %q: %w", name, err)
 		}
 	}

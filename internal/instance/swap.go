@@ -88,7 +88,7 @@ func (c *swap) do(ctx context.Context) (err error) {
 	}
 	hit := c.points.committed.Hit()
 	if undone := s.endSwap(finishing, &c.record); undone != nil || hit != nil {
-		s.Log.Error("What is left of a change is done later", "instance", c.i.Name, "err", errors.Join(undone, hit))
+		s.Log.Error("What is left of a change is done later", "instance", c.i.Name, "project", c.i.Project, "err", errors.Join(undone, hit))
 		if undone != nil {
 			c.entry.Leave(undone)
 			return nil

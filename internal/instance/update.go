@@ -38,7 +38,7 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
-				i.Config = withoutEmpty(req.Config)
+				i.Config = config.WithoutEmpty(req.Config)
 				i.Devices = toDevices(req.Devices)
 				i.Profiles = slices.Clone(req.Profiles)
 				i.Ephemeral = req.Ephemeral
@@ -59,7 +59,7 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Insta
 	}
 	return s.update(ctx, project, name, req.Profiles, match, func(i *Instance) error {
 		maps.Copy(i.Config, req.Config)
-		i.Config = withoutEmpty(i.Config)
+		i.Config = config.WithoutEmpty(i.Config)
 		maps.Copy(i.Devices, toDevices(req.Devices))
 		if has("profiles") {
 			i.Profiles = slices.Clone(req.Profiles)
@@ -75,16 +75,6 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Insta
 		}
 		return nil
 	})
-}
-
-func withoutEmpty(c map[string]string) map[string]string {
-	kept := map[string]string{}
-	for k, v := range c {
-		if v != "" {
-			kept[k] = v
-		}
-	}
-	return kept
 }
 
 func (s *Service) setArchitecture(i *Instance, arch string) error {
@@ -121,6 +111,9 @@ func (s *Service) update(ctx context.Context, project, name string, profiles []s
 	if err := s.checkVolatile(project, name, row.Value.Config, next.Config); err != nil {
 		return err
 	}
+	if err := s.permitted("instance update", next); err != nil {
+		return err
+	}
 	if err := s.checkNew(project, &row.Value.Body, &next.Body); err != nil {
 		return err
 	}
@@ -144,7 +137,7 @@ func (s *Service) replace(ctx context.Context, row store.Row[Instance], next *In
 	}
 	next.owned(&old.Body) // these keys say how the files on disk are owned: not the client's to change
 	if next.Ephemeral != old.Ephemeral && s.running(old) && next.Ephemeral {
-		s.Log.Debug("A running instance became ephemeral", "instance", old.Name)
+		s.Log.Debug("A running instance became ephemeral", "instance", old.Name, "project", old.Project)
 	}
 	named, err := s.holdUsed(ctx, "update", next)
 	if err != nil {

@@ -62,31 +62,71 @@ func (s *Service) profileUsers(home, profile string) []store.Row[Instance] {
 	return users
 }
 
-// RenameProfile returns the ops that make every instance use a profile under its new name.
-func (s *Service) RenameProfile(home, old, name string) []store.Op {
-	var ops []store.Op
-	for _, row := range s.profileUsers(home, old) {
-		next := row.Value.clone()
-		for n, p := range next.Profiles {
-			if p == old {
-				next.Profiles[n] = name
-			}
-		}
-		ops = append(ops, s.instances.Replace(row, next))
-	}
+// profileSnapshots are the snapshots that name a profile, of instances that may use it no more.
+func (s *Service) profileSnapshots(home, profile string) []store.Row[Snapshot] {
+	var named []store.Row[Snapshot]
 	for _, one := range s.Projects.Sharing(project.Profiles, home) {
 		for _, row := range s.snapshots.List(one) {
-			if !slices.Contains(row.Value.rest.body.Profiles, old) {
-				continue
+			if slices.Contains(row.Value.rest.body.Profiles, profile) {
+				named = append(named, row)
 			}
-			next := row.Value.body().clone()
-			for n, p := range next.Profiles {
-				if p == old {
-					next.Profiles[n] = name
-				}
-			}
-			ops = append(ops, s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt)))
 		}
 	}
-	return ops
+	return named
+}
+
+// renamed is an instance or a snapshot of one whose profiles have other names.
+type renamed struct {
+	path     []string
+	was, now []string
+}
+
+// RenameProfile implements profile.Instances.
+func (s *Service) RenameProfile(home, old, name string) (ops []store.Op, back func() []store.Op) {
+	var instances, snapshots []renamed
+	for _, row := range s.profileUsers(home, old) {
+		r := renamed{row.Path, row.Value.Profiles, replaced(row.Value.Profiles, old, name)}
+		ops, instances = append(ops, s.withProfiles(row, r.now)), append(instances, r)
+	}
+	for _, row := range s.profileSnapshots(home, old) {
+		names := row.Value.rest.body.Profiles
+		r := renamed{row.Path, names, replaced(names, old, name)}
+		ops, snapshots = append(ops, s.snapshotWithProfiles(row, r.now)), append(snapshots, r)
+	}
+	return ops, func() (ops []store.Op) {
+		for _, r := range instances {
+			if row, ok := s.instances.Get(r.path...); ok && slices.Equal(row.Value.Profiles, r.now) {
+				ops = append(ops, s.withProfiles(row, r.was))
+			}
+		}
+		for _, r := range snapshots {
+			if row, ok := s.snapshots.Get(r.path...); ok && slices.Equal(row.Value.rest.body.Profiles, r.now) {
+				ops = append(ops, s.snapshotWithProfiles(row, r.was))
+			}
+		}
+		return ops
+	}
+}
+
+func (s *Service) withProfiles(row store.Row[Instance], profiles []string) store.Op {
+	next := row.Value.clone()
+	next.Profiles = slices.Clone(profiles)
+	return s.instances.Replace(row, next)
+}
+
+func (s *Service) snapshotWithProfiles(row store.Row[Snapshot], profiles []string) store.Op {
+	next := row.Value.body().clone()
+	next.Profiles = slices.Clone(profiles)
+	return s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt))
+}
+
+// replaced are names with another one in place of one of them.
+func replaced(names []string, old, name string) []string {
+	next := slices.Clone(names)
+	for n := range next {
+		if next[n] == old {
+			next[n] = name
+		}
+	}
+	return next
 }

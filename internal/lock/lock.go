@@ -96,6 +96,9 @@ const (
 	Short Patience = iota
 	// Long waits up to Bound for any holder.
 	Long
+	// Soon waits up to Grace for any holder, and fails with a Busy that tells who it is: for a claim on top of what others want meanwhile, who
+	// gives that up until it has a chance.
+	Soon
 	// Unbounded waits for the context alone: for what must happen sooner or later, such as tidying up.
 	Unbounded
 )
@@ -103,12 +106,25 @@ const (
 // Bound is the longest wait of a claim that is not Unbounded.
 const Bound = 30 * time.Second
 
+// Grace is the longest wait of a claim that is to be had Soon.
+const Grace = 2 * time.Second
+
 // Claim says what objects are wanted for.
 type Claim struct {
 	Action   string // "delete": what others are told the object is busy with
 	Brief    bool   // it ends soon: a Short claim waits for it instead of failing at once
 	Patience Patience
 }
+
+// Busy is the error of a claim that is not to be had Soon.
+type Busy struct {
+	error
+	// Holder has the object that is in the way.
+	Holder *Held
+}
+
+// Unwrap is the error of any other claim.
+func (b *Busy) Unwrap() error { return b.error }
 
 // busy is the error of a claim for an object that another action holds.
 func busy(o Object, action string) error {

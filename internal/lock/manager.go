@@ -81,7 +81,11 @@ func (m *Manager) Acquire(ctx context.Context, c Claim, wants ...Want) (*Held, e
 		return nil, err
 	}
 	if c.Patience != Unbounded {
-		bounded, cancel := context.WithTimeoutCause(ctx, Bound, errPatience)
+		bound := Bound
+		if c.Patience == Soon {
+			bound = Grace
+		}
+		bounded, cancel := context.WithTimeoutCause(ctx, bound, errPatience)
 		defer cancel()
 		return m.acquire(bounded, h, wants)
 	}
@@ -188,15 +192,18 @@ func (m *Manager) giveUp(ctx context.Context, w *waiter, h *Held, want Want) err
 			break
 		}
 	}
-	action := "pending"
-	if other := o.holder(); other != nil {
+	action, other := "pending", o.holder()
+	if other != nil {
 		action = other.claim.Action
 	}
 	m.next(want.Object)
-	if errors.Is(context.Cause(ctx), errPatience) {
-		return busy(want.Object, action)
+	switch {
+	case !errors.Is(context.Cause(ctx), errPatience):
+		return ctx.Err()
+	case h.claim.Patience == Soon && other != nil:
+		return &Busy{busy(want.Object, action), other}
 	}
-	return ctx.Err()
+	return busy(want.Object, action)
 }
 
 // object returns the state of an object; the manager's mutex is held.

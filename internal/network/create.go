@@ -8,6 +8,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/apparmor"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/netstate"
 )
@@ -40,7 +41,7 @@ func (s *Service) Create(ctx context.Context, project string, req api.NetworksPo
 		return api.BadRequest("The network already exists")
 	}
 	r := record{Project: project, Name: req.Name, Type: req.Type, UUID: uuid.NewString(), Description: req.Description,
-		Config: clean(req.Config), HWAddr: randomMAC()}
+		Config: config.WithoutEmpty(req.Config), HWAddr: randomMAC()}
 	if err := validate(r.Name, r.Config); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/netstate"
 	"github.com/berthd/berth/internal/project"
@@ -67,7 +68,7 @@ func (s *Service) Get(_ context.Context, project, name string) (*api.Network, st
 
 func (s *Service) render(r *record) *api.Network {
 	return &api.Network{
-		NetworkPut: api.NetworkPut{Config: clean(r.Config), Description: r.Description},
+		NetworkPut: api.NetworkPut{Config: config.WithoutEmpty(r.Config), Description: r.Description},
 		Name:       r.Name, Type: r.Type, Managed: true, Status: s.status(r),
 		UsedBy: s.UsedBy(r.Project, r.Name), Locations: []string{"none"},
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -276,14 +275,4 @@ func randomMAC() string {
 	mac := net.HardwareAddr{0x00, 0x16, 0x3e, 0, 0, 0}
 	_, _ = rand.Read(mac[3:]) // never fails
 	return mac.String()
-}
-
-// clean copies a configuration without its empty values.
-func clean(c map[string]string) map[string]string {
-	out := maps.Clone(c)
-	if out == nil {
-		out = map[string]string{}
-	}
-	maps.DeleteFunc(out, func(_, v string) bool { return v == "" })
-	return out
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/store"
 )
@@ -16,7 +17,7 @@ import (
 // Update replaces a network's configuration and description, and the network follows at once.
 func (s *Service) Update(ctx context.Context, project, name string, put api.NetworkPut, check func(store.Revision) error) error {
 	return s.update(ctx, project, name, check, func(r *record) {
-		r.Description, r.Config = put.Description, clean(put.Config)
+		r.Description, r.Config = put.Description, config.WithoutEmpty(put.Config)
 	})
 }
 
@@ -32,9 +33,9 @@ func (s *Service) Patch(ctx context.Context, project, name string, patch Patch, 
 		if patch.Description != nil {
 			r.Description = *patch.Description
 		}
-		merged := clean(r.Config)
+		merged := config.WithoutEmpty(r.Config)
 		maps.Copy(merged, patch.Config)
-		r.Config = clean(merged)
+		r.Config = config.WithoutEmpty(merged)
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/omitted"
+	"github.com/berthd/berth/internal/request"
 )
 
 // errCancelled is why an operation's context ended that somebody cancelled.
@@ -21,6 +22,9 @@ var errCancelled = errors.New("Operation was cancelled") // clients show it as a
 
 // ErrShutdown is the cause (context.Cause) of the end of an operation that is cut short because the daemon ends.
 var ErrShutdown = errors.New("the daemon is stopping")
+
+// ErrNotFound is told of operations that there are not, and that the caller may not see.
+var ErrNotFound = api.NotFound("Operation not found")
 
 // Followers is told of every change of an operation. It must not block.
 type Followers interface {
@@ -65,7 +69,7 @@ func NewManager(followers Followers) *Manager {
 // Start runs t in the background. The values of ctx (who asks, in what project) go with it, its end does not.
 func (m *Manager) Start(ctx context.Context, project string, t *Task) (*Operation, error) {
 	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	o := newOperation(m, project, t, cancel)
+	o := newOperation(m, project, request.CallerFrom(ctx).Identity(), t, cancel)
 
 	m.mu.Lock()
 	if m.closed {
@@ -181,7 +185,7 @@ func (m *Manager) Get(id string) (*Operation, error) {
 	if o, ok := m.all[id]; ok {
 		return o, nil
 	}
-	return nil, api.NotFound("Operation not found")
+	return nil, ErrNotFound
 }
 
 // List returns the operations of a project, oldest first; of all projects if project is empty.

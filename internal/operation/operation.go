@@ -19,7 +19,8 @@ import (
 type Operation struct {
 	id      string
 	project string
-	task    Task // without its functions
+	owner   string // who asked for it, as request.Caller.Identity
+	task    Task   // without its functions
 	created time.Time
 	manager *Manager
 	work    atomic.Pointer[work] // until the operation has ended
@@ -47,10 +48,10 @@ type work struct {
 	cancel  context.CancelCauseFunc
 }
 
-func newOperation(m *Manager, project string, t *Task, cancel context.CancelCauseFunc) *Operation {
+func newOperation(m *Manager, project, owner string, t *Task, cancel context.CancelCauseFunc) *Operation {
 	now := time.Now().UTC()
 	o := &Operation{
-		id: t.ID, project: project, task: *t, created: t.Created, updated: now, manager: m,
+		id: t.ID, project: project, owner: owner, task: *t, created: t.Created, updated: now, manager: m,
 		done: make(chan struct{}), status: api.Pending, metadata: maps.Clone(t.Metadata), connects: t.Connect != nil,
 	}
 	if o.id == "" {

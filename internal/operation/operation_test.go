@@ -364,3 +364,26 @@ func TestWhatWasToldStaysAsItWas(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoGivesUpWaitingIsTold apart from whoever saw the end.
+func TestWhoGivesUpWaitingIsTold(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	end := make(chan struct{})
+	o := start(t, m, &Task{Run: func(context.Context, Progress) error { <-end; return nil }})
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := o.Wait(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	late, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := o.Wait(late); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("out of time: %v", err)
+	}
+	if op := o.Snapshot(); op.StatusCode != api.Running && op.StatusCode != api.Pending {
+		t.Errorf("it is %s", op.Status)
+	}
+	close(end)
+	wait(t, o)
+}

@@ -1,6 +1,35 @@
 package operation
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+	"maps"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/request"
+)
+
+// secretKeys are those of an operation's metadata that open something to whoever has read them: its websockets, or what it is a token for.
+var secretKeys = []string{"secret", "control", "fs", "criu", "fds"}
+
+// WithoutSecrets is an operation as it is shown to those whose it is not.
+func WithoutSecrets(op api.Operation) api.Operation {
+	op.Metadata = maps.Clone(op.Metadata)
+	for _, key := range secretKeys {
+		delete(op.Metadata, key)
+	}
+	return op
+}
+
+// Owned tells whether the caller is the one who asked for the operation.
+func (o *Operation) Owned(c request.Caller) bool { return c.Username != "" && c.Identity() == o.owner }
+
+// SnapshotFor is the operation as a caller may see it: its secrets are for whoever asked for it, and for those who may do everything.
+func (o *Operation) SnapshotFor(c request.Caller) api.Operation {
+	if c.Unbound() || o.Owned(c) {
+		return o.Snapshot()
+	}
+	return WithoutSecrets(o.Snapshot())
+}
 
 // HasSecret tells whether secret is one that the operation's metadata gives to its owner: "secret", or one of
 // "fds" of a websocket operation.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/journal"
@@ -30,7 +31,7 @@ type Instances interface {
 	// CheckProfile checks a profile's content by itself.
 	CheckProfile(ctx context.Context, project string, config map[string]string, devices map[string]device.Config) error
 	// CheckProfileChange refuses, unless the profile had it before, what has no effect on this server and what cloud-init could not read.
-	CheckProfileChange(was, now map[string]string, wasDevices, devices map[string]device.Config) error
+	CheckProfileChange(project string, was, now map[string]string, wasDevices, devices map[string]device.Config) error
 	// ChangeProfile gives a profile and the instances that use it a new content, all of them or none; write is the op that
 	// writes the profile.
 	ChangeProfile(ctx context.Context, project, name string, config map[string]string, devices map[string]device.Config, write store.Op) error
@@ -40,11 +41,13 @@ type Instances interface {
 	ProfileUsers(project, name string) []string
 	// HoldUsed keeps what devices name (pools, networks, volumes) until the release.
 	HoldUsed(ctx context.Context, action, project string, devices map[string]device.Config) (release func(), err error)
-	// HoldUsers keeps the instances that use a profile as they are until the release.
+	// HoldUsers keeps the instances that use a profile as they are until the release, and, for its "rename", those with a snapshot that names
+	// it. Where one is not to be had soon, the error is a lock.Busy.
 	HoldUsers(ctx context.Context, action, project, profile string) (release func(), err error)
-	// RenameProfile returns the ops that make instances use a profile under its new name: any number, for store.CommitAll. The caller
-	// holds the instances.
-	RenameProfile(project, old, name string) []store.Op
+	// RenameProfile returns the ops that make instances use a profile, and their snapshots name it, under its new name: any number, for
+	// store.CommitAll. back returns those that give the very same ones the names back that they had, as far as they have lost them. The
+	// caller holds the instances.
+	RenameProfile(project, old, name string) (ops []store.Op, back func() []store.Op)
 }
 
 // Projects is what profiles need of projects; *project.Service implements it.
@@ -107,6 +110,15 @@ func (s *Service) RemoveDefault(project string) []store.Op {
 		return nil
 	}
 	return []store.Op{s.table.RemoveAt(row.Revision, project, "default")}
+}
+
+// MoveDefault implements project.ProfilesOf.
+func (s *Service) MoveDefault(project, name string) []store.Op {
+	row, ok := s.table.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{s.table.RemoveAt(row.Revision, project, "default"), s.table.Create(row.Value, name, "default")}
 }
 
 // Definition returns what a profile gives its instances. The maps are shared: clone before change.
@@ -198,14 +210,14 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer unpin()
-	if err := s.check(ctx, project, &Profile{}, p); err != nil {
-		return err
-	}
 	admitted, err := s.admit(ctx, "profile creation", project, req.Name, p)
 	if err != nil {
 		return err
 	}
 	defer admitted()
+	if err := s.check(ctx, project, &Profile{}, p); err != nil {
+		return err
+	}
 	_, err = s.store.Commit(ctx, s.table.Create(p, project, req.Name))
 	if errors.Is(err, store.ErrConflict) {
 		return errExists(req.Name)
@@ -222,7 +234,8 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 	return s.locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, wants...)
 }
 
-// admit asks the restrictions of its project whether a profile may be as it is about to be; the answer is right until the release.
+// admit asks the restrictions of its project whether a profile may be as it is about to be; the answer is right until the release. It comes before
+// check, which looks at the host: what is there is not told to those to whom it is forbidden.
 func (s *Service) admit(ctx context.Context, action, home, name string, p *Profile) (release func(), err error) {
 	return s.projects.Admit(ctx, action, home, project.Contents{Profiles: []project.Profile{s.counted(home, name, p)}})
 }
@@ -263,18 +276,9 @@ func checkName(name string) error {
 }
 
 func fromPut(req api.ProfilePut) *Profile {
-	p := &Profile{Description: req.Description, Config: map[string]string{}, Devices: map[string]device.Config{}}
-	for k, v := range req.Config {
-		if v != "" {
-			p.Config[k] = v
-		}
-	}
+	p := &Profile{Description: req.Description, Config: config.WithoutEmpty(req.Config), Devices: map[string]device.Config{}}
 	for name, cfg := range req.Devices {
-		p.Devices[name] = maps.Clone(cfg)
-		maps.DeleteFunc(p.Devices[name], func(_, value string) bool { return value == "" }) // unset
-		if p.Devices[name] == nil {
-			p.Devices[name] = device.Config{}
-		}
+		p.Devices[name] = config.WithoutEmpty(cfg)
 	}
 	return p
 }
@@ -302,14 +306,39 @@ func (s *Service) Patch(ctx context.Context, project, name string, req api.Profi
 // check refuses a profile that no instance could have, and what is new in it and could have no effect.
 func (s *Service) check(ctx context.Context, project string, was, now *Profile) error {
 	// In this order, as what cloud-init cannot read is named with its line.
-	if err := s.instances.CheckProfileChange(was.Config, now.Config, was.Devices, now.Devices); err != nil {
+	if err := s.instances.CheckProfileChange(project, was.Config, now.Config, was.Devices, now.Devices); err != nil {
 		return err
 	}
 	return s.instances.CheckProfile(ctx, project, now.Config, now.Devices)
 }
 
+// patiently tries what finds users of a profile busy again when they are not, for as long as a claim of them would wait. Meanwhile it has let
+// go of the profile: others come to use it as they do at any time.
+func patiently(ctx context.Context, try func() error) error {
+	limit, cancel := context.WithTimeout(ctx, lock.Bound)
+	defer cancel()
+	for {
+		err := try()
+		var busy *lock.Busy
+		if !errors.As(err, &busy) {
+			return err
+		}
+		select {
+		case <-busy.Holder.Done():
+		case <-limit.Done():
+		}
+		if limit.Err() != nil {
+			return err
+		}
+	}
+}
+
 // change gives a profile, while nobody else changes it or comes to use it, the content that edit makes of what it is.
 func (s *Service) change(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
+	return patiently(ctx, func() error { return s.tryChange(ctx, project, name, match, edit) })
+}
+
+func (s *Service) tryChange(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
 	project = s.Home(project)
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
@@ -324,14 +353,14 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 		return err
 	}
 	next := edit(row)
-	if err := s.check(ctx, project, row.Value, next); err != nil {
-		return err
-	}
 	admitted, err := s.admit(ctx, "profile update", project, name, next)
 	if err != nil {
 		return err
 	}
 	defer admitted()
+	if err := s.check(ctx, project, row.Value, next); err != nil {
+		return err
+	}
 	if err := s.instances.ChangeProfile(held.Context(ctx), project, name, next.Config, next.Devices, s.table.Replace(row, next)); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (f *fakeInstances) CheckProfile(_ context.Context, _ string, c map[string]s
 	return nil
 }
 
-func (f *fakeInstances) CheckProfileChange(was, now map[string]string, _, _ map[string]device.Config) error {
+func (f *fakeInstances) CheckProfileChange(_ string, was, now map[string]string, _, _ map[string]device.Config) error {
 	if now["idle"] != was["idle"] {
 		return api.BadRequest("idle is not supported by this server")
 	}
@@ -63,21 +63,23 @@ func (f *fakeInstances) HoldUsers(context.Context, string, string, string) (func
 
 func (f *fakeInstances) ProfileUsers(_, name string) []string { return slices.Clone(f.users[name]) }
 
-func (f *fakeInstances) RenameProfile(_, old, name string) []store.Op {
-	f.users[name] = f.users[old]
-	delete(f.users, old)
-	ops := make([]store.Op, f.many)
-	for n := range ops {
-		ops[n] = store.Op{Key: fmt.Sprintf("/users/%d", n), Value: []byte(`"` + name + `"`)}
+func (f *fakeInstances) RenameProfile(_, old, name string) ([]store.Op, func() []store.Op) {
+	rename := func(old, name string) []store.Op {
+		f.users[name] = f.users[old]
+		delete(f.users, old)
+		ops := make([]store.Op, f.many)
+		for n := range ops {
+			ops[n] = store.Op{Key: fmt.Sprintf("/users/%d", n), Value: []byte(`"` + name + `"`)}
+		}
+		if f.conflicts > 0 {
+			f.conflicts--
+			ops = append(ops, store.Op{Key: "/users/other", Value: []byte("1")}.At(1))
+		}
+		return ops
 	}
-	if f.conflicts > 0 {
-		f.conflicts--
-		ops = append(ops, store.Op{Key: "/users/other", Value: []byte("1")}.At(1))
-	}
-	return ops
+	return rename(old, name), func() []store.Op { return rename(name, old) }
 }
 
-// events notes the lifecycle events.
 type events []string
 
 func (e *events) Lifecycle(_ context.Context, project, action, source string, _ map[string]any) {
@@ -252,5 +254,23 @@ func TestOneETagOneWinner(t *testing.T) {
 		if first != nil || api.StatusOf(second) != http.StatusPreconditionFailed {
 			t.Fatalf("got %v and %v, want one winner and one 412", first, second)
 		}
+	}
+}
+
+func TestTheDefaultProfileMovesWithItsProject(t *testing.T) {
+	s, _, _ := newService(t)
+	ctx := t.Context()
+	must(t, s.EnsureDefault(ctx, "a"))
+	must(t, s.Put(ctx, "a", "default", api.ProfilePut{Description: "mine", Config: map[string]string{"limits.memory": "1GiB"}}, anyRevision))
+	_, err := s.store.Commit(ctx, s.MoveDefault("a", "b")...)
+	must(t, err)
+	if p, _, err := s.Get(ctx, "b", "default"); err != nil || p.Description != "mine" || p.Config["limits.memory"] != "1GiB" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, _, err := s.Get(ctx, "a", "default"); !api.IsNotFound(err) {
+		t.Errorf("it is at its old place, too: %v", err)
+	}
+	if ops := s.MoveDefault("a", "b"); len(ops) != 0 {
+		t.Errorf("what there is not is moved: %v", ops)
 	}
 }

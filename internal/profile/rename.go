@@ -44,7 +44,10 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	project = s.Home(project)
+	return patiently(ctx, func() error { return s.tryRename(ctx, s.Home(project), name, newName) })
+}
+
+func (s *Service) tryRename(ctx context.Context, project, name, newName string) error {
 	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
 	if err != nil {
 		return err
@@ -77,22 +80,23 @@ func (s *Service) rename(ctx context.Context, row store.Row[Profile], name strin
 	if err != nil {
 		return err
 	}
+	ops, back := s.instances.RenameProfile(c.Project, c.Name, c.New)
 	err = renameBegun.Hit()
 	if err == nil {
-		err = s.moveUsers(ctx, c, entry.Done())
+		err = s.moveUsers(ctx, c, ops, entry.Done())
 	}
 	if err == nil {
 		return nil
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	_, uerr := s.store.CommitAll(undo, s.instances.RenameProfile(c.Project, c.New, c.Name), s.table.Remove(c.Project, c.New), entry.Done())
+	_, uerr := s.store.CommitAll(undo, back(), s.table.Remove(c.Project, c.New), entry.Done())
 	return errors.Join(err, uerr)
 }
 
 // moveUsers carries all users over to the new profile, and ends with the old one.
-func (s *Service) moveUsers(ctx context.Context, c renaming, last ...store.Op) error {
-	if _, err := s.store.CommitAll(ctx, s.instances.RenameProfile(c.Project, c.Name, c.New)); err != nil {
+func (s *Service) moveUsers(ctx context.Context, c renaming, ops []store.Op, last ...store.Op) error {
+	if _, err := s.store.CommitAll(ctx, ops); err != nil {
 		return err
 	}
 	if err := renameMoved.Hit(); err != nil {
@@ -126,5 +130,6 @@ func (s *Service) finishRename(ctx context.Context, data json.RawMessage) error 
 	if old, ok := s.table.Get(c.Project, c.Name); !ok || old.Revision != c.Old {
 		return s.completeRename(ctx, c)
 	}
-	return s.moveUsers(ctx, c)
+	ops, _ := s.instances.RenameProfile(c.Project, c.Name, c.New)
+	return s.moveUsers(ctx, c, ops)
 }

@@ -18,13 +18,16 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := checkName(req.Name); err != nil {
 		return err
 	}
-	r := &record{Description: req.Description, Config: withoutEmpty(req.Config)}
+	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config)}
 	for _, kind := range []Kind{Images, Profiles, Volumes} {
 		if r.Config[kind.key()] == "" {
 			r.Config[kind.key()] = "true"
 		}
 	}
 	if err := check(nil, r.Config); err != nil {
+		return err
+	}
+	if err := s.checkSubnets(nil, r.Config); err != nil {
 		return err
 	}
 	held, err := s.hold(ctx, "create", req.Name)
@@ -49,7 +52,7 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 // Put replaces a project's configuration. match gets the version that the request is about.
 func (s *Service) Put(ctx context.Context, name string, put api.ProjectPut, match func(store.Revision) error) error {
 	return s.change(ctx, name, match, func(was *record) *record {
-		next := &record{Description: put.Description, Config: withoutEmpty(put.Config)}
+		next := &record{Description: put.Description, Config: config.WithoutEmpty(put.Config)}
 		if name == api.ProjectDefault { // its features cannot be changed, so they need not be said
 			for _, kind := range kinds {
 				setDefault(next.Config, kind.key(), was.Config[kind.key()])
@@ -67,7 +70,7 @@ func (s *Service) Patch(ctx context.Context, name string, put api.ProjectPut, de
 			next.Config = map[string]string{}
 		}
 		maps.Copy(next.Config, put.Config)
-		next.Config = withoutEmpty(next.Config)
+		next.Config = config.WithoutEmpty(next.Config)
 		if describe {
 			next.Description = put.Description
 		}
@@ -116,12 +119,11 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 		return err
 	}
 	was, next := row.Value.Config, edit(row.Value)
-	if !alone && !sameFeatures(was, next.Config) {
-		return errFeatures
-	}
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
+		func() error { return s.checkSubnets(was, next.Config) },
 		func() error { return s.checkFeatures(name, was, next.Config) },
+		func() error { return needsAlone(alone, was, next.Config) },
 		func() error { return s.checkLimits(name, was, next.Config) },
 		func() error { return s.checkRestrictions(name, was, next.Config) },
 	} {
@@ -131,6 +133,14 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 	}
 	_, err = s.Store.Commit(ctx, append(s.defaultProfile(was, next.Config, name), s.table.Replace(row, next))...)
 	return err
+}
+
+// needsAlone is errFeatures for a change that has not got the project for itself and needs it.
+func needsAlone(alone bool, was, now map[string]string) error {
+	if !alone && !sameFeatures(was, now) {
+		return errFeatures
+	}
+	return nil
 }
 
 func sameFeatures(a, b map[string]string) bool {
@@ -153,23 +163,19 @@ func (s *Service) Rename(ctx context.Context, name, newName string) (*operation.
 }
 
 func (s *Service) rename(ctx context.Context, name, newName string) error {
-	held, err := s.hold(ctx, "rename", name, newName)
+	renamable := func(row store.Row[record]) error {
+		switch {
+		case s.Check(newName) == nil:
+			return api.Conflict("A project named %q already exists", newName)
+		case !s.empty(name):
+			return api.BadRequest("Only empty projects can be renamed")
+		}
+		return nil
+	}
+	err := s.takeAway(ctx, "rename", []string{name, newName}, renamable, func(row store.Row[record]) []store.Op {
+		return append(s.Profiles().MoveDefault(name, newName), s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
+	}, func(c CertificatesOf) []store.Op { return c.RenameProject(name, newName) })
 	if err != nil {
-		return err
-	}
-	defer held.Release()
-	row, err := s.row(name)
-	switch {
-	case err != nil:
-		return err
-	case s.Check(newName) == nil:
-		return api.Conflict("A project named %q already exists", newName)
-	case !s.empty(name):
-		return api.BadRequest("Only empty projects can be renamed")
-	}
-	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.defaultProfile(nil, row.Value.Config, newName)...)
-	ops = append(ops, s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
-	if err := s.commitNamed(ctx, ops, func(c CertificatesOf) []store.Op { return c.RenameProject(name, newName) }); err != nil {
 		return err
 	}
 	s.publish(ctx, "renamed", newName, map[string]any{"old_name": name})
@@ -181,30 +187,56 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 	if name == api.ProjectDefault {
 		return api.Forbidden("The 'default' project cannot be deleted")
 	}
-	held, err := s.hold(ctx, "delete", name)
+	deletable := func(store.Row[record]) error {
+		if !s.empty(name) {
+			return api.BadRequest("Only empty projects can be removed")
+		}
+		return nil
+	}
+	err := s.takeAway(ctx, "delete", []string{name}, deletable, func(row store.Row[record]) []store.Op {
+		return append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
+	}, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) })
 	if err != nil {
-		return err
-	}
-	defer held.Release()
-	row, err := s.row(name)
-	if err != nil {
-		return api.NotFound("Fetch project %q: %w", name, err)
-	}
-	if !s.empty(name) {
-		return api.BadRequest("Only empty projects can be removed")
-	}
-	ops := append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
-	if err := s.commitNamed(ctx, ops, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) }); err != nil {
 		return err
 	}
 	s.publish(ctx, "deleted", name, nil)
 	return nil
 }
 
+// takeAway writes what takes a project, the first of some names, from where it is. What is refused anyway is refused before anything is held
+// for it: whoever makes something in the project need not wait for that. named are the ops by which what names the project follows.
+func (s *Service) takeAway(ctx context.Context, action string, names []string, check func(store.Row[record]) error, ops func(store.Row[record]) []store.Op,
+	named func(CertificatesOf) []store.Op,
+) error {
+	look := func() (store.Row[record], error) {
+		row, err := s.row(names[0])
+		if err != nil {
+			return row, api.NotFound("Fetch project %q: %w", names[0], err)
+		}
+		return row, check(row)
+	}
+	if _, err := look(); err != nil {
+		return err
+	}
+	held, err := s.hold(ctx, action, names...)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	s.admissions.Lock() // as commitChange does: what it writes is there before this looks, or finds no project
+	defer s.admissions.Unlock()
+	row, err := look()
+	if err != nil {
+		return err
+	}
+	return s.commitNamed(ctx, ops(row), named)
+}
+
+// hold claims projects, with their default profiles, which come, go and change with them.
 func (s *Service) hold(ctx context.Context, action string, names ...string) (*lock.Held, error) {
 	var wants []lock.Want
 	for _, name := range names {
-		wants = append(wants, lock.Exclusive(lock.ForProject(name)))
+		wants = append(wants, lock.Exclusive(lock.ForProject(name)), lock.Exclusive(lock.ForProfile(name, api.ProjectDefault)))
 	}
 	return s.Locks.Acquire(ctx, lock.Claim{Action: action, Brief: true, Patience: lock.Long}, wants...)
 }
@@ -260,17 +292,6 @@ func (s *Service) defaultProfile(was, now map[string]string, name string) []stor
 
 func (s *Service) publish(ctx context.Context, what, name string, details map[string]any) {
 	s.Events.Lifecycle(ctx, name, "project-"+what, URL("", "projects", name), details)
-}
-
-// withoutEmpty is a copy of a configuration without its empty values, which unset keys.
-func withoutEmpty(c map[string]string) map[string]string {
-	kept := make(map[string]string, len(c))
-	for k, v := range c {
-		if v != "" {
-			kept[k] = v
-		}
-	}
-	return kept
 }
 
 func setDefault(c map[string]string, key, value string) {

@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/berthd/berth/internal/config"
 )
 
-// Contents is what is in a project, as its limits and restrictions see it.
+// Contents is what is in a project, as its limits and restrictions see it. What is named twice is there once, and may have either shape: the
+// one it has, or the one that a change that is under way gives it. Limits count the larger amount of each, restrictions are asked of both.
 type Contents struct {
 	Instances []Instance
 	Profiles  []Profile // its own
@@ -39,6 +41,17 @@ type Profile struct {
 
 // Volume is a custom volume.
 type Volume struct{ Pool, Name, Size string }
+
+// beside is c while a change is under way, which may yet fail: it takes nothing away.
+func (c Contents) beside(change Contents) Contents {
+	return Contents{
+		Instances: slices.Concat(c.Instances, change.Instances),
+		Profiles:  slices.Concat(c.Profiles, change.Profiles),
+		Volumes:   slices.Concat(c.Volumes, change.Volumes),
+		Images:    c.Images + max(0, change.Images),
+		Networks:  c.Networks + max(0, change.Networks),
+	}
+}
 
 // with is c after a change. What the change names again takes the place of what there was.
 func (c Contents) with(change Contents) Contents {
@@ -118,27 +131,41 @@ func add(a, b int64) int64 {
 
 func showCount(n int64) string { return strconv.FormatInt(n, 10) }
 
+// amounts are what things take of a resource, by name. Of those that are there twice, the larger one counts.
+type amounts[K comparable] map[K]int64
+
+func (a amounts[K]) count(name K, n int64) { a[name] = max(a[name], n) }
+
+func (a amounts[K]) sum() (sum int64) {
+	for _, n := range a {
+		sum = add(sum, n)
+	}
+	return sum
+}
+
 // counted counts instances.
 func counted(fits func(Instance) bool) func(Contents, string, bool) (int64, error) {
-	return func(c Contents, _ string, _ bool) (n int64, _ error) {
+	return func(c Contents, _ string, _ bool) (int64, error) {
+		each := amounts[string]{}
 		for _, i := range c.Instances {
 			if fits(i) {
-				n++
+				each.count(i.Name, 1)
 			}
 		}
-		return n, nil
+		return each.sum(), nil
 	}
 }
 
 // summed adds up what a key gives to all instances.
 func summed(key string, parse func(string) (int64, error)) func(Contents, string, bool) (int64, error) {
-	return func(c Contents, project string, strict bool) (sum int64, _ error) {
+	return func(c Contents, project string, strict bool) (int64, error) {
+		each := amounts[string]{}
 		for _, i := range c.Instances {
 			value := i.Config[key]
 			n, err := parse(value)
 			switch {
 			case err == nil && value != "":
-				sum = add(sum, n)
+				each.count(i.Name, n)
 			case !strict:
 			case value == "":
 				return 0, api.BadRequest("Instance %q in project %q has no %q config, either directly or via a profile", i.Name, project, key)
@@ -146,34 +173,33 @@ func summed(key string, parse func(string) (int64, error)) func(Contents, string
 				return 0, api.BadRequest("Failed parsing %q for instance %q in project %q (%q is no amount)", key, i.Name, project, value)
 			}
 		}
-		return sum, nil
+		return each.sum(), nil
 	}
 }
 
 // disk adds up the sizes of root disks, custom volumes and images.
 func disk(c Contents, project string, strict bool) (int64, error) {
-	sum := c.Images
-	count := func(size, missing string) error {
+	each := amounts[[3]string]{} // by kind, pool and name
+	count := func(kind, pool, name, size, missing string) error {
 		n, err := config.ParseSize(size)
-		if err != nil || size == "" {
-			if strict {
-				return api.BadRequest("%s", missing)
-			}
-			return nil
+		switch {
+		case err == nil && size != "":
+			each.count([3]string{kind, pool, name}, n)
+		case strict:
+			return api.BadRequest("%s", missing)
 		}
-		sum = add(sum, n)
 		return nil
 	}
 	for _, i := range c.Instances {
 		missing := fmt.Sprintf("Instance %q in project %q has no \"size\" config set on the root device either directly or via a profile", i.Name, project)
-		if err := count(i.Root["size"], missing); err != nil {
+		if err := count("instance", "", i.Name, i.Root["size"], missing); err != nil {
 			return 0, err
 		}
 	}
 	for _, v := range c.Volumes {
-		if err := count(v.Size, fmt.Sprintf("Custom volume %q in project %q has no \"size\" config set", v.Name, project)); err != nil {
+		if err := count("volume", v.Pool, v.Name, v.Size, fmt.Sprintf("Custom volume %q in project %q has no \"size\" config set", v.Name, project)); err != nil {
 			return 0, err
 		}
 	}
-	return sum, nil
+	return add(c.Images, each.sum()), nil
 }

@@ -20,6 +20,7 @@ var words = config.Words{
 
 // Keys is the configuration of a project.
 var Keys = config.NewTable(words, slices.Concat(restrictionKeys(), imageKeys(), []config.Key{
+	{Name: "backups.compression_algorithm", Validate: serverconfig.IsCompression, Live: true, Doc: "Compression of backups of the project's instances and volumes, which this server makes none of yet: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
 	{Name: Images.key(), Type: config.Bool, Live: true, Doc: "Whether the project has images and aliases of its own, instead of those of the default project"},
 	{Name: Networks.key(), Type: config.Bool, Live: true, Doc: "Whether the project has networks of its own, instead of those of the default project"},
 	{Name: Profiles.key(), Type: config.Bool, Live: true, Doc: "Whether the project has profiles of its own, instead of those of the default project"},

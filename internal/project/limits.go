@@ -20,7 +20,8 @@ type admissions struct {
 }
 
 // Admit asks whether a project may have what is about to be made or changed in it. It counts as there until the release, which comes when
-// it is in the store, or will not be: of many who ask for the last place, one gets it. action is what is asked for: "instance creation".
+// it is in the store, or will not be: of many who ask for the last place, one gets it. What it changes counts until then as it was, too: what
+// is given up is free for others once it is. action is what is asked for: "instance creation".
 // Errors are api.BadRequest, api.Forbidden where the project is restricted, and api.NotFound where there is no such project.
 func (s *Service) Admit(_ context.Context, action, name string, change Contents) (release func(), err error) {
 	s.admissions.Lock()
@@ -69,11 +70,14 @@ func (a *admissions) add(name string, change Contents) (release func()) {
 }
 
 // contents is what is in a project with what has been admitted to it. The caller holds the admissions.
-func (s *Service) contents(name string) Contents {
-	c := s.Contents(name)
+func (s *Service) contents(name string) Contents { return s.contentsAfter(name, Contents{}) }
+
+// contentsAfter is contents after one more change.
+func (s *Service) contentsAfter(name string, change Contents) Contents {
+	c := s.Contents(name).with(change)
 	pending := s.admissions.pending[name]
 	for _, n := range slices.Sorted(maps.Keys(pending)) {
-		c = c.with(pending[n])
+		c = c.beside(pending[n])
 	}
 	return c
 }
@@ -84,7 +88,7 @@ func limited(c map[string]string) bool {
 }
 
 func (s *Service) admit(action, name string, config map[string]string, change Contents) error {
-	after := s.contents(name).with(change)
+	after := s.contentsAfter(name, change)
 	for _, m := range measures {
 		limit := config[m.key]
 		if limit == "" {

@@ -150,3 +150,45 @@ func TestTheLastPlaceIsGivenOnce(t *testing.T) {
 		t.Errorf("noted for ever: %v", w.admissions.pending)
 	}
 }
+
+// What would take less of a limit, or need less of what is restricted, frees nothing before it is so: it may fail.
+func TestAChangeThatFailsFreesNothing(t *testing.T) {
+	forbidden := Need{Key: "restricted.containers.nesting", Level: "allow", Refusal: "nesting is forbidden"}
+	nested := instance("a", "limits.memory", "2GB", "size", "50MB")
+	nested.Instances[0].Needs = func() []Need { return []Need{forbidden} }
+	nested.Profiles = []Profile{{"p", nested.Instances[0].Needs}}
+	nested.Volumes, nested.Images = []Volume{{"p", "v", "30MB"}}, 20e6
+
+	w := newWorld(t)
+	w.create("p", settings("limits.memory", "3GB", "limits.disk", "110MB"))
+	w.do(w.put("p", nested))
+	var releases []func()
+	for _, less := range []Contents{
+		instance("a", "limits.memory", "1GB", "size", "10MB"), {Profiles: []Profile{{Name: "p"}}}, volume("v", "10MB"), {Images: -19e6},
+	} {
+		release, err := w.Admit(t.Context(), "instance update", "p", less)
+		w.do(err)
+		releases = append(releases, release)
+	}
+	check := func() {
+		t.Helper()
+		w.fails(w.put("p", instance("b", "limits.memory", "1001MB", "size", "1")), http.StatusBadRequest, "limits.memory")
+		w.fails(w.put("p", volume("w", "11MB")), http.StatusBadRequest, "limits.disk")
+		w.fails(w.put("p", Contents{Images: 11e6}), http.StatusBadRequest, "limits.disk")
+		w.fails(w.set("p", "limits.memory", "1999MB"), http.StatusBadRequest, "too low")
+		w.fails(w.set("p", "restricted", "true"), http.StatusBadRequest, "nesting is forbidden")
+		w.do(w.set("p", "limits.memory", "2GB"))
+		w.do(w.set("p", "limits.memory", "3GB"))
+	}
+	check()
+	for _, release := range releases {
+		release()
+	}
+	check()
+	// Once it is so, it counts.
+	w.mu.Lock()
+	w.holds["p"] = instance("a", "limits.memory", "1GB", "size", "10MB")
+	w.mu.Unlock()
+	w.do(w.put("p", instance("b", "limits.memory", "2GB", "size", "100MB")))
+	w.do(w.set("p", "restricted", "true"))
+}

@@ -1,26 +1,12 @@
 package project
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 )
-
-// Need is something that is not free in a restricted project: what asks for it says which of the project's keys governs it, and which value
-// that has to have at least.
-type Need struct {
-	// Key is "restricted.containers.nesting", for instance; empty for what no restricted project allows.
-	Key string
-	// Level is the least value of Key that allows it.
-	Level string
-	// Network is the network that is asked for, if it is one.
-	Network string
-	// Refusal is what is said where it is not allowed: `Invalid device "d" on container "c" of project "p": GPU devices are forbidden`.
-	Refusal string
-}
 
 // restriction is a key that restricts a project, with its values from the strictest on.
 type restriction struct {
@@ -54,6 +40,10 @@ var restrictions = []restriction{
 const (
 	restrictedKey = "restricted"
 	accessKey     = "restricted.networks.access"
+	pathsKey      = "restricted.devices.disk.paths"
+	subnetsKey    = "restricted.networks.subnets"
+	uidKey        = "restricted.idmap.uid"
+	gidKey        = "restricted.idmap.gid"
 )
 
 // restrictionKeys are the restrictions as keys of the configuration.
@@ -61,8 +51,16 @@ func restrictionKeys() []config.Key {
 	keys := []config.Key{
 		{Name: restrictedKey, Type: config.Bool, Live: true, Doc: "Whether the restrictions of the restricted.* keys are in force"},
 		{Name: accessKey, Validate: config.OneLine, Live: true, Doc: "Networks that the project may use, with commas between them; unset: all"},
-		{Name: "restricted.devices.disk.paths", Validate: config.OneLine, Live: true, Unsupported: "disks of the host are not held to some of its folders yet",
-			Doc: "Folders of the host below which disks may be, with commas between them"},
+		{Name: pathsKey, Validate: config.And(config.OneLine, config.ListOf(isAbsolute)), Allowed: "absolute paths with commas between them", Live: true,
+			Doc: "Folders of the host beneath which disks may be where restricted.devices.disk allows any, with commas between them; unset: everywhere"},
+		{Name: uidKey, Validate: isIDRanges, Allowed: idRanges, Live: true, Doc: "User IDs of the host that raw.idmap may name, such as 1000,2000-2999; unset: none"},
+		{Name: gidKey, Validate: isIDRanges, Allowed: idRanges, Live: true, Doc: "Group IDs of the host that raw.idmap may name, such as 1000,2000-2999; unset: none"},
+		// Of these there is nothing here yet to which a project could be admitted; it is denied to all, as it will be to those that lack them.
+		{Name: "restricted.cluster.groups", Validate: config.OneLine, Live: true, Doc: "Groups of members of a cluster that may be chosen, with commas between them"},
+		{Name: subnetsKey, Validate: config.And(config.OneLine, config.ListOf(isUplinkSubnet)), Allowed: "<uplink network>:<subnet>, with commas between them", Live: true,
+			Doc: "Subnets of uplink networks that the project's networks may have, as <uplink>:<subnet>, with commas between them; unset: none"},
+		{Name: "restricted.networks.uplinks", Validate: config.OneLine, Live: true, Doc: "Networks that the project's networks may have as their uplink, with commas between them; unset: none"},
+		{Name: "restricted.networks.zones", Validate: config.OneLine, Live: true, Doc: "DNS zones that the project's networks may use, or something beneath, with commas between them; unset: none"},
 	}
 	for _, r := range restrictions {
 		keys = append(keys, config.Key{Name: r.key, Values: r.levels, Default: r.normal, Live: true, Doc: r.doc})
@@ -70,90 +68,23 @@ func restrictionKeys() []config.Key {
 	return keys
 }
 
-// grants tells whether a project's configuration allows what is needed. Where there is no such key, or no such value of one, it does not.
-func grants(c map[string]string, n Need) bool {
-	if !config.IsTrue(c[restrictedKey]) {
-		return true
-	}
-	at := slices.IndexFunc(restrictions, func(r restriction) bool { return r.key == n.Key })
-	if at < 0 {
-		return false
-	}
-	r := restrictions[at]
-	value := c[r.key]
-	if value == "" {
-		value = r.normal
-	}
-	has, needs := slices.Index(r.levels, value), slices.Index(r.levels, n.Level)
-	if has < 0 || needs < 0 || has < needs {
-		return false
-	}
-	return n.Network == "" || c[accessKey] == "" || slices.Contains(listed(c[accessKey]), n.Network)
-}
-
-// listed are the parts of a list with commas.
-func listed(value string) []string {
-	var parts []string
-	for part := range strings.SplitSeq(value, ",") {
-		parts = append(parts, strings.TrimSpace(part))
-	}
-	return parts
-}
-
-// refused is the error of the first need that a configuration does not grant.
-func refused(c map[string]string, needs func() []Need) error {
-	if !config.IsTrue(c[restrictedKey]) || needs == nil {
-		return nil
-	}
-	for _, n := range needs() {
-		if !grants(c, n) {
-			return api.Forbidden("%s", n.Refusal)
-		}
-	}
-	return nil
-}
-
-// Allows tells whether a project allows all that is needed (api.Forbidden with the refusal; api.NotFound where there is no such project).
-// For what is written to the store, Admit keeps the answer right.
-func (s *Service) Allows(name string, needs ...Need) error {
-	row, err := s.row(name)
-	if err != nil {
-		return err
-	}
-	return refused(row.Value.Config, func() []Need { return needs })
-}
-
 // checkRestrictions refuses restrictions that something in the project breaks already. All of them are looked at whichever key is changed:
 // what one allowed until now another may forbid. The caller holds the admissions.
 func (s *Service) checkRestrictions(name string, was, now map[string]string) error {
-	changed := slices.ContainsFunc(config.Changed(was, now), func(key string) bool { return strings.HasPrefix(key, restrictedKey) })
-	if !changed || !config.IsTrue(now[restrictedKey]) {
+	changed := slices.DeleteFunc(config.Changed(was, now), func(key string) bool { return !strings.HasPrefix(key, restrictedKey) })
+	if len(changed) == 0 || !config.IsTrue(now[restrictedKey]) {
 		return nil
 	}
 	c := s.contents(name)
 	for _, i := range c.Instances {
 		if err := refused(now, i.Needs); err != nil {
-			return api.BadRequest("Conflict detected when changing the restrictions of project %q: %w", name, err)
+			return api.BadRequest("Conflict detected when changing %q in project %q: %w", strings.Join(changed, `", "`), name, err)
 		}
 	}
 	for _, p := range c.Profiles {
 		if err := refused(now, p.Needs); err != nil {
-			return api.BadRequest("Conflict detected when changing the restrictions of project %q: %w", name, err)
+			return api.BadRequest("Conflict detected when changing %q in project %q: %w", strings.Join(changed, `", "`), name, err)
 		}
 	}
 	return nil
-}
-
-// SnapshotNeed is what a snapshot needs of its project.
-func SnapshotNeed(name string) Need {
-	return Need{Key: "restricted.snapshots", Level: "allow", Refusal: fmt.Sprintf("Project %q doesn't allow for snapshot creation", name)}
-}
-
-// NetworkNeed is what has to be allowed for a network, or an interface of the host, to be seen in a project.
-func NetworkNeed(network string, managed bool) Need {
-	level := "allow"
-	if managed {
-		level = "managed"
-	}
-	return Need{Key: "restricted.devices.nic", Level: level, Network: network, Refusal: "Network not found"}
 }

@@ -71,7 +71,7 @@ func TestARestrictionIsInForceWhileItIsSet(t *testing.T) {
 	w.create("p", nil)
 	nested := Need{Key: "restricted.containers.nesting", Level: "allow"}
 	w.do(w.put("p", needing(nested)))
-	w.fails(w.set("p", restrictedKey, "true"), http.StatusBadRequest, `Conflict detected when changing the restrictions of project "p": refused`)
+	w.fails(w.set("p", restrictedKey, "true"), http.StatusBadRequest, `Conflict detected when changing "restricted" in project "p": refused`)
 	w.do(w.set("p", restrictedKey, "true", "restricted.containers.nesting", "allow"))
 	w.fails(w.set("p", "restricted.containers.nesting", ""), http.StatusBadRequest, "Conflict detected")
 	w.fails(w.put("p", needing(Need{Key: "restricted.snapshots", Level: "allow"})), http.StatusForbidden, "Failed checking if instance creation allowed: refused")

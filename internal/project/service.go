@@ -27,6 +27,8 @@ type ProfilesOf interface {
 	CreateDefault(project string) store.Op
 	// RemoveDefault are the ops that remove it, of which there are none if there is none.
 	RemoveDefault(project string) []store.Op
+	// MoveDefault are the ops that give it, with what is in it, to a project's new name; none if there is none.
+	MoveDefault(project, name string) []store.Op
 }
 
 // CertificatesOf is what a project needs of the trust store, which names projects; *certificate.Service implements it.
@@ -48,6 +50,8 @@ type Deps struct {
 	// Users lists the URLs of what is in a project, and Contents what counts of it.
 	Users    func(project string) []string
 	Contents func(project string) Contents
+	// Network is the configuration of a network of the default project (api.NotFound).
+	Network func(name string) (map[string]string, error)
 }
 
 // Service is the projects.
@@ -119,10 +123,10 @@ func (s *Service) Get(name string) (*api.Project, store.Revision, error) {
 	return s.show(row), row.Revision, nil
 }
 
-// List returns all projects by name.
-func (s *Service) List() []*api.Project {
+// List returns the projects of these names, as Names gives them; one that has gone is left out.
+func (s *Service) List(names []string) []*api.Project {
 	list := []*api.Project{}
-	for _, name := range s.Names() {
+	for _, name := range names {
 		if p, _, err := s.Get(name); err == nil {
 			list = append(list, p)
 		}

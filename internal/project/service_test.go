@@ -22,6 +22,7 @@ type world struct {
 	*Service
 	t        *testing.T
 	profiles *store.Table[string]
+	looked   func() // if set, called whenever somebody asks what is in a project
 	mu       sync.Mutex
 	in       map[string][]string
 	holds    map[string]Contents
@@ -34,7 +35,16 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, in: map[string][]string{}, holds: map[string]Contents{}}
 	w.Service = New(Deps{
 		Store: db, Events: w, Locks: &lock.Manager{}, Profiles: func() ProfilesOf { return w }, Contents: w.contentsOf,
+		Network: func(name string) (map[string]string, error) {
+			if name != "net" {
+				return nil, api.NotFound("Network not found")
+			}
+			return map[string]string{"ipv4.routes": "10.7.0.0/24, 10.0.0.0/16", "ipv6.routes": "fd42::/48"}, nil
+		},
 		Users: func(name string) []string {
+			if w.looked != nil {
+				w.looked()
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			urls := slices.Clone(w.in[name])
@@ -63,6 +73,14 @@ func (w *world) CreateDefault(project string) store.Op {
 
 func (w *world) RemoveDefault(project string) []store.Op {
 	return []store.Op{w.profiles.Remove(project, "default")}
+}
+
+func (w *world) MoveDefault(project, name string) []store.Op {
+	row, ok := w.profiles.Get(project, "default")
+	if !ok {
+		return nil
+	}
+	return []store.Op{w.profiles.RemoveAt(row.Revision, project, "default"), w.profiles.Create(row.Value, name, "default")}
 }
 
 func (w *world) do(err error) {
@@ -129,7 +147,7 @@ func TestTheDefaultProjectIsThereBeforeItsRecord(t *testing.T) {
 			w.do(w.EnsureDefault(t.Context()))
 		}
 		p, rev, err := w.Get("default")
-		if err != nil || (rev != 0) != stored || len(p.Config) != len(kinds) || len(w.List()) != 1 {
+		if err != nil || (rev != 0) != stored || len(p.Config) != len(kinds) || len(w.List(w.Names())) != 1 {
 			t.Errorf("stored %v: %+v %d %v", stored, p, rev, err)
 		}
 	}

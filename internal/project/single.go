@@ -17,6 +17,9 @@ func (Single) Check(string) error { return nil }
 // Allows allows everything.
 func (Single) Allows(string, ...Need) error { return nil }
 
+// Permits permits everything.
+func (Single) Permits(string, string, func() ([]Need, error)) error { return nil }
+
 // Admit admits everything.
 func (Single) Admit(context.Context, string, string, Contents) (func(), error) {
 	return func() {}, nil

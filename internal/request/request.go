@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 )
 
 // Caller is who made a request.
@@ -13,6 +14,44 @@ type Caller struct {
 	Username string // user name on the socket, certificate fingerprint over TLS
 	Address  string // remote address, or "@" on the socket
 	Trusted  bool
+	Rights   access.Rights // of whoever is not the daemon itself; found anew for each request
+}
+
+// Identity tells callers apart; that of the daemon itself is empty.
+func (c Caller) Identity() string {
+	if c.Protocol == "" {
+		return ""
+	}
+	return c.Protocol + ":" + c.Username
+}
+
+// May tells whether the caller has an entitlement on an object. The daemon itself may do everything.
+func (c Caller) May(want access.Entitlement, o access.Object) bool {
+	if want == access.Authenticated {
+		return c.Trusted || c.Unbound()
+	}
+	return c.Unbound() || c.Rights.May(want, o)
+}
+
+// Unbound tells whether nothing is kept from the caller.
+func (c Caller) Unbound() bool { return c.Protocol == "" || c.Rights.All() }
+
+// Require fails with 403 if the caller of ctx has no entitlement on an object. What is said is the same for objects that there are and that
+// there are not: it has to be asked before either is known.
+func Require(ctx context.Context, want access.Entitlement, o access.Object) error {
+	if CallerFrom(ctx).May(want, o) {
+		return nil
+	}
+	return api.Forbidden("not authorized")
+}
+
+// Viewer tells which objects of a kind the caller of ctx sees; nil: all of them.
+func Viewer(ctx context.Context, kind access.Entity) func(project, name string) bool {
+	c := CallerFrom(ctx)
+	if c.Unbound() {
+		return nil
+	}
+	return c.Rights.Viewer(kind)
 }
 
 type callerKey struct{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/certificate"
 )
 
@@ -16,12 +17,12 @@ func (a certificatesAPI) routes() []Route {
 	}
 	const one = "/1.0/certificates/{fingerprint}"
 	return []Route{
-		{Method: "GET", Path: "/1.0/certificates", Handle: a.list},
+		{Method: "GET", Path: "/1.0/certificates", Need: AnyoneTrusted, Handle: a.list},
 		{Method: "POST", Path: "/1.0/certificates", Public: true, Handle: a.add},
-		{Method: "GET", Path: one, Handle: a.get},
-		{Method: "PUT", Path: one, Handle: a.put},
-		{Method: "PATCH", Path: one, Handle: a.patch},
-		{Method: "DELETE", Path: one, Handle: a.remove},
+		{Method: "GET", Path: one, Need: on(access.Certificate, "fingerprint", access.CanView), Handle: a.get},
+		{Method: "PUT", Path: one, Need: on(access.Certificate, "fingerprint", access.CanRenew), Handle: a.put},
+		{Method: "PATCH", Path: one, Need: on(access.Certificate, "fingerprint", access.CanRenew), Handle: a.patch},
+		{Method: "DELETE", Path: one, Need: on(access.Certificate, "fingerprint", access.CanDelete), Handle: a.remove},
 	}
 }
 
@@ -46,6 +47,9 @@ func (a certificatesAPI) add(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
+	if err := mayAdd(r, req); err != nil {
+		return Fail(err)
+	}
 	if r.Trusted() && req.Token {
 		return a.addToken(r, req)
 	}
@@ -58,6 +62,19 @@ func (a certificatesAPI) add(r *Request) Response {
 		return Fail(err)
 	}
 	return Created(certificate.URL(fingerprint))
+}
+
+// mayAdd refuses who is known already, and may not add others.
+func mayAdd(r *Request, req api.CertificatesPost) error {
+	switch {
+	case r.caller.May(access.CanCreateIdentities, access.Object{Entity: access.Server}):
+		return nil
+	case r.Trusted() && req.Certificate == "" && !req.Token:
+		return api.BadRequest("Client is already trusted")
+	case r.Trusted() || r.caller.May(access.CanViewMetrics, access.Object{Entity: access.Server}):
+		return errNotAuthorized
+	}
+	return nil
 }
 
 func (a certificatesAPI) get(r *Request) Response {
@@ -96,9 +113,17 @@ func (a certificatesAPI) change(r *Request, base func(*api.CertificatePut)) Resp
 		}
 		return nil
 	}
-	return done(a.svc.Update(r.Context(), r.Var("fingerprint"), edit, matches(r)))
+	return a.changed(r, a.svc.Update(r.Context(), r.Var("fingerprint"), edit, matches(r)))
 }
 
 func (a certificatesAPI) remove(r *Request) Response {
-	return done(a.svc.Delete(r.Context(), r.Var("fingerprint")))
+	return a.changed(r, a.svc.Delete(r.Context(), r.Var("fingerprint")))
+}
+
+// changed ends what callers do by rights that they have no longer.
+func (a certificatesAPI) changed(r *Request, err error) Response {
+	if err == nil {
+		r.server.TrustChanged()
+	}
+	return done(err)
 }

@@ -11,10 +11,10 @@ func clusterRoutes() []Route {
 	alone := api.Cluster{MemberConfig: []api.ClusterMemberConfigKey{}}
 	refuse := func(*Request) Response { return Fail(errNotClustered) }
 	return []Route{
-		{Method: "GET", Path: "/1.0/cluster", Handle: func(*Request) Response { return SyncETag(alone, contentETag(alone)) }},
-		{Method: "GET", Path: "/1.0/cluster/members", Handle: refuse},
-		{Method: "GET", Path: "/1.0/cluster/members/{name}", Handle: refuse},
-		{Method: "GET", Path: "/1.0/cluster/groups", Handle: refuse},
+		{Method: "GET", Path: "/1.0/cluster", Need: AnyoneTrusted, Handle: func(*Request) Response { return SyncETag(alone, contentETag(alone)) }},
+		{Method: "GET", Path: "/1.0/cluster/members", Need: AnyoneTrusted, Handle: refuse},
+		{Method: "GET", Path: "/1.0/cluster/members/{name}", Need: AnyoneTrusted, Handle: refuse},
+		{Method: "GET", Path: "/1.0/cluster/groups", Need: AnyoneTrusted, Handle: refuse},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 )
 
@@ -23,7 +24,7 @@ func (a eventsAPI) routes() []Route {
 	if a.hub == nil {
 		return nil
 	}
-	return []Route{{Method: "GET", Path: "/1.0/events", Handle: a.listen}}
+	return []Route{{Method: "GET", Path: "/1.0/events", Need: Need{May: access.CanViewEvents, On: access.Project, Lists: true}, Handle: a.listen}}
 }
 
 // upgrader checks that a browser's page comes from this very server, or from one that the administrator allows. No
@@ -68,19 +69,41 @@ func eventFilter(r *Request) (event.Filter, error) {
 	if f.Projects && r.Query("project") != "" {
 		return f, api.BadRequest("Cannot specify a project when requesting all projects")
 	}
+	f.Sees = seesEvents(r)
+	// What the daemon logs tells of everybody.
+	logs := r.caller.May(access.CanViewPrivileged, access.Object{Entity: access.Server})
 	types := r.Query("type")
 	if types == "" {
-		types = "logging,operation,lifecycle"
+		types = "operation,lifecycle"
+		if logs {
+			types += ",logging"
+		}
 	}
 	for _, one := range strings.Split(types, ",") {
 		switch one {
-		case event.TypeLogging, event.TypeOperation, event.TypeLifecycle:
+		case event.TypeOperation, event.TypeLifecycle:
+			f.Types[one] = true
+		case event.TypeLogging:
+			if !logs {
+				return f, errNotAuthorized
+			}
 			f.Types[one] = true
 		default:
 			return f, api.BadRequest("%q isn't a supported event type", one)
 		}
 	}
 	return f, nil
+}
+
+// seesEvents tells of which projects the caller hears; nil: of all, and of what belongs to none.
+func seesEvents(r *Request) func(project string) bool {
+	if r.caller.Unbound() {
+		return nil
+	}
+	caller := r.caller
+	return func(project string) bool {
+		return project != "" && caller.May(access.CanViewEvents, access.InProject(project))
+	}
 }
 
 // pump writes a listener's events to conn until one of both ends. What the client sends is read and dropped: that

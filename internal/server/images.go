@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/project"
 )
@@ -24,26 +25,33 @@ type imagesAPI struct{ svc *image.Service }
 func (a imagesAPI) routes() []Route {
 	return []Route{
 		{Method: "GET", Path: "/1.0/images", Public: true, Handle: a.list},
-		{Method: "POST", Path: "/1.0/images", Handle: a.create},
+		{Method: "POST", Path: "/1.0/images", Need: amid(access.Image, access.CanCreateImages), Handle: a.create},
 		{Method: "GET", Path: "/1.0/images/{fingerprint}", Public: true, Handle: a.get},
-		{Method: "PUT", Path: "/1.0/images/{fingerprint}", Handle: a.put},
-		{Method: "PATCH", Path: "/1.0/images/{fingerprint}", Handle: a.patch},
-		{Method: "DELETE", Path: "/1.0/images/{fingerprint}", Handle: a.remove},
+		{Method: "PUT", Path: "/1.0/images/{fingerprint}", Need: on(access.Image, "fingerprint", access.CanEdit), Handle: a.put},
+		{Method: "PATCH", Path: "/1.0/images/{fingerprint}", Need: on(access.Image, "fingerprint", access.CanEdit), Handle: a.patch},
+		{Method: "DELETE", Path: "/1.0/images/{fingerprint}", Need: on(access.Image, "fingerprint", access.CanDelete), Handle: a.remove},
 		{Method: "GET", Path: "/1.0/images/{fingerprint}/export", Public: true, Handle: a.export},
-		{Method: "POST", Path: "/1.0/images/{fingerprint}/secret", Handle: a.secret},
-		{Method: "POST", Path: "/1.0/images/{fingerprint}/refresh", Handle: a.refresh},
+		{Method: "POST", Path: "/1.0/images/{fingerprint}/secret", Need: on(access.Image, "fingerprint", access.CanView), Handle: a.secret},
+		{Method: "POST", Path: "/1.0/images/{fingerprint}/refresh", Need: on(access.Image, "fingerprint", access.CanEdit), Handle: a.refresh},
 		{Method: "GET", Path: "/1.0/images/aliases", Public: true, Handle: a.aliases},
-		{Method: "POST", Path: "/1.0/images/aliases", Handle: a.createAlias},
+		{Method: "POST", Path: "/1.0/images/aliases", Need: amid(access.ImageAlias, access.CanCreateAliases), Handle: a.createAlias},
 		{Method: "GET", Path: "/1.0/images/aliases/{name...}", Public: true, Handle: a.alias},
-		{Method: "PUT", Path: "/1.0/images/aliases/{name...}", Handle: a.putAlias},
-		{Method: "PATCH", Path: "/1.0/images/aliases/{name...}", Handle: a.patchAlias},
-		{Method: "POST", Path: "/1.0/images/aliases/{name...}", Handle: a.renameAlias},
-		{Method: "DELETE", Path: "/1.0/images/aliases/{name...}", Handle: a.removeAlias},
+		{Method: "PUT", Path: "/1.0/images/aliases/{name...}", Need: on(access.ImageAlias, "name", access.CanEdit), Handle: a.putAlias},
+		{Method: "PATCH", Path: "/1.0/images/aliases/{name...}", Need: on(access.ImageAlias, "name", access.CanEdit), Handle: a.patchAlias},
+		{Method: "POST", Path: "/1.0/images/aliases/{name...}", Need: on(access.ImageAlias, "name", access.CanEdit), Handle: a.renameAlias},
+		{Method: "DELETE", Path: "/1.0/images/aliases/{name...}", Need: on(access.ImageAlias, "name", access.CanDelete), Handle: a.removeAlias},
 	}
 }
 
-// publicOnly tells whether the caller sees nothing but public images.
-func publicOnly(r *Request) bool { return !r.Trusted() || r.URL.Query().Has("public") }
+// publicOnly tells whether the caller sees nothing but public images. To whoever may not see a project it is as one that there is not.
+func publicOnly(r *Request) bool {
+	return !r.caller.May(access.CanViewImages, access.InProject(r.Project())) || r.URL.Query().Has("public")
+}
+
+// publicAlias tells whether the caller sees the alias of a path only if its image is public.
+func publicAlias(r *Request) bool {
+	return !r.sees(access.ImageAlias, r.Var("name")) || r.URL.Query().Has("public")
+}
 
 func (a imagesAPI) list(r *Request) Response {
 	clauses, err := r.Filter()
@@ -65,7 +73,7 @@ func (a imagesAPI) list(r *Request) Response {
 
 // visible fails with 404 for an image that the caller may not see.
 func (a imagesAPI) visible(r *Request) error {
-	if r.Trusted() && !r.URL.Query().Has("secret") {
+	if r.sees(access.Image, r.Var("fingerprint")) && !r.URL.Query().Has("secret") {
 		return nil
 	}
 	return a.svc.Visible(r.Context(), r.Project(), r.Var("fingerprint"), r.Query("secret"))
@@ -310,7 +318,7 @@ func (a imagesAPI) aliases(r *Request) Response {
 }
 
 func (a imagesAPI) alias(r *Request) Response {
-	alias, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), publicOnly(r))
+	alias, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), publicAlias(r))
 	if err != nil {
 		return Fail(err)
 	}

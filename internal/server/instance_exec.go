@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/exec"
 )
 
@@ -15,10 +16,10 @@ func (a execAPI) routes() []Route {
 		return nil
 	}
 	var all []Route
-	all = append(all, both("POST", "/{name}/exec", a.exec)...)
-	all = append(all, both("POST", "/{name}/console", a.console)...)
-	all = append(all, both("GET", "/{name}/console", a.consoleLog)...)
-	all = append(all, both("DELETE", "/{name}/console", a.clearConsoleLog)...)
+	all = append(all, both("POST", "/{name}/exec", ofInstance(access.CanExec), a.exec)...)
+	all = append(all, both("POST", "/{name}/console", ofInstance(access.CanUseConsole), a.console)...)
+	all = append(all, both("GET", "/{name}/console", ofInstance(access.CanUseConsole), a.consoleLog)...)
+	all = append(all, both("DELETE", "/{name}/console", ofInstance(access.CanUseConsole), a.clearConsoleLog)...)
 	return all
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/instance/files"
 	"github.com/berthd/berth/internal/securefs"
 )
@@ -23,11 +24,11 @@ func (a filesAPI) routes() []Route {
 		return nil
 	}
 	var all []Route
-	all = append(all, both(http.MethodGet, "/{name}/files", a.get)...)
-	all = append(all, both(http.MethodHead, "/{name}/files", a.get)...)
-	all = append(all, both(http.MethodPost, "/{name}/files", a.post)...)
-	all = append(all, both(http.MethodDelete, "/{name}/files", a.delete)...)
-	return append(all, Route{Method: http.MethodGet, Path: "/1.0/instances/{name}/sftp", Live: true, Handle: a.sftp})
+	all = append(all, both(http.MethodGet, "/{name}/files", ofInstance(access.CanAccessFiles), a.get)...)
+	all = append(all, both(http.MethodHead, "/{name}/files", ofInstance(access.CanAccessFiles), a.get)...)
+	all = append(all, both(http.MethodPost, "/{name}/files", ofInstance(access.CanAccessFiles), a.post)...)
+	all = append(all, both(http.MethodDelete, "/{name}/files", ofInstance(access.CanAccessFiles), a.delete)...)
+	return append(all, Route{Method: http.MethodGet, Path: "/1.0/instances/{name}/sftp", Need: ofInstance(access.CanConnectSFTP), Live: true, Handle: a.sftp})
 }
 
 // get answers with a file's content, where a link leads, or the names in a directory; who owns it and the like are in

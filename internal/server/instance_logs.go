@@ -1,14 +1,15 @@
 package server
 
 import (
+	"github.com/berthd/berth/internal/access"
 	"net/http"
 	"net/url"
 )
 
-func (a instancesAPI) logRoutes(add func(method, path string, handle func(*Request) Response)) {
-	add("GET", "/{name}/logs", a.logs)
-	add("GET", "/{name}/logs/{file}", a.log)
-	add("DELETE", "/{name}/logs/{file}", a.deleteLog)
+func (a instancesAPI) logRoutes(add func(method, path string, need Need, handle func(*Request) Response)) {
+	add("GET", "/{name}/logs", ofInstance(access.CanView), a.logs)
+	add("GET", "/{name}/logs/{file}", ofInstance(access.CanView), a.log)
+	add("DELETE", "/{name}/logs/{file}", ofInstance(access.CanEdit), a.deleteLog)
 }
 
 func (a instancesAPI) logs(r *Request) Response {

@@ -6,15 +6,16 @@ import (
 	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 )
 
-func (a instancesAPI) metadataRoutes(add func(method, path string, handle func(*Request) Response)) {
-	add("GET", "/{name}/metadata", a.metadata)
-	add("PUT", "/{name}/metadata", a.setMetadata)
-	add("PATCH", "/{name}/metadata", a.setMetadata)
-	add("GET", "/{name}/metadata/templates", a.template)
-	add("POST", "/{name}/metadata/templates", a.setTemplate)
-	add("DELETE", "/{name}/metadata/templates", a.deleteTemplate)
+func (a instancesAPI) metadataRoutes(add func(method, path string, need Need, handle func(*Request) Response)) {
+	add("GET", "/{name}/metadata", ofInstance(access.CanView), a.metadata)
+	add("PUT", "/{name}/metadata", ofInstance(access.CanEdit), a.setMetadata)
+	add("PATCH", "/{name}/metadata", ofInstance(access.CanEdit), a.setMetadata)
+	add("GET", "/{name}/metadata/templates", ofInstance(access.CanView), a.template)
+	add("POST", "/{name}/metadata/templates", ofInstance(access.CanEdit), a.setTemplate)
+	add("DELETE", "/{name}/metadata/templates", ofInstance(access.CanEdit), a.deleteTemplate)
 }
 
 func (a instancesAPI) metadata(r *Request) Response {

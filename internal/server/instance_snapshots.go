@@ -4,17 +4,18 @@ import (
 	"path"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/project"
 )
 
-func (a instancesAPI) snapshotRoutes(add func(method, path string, handle func(*Request) Response)) {
-	add("GET", "/{name}/snapshots", a.snapshots)
-	add("POST", "/{name}/snapshots", a.createSnapshot)
-	add("GET", "/{name}/snapshots/{snapshot}", a.snapshot)
-	add("PUT", "/{name}/snapshots/{snapshot}", a.updateSnapshot)
-	add("PATCH", "/{name}/snapshots/{snapshot}", a.updateSnapshot)
-	add("POST", "/{name}/snapshots/{snapshot}", a.renameSnapshot)
-	add("DELETE", "/{name}/snapshots/{snapshot}", a.deleteSnapshot)
+func (a instancesAPI) snapshotRoutes(add func(method, path string, need Need, handle func(*Request) Response)) {
+	add("GET", "/{name}/snapshots", ofInstance(access.CanView), a.snapshots)
+	add("POST", "/{name}/snapshots", ofInstance(access.CanManageSnapshots), a.createSnapshot)
+	add("GET", "/{name}/snapshots/{snapshot}", ofInstance(access.CanView), a.snapshot)
+	add("PUT", "/{name}/snapshots/{snapshot}", ofInstance(access.CanManageSnapshots), a.updateSnapshot)
+	add("PATCH", "/{name}/snapshots/{snapshot}", ofInstance(access.CanManageSnapshots), a.updateSnapshot)
+	add("POST", "/{name}/snapshots/{snapshot}", ofInstance(access.CanManageSnapshots), a.renameSnapshot)
+	add("DELETE", "/{name}/snapshots/{snapshot}", ofInstance(access.CanManageSnapshots), a.deleteSnapshot)
 }
 
 func (a instancesAPI) snapshots(r *Request) Response {

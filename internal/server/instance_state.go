@@ -1,10 +1,13 @@
 package server
 
-import "github.com/berthd/berth/api"
+import (
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
+)
 
-func (a instancesAPI) stateRoutes(add func(method, path string, handle func(*Request) Response)) {
-	add("GET", "/{name}/state", a.state)
-	add("PUT", "/{name}/state", a.setState)
+func (a instancesAPI) stateRoutes(add func(method, path string, need Need, handle func(*Request) Response)) {
+	add("GET", "/{name}/state", ofInstance(access.CanView), a.state)
+	add("PUT", "/{name}/state", ofInstance(access.CanUpdateState), a.setState)
 }
 
 func (a instancesAPI) state(r *Request) Response {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/project"
 )
@@ -18,17 +19,17 @@ func (a instancesAPI) routes() []Route {
 		return nil
 	}
 	var routes []Route
-	add := func(method, path string, handle func(*Request) Response) {
-		routes = append(routes, both(method, path, handle)...)
+	add := func(method, path string, need Need, handle func(*Request) Response) {
+		routes = append(routes, both(method, path, need, handle)...)
 	}
-	add("GET", "", a.list)
-	add("POST", "", a.create)
-	add("PUT", "", a.stateAll)
-	add("GET", "/{name}", a.get)
-	add("PUT", "/{name}", a.put)
-	add("PATCH", "/{name}", a.patch)
-	add("POST", "/{name}", a.post)
-	add("DELETE", "/{name}", a.delete)
+	add("GET", "", Need{May: access.CanViewInstances, On: access.Instance, Lists: true}, a.list)
+	add("POST", "", amid(access.Instance, access.CanCreateInstances), a.create)
+	add("PUT", "", amid(access.Instance, access.CanOperate), a.stateAll)
+	add("GET", "/{name}", ofInstance(access.CanView), a.get)
+	add("PUT", "/{name}", ofInstance(access.CanEdit), a.put)
+	add("PATCH", "/{name}", ofInstance(access.CanEdit), a.patch)
+	add("POST", "/{name}", ofInstance(access.CanEdit), a.post)
+	add("DELETE", "/{name}", ofInstance(access.CanDelete), a.delete)
 	a.stateRoutes(add)
 	a.snapshotRoutes(add)
 	a.metadataRoutes(add)
@@ -70,7 +71,7 @@ func (a instancesAPI) list(r *Request) Response {
 	urls := []string{}
 	add := func(of, name string) { urls = append(urls, project.URL(of, path.Base(base), name)) }
 	if namesOnly {
-		a.svc.Names(of, byType, add)
+		a.svc.Names(r.Context(), of, byType, add)
 		return Sync(urls)
 	}
 	found := a.svc.List(r.Context(), of, func(i *api.Instance) bool { return kind(i.Type) && clauses.Match(i) })

@@ -30,9 +30,9 @@ func (a internalAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/internal/ready", Handle: a.ready},
-		{Method: "PUT", Path: "/internal/shutdown", Handle: a.shutdown},
-		{Method: "GET", Path: "/internal/gc", Handle: a.collect},
+		{Method: "GET", Path: "/internal/ready", Need: FullRights, Handle: a.ready},
+		{Method: "PUT", Path: "/internal/shutdown", Need: FullRights, Handle: a.shutdown},
+		{Method: "GET", Path: "/internal/gc", Need: FullRights, Handle: a.collect},
 	}
 }
 

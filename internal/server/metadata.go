@@ -6,6 +6,7 @@ import (
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/network"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/storage"
 )
@@ -18,6 +19,7 @@ func metadataRoutes(instances *instance.Service) []Route {
 			"instance":       described(instance.Keys),
 			"server":         described(serverconfig.Keys),
 			"network-bridge": described(network.Keys()),
+			"project":        described(project.Keys),
 			"storage-dir":    described(storage.PoolKeys()),
 			"storage-volume": described(storage.VolumeKeys()),
 		}
@@ -26,7 +28,7 @@ func metadataRoutes(instances *instance.Service) []Route {
 		}
 		return map[string]any{"configs": entities}
 	})
-	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Handle: func(*Request) Response { return Sync(all()) }}}
+	return []Route{{Method: "GET", Path: "/1.0/metadata/configuration", Need: AnyoneTrusted, Handle: func(*Request) Response { return Sync(all()) }}}
 }
 
 type keyGroup struct {

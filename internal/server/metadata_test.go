@@ -33,6 +33,7 @@ func TestEveryKeyOfTheTablesIsDescribed(t *testing.T) {
 		"instance":       {"boot.autostart", describedKey{Type: "bool", LiveUpdate: "yes"}},
 		"server":         {"core.https_address", describedKey{Type: "string", LiveUpdate: "yes"}},
 		"network-bridge": {"ipv4.nat", describedKey{Type: "bool", LiveUpdate: "yes"}},
+		"project":        {"restricted.devices.disk", describedKey{Type: "string", Values: []string{"block", "managed", "allow"}}},
 		"storage-dir":    {"volume.size", describedKey{Type: "size", LiveUpdate: "yes"}},
 		"storage-volume": {"security.shifted", describedKey{Type: "bool", LiveUpdate: "no"}},
 		"device-disk": {"propagation", describedKey{Type: "string", Values: []string{

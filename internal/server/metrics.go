@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/metrics"
 	"github.com/berthd/berth/internal/serverconfig"
 )
@@ -29,17 +30,20 @@ func (a metricsAPI) routes() []Route {
 	return []Route{{Method: "GET", Path: metricsPath, Public: true, Live: true, Handle: a.get}}
 }
 
-// get shows the figures of a project's instances, or those of all and of the daemon.
+// get shows the figures of a project's instances, or those of all and of the daemon; to callers who may not see all, those of their projects.
 func (a metricsAPI) get(r *Request) Response {
-	if !r.Trusted() && (a.config == nil || a.config.Bool("core.metrics_authentication")) {
-		return Fail(api.Forbidden("not authorized"))
-	}
 	one := r.Query("project")
-	var allowed func(string) bool
-	if one != "" {
-		allowed = func(project string) bool { return project == one }
+	ofProject := func(name string) bool { return r.caller.May(access.CanViewMetrics, access.InProject(name)) }
+	all := r.caller.May(access.CanViewMetrics, access.Object{Entity: access.Server}) || a.config != nil && !a.config.Bool("core.metrics_authentication")
+	switch {
+	case one != "" && (all || ofProject(one)):
+		return exposition(a.svc.Families(r.Context(), func(project string) bool { return project == one }, false))
+	case one == "" && all:
+		return exposition(a.svc.Families(r.Context(), nil, true))
+	case one == "" && r.Trusted():
+		return exposition(a.svc.Families(r.Context(), ofProject, false))
 	}
-	return exposition(a.svc.Families(r.Context(), allowed, one == ""))
+	return Fail(errNotAuthorized)
 }
 
 // exposition answers with series, in the format that the client prefers.

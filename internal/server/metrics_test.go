@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/metrics"
@@ -76,6 +77,22 @@ func TestMetricsAreForThoseWhoAreTrusted(t *testing.T) {
 	}
 	if w := scrape(s, "/1.0/metrics", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "c1") {
 		t.Error(w.Code, w.Body)
+	}
+}
+
+// Who is restricted to projects sees the figures of their instances, and nothing of others or of the daemon; asked for by name or not.
+func TestMetricsOfAProject(t *testing.T) {
+	s, _ := metricsServer(t, fixedAuth{Protocol: "tls", Username: "f", Trusted: true, Rights: access.Restricted("f", []string{"blue"})})
+	for url, want := range map[string]int{"/1.0/metrics": 200, "/1.0/metrics?project=blue": 200, "/1.0/metrics?project=default": 403, "/1.0/metrics?project=absent": 403} {
+		w := scrape(s, url, "")
+		body := w.Body.String()
+		if w.Code != want || want == 200 && !strings.Contains(body, `name="c2"`) || strings.Contains(body, `name="c1"`) || strings.Contains(body, "lxd_api") || strings.Contains(body, "lxd_go") {
+			t.Errorf("%s: %d %s", url, w.Code, body)
+		}
+	}
+	s, _ = metricsServer(t, fixedAuth{Protocol: "tls", Username: "m", Rights: access.Metrics()})
+	if w := scrape(s, "/1.0/metrics", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `name="c1"`) || !strings.Contains(w.Body.String(), "lxd_api") {
+		t.Errorf("with a certificate for metrics: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/network"
 	"github.com/berthd/berth/internal/project"
 )
@@ -13,15 +14,15 @@ func (a networksAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/1.0/networks", Handle: a.list},
-		{Method: "POST", Path: "/1.0/networks", Handle: a.create},
-		{Method: "GET", Path: "/1.0/networks/{network}", Handle: a.get},
-		{Method: "PUT", Path: "/1.0/networks/{network}", Handle: a.update},
-		{Method: "PATCH", Path: "/1.0/networks/{network}", Handle: a.patch},
-		{Method: "POST", Path: "/1.0/networks/{network}", Handle: a.rename},
-		{Method: "DELETE", Path: "/1.0/networks/{network}", Handle: a.delete},
-		{Method: "GET", Path: "/1.0/networks/{network}/state", Handle: a.state},
-		{Method: "GET", Path: "/1.0/networks/{network}/leases", Handle: a.leases},
+		{Method: "GET", Path: "/1.0/networks", Need: amid(access.Network, access.CanViewNetworks), Handle: a.list},
+		{Method: "POST", Path: "/1.0/networks", Need: amid(access.Network, access.CanCreateNetworks), Handle: a.create},
+		{Method: "GET", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanView), Handle: a.get},
+		{Method: "PUT", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.update},
+		{Method: "PATCH", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.patch},
+		{Method: "POST", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.rename},
+		{Method: "DELETE", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: "/1.0/networks/{network}/state", Need: on(access.Network, "network", access.CanView), Handle: a.state},
+		{Method: "GET", Path: "/1.0/networks/{network}/leases", Need: on(access.Network, "network", access.CanView), Handle: a.leases},
 	}
 }
 
@@ -40,6 +41,7 @@ func (a networksAPI) list(r *Request) Response {
 	}
 	urls, kept := []string{}, []api.Network{}
 	for _, n := range all {
+		hide(r, &n)
 		if f.Match(&n) {
 			urls, kept = append(urls, a.url(r, n.Name)), append(kept, n)
 		}
@@ -66,10 +68,23 @@ func (a networksAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	etag := ETag(rev)
 	if rev == 0 {
-		return SyncETag(n, contentETag(n.NetworkPut))
+		etag = contentETag(n.NetworkPut)
 	}
-	return SyncETag(n, ETag(rev))
+	hide(r, n)
+	return SyncETag(n, etag)
+}
+
+// hide takes from a network what its caller may not see: its settings, unless it may edit it, and whom else it serves.
+func hide(r *Request, n *api.Network) {
+	if r.caller.Unbound() {
+		return
+	}
+	n.UsedBy = r.usedBy(n.UsedBy)
+	if need := on(access.Network, "network", access.CanEdit); !r.server.allowsIn(r, need, r.Project()) {
+		n.Config = map[string]string{}
+	}
 }
 
 func (a networksAPI) update(r *Request) Response {

@@ -44,6 +44,19 @@ func (p *pace) write(c net.Conn, data []byte) (n int, err error) {
 type pacedConn struct {
 	net.Conn
 	pace
+	closed atomic.Pointer[func()]
+}
+
+// whenClosed has f called once the connection is closed from this side.
+func (c *pacedConn) whenClosed(f func()) { c.closed.Store(&f) }
+
+// Close implements net.Conn.
+func (c *pacedConn) Close() error {
+	err := c.Conn.Close()
+	if f := c.closed.Swap(nil); f != nil {
+		(*f)()
+	}
+	return err
 }
 
 // Write implements net.Conn.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
 )
 
@@ -32,7 +33,7 @@ type SocketAuth struct {
 // Authenticate implements Authenticator.
 func (a SocketAuth) Authenticate(r *http.Request) request.Caller {
 	if name, ok := r.Context().Value(peerKey{}).(string); ok {
-		return request.Caller{Protocol: "unix", Username: name, Address: "@", Trusted: true}
+		return request.Caller{Protocol: "unix", Username: name, Address: "@", Trusted: true, Rights: access.Full()}
 	}
 	if a.TLS == nil {
 		return request.Caller{Protocol: "tls", Address: r.RemoteAddr}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/profile"
 	"github.com/berthd/berth/internal/project"
 )
@@ -13,13 +14,13 @@ func (a profilesAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/1.0/profiles", Handle: a.list},
-		{Method: "POST", Path: "/1.0/profiles", Handle: a.create},
-		{Method: "GET", Path: "/1.0/profiles/{name}", Handle: a.get},
-		{Method: "PUT", Path: "/1.0/profiles/{name}", Handle: a.put},
-		{Method: "PATCH", Path: "/1.0/profiles/{name}", Handle: a.patch},
-		{Method: "POST", Path: "/1.0/profiles/{name}", Handle: a.rename},
-		{Method: "DELETE", Path: "/1.0/profiles/{name}", Handle: a.delete},
+		{Method: "GET", Path: "/1.0/profiles", Need: amid(access.Profile, access.CanViewProfiles), Handle: a.list},
+		{Method: "POST", Path: "/1.0/profiles", Need: amid(access.Profile, access.CanCreateProfiles), Handle: a.create},
+		{Method: "GET", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanView), Handle: a.get},
+		{Method: "PUT", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanEdit), Handle: a.put},
+		{Method: "PATCH", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanEdit), Handle: a.patch},
+		{Method: "POST", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanEdit), Handle: a.rename},
+		{Method: "DELETE", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanDelete), Handle: a.delete},
 	}
 }
 
@@ -36,6 +37,7 @@ func (a profilesAPI) list(r *Request) Response {
 		return Sync(urls)
 	}
 	for _, p := range a.svc.List(r.Context(), r.Project()) {
+		p.UsedBy = r.usedBy(p.UsedBy)
 		if clauses.Match(p) {
 			list = append(list, p)
 			urls = append(urls, project.URL(home, "profiles", p.Name))
@@ -63,6 +65,7 @@ func (a profilesAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	p.UsedBy = r.usedBy(p.UsedBy)
 	return SyncETag(p, ETag(rev))
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/project"
 )
 
@@ -19,14 +21,14 @@ func (a projectsAPI) routes() []Route {
 	}
 	const one = "/1.0/projects/{name}"
 	return []Route{
-		{Method: "GET", Path: "/1.0/projects", Handle: a.list},
-		{Method: "POST", Path: "/1.0/projects", Handle: a.create},
-		{Method: "GET", Path: one, Handle: a.get},
-		{Method: "GET", Path: one + "/state", Handle: a.state},
-		{Method: "PUT", Path: one, Handle: a.put},
-		{Method: "PATCH", Path: one, Handle: a.patch},
-		{Method: "POST", Path: one, Handle: a.rename},
-		{Method: "DELETE", Path: one, Handle: a.delete},
+		{Method: "GET", Path: "/1.0/projects", Need: AnyoneTrusted, Handle: a.list},
+		{Method: "POST", Path: "/1.0/projects", Need: Need{May: access.CanCreateProjects, On: access.Server}, Handle: a.create},
+		{Method: "GET", Path: one, Need: on(access.Project, "name", access.CanView), Handle: a.get},
+		{Method: "GET", Path: one + "/state", Need: on(access.Project, "name", access.CanView), Handle: a.state},
+		{Method: "PUT", Path: one, Need: on(access.Project, "name", access.CanEdit), Handle: a.put},
+		{Method: "PATCH", Path: one, Need: on(access.Project, "name", access.CanEdit), Handle: a.patch},
+		{Method: "POST", Path: one, Need: on(access.Project, "name", access.CanEdit), Handle: a.rename},
+		{Method: "DELETE", Path: one, Need: on(access.Project, "name", access.CanDelete), Handle: a.delete},
 	}
 }
 
@@ -36,14 +38,19 @@ func (a projectsAPI) list(r *Request) Response {
 		return Fail(err)
 	}
 	urls := []string{}
+	names := a.svc.Names()
+	if r.guarded() {
+		names = slices.DeleteFunc(names, func(name string) bool { return !r.caller.May(access.CanView, access.InProject(name)) })
+	}
 	if r.Recursion() == 0 && f.Empty() {
-		for _, name := range a.svc.Names() {
+		for _, name := range names {
 			urls = append(urls, project.URL("", "projects", name))
 		}
 		return Sync(urls)
 	}
 	kept := []*api.Project{}
-	for _, p := range a.svc.List() {
+	for _, p := range a.svc.List(names) {
+		p.UsedBy = r.usedBy(p.UsedBy)
 		if f.Match(p) {
 			kept = append(kept, p)
 			urls = append(urls, project.URL("", "projects", p.Name))
@@ -71,6 +78,7 @@ func (a projectsAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	p.UsedBy = r.usedBy(p.UsedBy)
 	return SyncETag(p, ETag(rev))
 }
 
@@ -132,7 +140,8 @@ var ofProjects = []string{"/1.0/profiles", "/1.0/images", "/1.0/networks", "/1.0
 // checkProject refuses calls about a project that does not exist.
 func (s *Server) checkProject(r *Request) error {
 	name := r.Query("project")
-	if name == "" || s.services.Projects == nil {
+	// Who may not use a project does not hear of it; what is public there they may see, if there is any.
+	if name == "" || s.services.Projects == nil || !r.caller.May(access.CanView, access.InProject(name)) {
 		return nil
 	}
 	relevant := r.Method == http.MethodPost || r.URL.Path == "/1.0/operations" || r.URL.Path == "/1.0/warnings"

@@ -22,9 +22,11 @@ type Request struct {
 	*http.Request
 	server *Server
 	caller request.Caller
-	vars   map[string]string
-	query  url.Values // parsed when it is first asked for
-	writer http.ResponseWriter
+	// session is that of a caller over the network.
+	session *session
+	vars    map[string]string
+	query   url.Values // parsed when it is first asked for
+	writer  http.ResponseWriter
 }
 
 // Var returns a variable of the path, unescaped; "" if the route has none of that name.

@@ -197,7 +197,7 @@ type raw func(w http.ResponseWriter, r *http.Request) error
 func Raw(f func(w http.ResponseWriter, r *http.Request) error) Response { return raw(f) }
 
 func (f raw) respond(w http.ResponseWriter, r *Request) error {
-	watched := &writeWatcher{ResponseWriter: w}
+	watched := &writeWatcher{ResponseWriter: w, taken: func(c net.Conn) { r.server.took(r.session, c) }}
 	err := f(watched, r.Request)
 	if err == nil {
 		return nil
@@ -212,6 +212,7 @@ func (f raw) respond(w http.ResponseWriter, r *Request) error {
 type writeWatcher struct {
 	http.ResponseWriter
 	touched bool
+	taken   func(net.Conn) // the connection was taken over
 }
 
 func (w *writeWatcher) WriteHeader(status int) {
@@ -233,7 +234,11 @@ func (w *writeWatcher) ReadFrom(from io.Reader) (int64, error) {
 // Hijack is for websockets, whose library asks for it by type.
 func (w *writeWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.touched = true
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil && w.taken != nil {
+		w.taken(conn)
+	}
+	return conn, buffered, err
 }
 
 // Unwrap lets http.ResponseController find Hijack and Flush.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/exec"
@@ -38,8 +39,8 @@ type Services struct {
 	Metrics      *metrics.Service
 }
 
-// routes lists all routes. Each resource's file makes its own; this is where they are joined.
-func (s *Server) routes() []Route {
+// Routes lists all routes. Each resource's file makes its own; this is where they are joined.
+func (s *Server) Routes() []Route {
 	var all []Route
 	all = append(all, rootRoutes()...)
 	all = append(all, metadataRoutes(s.services.Instances)...)
@@ -66,14 +67,17 @@ func (s *Server) routes() []Route {
 }
 
 // both makes the routes of an instance path under every name that the API knows it by.
-func both(method, path string, handle func(*Request) Response) []Route {
+func both(method, path string, need Need, handle func(*Request) Response) []Route {
 	var routes []Route
 	for _, base := range []string{"/1.0/instances", "/1.0/containers", "/1.0/virtual-machines"} {
 		// Only the list is sometimes just one of names; it waits itself.
-		routes = append(routes, Route{Method: method, Path: base + path, Live: path != "", Handle: handle})
+		routes = append(routes, Route{Method: method, Path: base + path, Need: need, Live: path != "", Handle: handle})
 	}
 	return routes
 }
+
+// ofInstance is the need of an entitlement on the instance that a path names.
+func ofInstance(may access.Entitlement) Need { return on(access.Instance, "name", may) }
 
 func rootRoutes() []Route {
 	return []Route{{Method: "GET", Path: "/", Public: true, Handle: func(*Request) Response {

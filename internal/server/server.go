@@ -23,7 +23,9 @@ import (
 type Route struct {
 	Method string
 	Path   string
-	// Public lets callers in that are not trusted; the handler then decides by Request.Trusted.
+	// Need is what the caller must be allowed to do.
+	Need Need
+	// Public lets everybody in; the handler then decides what of the answer the caller may have.
 	Public bool
 	// Live says that a read depends on which instances run.
 	Live   bool
@@ -45,6 +47,7 @@ type Server struct {
 	metrics  *http.Server // on core.metrics_address
 	origins  *http.CrossOriginProtection
 
+	sessions   sessions
 	lastServer atomic.Pointer[lastServer]
 	counters   counters
 }
@@ -52,7 +55,7 @@ type Server struct {
 // New makes a server of all routes that services has something behind.
 func New(services Services, auth Authenticator) *Server {
 	s := &Server{services: services, auth: auth, origins: http.NewCrossOriginProtection(), counters: newCounters()}
-	for _, route := range s.routes() {
+	for _, route := range s.Routes() {
 		s.router.add(route)
 	}
 	s.http, s.metrics = newHTTP(s), newHTTP(http.HandlerFunc(s.metricsOnly))
@@ -106,10 +109,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	caller := s.auth.Authenticate(hr)
+	if caller.Protocol == "" {
+		caller.Protocol = "unknown" // from outside comes nobody who is the daemon itself
+	}
 	w = paced(w, hr, stallTime)
 	// Whoever may do everything on this host may also have it connect to everything.
-	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Trusted})
-	r := &Request{Request: hr.WithContext(ctx), server: s, caller: caller}
+	ctx := fetch.WithPolicy(request.WithCaller(hr.Context(), caller), fetch.Policy{Private: caller.Unbound()})
+	r := &Request{server: s, caller: caller}
+	if hr.TLS == nil {
+		r.Request = hr.WithContext(ctx)
+	} else { // whoever could open the socket stays who they are
+		ctx, cancel := context.WithCancelCause(ctx)
+		r.Request = hr.WithContext(ctx)
+		defer s.begin(r, cancel)()
+	}
 	ended := s.counters.began(hr.URL.Path)
 	status := http.StatusInternalServerError // unless it comes to an answer
 	defer func() { ended(status) }()
@@ -141,9 +154,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if !ok {
 		return Fail(api.NotImplemented("not implemented"))
 	}
-	if !r.Trusted() && !route.Public {
-		slog.Warn("Rejecting request from untrusted client", "ip", r.caller.Address, "url", r.URL.Path)
-		return Fail(api.Forbidden("not authorized"))
+	r.vars = vars
+	if err := s.admit(r, route); err != nil {
+		return Fail(err)
 	}
 	if slog.Default().Enabled(r.Context(), slog.LevelDebug) {
 		slog.Debug("Handling API request", "ip", r.caller.Address, "method", r.Method, "protocol", r.caller.Protocol,
@@ -158,7 +171,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 	if err := s.waitForStart(r, route.Live); err != nil {
 		return Fail(err)
 	}
-	r.vars = vars
 	r.writer = w
 	return route.Handle(r)
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/store"
 )
@@ -33,8 +34,8 @@ func (a serverAPI) routes() []Route {
 	}
 	return []Route{
 		{Method: "GET", Path: "/1.0", Public: true, Handle: a.get},
-		{Method: "PUT", Path: "/1.0", Handle: a.put},
-		{Method: "PATCH", Path: "/1.0", Handle: a.patch},
+		{Method: "PUT", Path: "/1.0", Need: Need{May: access.CanEdit, On: access.Server}, Handle: a.put},
+		{Method: "PATCH", Path: "/1.0", Need: Need{May: access.CanEdit, On: access.Server}, Handle: a.patch},
 	}
 }
 
@@ -48,6 +49,9 @@ func (a serverAPI) get(r *Request) Response {
 	}
 	about.Auth = "trusted"
 	environment := a.environment(r.Project())
+	if !r.caller.May(access.Viewer, access.Object{Entity: access.Server}) {
+		return Sync(api.Server{ServerUntrusted: about, Environment: environment}) // the configuration is for those who may see it all
+	}
 	rev := a.config.Revision()
 	if last := a.last.Load(); last != nil && last.revision == rev && reflect.DeepEqual(last.environment, environment) {
 		return last.answer

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -23,7 +24,7 @@ type fixedAuth request.Caller
 
 func (f fixedAuth) Authenticate(*http.Request) request.Caller { return request.Caller(f) }
 
-var root = fixedAuth{Protocol: "unix", Username: "root", Address: "@", Trusted: true}
+var root = fixedAuth{Protocol: "unix", Username: "root", Address: "@", Trusted: true, Rights: access.Full()}
 
 // testServer is a server with the given routes beside its own.
 func testServer(t testing.TB, auth Authenticator, routes ...Route) *Server {

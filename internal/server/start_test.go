@@ -27,9 +27,9 @@ func TestWhatARequestWaitsForAtTheStart(t *testing.T) {
 			}
 			return Empty()
 		}
-		routes := append(both(http.MethodGet, "", list), both(http.MethodGet, "/{name}", ok)...)
-		routes = append(routes, both(http.MethodHead, "/{name}/files", ok)...)
-		routes = append(routes, both(http.MethodPut, "/{name}", ok)...)
+		routes := append(both(http.MethodGet, "", FullRights, list), both(http.MethodGet, "/{name}", FullRights, ok)...)
+		routes = append(routes, both(http.MethodHead, "/{name}/files", FullRights, ok)...)
+		routes = append(routes, both(http.MethodPut, "/{name}", FullRights, ok)...)
 		s := testServer(t, root, append(routes, Route{Method: http.MethodGet, Path: "/1.0/profiles", Handle: ok})...)
 		s.services.Lifetime = life
 		answered := make(chan string, 16)

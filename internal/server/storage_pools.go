@@ -4,6 +4,7 @@ import (
 	"net/url"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
@@ -15,13 +16,13 @@ func (a storagePoolsAPI) routes() []Route {
 		return nil
 	}
 	routes := []Route{
-		{Method: "GET", Path: "/1.0/storage-pools", Handle: a.list},
-		{Method: "POST", Path: "/1.0/storage-pools", Handle: a.create},
-		{Method: "GET", Path: "/1.0/storage-pools/{pool}", Handle: a.get},
-		{Method: "PUT", Path: "/1.0/storage-pools/{pool}", Handle: a.update},
-		{Method: "PATCH", Path: "/1.0/storage-pools/{pool}", Handle: a.update},
-		{Method: "DELETE", Path: "/1.0/storage-pools/{pool}", Handle: a.delete},
-		{Method: "GET", Path: "/1.0/storage-pools/{pool}/resources", Handle: a.resources},
+		{Method: "GET", Path: "/1.0/storage-pools", Need: AnyoneTrusted, Handle: a.list},
+		{Method: "POST", Path: "/1.0/storage-pools", Need: Need{May: access.CanCreatePools, On: access.Server}, Handle: a.create},
+		{Method: "GET", Path: "/1.0/storage-pools/{pool}", Need: AnyoneTrusted, Handle: a.get},
+		{Method: "PUT", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanEdit), Handle: a.update},
+		{Method: "PATCH", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanEdit), Handle: a.update},
+		{Method: "DELETE", Path: "/1.0/storage-pools/{pool}", Need: on(access.StoragePool, "pool", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: "/1.0/storage-pools/{pool}/resources", Need: Need{May: access.CanViewResources, On: access.Server}, Handle: a.resources},
 	}
 	return append(routes, storageVolumesAPI(a).routes()...)
 }
@@ -40,7 +41,7 @@ func (a storagePoolsAPI) list(r *Request) Response {
 		if err != nil {
 			return Fail(err)
 		}
-		pools = append(pools, pool)
+		pools = append(pools, shownPool(r, pool))
 	}
 	if r.Recursion() == 0 {
 		return Sync(urls)
@@ -64,7 +65,15 @@ func (a storagePoolsAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	return SyncETag(pool, ETag(rev))
+	return SyncETag(shownPool(r, pool), ETag(rev))
+}
+
+// shownPool is a pool as the caller may see it: where its data is on this host is for those who may see all.
+func shownPool(r *Request, pool *api.StoragePool) *api.StoragePool {
+	if r.guarded() {
+		pool.Config, pool.UsedBy = nil, r.usedBy(pool.UsedBy)
+	}
+	return pool
 }
 
 func (a storagePoolsAPI) update(r *Request) Response {

@@ -1,11 +1,14 @@
 package server
 
 import (
-	"net/url"
+	"cmp"
+	"encoding/json"
 	"sort"
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -15,24 +18,28 @@ func (a storageVolumesAPI) routes() []Route {
 	const volumes = "/1.0/storage-pools/{pool}/volumes"
 	const volume = volumes + "/{type}/{name}"
 	const snapshot = volume + "/snapshots/{snapshot}"
+	list := Need{May: access.CanViewVolumes, On: access.StorageVolume, Lists: true}
+	create := amid(access.StorageVolume, access.CanCreateVolumes)
+	view, edit := on(access.StorageVolume, "name", access.CanView), on(access.StorageVolume, "name", access.CanEdit)
+	snap := on(access.StorageVolume, "name", access.CanManageSnapshots)
 	return []Route{
-		{Method: "GET", Path: volumes, Handle: a.list},
-		{Method: "POST", Path: volumes, Handle: a.create},
-		{Method: "GET", Path: volumes + "/{type}", Handle: a.list},
-		{Method: "POST", Path: volumes + "/{type}", Handle: a.create},
-		{Method: "GET", Path: volume, Handle: a.get},
-		{Method: "PUT", Path: volume, Handle: a.update},
-		{Method: "PATCH", Path: volume, Handle: a.update},
-		{Method: "POST", Path: volume, Handle: a.rename},
-		{Method: "DELETE", Path: volume, Handle: a.delete},
-		{Method: "GET", Path: volume + "/state", Handle: a.state},
-		{Method: "GET", Path: volume + "/snapshots", Handle: a.snapshots},
-		{Method: "POST", Path: volume + "/snapshots", Handle: a.createSnapshot},
-		{Method: "GET", Path: snapshot, Handle: a.getSnapshot},
-		{Method: "PUT", Path: snapshot, Handle: a.updateSnapshot},
-		{Method: "PATCH", Path: snapshot, Handle: a.updateSnapshot},
-		{Method: "POST", Path: snapshot, Handle: a.renameSnapshot},
-		{Method: "DELETE", Path: snapshot, Handle: a.deleteSnapshot},
+		{Method: "GET", Path: volumes, Need: list, Handle: a.list},
+		{Method: "POST", Path: volumes, Need: create, Handle: a.create},
+		{Method: "GET", Path: volumes + "/{type}", Need: list, Handle: a.list},
+		{Method: "POST", Path: volumes + "/{type}", Need: create, Handle: a.create},
+		{Method: "GET", Path: volume, Need: view, Handle: a.get},
+		{Method: "PUT", Path: volume, Need: edit, Handle: a.update},
+		{Method: "PATCH", Path: volume, Need: edit, Handle: a.update},
+		{Method: "POST", Path: volume, Need: edit, Handle: a.rename},
+		{Method: "DELETE", Path: volume, Need: on(access.StorageVolume, "name", access.CanDelete), Handle: a.delete},
+		{Method: "GET", Path: volume + "/state", Need: view, Handle: a.state},
+		{Method: "GET", Path: volume + "/snapshots", Need: view, Handle: a.snapshots},
+		{Method: "POST", Path: volume + "/snapshots", Need: snap, Handle: a.createSnapshot},
+		{Method: "GET", Path: snapshot, Need: view, Handle: a.getSnapshot},
+		{Method: "PUT", Path: snapshot, Need: snap, Handle: a.updateSnapshot},
+		{Method: "PATCH", Path: snapshot, Need: snap, Handle: a.updateSnapshot},
+		{Method: "POST", Path: snapshot, Need: snap, Handle: a.renameSnapshot},
+		{Method: "DELETE", Path: snapshot, Need: snap, Handle: a.deleteSnapshot},
 	}
 }
 
@@ -43,16 +50,8 @@ func (a storageVolumesAPI) volumeID(r *Request) (storage.VolumeID, error) {
 }
 
 func volumeURL(pool string, v api.StorageVolume) string {
-	u := "/1.0/storage-pools/" + url.PathEscape(pool) + "/volumes/" + v.Type + "/"
-	name, snapshot, isSnapshot := strings.Cut(v.Name, "/")
-	u += url.PathEscape(name)
-	if isSnapshot {
-		u += "/snapshots/" + url.PathEscape(snapshot)
-	}
-	if v.Project != "" && v.Project != api.ProjectDefault {
-		u += "?project=" + url.QueryEscape(v.Project)
-	}
-	return u
+	name, snapshot, _ := strings.Cut(v.Name, "/")
+	return storage.VolumeID{Pool: pool, Project: v.Project, Type: storage.VolumeType(v.Type), Name: name, Snapshot: snapshot}.URL()
 }
 
 func (a storageVolumesAPI) list(r *Request) Response {
@@ -75,8 +74,17 @@ func (a storageVolumesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	var sees func(project, name string) bool
+	if project == "" || r.guarded() {
+		sees = r.viewer(access.StorageVolume)
+	}
 	volumes, urls := []api.StorageVolume{}, []string{}
 	for _, v := range all {
+		// A list of one project also has what it shares, and copies of images, which are of none.
+		if sees != nil && (project == "" || v.Type == "image") && !sees(v.Project, v.Name) {
+			continue
+		}
+		v.UsedBy = r.usedBy(v.UsedBy)
 		if clauses.Match(v) {
 			volumes = append(volumes, v)
 			urls = append(urls, volumeURL(r.Var("pool"), v))
@@ -96,6 +104,9 @@ func (a storageVolumesAPI) create(r *Request) Response {
 	if kind := r.Var("type"); kind != "" {
 		req.Type = kind
 	}
+	if err := a.mayCopy(r, req.Source); err != nil {
+		return Fail(err)
+	}
 	task, err := a.svc.CreateVolume(r.Context(), r.Var("pool"), r.Project(), req)
 	switch {
 	case err != nil:
@@ -104,6 +115,19 @@ func (a storageVolumesAPI) create(r *Request) Response {
 		return Async(task)
 	}
 	return Empty()
+}
+
+// mayCopy refuses a source that the caller may not have, before it is looked for.
+func (a storageVolumesAPI) mayCopy(r *Request, from api.StorageVolumeSource) error {
+	of := from.Project
+	if of == "" {
+		of = r.Project()
+	}
+	name, _, _ := strings.Cut(from.Name, "/")
+	if name == "" || r.caller.May(access.CanManageBackups, access.Object{Entity: access.StorageVolume, Project: of, Name: name}) {
+		return nil
+	}
+	return errNotAuthorized
 }
 
 func (a storageVolumesAPI) get(r *Request) Response {
@@ -115,6 +139,7 @@ func (a storageVolumesAPI) get(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
+	v.UsedBy = r.usedBy(v.UsedBy)
 	return SyncETag(v, ETag(rev))
 }
 
@@ -145,15 +170,18 @@ func (a storageVolumesAPI) rename(r *Request) Response {
 	if req.Migration {
 		return Fail(api.BadRequest("Moving storage volumes between servers is not supported"))
 	}
+	if err := r.requireIn(req.Project, amid(access.StorageVolume, access.CanCreateVolumes)); err != nil {
+		return Fail(err)
+	}
 	to := id
 	to.Name = req.Name
 	if req.Pool != "" {
 		to.Pool = req.Pool
 	}
-	if req.Project != "" {
-		to = a.svc.ID(to.Pool, req.Project, to.Type, to.Name, "")
-	}
+	project := cmp.Or(req.Project, r.Project())
+	to = a.svc.ID(to.Pool, project, to.Type, to.Name, "")
 	if to.Pool != id.Pool || to.Project != id.Project {
+		to.Project = project
 		task, err := a.svc.MoveVolume(id, to)
 		if err != nil {
 			return Fail(err)
@@ -204,7 +232,8 @@ func (a storageVolumesAPI) snapshots(r *Request) Response {
 	urls := []string{}
 	for _, snap := range list {
 		_, name, _ := strings.Cut(snap.Name, "/")
-		urls = append(urls, id.URL()+"/snapshots/"+url.PathEscape(name))
+		// LXD's list of them names no project.
+		urls = append(urls, project.URL("", "storage-pools", id.Pool, "volumes", string(id.Type), id.Name, "snapshots", name))
 	}
 	sort.Strings(urls)
 	return Sync(urls)
@@ -243,18 +272,20 @@ func (a storageVolumesAPI) updateSnapshot(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	var put api.StorageVolumeSnapshotPut
-	if r.Method == "PATCH" { // what is not given stays
-		old, _, err := a.svc.VolumeSnapshot(id)
-		if err != nil {
-			return Fail(err)
-		}
-		put = old.StorageVolumeSnapshotPut
-	}
-	if err := r.Decode(&put); err != nil {
+	var body json.RawMessage // read as a whole before anything is held: a client takes its time
+	if err := r.Decode(&body); err != nil {
 		return Fail(err)
 	}
-	if err := a.svc.UpdateVolumeSnapshot(r.Context(), id, put, ifMatch(r)); err != nil {
+	edit := func(put *api.StorageVolumeSnapshotPut) error {
+		if r.Method != "PATCH" { // there, what is not given stays
+			*put = api.StorageVolumeSnapshotPut{}
+		}
+		if err := json.Unmarshal(body, put); err != nil {
+			return api.BadRequest("%w", err)
+		}
+		return nil
+	}
+	if err := a.svc.UpdateVolumeSnapshot(r.Context(), id, edit, ifMatch(r)); err != nil {
 		return Fail(err)
 	}
 	return Empty()

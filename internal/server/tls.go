@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/request"
 )
@@ -63,15 +64,29 @@ func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
 		if a.Authority != nil && a.Authority.Refuses(cert) != nil {
 			return caller
 		}
-		// A restricted certificate is for some projects only. Until there are such, it is good for nothing: to trust it
-		// with everything would be worse.
 		if known, ok := a.Store.Trusted(cert); ok {
-			caller.Trusted = !known.Restricted
+			caller.Trusted, caller.Rights = rightsOf(known)
 			return caller
 		}
-		caller.Trusted = a.signed(cert)
+		if a.signed(cert) {
+			caller.Trusted, caller.Rights = true, access.Full()
+		}
 	}
 	return caller
+}
+
+// rightsOf are the rights that the holder of a certificate has. One for metrics is not trusted with anything else, and one of a type that
+// gives none with nothing.
+func rightsOf(c api.Certificate) (trusted bool, rights access.Rights) {
+	switch {
+	case c.Type == "metrics":
+		return false, access.Metrics()
+	case c.Type != "client":
+		return false, access.Rights{}
+	case c.Restricted:
+		return true, access.Restricted(c.Fingerprint, c.Projects)
+	}
+	return true, access.Full()
 }
 
 func (a TLSAuth) signed(cert *x509.Certificate) bool {

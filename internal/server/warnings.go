@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/warning"
 )
 
@@ -13,11 +14,11 @@ func (a warningsAPI) routes() []Route {
 	}
 	const one = "/1.0/warnings/{id}"
 	return []Route{
-		{Method: "GET", Path: "/1.0/warnings", Handle: a.list},
-		{Method: "GET", Path: one, Handle: a.get},
-		{Method: "PUT", Path: one, Handle: a.put},
-		{Method: "PATCH", Path: one, Handle: a.put},
-		{Method: "DELETE", Path: one, Handle: a.remove},
+		{Method: "GET", Path: "/1.0/warnings", Need: Need{May: access.CanViewWarnings, On: access.Server}, Handle: a.list},
+		{Method: "GET", Path: one, Need: Need{May: access.CanViewWarnings, On: access.Server}, Handle: a.get},
+		{Method: "PUT", Path: one, Need: Need{May: access.CanEdit, On: access.Server}, Handle: a.put},
+		{Method: "PATCH", Path: one, Need: Need{May: access.CanEdit, On: access.Server}, Handle: a.put},
+		{Method: "DELETE", Path: one, Need: Need{May: access.CanEdit, On: access.Server}, Handle: a.remove},
 	}
 }
 

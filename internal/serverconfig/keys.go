@@ -35,7 +35,7 @@ func ImageKeys() []config.Key {
 	return []config.Key{
 		{Name: "images.auto_update_cached", Type: config.Bool, Default: "true", Live: true, Doc: "Bring images up to date that were fetched for an instance"},
 		{Name: "images.auto_update_interval", Type: config.Integer, Default: "6", Live: true, Doc: "Hours between two searches for newer versions of images; 0: never"},
-		{Name: "images.compression_algorithm", Validate: isCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
+		{Name: "images.compression_algorithm", Validate: IsCompression, Default: "gzip", Live: true, Doc: "Compression of images that are made here: bzip2, gzip, lzma, xz, zstd, squashfs or none, with options after it"},
 		{Name: "images.default_architecture", Values: architectures, Live: true, Doc: "Architecture to prefer where properties match images of several"},
 		{Name: "images.remote_cache_expiry", Type: config.Integer, Default: "10", Live: true, Doc: "Days without use after which an image is deleted that was fetched for an instance"},
 	}
@@ -75,8 +75,8 @@ func isExpiry(value string) error {
 	return err
 }
 
-// isCompression accepts the name of a compression, with options after it: "gzip -9".
-func isCompression(value string) error {
+// IsCompression accepts the name of a compression, with options after it: "gzip -9".
+func IsCompression(value string) error {
 	name, _, _ := strings.Cut(value, " ")
 	switch name {
 	case "bzip2", "gzip", "lzma", "xz", "zstd", "squashfs", "none":

@@ -150,3 +150,19 @@ func TestEqualPasswordsAreKeptDifferently(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersAreKeptAsTheyWereWritten: JSON and YAML bring them as floating point, in which large ones have powers of ten.
+func TestNumbersAreKeptAsTheyWereWritten(t *testing.T) {
+	for want, value := range map[string]any{
+		"3": float64(3), "0": float64(0), "-1": float64(-1), "1.5": 1.5, "10000000": 1e7, "123456789012": float64(123456789012), "9007199254740992": float64(1 << 53),
+		"0.00000001": 1e-8, "true": true, "false": false, "1e7": "1e7", "": nil,
+	} {
+		s := newService(t)
+		if err := s.Merge(context.Background(), map[string]any{"user.a": value}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Get("user.a"); got != want {
+			t.Errorf("%v is kept as %q, not %q", value, got, want)
+		}
+	}
+}

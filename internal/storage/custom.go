@@ -79,21 +79,32 @@ func (s *Service) CreateVolume(ctx context.Context, pool, project string, req ap
 	record := &volumeRecord{Description: req.Description, Config: withDefaults(row.Value.Config, req.Config)}
 	switch req.Source.Type {
 	case "":
-		release, err := s.holdIn(ctx, id.Project, "create", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(pool)))
-		if err != nil {
-			return nil, err
-		}
-		defer release()
-		return nil, s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
-			if err := d.CreateVolume(ctx, made[0].onDisk(), openFolder); err != nil {
-				return err
-			}
-			return s.applySize(ctx, made[0], record.Config)
-		})
+		return nil, s.createEmpty(ctx, project, id, record)
 	case "copy":
-		return s.copyTask(id, *record, req.Source), nil
+		return s.copyTask(project, id, *record, req.Source), nil
 	}
 	return nil, api.BadRequest("Unknown source type %q", req.Source.Type)
+}
+
+// createEmpty makes a custom volume with nothing in it, in a project as it is by then.
+func (s *Service) createEmpty(ctx context.Context, project string, id VolumeID, record *volumeRecord) error {
+	ctx, home, letGo, err := s.inProject(ctx, "create", project)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	id.Project = home
+	release, err := s.hold(ctx, "create", lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.makeVolumes(ctx, []newVolume{{id, record}}, func(ctx context.Context, d storagedriver.Driver, made []VolumeID) error {
+		if err := d.CreateVolume(ctx, made[0].onDisk(), openFolder); err != nil {
+			return err
+		}
+		return s.applySize(ctx, made[0], record.Config)
+	})
 }
 
 // newVolume is a custom volume, or a snapshot of one, that is about to be made.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/config"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/expiry"
 	"github.com/berthd/berth/internal/lock"
@@ -46,14 +47,20 @@ func (s *Service) copied(id VolumeID, src api.StorageVolumeSource) map[string]st
 }
 
 // copyTask copies a custom volume, with its snapshots unless VolumeOnly is set, or one snapshot of one.
-func (s *Service) copyTask(id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
-	from := s.sourceOf(id, src)
+func (s *Service) copyTask(project string, id VolumeID, record volumeRecord, src api.StorageVolumeSource) *operation.Task {
 	return &operation.Task{
 		Description: "Copying storage volume",
-		About:       id.URL() + projectQuery(id.Project),
+		About:       id.URL(),
 		Run: func(ctx context.Context, _ operation.Progress) error {
+			ctx, home, letGo, err := s.inProject(ctx, "copy", project)
+			if err != nil {
+				return err
+			}
+			defer letGo()
+			id.Project = home
+			from := s.sourceOf(id, src)
 			s.settle(ctx, from, "")
-			release, err := s.holdIn(ctx, id.Project, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
+			release, err := s.hold(ctx, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(from.Pool)))
 			if err != nil {
 				return err
@@ -80,7 +87,7 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 	if record.Description == "" {
 		record.Description = row.Value.Description
 	}
-	record.Config = compact(merge(record.Config, row.Value.Config))
+	record.Config = config.WithoutEmpty(merge(record.Config, row.Value.Config))
 	volumes, sources := []newVolume{{id, &record}}, []VolumeID{from}
 	if from.Snapshot == "" && !volumeOnly {
 		for _, row := range s.volumes.List(from.path()...) {
@@ -105,7 +112,8 @@ func (s *Service) copyVolume(ctx context.Context, id, from VolumeID, record volu
 	})
 }
 
-// MoveVolume moves a custom volume with its snapshots to another pool or project.
+// MoveVolume moves a custom volume with its snapshots to another pool or project. to names the project that the caller asks for; the volume
+// goes where that has its volumes.
 func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	if id.Type != VolumeCustom {
 		return nil, api.BadRequest("Renaming storage volumes of type %q is not allowed", id.Type)
@@ -116,9 +124,11 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	if _, _, err := s.Volume(id); err != nil {
 		return nil, err
 	}
-	if err := s.Projects.Check(to.Project); err != nil { // a volume of a project that there is not is out of everybody's reach
-		return nil, api.NotFound("Failed loading project %q: %w", to.Project, err)
+	project := to.Project
+	if err := s.Projects.Check(project); err != nil { // a volume of a project that there is not is out of everybody's reach
+		return nil, api.NotFound("Failed loading project %q: %w", project, err)
 	}
+	to.Project = s.homeOf(VolumeCustom, project)
 	if _, _, err := s.Volume(to); err == nil {
 		return nil, api.Conflict("Volume by that name already exists")
 	} else if _, ok := s.pools.Get(to.Pool); !ok {
@@ -129,30 +139,41 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 	}
 	return &operation.Task{
 		Description: "Moving storage volume",
-		About:       to.URL() + projectQuery(to.Project),
+		About:       to.URL(),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			s.settle(ctx, id, "")
-			release, err := s.holdIn(ctx, to.Project, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
-				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
+			ctx, home, letGo, err := s.inProject(ctx, "move", project)
 			if err != nil {
 				return err
 			}
-			defer release()
-			if err := s.unsettled(id, ""); err != nil {
-				return err
-			}
-			if len(s.volumeUsers(id)) > 0 { // it may have changed since the request was checked
-				return errInUse()
-			}
-			if err := s.copyVolume(ctx, to, id, volumeRecord{}, false); err != nil {
-				return err
-			}
-			if err := syncContent(s.Path(to)); err != nil { // both stay, and either can be removed
-				return err
-			}
-			return s.deleteVolume(ctx, id)
+			defer letGo()
+			to.Project = home
+			return s.move(ctx, id, to)
 		},
 	}, nil
+}
+
+// move is MoveVolume for a caller that holds the project that the volume goes to.
+func (s *Service) move(ctx context.Context, id, to VolumeID) error {
+	s.settle(ctx, id, "")
+	release, err := s.hold(ctx, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
+		lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.unsettled(id, ""); err != nil {
+		return err
+	}
+	if len(s.volumeUsers(id)) > 0 { // it may have changed since the request was checked
+		return errInUse()
+	}
+	if err := s.copyVolume(ctx, to, id, volumeRecord{}, false); err != nil {
+		return err
+	}
+	if err := syncContent(s.Path(to)); err != nil { // both stay, and either can be removed
+		return err
+	}
+	return s.deleteVolume(ctx, id)
 }
 
 // VolumeSnapshots lists the snapshots of a custom volume.
@@ -221,7 +242,7 @@ func (s *Service) CreateVolumeSnapshot(id VolumeID, req api.StorageVolumeSnapsho
 	}
 	return &operation.Task{
 		Description: "Creating storage volume snapshot",
-		About:       id.URL() + projectQuery(id.Project),
+		About:       id.URL(),
 		Resources:   map[string][]string{"storage_volumes": {"/1.0/storage_volumes/" + id.Name}},
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			release, err := s.holdSettled(ctx, "snapshot", id.of(), lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
@@ -301,8 +322,9 @@ func (s *Service) DeleteVolumeSnapshot(id VolumeID) (*operation.Task, error) {
 	})
 }
 
-// UpdateVolumeSnapshot changes a snapshot's description and expiry.
-func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api.StorageVolumeSnapshotPut, check func(store.Revision) error) error {
+// UpdateVolumeSnapshot changes a snapshot's description and expiry: edit gets what they are when nobody else changes them, and match the version
+// that is.
+func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, edit func(*api.StorageVolumeSnapshotPut) error, match func(store.Revision) error) error {
 	release, err := s.holdSettled(ctx, "update", id, lock.Exclusive(id.Object()))
 	if err != nil {
 		return err
@@ -315,7 +337,11 @@ func (s *Service) UpdateVolumeSnapshot(ctx context.Context, id VolumeID, put api
 	if !ok {
 		return errNoVolume()
 	}
-	if err := check(row.Revision); err != nil {
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	put := showSnapshot(id, row.Value).StorageVolumeSnapshotPut
+	if err := edit(&put); err != nil {
 		return err
 	}
 	next := *row.Value

@@ -62,18 +62,7 @@ func withDefaults(pool, volume map[string]string) map[string]string {
 	for key, value := range volume {
 		all[key] = value
 	}
-	return compact(all)
-}
-
-// compact drops empty values, which stand for keys that are not set.
-func compact(m map[string]string) map[string]string {
-	out := map[string]string{}
-	for k, v := range m {
-		if v != "" {
-			out[k] = v
-		}
-	}
-	return out
+	return config.WithoutEmpty(all)
 }
 
 // merge is what PATCH does: given keys replace, others stay.

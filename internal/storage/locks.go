@@ -22,18 +22,14 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 	return held.Release, nil
 }
 
-// holdIn is hold for what is made in a project, which stays what it is meanwhile.
-func (s *Service) holdIn(ctx context.Context, project, action string, wants ...lock.Want) (release func(), err error) {
-	ctx, letGo, err := s.Projects.Hold(ctx, action, project)
+// inProject keeps a project as it is until the release, and tells which project's custom volumes are its own: what was found of that before may
+// have changed since.
+func (s *Service) inProject(ctx context.Context, action, project string) (held context.Context, home string, release func(), err error) {
+	held, release, err = s.Projects.Hold(ctx, action, project)
 	if err != nil {
-		return nil, err
+		return nil, "", nil, err
 	}
-	letGoOfAll, err := s.hold(ctx, action, wants...)
-	if err != nil {
-		letGo()
-		return nil, err
-	}
-	return func() { letGoOfAll(); letGo() }, nil
+	return held, s.homeOf(VolumeCustom, project), release, nil
 }
 
 // holdMount keeps the mount and unmount of one volume apart.

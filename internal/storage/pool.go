@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,9 +16,11 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
+	"github.com/berthd/berth/internal/config"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -102,17 +103,10 @@ func volumeUser(v VolumeID) string {
 	if v.Type == VolumeContainer || v.Type == VolumeVM {
 		return instanceURL(v)
 	}
-	return v.URL() + projectQuery(v.Project)
+	return v.URL()
 }
 
-func projectQuery(project string) string {
-	if project == "" || project == "default" {
-		return ""
-	}
-	return "?project=" + url.QueryEscape(project)
-}
-
-func poolURL(name string) string { return "/1.0/storage-pools/" + url.PathEscape(name) }
+func poolURL(name string) string { return project.URL("", "storage-pools", name) }
 
 // CreatePool makes a pool and mounts it.
 func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) error {
@@ -158,9 +152,9 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	if err := errors.Join(poolKeys.Validate(req.Config), poolKeys.CheckSupported(nil, req.Config)); err != nil {
 		return nil, err
 	}
-	config := compact(req.Config)
+	settings := config.WithoutEmpty(req.Config)
 	own := filepath.Join(s.poolsFolder(), req.Name)
-	source := config["source"]
+	source := settings["source"]
 	switch {
 	case source == "":
 		source = own
@@ -175,8 +169,8 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	if root, err := filepath.EvalSymlinks(s.Root); err == nil && source != own && below(real, root) {
 		return nil, api.BadRequest("Source path '%s' is within the daemon's folder", source)
 	}
-	config["source"] = source
-	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: config}, nil
+	settings["source"] = source
+	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: settings}, nil
 }
 
 func below(path, root string) bool {
@@ -290,7 +284,7 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 	if err := errors.Join(poolKeys.Validate(next.Config), poolKeys.CheckSupported(row.Value.Config, next.Config)); err != nil {
 		return err
 	}
-	next.Config = compact(next.Config)
+	next.Config = config.WithoutEmpty(next.Config)
 	if next.Config["source"] != row.Value.Config["source"] {
 		return errors.New("Pool source cannot be changed when not in pending state")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
+	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
@@ -194,7 +195,7 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 	if err := volumeTable.CheckSupported(row.Value.Config, next.Config); err != nil {
 		return err
 	}
-	next.Config = compact(next.Config)
+	next.Config = config.WithoutEmpty(next.Config)
 	admitted, err := s.admit(ctx, "volume update", id, next.Config)
 	if err != nil {
 		return err
@@ -221,7 +222,7 @@ func (s *Service) UpdateVolume(ctx context.Context, id VolumeID, put api.Storage
 func (s *Service) event(ctx context.Context, action string, id VolumeID, details map[string]any) {
 	shown := id
 	shown.Name = id.diskName()
-	s.Events.Lifecycle(ctx, id.Project, action, shown.URL()+projectQuery(id.Project), details)
+	s.Events.Lifecycle(ctx, id.Project, action, shown.URL(), details)
 }
 
 // CustomVolumes lists the custom volumes of a project in all pools, without their snapshots.

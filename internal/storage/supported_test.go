@@ -131,10 +131,10 @@ func TestExpiredSnapshotsOfVolumesAreDeletedWhenTheirTimeComes(t *testing.T) {
 		want("day", "minute", "never")
 		time.Sleep(time.Minute)
 		want("day", "never")
-		put := api.StorageVolumeSnapshotPut{ExpiresAt: &minute}
+		soon := func(put *api.StorageVolumeSnapshotPut) error { put.ExpiresAt = &minute; return nil }
 		day := custom("v")
 		day.Snapshot = "day"
-		w.ok(w.service.UpdateVolumeSnapshot(w.ctx, day, put, anyRevision))
+		w.ok(w.service.UpdateVolumeSnapshot(w.ctx, day, soon, anyRevision))
 		want("day", "never") // it has passed already: whoever has set it may see it
 		time.Sleep(time.Minute)
 		want("never")

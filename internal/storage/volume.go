@@ -2,9 +2,8 @@
 package storage
 
 import (
-	"net/url"
-
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
+	"github.com/berthd/berth/internal/project"
 )
 
 // VolumeType is the kind of a volume, as the API names it.
@@ -85,20 +84,18 @@ func idOf(path []string) VolumeID {
 	return v
 }
 
-// URL is the volume's place in the API, without a project.
+// URL is where the API shows the volume.
 func (v VolumeID) URL() string {
-	u := poolURL(v.Pool) + "/volumes/" + string(v.Type) + "/" + url.PathEscape(v.Name)
-	if v.Snapshot != "" {
-		u += "/snapshots/" + url.PathEscape(v.Snapshot)
-	}
-	return u
+	return v.under("storage-pools", v.Pool, "volumes", string(v.Type), v.Name)
 }
 
 // instanceURL is the instance, or snapshot of one, that a volume is the root of.
-func instanceURL(v VolumeID) string {
-	u := "/1.0/instances/" + url.PathEscape(v.Name)
+func instanceURL(v VolumeID) string { return v.under("instances", v.Name) }
+
+// under is the URL of a path, and of the snapshot there if the volume is one.
+func (v VolumeID) under(path ...string) string {
 	if v.Snapshot != "" {
-		u += "/snapshots/" + url.PathEscape(v.Snapshot)
+		path = append(path, "snapshots", v.Snapshot)
 	}
-	return u + projectQuery(v.Project)
+	return project.URL(v.Project, path...)
 }

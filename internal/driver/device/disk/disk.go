@@ -3,7 +3,8 @@
 //
 // What appears inside is a mount that the runtime makes, beneath the guest's root and without following its links:
 // this package never opens a path inside the guest. Sources are paths of the host that the administrator gave, and
-// are resolved as any path on the host is.
+// are resolved as any path on the host is; those that a project is held to some folders with are opened beneath them, and
+// what was opened is what is mounted.
 package disk
 
 import (
@@ -38,7 +39,10 @@ type Pools interface {
 }
 
 // Module implements device.Module.
-type Module struct{ Pools Pools }
+type Module struct {
+	Pools    Pools
+	Projects Projects // nil: disks of the host may be from anywhere
+}
 
 var (
 	_ device.Module     = (*Module)(nil)
@@ -83,7 +87,8 @@ func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg
 	case isSpecial(cfg["source"]) || cfg["source"] == "" || !required(cfg):
 		return nil
 	}
-	if _, err := os.Stat(cfg["source"]); errors.Is(err, os.ErrNotExist) {
+	// One that leads out of its project's folders is refused at the start, whether there is something where it leads or not.
+	if _, err := m.stat(inst.Project, cfg["source"]); errors.Is(err, os.ErrNotExist) {
 		return api.BadRequest("Missing source path %q for disk %q", cfg["source"], name)
 	}
 	return nil
@@ -100,48 +105,15 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 	if err := m.Check(ctx, inst, name, cfg); err != nil {
 		return device.Contribution{}, err
 	}
-	mount, block, ok, err := m.mountOf(ctx, inst, name, cfg)
-	if err != nil || !ok {
+	v, err := m.viewOf(ctx, inst, name, cfg)
+	if err != nil || v == nil {
 		return device.Contribution{}, err
 	}
-	if block != "" {
-		if _, err := mountOnHost(inst, name, cfg, block); err != nil {
-			return device.Contribution{}, err
-		}
+	defer v.close()
+	if err := v.makeOnHost(inst, name, cfg); err != nil {
+		return device.Contribution{}, err
 	}
-	return device.Contribution{Mounts: []spec.Mount{mount}}, nil
-}
-
-// mountOf is how a disk appears inside, and for one on a block device, which is mounted on the host first, that device. ok
-// is false for an optional disk without its source. A volume is held from then on.
-func (m *Module) mountOf(ctx context.Context, inst device.Instance, name string, cfg device.Config) (mount spec.Mount, block string, ok bool, err error) {
-	mount = spec.Mount{
-		Source: cfg["source"], Target: target(cfg), Type: "none", Create: "dir", Idmapped: config.IsTrue(cfg["shift"]),
-		Options: options(inst, cfg), Optional: !required(cfg),
-	}
-	if cfg["pool"] != "" {
-		volume, err := m.Pools.CustomVolume(cfg["pool"], inst.Project, cfg["source"])
-		if err != nil {
-			return mount, "", false, err
-		}
-		if mount.Source, err = m.Pools.Attach(ctx, user(inst, name), cfg["pool"], inst.Project, cfg["source"]); err != nil {
-			return mount, "", false, err
-		}
-		// The files of a volume have plain IDs; every instance sees them through its own map.
-		mount.Idmapped = !inst.Privileged && !config.IsTrue(volume["security.unmapped"])
-	}
-	st, err := os.Stat(mount.Source)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && !required(cfg):
-		return mount, "", false, nil
-	case err != nil:
-		return mount, "", false, fmt.Errorf("source of disk %q: %w", name, err)
-	case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
-		block, mount.Source = mount.Source, hostPath(inst, name)
-	case !st.IsDir():
-		mount.Create = "file"
-	}
-	return mount, block, true, nil
+	return device.Contribution{Mounts: []spec.Mount{v.mount}}, nil
 }
 
 // options are the options of the mount inside.
@@ -197,7 +169,8 @@ func (m *Module) Update(context.Context, device.Running, device.Instance, string
 	return nil
 }
 
-// hostPath is where the file system of a block device is mounted on the host while the instance runs. Names of devices may
+// hostPath is where the file system of a block device, or what is beneath the folders of a project, is mounted on the host while the instance
+// runs. Names of devices may
 // hold slashes, but no percent signs.
 func hostPath(inst device.Instance, name string) string {
 	prefix := "disk."
@@ -207,26 +180,7 @@ func hostPath(inst device.Instance, name string) string {
 	return filepath.Join(inst.DevicesPath, prefix+url.PathEscape(name))
 }
 
-// mountOnHost mounts the file system on a block device among the instance's devices.
-func mountOnHost(inst device.Instance, name string, cfg device.Config, source string) (string, error) {
-	at := hostPath(inst, name)
-	if err := unmountDevice(inst, name); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(at, 0o711); err != nil {
-		return "", err
-	}
-	flags, data := splitOptions(cfg["raw.mount.options"])
-	if config.IsTrue(cfg["readonly"]) {
-		flags |= unix.MS_RDONLY
-	}
-	if err := mountAny(source, at, flags, data); err != nil {
-		return "", errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), unmountDevice(inst, name))
-	}
-	return at, nil
-}
-
-// unmountDevice undoes mountOnHost. That nothing is mounted is no error.
+// unmountDevice undoes makeOnHost. That nothing is mounted is no error.
 func unmountDevice(inst device.Instance, name string) error {
 	at := hostPath(inst, name)
 	for {

@@ -395,19 +395,19 @@ func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
 		"size.state=1GiB": "only virtual machines", "source=cloud-init:config": "only virtual machines",
 	} {
 		cfg := parse(key)
-		err := m.CheckSupported(nil, cfg)
+		err := m.CheckSupported("default", nil, cfg)
 		name, _, _ := strings.Cut(key, "=")
 		if api.StatusOf(err) != http.StatusBadRequest || !strings.Contains(err.Error(), name+"=") || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", key, err)
 		}
-		if err := m.CheckSupported(cfg, cfg); err != nil {
+		if err := m.CheckSupported("default", cfg, cfg); err != nil {
 			t.Errorf("%s is there already: %v", key, err)
 		}
-		if err := m.CheckSupported(cfg, parse("")); err != nil {
+		if err := m.CheckSupported("default", cfg, parse("")); err != nil {
 			t.Errorf("%s goes: %v", key, err)
 		}
 	}
-	if err := m.CheckSupported(nil, parse("source=/tmp path=/mnt size=1GiB boot.priority=3")); err != nil {
+	if err := m.CheckSupported("default", nil, parse("source=/tmp path=/mnt size=1GiB boot.priority=3")); err != nil {
 		t.Error(err)
 	}
 	for cfg, want := range map[string]string{
@@ -425,16 +425,16 @@ func TestWhatHasNoEffectIsRefusedWhereItIsNew(t *testing.T) {
 		"source=/tmp path=/mnt required=false optional=true":                         `Cannot use both "required" and deprecated "optional" properties at the same time`,
 		"source=/tmp path=/mnt optional=true":                                        "",
 	} {
-		err := m.CheckSupported(nil, parse(cfg))
+		err := m.CheckSupported("default", nil, parse(cfg))
 		if want == "" && err != nil || want != "" && (api.StatusOf(err) != http.StatusBadRequest || !strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%s: %v", cfg, err)
 		}
-		if err := m.CheckSupported(parse(cfg), parse(cfg)); err != nil {
+		if err := m.CheckSupported("default", parse(cfg), parse(cfg)); err != nil {
 			t.Errorf("%s is there already: %v", cfg, err)
 		}
 	}
 	later := parse("source=/dev/nonexist path=/mnt required=false raw.mount.options=uid=5")
-	if err := m.CheckSupported(later, parse("source=/tmp path=/mnt required=false raw.mount.options=uid=5")); api.StatusOf(err) != http.StatusBadRequest {
+	if err := m.CheckSupported("default", later, parse("source=/tmp path=/mnt required=false raw.mount.options=uid=5")); api.StatusOf(err) != http.StatusBadRequest {
 		t.Errorf("a folder in the place of a block device: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"encoding/json"
+	"os"
 
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/spec"
@@ -56,11 +57,15 @@ func (m *Module) Replug(ctx context.Context, run device.Running, inst device.Ins
 	if mounted, err := m.mountedInside(ctx, run, inst, name, cfg); err != nil || mounted {
 		return err
 	}
-	mount, _, ok, err := m.mountOf(ctx, inst, name, cfg)
-	if err != nil || !ok {
+	if mount, ok := onHost(inst, name, cfg); ok {
+		return run.Mount(ctx, mount)
+	}
+	v, err := m.viewOf(ctx, inst, name, cfg)
+	if err != nil || v == nil {
 		return err
 	}
-	return run.Mount(ctx, mount)
+	defer v.close()
+	return run.Mount(ctx, v.mount)
 }
 
 // Place implements device.Placer.
@@ -81,14 +86,29 @@ func (m *Module) mountedInside(ctx context.Context, run device.Running, inst dev
 
 // shows is what a disk is known by inside: its source, as far as that is there, and its path.
 func (m *Module) shows(ctx context.Context, inst device.Instance, name string, cfg device.Config) spec.Mount {
-	if mount, _, ok, err := m.mountOf(ctx, inst, name, cfg); err == nil && ok {
+	if mount, ok := onHost(inst, name, cfg); ok {
 		return mount
 	}
-	source := cfg["source"]
-	if at := hostPath(inst, name); isFolder(at) { // its block device is gone, the file system is there still
-		source = at
+	if v, err := m.viewOf(ctx, inst, name, cfg); err == nil && v != nil {
+		v.close()
+		return v.mount
 	}
-	return spec.Mount{Source: source, Target: target(cfg)}
+	return spec.Mount{Source: cfg["source"], Target: target(cfg)}
+}
+
+// onHost is the mount of a disk of which something is made on the host: that is there as long as the disk is, whatever becomes of its source.
+func onHost(inst device.Instance, name string, cfg device.Config) (mount spec.Mount, ok bool) {
+	at := hostPath(inst, name)
+	st, err := os.Stat(at)
+	if err != nil {
+		return mount, false
+	}
+	mount = mountOf(inst, cfg)
+	mount.Source = at
+	if !st.IsDir() {
+		mount.Create = "file"
+	}
+	return mount, true
 }
 
 // others are the paths of the instance's other disks of the same source.

@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/berthd/berth/api"
@@ -13,18 +12,18 @@ import (
 
 // Keys are the keys of the device.
 var Keys = config.NewTable(config.DeviceWords,
-	config.Key{Name: "type"},
-	config.Key{Name: "path", Validate: cleanPath, Doc: "Where it is mounted inside; / for the root disk"},
+	config.Key{Name: "type", Restricted: config.Free},
+	config.Key{Name: "path", Validate: cleanPath, Restricted: config.Free, Doc: "Where it is mounted inside; / for the root disk"},
 	config.Key{Name: "source", Validate: cleanPath, Unsupported: "only virtual machines have a drive for cloud-init", Except: func(v string) bool { return !isSpecial(v) },
-		Doc: "Folder or file of the host; with pool, the name of a custom volume"},
+		Restricted: config.Free, Doc: "Folder or file of the host; with pool, the name of a custom volume"},
 	config.Key{Name: "pool", Restricted: config.Free, Doc: "Storage pool that keeps the root disk, or that has the volume"},
 	config.Key{Name: "size", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Largest size of the root disk, in bytes or with a unit"},
-	config.Key{Name: "size.state", Type: config.Size, Live: true, Restricted: config.Free, Doc: "Room for the saved running state, in bytes or with a unit",
+	config.Key{Name: "size.state", Type: config.Size, Live: true, Doc: "Room for the saved running state, in bytes or with a unit",
 		Unsupported: "only virtual machines keep state in a file system of its own"},
 	config.Key{Name: "readonly", Type: config.Bool, Restricted: config.Free, Doc: "Let nothing be written to it from inside"},
 	config.Key{Name: "recursive", Type: config.Bool, Doc: "Show what is mounted in the source, too"},
-	config.Key{Name: "required", Type: config.Bool, Default: "true", Doc: "Refuse to start while the source is missing"},
-	config.Key{Name: "optional", Type: config.Bool, Doc: "Old name for the opposite of required"},
+	config.Key{Name: "required", Type: config.Bool, Default: "true", Restricted: config.Free, Doc: "Refuse to start while the source is missing"},
+	config.Key{Name: "optional", Type: config.Bool, Restricted: config.Free, Doc: "Old name for the opposite of required"},
 	config.Key{Name: "shift", Type: config.Bool, Doc: "Show owners in the source as the numbers they have on the host"},
 	config.Key{Name: "propagation", Values: []string{"private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable"},
 		Doc: "Which later mounts in the source are seen on the other side, as mount(8) names it"},
@@ -32,7 +31,7 @@ var Keys = config.NewTable(config.DeviceWords,
 	config.Key{Name: "limits.read", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of what is read, in bytes/s or as a number of iops"},
 	config.Key{Name: "limits.write", Validate: config.OneLine, Unsupported: noThrottle, Doc: "Bound of what is written, in bytes/s or as a number of iops"},
 	config.Key{Name: "limits.max", Validate: config.OneLine, Unsupported: noThrottle, Doc: "The same bound for limits.read and limits.write"},
-	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
+	config.Key{Name: "boot.priority", Validate: config.IsUint32, Live: true, Restricted: config.Free, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
 	config.Key{Name: "ceph.cluster_name", Validate: config.OneLine, Doc: "Ceph cluster that has the source"},
 	config.Key{Name: "ceph.user_name", Validate: config.OneLine, Doc: "Ceph user to reach the source as"},
 	config.UserKey,
@@ -44,18 +43,18 @@ const noThrottle = "it does not bound the rate of disk I/O yet"
 func (m *Module) Tables() map[string]*config.Table { return map[string]*config.Table{"": Keys} }
 
 // CheckSupported implements device.Refuser. Of what an earlier version took, it refuses what has no effect, too.
-func (m *Module) CheckSupported(was, cfg device.Config) error {
+func (m *Module) CheckSupported(project string, was, cfg device.Config) error {
 	if cfg["required"] != "" && cfg["optional"] != "" && (was["required"] == "" || was["optional"] == "") {
 		return api.BadRequest(`Cannot use both "required" and deprecated "optional" properties at the same time`)
 	}
-	if err := checkOptions(was, cfg); err != nil {
+	if err := m.checkOptions(project, was, cfg); err != nil {
 		return err
 	}
 	return Keys.CheckSupported(was, cfg)
 }
 
 // checkOptions refuses options of a mount that it would not have, if they or what is mounted are new.
-func checkOptions(was, cfg device.Config) error {
+func (m *Module) checkOptions(project string, was, cfg device.Config) error {
 	raw := cfg["raw.mount.options"]
 	if raw == "" || raw == was["raw.mount.options"] && cfg["source"] == was["source"] && cfg["pool"] == was["pool"] {
 		return nil
@@ -63,7 +62,7 @@ func checkOptions(was, cfg device.Config) error {
 	if isRoot(cfg) {
 		return api.BadRequest("raw.mount.options=%q has no effect on the root disk", raw)
 	}
-	if cfg["pool"] == "" && mayBeBlock(cfg["source"]) {
+	if cfg["pool"] == "" && m.mayBeBlock(project, cfg["source"]) {
 		return nil
 	}
 	if o := withoutEffect(raw); o != "" {
@@ -74,12 +73,12 @@ func checkOptions(was, cfg device.Config) error {
 }
 
 // mayBeBlock tells whether a source is a block device, or may come to be one.
-func mayBeBlock(source string) bool {
-	st, err := os.Stat(source)
+func (m *Module) mayBeBlock(project, source string) bool {
+	st, err := m.stat(project, source)
 	if err != nil {
 		return strings.HasPrefix(source, "/dev/")
 	}
-	return st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0
+	return isBlock(st)
 }
 
 // cleanPath keeps out what would break the configuration file of the runtime.
@@ -104,7 +103,7 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg
 	if err := validateRoot(cfg); err != nil {
 		return err
 	}
-	if err := validateSource(cfg); err != nil {
+	if err := m.validateSource(inst.Project, cfg); err != nil {
 		return err
 	}
 	if cfg["path"] == "" && !isSpecial(cfg["source"]) && !inst.Profile && inst.Type == string(api.InstanceTypeContainer) {
@@ -146,10 +145,10 @@ func validateRoot(cfg device.Config) error {
 	return nil
 }
 
-func validateSource(cfg device.Config) error {
+func (m *Module) validateSource(project string, cfg device.Config) error {
 	source := cfg["source"]
 	if config.IsTrue(cfg["recursive"]) {
-		if isRoot(cfg) || cfg["pool"] != "" || !mayBeFolder(source) {
+		if isRoot(cfg) || cfg["pool"] != "" || !m.mayBeFolder(project, source) {
 			return api.BadRequest("The recursive option is only supported for additional bind-mounted paths")
 		}
 		if config.IsTrue(cfg["readonly"]) {
@@ -172,15 +171,4 @@ func validateSource(cfg device.Config) error {
 		return api.BadRequest("Source path must be absolute for local sources")
 	}
 	return nil
-}
-
-func isFolder(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.IsDir()
-}
-
-// mayBeFolder tells whether a source is, or may come to be, a folder.
-func mayBeFolder(source string) bool {
-	st, err := os.Stat(source)
-	return err != nil || st.IsDir()
 }

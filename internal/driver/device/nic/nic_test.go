@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -460,6 +461,25 @@ func TestAnAddressNeedsAManagedNetwork(t *testing.T) {
 		err := m.Check(t.Context(), inst, "eth0", cfg)
 		if got := fmt.Sprint(err); err != nil && (got != want || api.StatusOf(err) != 400) || err == nil && want != "" {
 			t.Errorf("%s: %v", parent, err)
+		}
+	}
+}
+
+// Two NICs that are to be called the same inside are refused where they meet, and not in a profile, which may be meant for others.
+func TestTwoNICsOfOneName(t *testing.T) {
+	devices := map[string]device.Config{
+		"a": {"type": "nic", "nictype": "p2p", "name": "eth0"}, "b": {"type": "nic", "nictype": "p2p", "name": "eth0"},
+		"c": {"type": "nic", "nictype": "p2p", "name": "eth1"}, "d": {"type": "nic", "nictype": "p2p"}, "e": {"type": "nic", "nictype": "p2p"},
+		"disk": {"type": "disk", "name": "eth1"},
+	}
+	for name, twice := range map[string]bool{"a": true, "b": true, "c": false, "d": false} {
+		err := (&Module{}).Validate(t.Context(), device.Instance{Devices: devices}, name, devices[name])
+		want := `Invalid value for device option "name": Duplicate NIC name detected "eth0"`
+		if twice && (err == nil || err.Error() != want || api.StatusOf(err) != http.StatusBadRequest) || !twice && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := (&Module{}).Validate(t.Context(), device.Instance{Devices: devices, Profile: true}, name, devices[name]); err != nil {
+			t.Errorf("%s in a profile: %v", name, err)
 		}
 	}
 }

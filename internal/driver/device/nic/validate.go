@@ -14,12 +14,12 @@ import (
 
 func keys(more ...config.Key) *config.Table {
 	return config.NewTable(config.DeviceWords, append([]config.Key{
-		{Name: "type"},
+		{Name: "type", Restricted: config.Free},
 		{Name: "nictype", Values: []string{bridged, macvlan, p2p}, Doc: "How the NIC is connected, where network does not say it"},
-		{Name: "name", Validate: nameInside, Doc: "What the interface is called inside; unset: a free eth0, eth1, …"},
-		{Name: "hwaddr", Validate: config.IsMAC, Doc: "MAC address inside; unset: one is made up and kept"},
-		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Doc: "MTU: largest packet, in bytes; unset: as the parent has it"},
-		{Name: "boot.priority", Validate: config.IsUint32, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
+		{Name: "name", Validate: nameInside, Restricted: config.Free, Doc: "What the interface is called inside; unset: a free eth0, eth1, …"},
+		{Name: "hwaddr", Validate: config.IsMAC, Restricted: config.Free, Doc: "MAC address inside; unset: one is made up and kept"},
+		{Name: "mtu", Type: config.Integer, Validate: config.IsMTU, Restricted: config.Free, Doc: "MTU: largest packet, in bytes; unset: as the parent has it"},
+		{Name: "boot.priority", Validate: config.IsUint32, Restricted: config.Free, Doc: "Order in which virtual machines try to boot from their devices, highest first"},
 		config.UserKey,
 	}, more...)...)
 }
@@ -53,9 +53,9 @@ var vethKeys = []config.Key{
 	{Name: "host_name", Validate: nameOnHost, Doc: "What the host's end is called; unset: a name that is free"},
 	{Name: "ipv4.routes", Validate: config.ListOf(config.IsIPv4Network), Allowed: "networks such as 10.0.0.0/24 or 10.0.0.9/32, with commas between them", Live: true, Doc: "IPv4 subnets that the host reaches through this NIC, with commas between them"},
 	{Name: "ipv6.routes", Validate: config.ListOf(config.IsIPv6Network), Allowed: "networks such as fd42::/64 or fd42::9/128, with commas between them", Live: true, Doc: "IPv6 subnets that the host reaches through this NIC, with commas between them"},
-	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Doc: "Bound of what the instance receives, in bit/s: 500kbit, 10Mbit"},
-	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Doc: "Bound of what the instance sends, in bit/s: 500kbit, 10Mbit"},
-	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Doc: "The same bound for both directions: limits.ingress and limits.egress"},
+	{Name: "limits.ingress", Validate: config.IsBitSize, Live: true, Restricted: config.Free, Doc: "Bound of what the instance receives, in bit/s: 500kbit, 10Mbit"},
+	{Name: "limits.egress", Validate: config.IsBitSize, Live: true, Restricted: config.Free, Doc: "Bound of what the instance sends, in bit/s: 500kbit, 10Mbit"},
+	{Name: "limits.max", Validate: config.IsBitSize, Live: true, Restricted: config.Free, Doc: "The same bound for both directions: limits.ingress and limits.egress"},
 }
 
 var parentKey = config.Key{Name: "parent", Doc: "Bridge or interface of the host that the NIC is connected to"}
@@ -73,7 +73,7 @@ var (
 )
 
 // CheckSupported implements device.Refuser. What is refused would fail at the start.
-func (m *Module) CheckSupported(was, cfg device.Config) error {
+func (m *Module) CheckSupported(_ string, was, cfg device.Config) error {
 	return unsupported.CheckSupported(was, cfg)
 }
 
@@ -82,13 +82,13 @@ var tables = map[string]*config.Table{
 	macvlan: keys(parentKey, macvlanVLAN, gvrp),
 	bridged: keys(append([]config.Key{
 		parentKey,
-		{Name: "network", Doc: "Network of this server to connect to"},
-		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Allowed: "an address such as 10.0.0.9, without a prefix length", Live: true, Doc: "IPv4 address that the network's DHCP keeps for this NIC"},
-		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Allowed: "an address such as fd42::9, without a prefix length", Live: true, Doc: "IPv6 address that the network's DHCP keeps for this NIC"},
-		{Name: "security.mac_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own MAC address"},
-		{Name: "security.ipv4_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own IPv4 addresses"},
-		{Name: "security.ipv6_filtering", Type: config.Bool, Doc: "Drop what does not come from the NIC's own IPv6 addresses"},
-		{Name: "security.port_isolation", Type: config.Bool, Doc: "Let the NIC reach the bridge, but no other NIC with this key"},
+		{Name: "network", Restricted: config.Free, Doc: "Network of this server to connect to"},
+		{Name: "ipv4.address", Validate: config.Or(config.OneOf("none"), config.IsIPv4), Allowed: "an address such as 10.0.0.9, without a prefix length", Live: true, Restricted: config.Free, Doc: "IPv4 address that the network's DHCP keeps for this NIC"},
+		{Name: "ipv6.address", Validate: config.Or(config.OneOf("none"), config.IsIPv6), Allowed: "an address such as fd42::9, without a prefix length", Live: true, Restricted: config.Free, Doc: "IPv6 address that the network's DHCP keeps for this NIC"},
+		{Name: "security.mac_filtering", Type: config.Bool, Restricted: config.Free, Doc: "Drop what does not come from the NIC's own MAC address"},
+		{Name: "security.ipv4_filtering", Type: config.Bool, Restricted: config.Free, Doc: "Drop what does not come from the NIC's own IPv4 addresses"},
+		{Name: "security.ipv6_filtering", Type: config.Bool, Restricted: config.Free, Doc: "Drop what does not come from the NIC's own IPv6 addresses"},
+		{Name: "security.port_isolation", Type: config.Bool, Restricted: config.Free, Doc: "Let the NIC reach the bridge, but no other NIC with this key"},
 		untagged, tagged,
 	}, vethKeys...)...),
 }
@@ -121,6 +121,9 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, name string, 
 		}
 	}
 	if err := tables[t.kind].Validate(checked); err != nil {
+		return err
+	}
+	if err := checkName(inst, name, cfg); err != nil {
 		return err
 	}
 	if t.kind != p2p && t.parent == "" {
@@ -163,6 +166,20 @@ func checkAddresses(cfg device.Config, t target) error {
 		}
 		if addr == subnet.Addr() {
 			return api.BadRequest("IP address %q is assigned to parent managed network device %q", value, t.managed.Name)
+		}
+	}
+	return nil
+}
+
+// checkName refuses the name of another NIC of the instance: the kernel has one of each, and the start would fail. A profile may be meant to be
+// completed by another.
+func checkName(inst device.Instance, name string, cfg device.Config) error {
+	if inst.Profile || cfg["name"] == "" {
+		return nil
+	}
+	for other, oc := range inst.Devices {
+		if other != name && oc["type"] == "nic" && oc["name"] == cfg["name"] {
+			return api.BadRequest("Invalid value for device option %q: Duplicate NIC name detected %q", "name", cfg["name"])
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 )
 
 // Keys are the keys of the device: none of its own, as all it does is to hide one that a profile brings.
-var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type"}, config.UserKey)
+var Keys = config.NewTable(config.DeviceWords, config.Key{Name: "type", Restricted: config.Free}, config.UserKey)
 
 // Module implements device.Module.
 type Module struct{}
