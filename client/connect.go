@@ -25,7 +25,8 @@ const dialTimeout = 30 * time.Second
 type Options struct {
 	// ClientCert and ClientKey (PEM) are shown to the server.
 	ClientCert, ClientKey string
-	// ServerCert (PEM) is the only certificate accepted from the server, whatever its names, issuer and dates.
+	// ServerCert (PEM) is the certificate accepted from the server, whatever its names, issuer and dates. No other is, unless CA is set and
+	// vouches for it.
 	ServerCert string
 	// CA (PEM) replaces the system's certificate authorities.
 	CA string
@@ -64,7 +65,7 @@ func ConnectHTTPS(address string, opts Options) (*Client, error) {
 	if u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("address %q is not an https:// URL", address)
 	}
-	conf, err := tlsConfig(opts)
+	conf, err := tlsConfig(opts, u.Hostname())
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func ConnectHTTPS(address string, opts Options) (*Client, error) {
 	}}, nil
 }
 
-func tlsConfig(opts Options) (*tls.Config, error) {
+func tlsConfig(opts Options, host string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if opts.ClientCert != "" {
 		pair, err := tls.X509KeyPair([]byte(opts.ClientCert), []byte(opts.ClientKey))
@@ -114,13 +115,30 @@ func tlsConfig(opts Options) (*tls.Config, error) {
 		// The check against names and authorities is replaced by a stricter one: the very same certificate.
 		conf.InsecureSkipVerify = true
 		conf.VerifyConnection = func(state tls.ConnectionState) error {
-			if len(state.PeerCertificates) == 0 || !state.PeerCertificates[0].Equal(pinned) {
-				return errors.New("the server's certificate is not the one that was accepted for this remote")
+			if len(state.PeerCertificates) > 0 && state.PeerCertificates[0].Equal(pinned) {
+				return nil
 			}
-			return nil
+			if conf.RootCAs != nil && vouched(state, conf.RootCAs, host) {
+				return nil
+			}
+			return errors.New("the server's certificate is not the one that was accepted for this remote")
 		}
 	}
 	return conf, nil
+}
+
+// vouched tells whether authorities vouch for the certificate that the server has shown as that of a host. The state does not have the name
+// of a host that is an IP address.
+func vouched(state tls.ConnectionState, roots *x509.CertPool, host string) bool {
+	if len(state.PeerCertificates) == 0 {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: host})
+	return err == nil
 }
 
 func parseCert(text string) (*x509.Certificate, error) {

@@ -10,30 +10,36 @@ import (
 )
 
 const (
-	firstDelay  = 100 * time.Millisecond
-	longestWait = 5 * time.Second
-	maxWaiting  = 16              // guesses that wait or are checked at once; more are refused
-	maxHosts    = 1024            // addresses that are remembered
-	forgetAfter = 5 * time.Minute // since the last wrong guess
+	firstDelay     = 100 * time.Millisecond
+	longestWait    = 5 * time.Second
+	maxWaiting     = 64              // guesses that wait or are checked at once; more are refused
+	maxHostWaiting = 4               // those of one address, so that it does not keep others out
+	maxHosts       = 1024            // addresses that are remembered
+	forgetAfter    = 5 * time.Minute // since the last wrong guess
 )
 
+var errTooMany = api.Errorf(429, "too many attempts")
+
 // limiter slows down whoever guesses the password: each wrong guess from an address doubles the wait before the next
-// is looked at, and only one at a time is checked, since a check costs a good deal of work.
+// is looked at, also of those that come at once, and only one at a time is checked, since a check costs a good deal of work.
 type limiter struct {
 	check chan struct{} // held while a guess is checked
 
 	mu      sync.Mutex
 	waiting int
-	wrong   map[string]guesses
+	hosts   map[string]*guesser
 }
 
-type guesses struct {
-	count int
-	last  time.Time
+// guesser is an address from which there are guesses, or were.
+type guesser struct {
+	turn    chan struct{} // held by the guess that waits for its time, or is checked
+	waiting int
+	wrong   int
+	last    time.Time // of a wrong guess
 }
 
 func newLimiter() *limiter {
-	return &limiter{check: make(chan struct{}, 1), wrong: map[string]guesses{}}
+	return &limiter{check: make(chan struct{}, 1), hosts: map[string]*guesser{}}
 }
 
 // enter waits until a guess from address may be checked; release says how it went.
@@ -42,66 +48,102 @@ func (l *limiter) enter(ctx context.Context, address string) (release func(right
 	if err != nil {
 		host = address
 	}
-	wait, err := l.begin(host)
+	g, err := l.begin(host)
 	if err != nil {
 		return nil, err
 	}
-	leave := func() {
-		l.mu.Lock()
-		l.waiting--
-		l.mu.Unlock()
-	}
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			leave()
-			return nil, ctx.Err()
-		}
-	}
-	select {
-	case l.check <- struct{}{}:
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
+	if err := l.await(ctx, g); err != nil {
+		l.leave(g)
+		return nil, err
 	}
 	return func(right bool) {
+		l.note(g, right)
 		<-l.check
-		leave()
-		l.note(host, right)
+		<-g.turn
+		l.leave(g)
 	}, nil
 }
 
-func (l *limiter) begin(host string) (time.Duration, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting >= maxWaiting {
-		return 0, api.Errorf(429, "too many attempts")
+// await takes the turn of an address, waits for its time, and then takes that of all.
+func (l *limiter) await(ctx context.Context, g *guesser) error {
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	l.waiting++
-	g, ok := l.wrong[host]
-	if !ok || time.Since(g.last) > forgetAfter {
-		return 0, nil
+	timer := time.NewTimer(l.wait(g))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		<-g.turn
+		return ctx.Err()
 	}
-	return min(firstDelay<<min(g.count, 10), longestWait), nil
+	select {
+	case l.check <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		<-g.turn
+		return ctx.Err()
+	}
 }
 
-func (l *limiter) note(host string, right bool) {
+func (l *limiter) begin(host string) (*guesser, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.hosts[host]
+	if l.waiting >= maxWaiting || g != nil && g.waiting >= maxHostWaiting {
+		return nil, errTooMany
+	}
+	if g == nil {
+		l.makeRoom()
+		g = &guesser{turn: make(chan struct{}, 1)}
+		l.hosts[host] = g
+	}
+	l.waiting++
+	g.waiting++
+	return g, nil
+}
+
+// makeRoom forgets addresses whose last guess is long ago, and one more if there are too many.
+func (l *limiter) makeRoom() {
+	if len(l.hosts) < maxHosts {
+		return
+	}
+	for host, g := range l.hosts {
+		if g.waiting == 0 && (time.Since(g.last) > forgetAfter || len(l.hosts) >= maxHosts) {
+			delete(l.hosts, host)
+		}
+	}
+}
+
+func (l *limiter) leave(g *guesser) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting--
+	g.waiting--
+}
+
+// wait is how long the next guess from an address has to.
+func (l *limiter) wait(g *guesser) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g.wrong == 0 || time.Since(g.last) > forgetAfter {
+		return 0
+	}
+	return min(firstDelay<<min(g.wrong, 10), longestWait)
+}
+
+func (l *limiter) note(g *guesser, right bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if right {
-		delete(l.wrong, host)
+		g.wrong = 0
 		return
 	}
-	if len(l.wrong) >= maxHosts {
-		for h, g := range l.wrong {
-			if time.Since(g.last) > forgetAfter || len(l.wrong) >= maxHosts {
-				delete(l.wrong, h)
-			}
-		}
+	if time.Since(g.last) > forgetAfter {
+		g.wrong = 0
 	}
-	g := l.wrong[host]
-	l.wrong[host] = guesses{count: g.count + 1, last: time.Now()}
+	g.wrong++
+	g.last = time.Now()
 }

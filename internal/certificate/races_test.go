@@ -18,7 +18,7 @@ func TestACertificateThatWentMeanwhileDoesNotComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := api.CertificatePut{Name: "old", Type: "client", Certificate: asPEM(next)}
-	err := s.Update(as(true), Fingerprint(old), put, func(store.Revision) error { return s.Delete(as(true), Fingerprint(old)) })
+	err := s.Update(as(true), Fingerprint(old), to(put), func(store.Revision) error { return s.Delete(as(true), Fingerprint(old)) })
 	if err == nil {
 		t.Error("replaced what was deleted")
 	}

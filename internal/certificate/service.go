@@ -1,16 +1,12 @@
-// Package certificate keeps the trust store: the client certificates that may use the API over the network.
+// Package certificate keeps the trust store: the client certificates that may use the API over the network, and the tokens by which clients
+// get in.
 package certificate
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,51 +17,74 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-// Service is the trust store.
-type Service struct {
-	store    *store.Store
-	table    *store.Table[api.Certificate]
-	events   event.Publisher
-	password func(string) bool
-	limiter  *limiter
+// ProjectHolder keeps projects from going or being renamed; *project.Service implements it.
+type ProjectHolder interface {
+	// HoldAll holds projects until the release (api.NotFound).
+	HoldAll(ctx context.Context, action string, names []string) (release func(), err error)
 }
 
-// New makes the service; it owns the table "certificates". password tells whether a trust password is right.
-func New(s *store.Store, events event.Publisher, password func(string) bool) *Service {
-	return &Service{store: s, table: store.NewTable[api.Certificate](s, "certificates"), events: events, password: password, limiter: newLimiter()}
+// Deps are the parts that the service is made of.
+type Deps struct {
+	Store    *store.Store
+	Events   event.Publisher
+	Projects ProjectHolder
+	// Password tells whether a trust password is right.
+	Password func(string) bool
+	// Refuses tells why the server's authority (PKI mode) does not let a certificate in, whether it is trusted or not.
+	Refuses func(*x509.Certificate) error
+	Tokens  TokenDeps
+}
+
+// Service is the trust store.
+type Service struct {
+	Deps
+	table   *store.Table[api.Certificate]
+	tokens  *store.Table[tokenRecord]
+	limiter *limiter
+}
+
+// New makes the service; it owns the tables "certificates" and "certificate-tokens".
+func New(d Deps) *Service {
+	return &Service{
+		Deps: d, limiter: newLimiter(),
+		table: store.NewTable[api.Certificate](d.Store, "certificates"), tokens: store.NewTable[tokenRecord](d.Store, "certificate-tokens"),
+	}
 }
 
 // URL is where the API shows a certificate.
 func URL(fingerprint string) string { return "/1.0/certificates/" + fingerprint }
 
-// List returns the certificates that pass f, by fingerprint.
-func (s *Service) List(f *filter.Clauses) []api.Certificate {
+// List returns the certificates that pass f and that the caller may see, by fingerprint.
+func (s *Service) List(ctx context.Context, f *filter.Clauses) []api.Certificate {
 	list := []api.Certificate{}
+	sees := maySee(ctx)
 	for _, row := range s.table.List() {
-		if f.Empty() || f.Match(row.Value) {
-			list = append(list, *row.Value)
+		if sees(row.Value.Fingerprint) && (f.Empty() || f.Match(row.Value)) {
+			list = append(list, clone(row.Value))
 		}
 	}
 	return list
 }
 
-// Get finds a certificate by its fingerprint or a prefix that only it has.
-func (s *Service) Get(prefix string) (api.Certificate, store.Revision, error) {
-	row, err := s.find(prefix)
+// Get finds a certificate by its fingerprint or a prefix that only it has, of those that the caller may see.
+func (s *Service) Get(ctx context.Context, prefix string) (api.Certificate, store.Revision, error) {
+	row, err := s.find(ctx, prefix)
 	if err != nil {
 		return api.Certificate{}, 0, err
 	}
-	return *row.Value, row.Revision, nil
+	return clone(row.Value), row.Revision, nil
 }
 
-func (s *Service) find(prefix string) (store.Row[api.Certificate], error) {
-	if row, ok := s.table.Get(prefix); ok {
+// find is Get. To whoever may not see a certificate it is not there, also where a prefix would be another's too.
+func (s *Service) find(ctx context.Context, prefix string) (store.Row[api.Certificate], error) {
+	sees := maySee(ctx)
+	if row, ok := s.table.Get(prefix); ok && sees(row.Value.Fingerprint) {
 		return row, nil
 	}
 	var found []store.Row[api.Certificate]
 	if prefix != "" {
 		for _, row := range s.table.List() {
-			if strings.HasPrefix(row.Value.Fingerprint, prefix) {
+			if strings.HasPrefix(row.Value.Fingerprint, prefix) && sees(row.Value.Fingerprint) {
 				found = append(found, row)
 			}
 		}
@@ -82,8 +101,7 @@ func (s *Service) find(prefix string) (store.Row[api.Certificate], error) {
 // Trusted finds the certificate that a client has shown; ok is false if it is not in the store or outside its time. What its holder may do
 // follows from its type, "client" or "metrics", and its projects.
 func (s *Service) Trusted(cert *x509.Certificate) (api.Certificate, bool) {
-	now := time.Now()
-	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+	if checkTime(cert) != nil {
 		return api.Certificate{}, false
 	}
 	row, ok := s.table.Get(Fingerprint(cert))
@@ -93,45 +111,37 @@ func (s *Service) Trusted(cert *x509.Certificate) (api.Certificate, bool) {
 	return *row.Value, true
 }
 
-// Fingerprint is the SHA-256 of a certificate's DER form, in hex.
-func Fingerprint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
 // Add trusts a certificate: the one in req, or else shown, which is the caller's own. A caller who is not trusted must
-// know the trust password and can add only its own.
+// have a token or know the trust password, and can add only its own.
 func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509.Certificate) (string, error) {
 	caller := request.CallerFrom(ctx)
-	if req.Token {
-		return "", api.NotImplemented("Certificate tokens are not supported by this server")
-	}
-	if !caller.Trusted {
-		if err := s.allow(ctx, caller, req); err != nil {
-			return "", err
-		}
-		req.Certificate, req.Restricted, req.Projects = "", false, nil
-	}
-	if caller.Trusted && req.Certificate == "" {
+	switch {
+	case !caller.Trusted && caller.Protocol != "":
+		return s.join(ctx, caller, req, shown)
+	case req.Certificate == "":
 		return "", api.BadRequest("Client is already trusted")
+	case !mayAdd(caller):
+		return "", errNotAuthorized
 	}
-	if req.Type != "client" && req.Type != "metrics" {
-		return "", api.BadRequest("Unknown request type %s", req.Type)
+	cert, err := parse(req.Certificate)
+	if err != nil {
+		return "", err
 	}
-	cert := shown
-	if req.Certificate != "" {
-		var err error
-		if cert, err = parse(req.Certificate); err != nil {
-			return "", err
-		}
+	return s.add(ctx, req.CertificatePut, cert)
+}
+
+// join lets a caller in who is not trusted yet. Of what the request says of the certificate only the name and the type count.
+func (s *Service) join(ctx context.Context, caller request.Caller, req api.CertificatesPost, shown *x509.Certificate) (string, error) {
+	if shown != nil && s.refuses(shown) != nil {
+		return "", errNotAuthorized // nothing would come of it: the authority keeps it out
 	}
-	if cert == nil {
-		return "", api.BadRequest("No client certificate provided")
+	if token, err := api.ParseCertificateAddToken(req.Password); err == nil {
+		return s.redeem(ctx, token, shown)
 	}
-	if now := time.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return "", api.BadRequest("The provided certificate isn't valid at this time")
+	if err := s.allow(ctx, caller, req); err != nil {
+		return "", err
 	}
-	return s.insert(ctx, req, cert)
+	return s.add(ctx, api.CertificatePut{Name: req.Name, Type: req.Type}, shown)
 }
 
 // allow checks the trust password. Whoever guesses is made to wait, the longer the more often it was wrong.
@@ -140,105 +150,92 @@ func (s *Service) allow(ctx context.Context, caller request.Caller, req api.Cert
 	if err != nil {
 		return err
 	}
-	right := s.password(req.Password)
+	right := s.Password(req.Password)
 	release(right)
 	if !right {
-		return api.Forbidden("not authorized")
+		return errNotAuthorized
 	}
 	return nil
 }
 
-func (s *Service) insert(ctx context.Context, req api.CertificatesPost, cert *x509.Certificate) (string, error) {
-	c := api.Certificate{CertificatePut: req.CertificatePut, Fingerprint: Fingerprint(cert)}
-	c.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
+// add checks a certificate and what is said of it, and keeps both in one commit with more.
+func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Certificate, more ...store.Op) (string, error) {
+	if err := checkType(put.Type); err != nil {
+		return "", err
+	}
+	if cert == nil {
+		return "", api.BadRequest("No client certificate provided")
+	}
+	if err := s.checkMaterial(cert); err != nil {
+		return "", err
+	}
+	release, err := s.holdProjects(ctx, put.Projects)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	c := api.Certificate{CertificatePut: put, Fingerprint: Fingerprint(cert)}
+	c.Certificate, c.Projects = encode(cert), tidy(put.Projects)
 	if c.Name == "" {
 		c.Name = cert.Subject.CommonName
 	}
-	if c.Projects == nil {
-		c.Projects = []string{}
-	}
-	if _, ok := s.table.Get(c.Fingerprint); ok {
-		return "", api.Conflict("Certificate already in trust store")
-	}
-	_, err := s.store.Commit(ctx, s.table.Create(&c, c.Fingerprint))
+	_, err = s.Store.Commit(ctx, append(more, s.table.Create(&c, c.Fingerprint))...)
 	if errors.Is(err, store.ErrConflict) {
-		return "", api.Conflict("Certificate already in trust store")
+		if _, there := s.table.Get(c.Fingerprint); there || len(more) == 0 {
+			return "", errThere
+		}
 	}
 	if err != nil {
 		return "", err
 	}
-	s.events.Lifecycle(ctx, "", "certificate-created", URL(c.Fingerprint), nil)
+	s.Events.Lifecycle(ctx, "", "certificate-created", URL(c.Fingerprint), nil)
 	return c.Fingerprint, nil
 }
 
-// parse reads a certificate in PEM, or in the base64 of DER that the API also takes.
-func parse(text string) (*x509.Certificate, error) {
-	var der []byte
-	if block, _ := pem.Decode([]byte(text)); block != nil {
-		der = block.Bytes
-	} else {
-		var err error
-		if der, err = base64.StdEncoding.DecodeString(text); err != nil {
-			return nil, api.BadRequest("Invalid certificate material: %w", err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, api.BadRequest("Invalid certificate material: %w", err)
-	}
-	return cert, nil
-}
+var (
+	errNotAuthorized = api.Forbidden("not authorized")
+	errThere         = api.Conflict("Certificate already in trust store")
+)
 
-// Update changes name, restriction, projects or the certificate itself; check is told the present revision.
-func (s *Service) Update(ctx context.Context, prefix string, put api.CertificatePut, check func(store.Revision) error) error {
-	row, err := s.find(prefix)
-	if err != nil {
-		return err
+func checkType(kind string) error {
+	if kind != "client" && kind != "metrics" {
+		return api.BadRequest("Invalid certificate type %q: client and metrics are allowed", kind)
 	}
-	if err := check(row.Revision); err != nil {
-		return err
-	}
-	if put.Type != row.Value.Type {
-		return api.Forbidden("The certificate type cannot be changed")
-	}
-	next := *row.Value
-	next.Name, next.Restricted, next.Projects = put.Name, put.Restricted, slices.Clone(put.Projects)
-	if next.Projects == nil {
-		next.Projects = []string{}
-	}
-	ops := []store.Op{}
-	if put.Certificate != "" && put.Certificate != row.Value.Certificate {
-		cert, err := parse(put.Certificate)
-		if err != nil {
-			return err
-		}
-		next.Fingerprint = Fingerprint(cert)
-		next.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
-	}
-	if next.Fingerprint == row.Value.Fingerprint {
-		ops = append(ops, s.table.Replace(row, &next))
-	} else {
-		if _, ok := s.table.Get(next.Fingerprint); ok {
-			return api.Conflict("Certificate already in trust store")
-		}
-		ops = append(ops, s.table.Create(&next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...))
-	}
-	if _, err := s.store.Commit(ctx, ops...); err != nil {
-		return fmt.Errorf("update certificate: %w", err)
-	}
-	s.events.Lifecycle(ctx, "", "certificate-updated", URL(next.Fingerprint), nil)
 	return nil
 }
 
-// Delete takes a certificate out of the trust store.
-func (s *Service) Delete(ctx context.Context, prefix string) error {
-	row, err := s.find(prefix)
-	if err != nil {
+// checkMaterial refuses a certificate with which nobody could get in.
+func (s *Service) checkMaterial(cert *x509.Certificate) error {
+	if err := checkTime(cert); err != nil {
 		return err
 	}
-	if _, err := s.store.Commit(ctx, s.table.Remove(row.Path...)); err != nil {
-		return err
+	if err := s.refuses(cert); err != nil {
+		return api.BadRequest("The provided certificate cannot be used: %w", err)
 	}
-	s.events.Lifecycle(ctx, "", "certificate-deleted", URL(row.Value.Fingerprint), nil)
 	return nil
+}
+
+func (s *Service) refuses(cert *x509.Certificate) error {
+	if s.Refuses == nil {
+		return nil
+	}
+	return s.Refuses(cert)
+}
+
+func checkTime(cert *x509.Certificate) error {
+	if now := time.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return api.BadRequest("The provided certificate isn't valid at this time")
+	}
+	return nil
+}
+
+func encode(cert *x509.Certificate) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
+}
+
+// clone shares nothing with c, which is the store's.
+func clone(c *api.Certificate) api.Certificate {
+	copied := *c
+	copied.Projects = tidy(c.Projects)
+	return copied
 }

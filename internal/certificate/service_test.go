@@ -9,23 +9,55 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
+// newService has the projects "a" and "b"; its daemon is a test.
 func newService(t *testing.T) *Service {
 	t.Helper()
-	s := store.New(store.NewMemory())
-	svc := New(s, event.Nobody{}, func(p string) bool { return p == "right" })
+	return load(t, store.NewMemory(), &fakeProjects{})
+}
+
+func load(t *testing.T, engine store.Engine, projects *fakeProjects) *Service {
+	t.Helper()
+	s := store.New(engine)
+	svc := New(Deps{
+		Store: s, Events: event.Nobody{}, Projects: projects, Password: func(p string) bool { return p == "right" },
+		Tokens: TokenDeps{
+			Addresses: func() []string { return []string{"192.0.2.9:8443"} }, Fingerprint: strings.Repeat("ab", 32),
+			Secret:  func(id string) (string, error) { return "secret of " + id, nil },
+			Expires: func(now time.Time) time.Time { return time.Time{} },
+			Retire:  func(string) {},
+		},
+	})
 	if err := s.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Close() })
 	return svc
+}
+
+// fakeProjects are the projects "a" and "b".
+type fakeProjects struct{ held atomic.Int32 }
+
+func (p *fakeProjects) HoldAll(_ context.Context, _ string, names []string) (func(), error) {
+	for _, name := range names {
+		if name != "a" && name != "b" {
+			return nil, api.NotFound("Project not found")
+		}
+	}
+	p.held.Add(1)
+	return func() { p.held.Add(-1) }, nil
 }
 
 func newCert(t *testing.T, name string, until time.Duration) *x509.Certificate {
@@ -52,7 +84,16 @@ func asPEM(c *x509.Certificate) string {
 }
 
 func as(trusted bool) context.Context {
-	return request.WithCaller(context.Background(), request.Caller{Protocol: "tls", Address: "192.0.2.1:5", Trusted: trusted})
+	c := request.Caller{Protocol: "tls", Address: "192.0.2.1:5", Trusted: trusted}
+	if trusted {
+		c.Rights = access.Full()
+	}
+	return request.WithCaller(context.Background(), c)
+}
+
+// to is a change that replaces all.
+func to(put api.CertificatePut) func(*api.CertificatePut) error {
+	return func(c *api.CertificatePut) error { *c = put; return nil }
 }
 
 func post(kind, password, cert string) api.CertificatesPost {
@@ -87,8 +128,8 @@ func TestAdd(t *testing.T) {
 			s := newService(t)
 			fp, err := s.Add(as(tt.trusted), tt.req, tt.shown)
 			if tt.status != 0 {
-				if api.StatusOf(err) != tt.status || len(s.List(nil)) != 0 {
-					t.Errorf("%v, %d certificates", err, len(s.List(nil)))
+				if api.StatusOf(err) != tt.status || len(s.List(as(true), nil)) != 0 {
+					t.Errorf("%v, %d certificates", err, len(s.List(as(true), nil)))
 				}
 				return
 			}
@@ -116,29 +157,29 @@ func TestLifeOfACertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _, err := s.Get(fp[:12]); err != nil || got.Fingerprint != fp {
+	if got, _, err := s.Get(as(true), fp[:12]); err != nil || got.Fingerprint != fp {
 		t.Fatalf("%v %+v", err, got)
 	}
 	for _, prefix := range []string{"", "zz"} {
-		if _, _, err := s.Get(prefix); !api.IsNotFound(err) {
+		if _, _, err := s.Get(as(true), prefix); !api.IsNotFound(err) {
 			t.Errorf("%q: %v", prefix, err)
 		}
 	}
 	ok := func(store.Revision) error { return nil }
-	put := api.CertificatePut{Name: "n", Type: "client", Restricted: true, Projects: []string{"p"}}
-	if err := s.Update(as(true), fp[:12], put, ok); err != nil {
+	put := api.CertificatePut{Name: "n", Type: "client", Restricted: true, Projects: []string{"a", "b", "a"}}
+	if err := s.Update(as(true), fp[:12], to(put), ok); err != nil {
 		t.Fatal(err)
 	}
-	if got, _, _ := s.Get(fp); got.Name != "n" || !got.Restricted || got.Certificate != asPEM(c) {
+	if got, _, _ := s.Get(as(true), fp); got.Name != "n" || !got.Restricted || !slices.Equal(got.Projects, []string{"a", "b"}) || got.Certificate != asPEM(c) {
 		t.Errorf("%+v", got)
 	}
 	put.Type = "metrics"
-	if err := s.Update(as(true), fp, put, ok); api.StatusOf(err) != 403 {
+	if err := s.Update(as(true), fp, to(put), ok); api.StatusOf(err) != 403 {
 		t.Errorf("%v", err)
 	}
 	next := newCert(t, "next", time.Hour)
 	put.Type, put.Certificate = "client", asPEM(next)
-	if err := s.Update(as(true), fp, put, ok); err != nil {
+	if err := s.Update(as(true), fp, to(put), ok); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := s.Trusted(c); ok {
@@ -150,44 +191,8 @@ func TestLifeOfACertificate(t *testing.T) {
 	if err := s.Delete(as(true), Fingerprint(next)); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Trusted(next); ok || len(s.List(nil)) != 0 {
+	if _, ok := s.Trusted(next); ok || len(s.List(as(true), nil)) != 0 {
 		t.Error("still there after delete")
-	}
-}
-
-func TestGuessesGetSlower(t *testing.T) {
-	b := newLimiter()
-	if wait, err := b.begin("h"); wait != 0 || err != nil {
-		t.Fatal(wait, err)
-	}
-	var before time.Duration
-	for range 3 {
-		b.note("h", false)
-		wait, err := b.begin("h")
-		if err != nil || wait <= before {
-			t.Errorf("%v after %v: %v", wait, before, err)
-		}
-		before = wait
-	}
-	if wait, _ := b.begin("other"); wait != 0 {
-		t.Error("another address waits")
-	}
-	b.note("h", true)
-	if wait, _ := b.begin("h"); wait != 0 {
-		t.Error("still slow after the right password")
-	}
-	for range maxWaiting {
-		_, _ = b.begin("x")
-	}
-	if _, err := b.begin("x"); api.StatusOf(err) != 429 {
-		t.Errorf("%v", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	b = newLimiter()
-	b.note("h", false)
-	if _, err := b.enter(ctx, "h:1"); err == nil || b.waiting != 0 {
-		t.Errorf("%v, %d waiting", err, b.waiting)
 	}
 }
 

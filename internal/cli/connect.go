@@ -126,6 +126,9 @@ func (c *App) tlsOptions(remote string, withClientCert bool) (client.Options, er
 	if opts.ServerCert, err = c.conf.ServerCert(remote); err != nil {
 		return opts, err
 	}
+	if opts.CA, err = c.conf.Authority(); err != nil {
+		return opts, err
+	}
 	if withClientCert {
 		opts.ClientCert, opts.ClientKey, err = c.conf.ClientCert(false)
 	}

@@ -18,9 +18,9 @@ import (
 const defaultPort = "8443"
 
 type remoteAdd struct {
-	c                                             *App
-	accept, public                                bool
-	password, protocol, authType, domain, project string
+	c                                                    *App
+	accept, public                                       bool
+	password, token, protocol, authType, domain, project string
 
 	cert string // of the server, if the user trusts it and the system does not
 }
@@ -36,6 +36,7 @@ func (c *App) remoteAddCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&a.accept, "accept-certificate", false, T("Trust the certificate that the server shows, without asking"))
 	f.StringVar(&a.password, "password", "", T("Trust password of the server")+"``")
+	f.StringVar(&a.token, "token", "", T("Token of the server, where none of the addresses in it leads there")+"``")
 	f.StringVar(&a.protocol, "protocol", "", T("What the server speaks: lxd")+"``")
 	f.StringVar(&a.authType, "auth-type", "", T("How to log in: tls")+"``")
 	f.StringVar(&a.domain, "domain", "", T("Domain for Candid")+"``")
@@ -49,8 +50,13 @@ func (a *remoteAdd) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	name, addr := args[0], args[len(args)-1]
+	text := strings.Trim(addr, `"`)
+	token, notToken := api.ParseCertificateAddToken(text)
 	if len(args) == 1 {
 		name = hostOf(addr)
+		if notToken == nil {
+			name = "" // that of the host that answers
+		}
 	}
 	if strings.Contains(name, ":") {
 		return errors.New(T("Remote names may not contain colons"))
@@ -77,11 +83,24 @@ func (a *remoteAdd) run(cmd *cobra.Command, args []string) error {
 	if r, ok := a.c.conf.Remotes[name]; ok {
 		return fmt.Errorf(T("Remote %s exists as <%s>"), name, r.Addr)
 	}
-	token, isToken := parseToken(strings.Trim(addr, `"`))
-	if isToken {
-		return a.withToken(name, token)
+	if notToken == nil {
+		if a.token != "" || a.password != "" {
+			return errors.New(T("A token is given already in the place of the address"))
+		}
+		return a.withToken(name, token, text)
 	}
-	return a.add(name, addr)
+	if a.token == "" {
+		return a.add(name, addr)
+	}
+	token, err := api.ParseCertificateAddToken(a.token)
+	if err != nil {
+		return err
+	}
+	full, err := httpsAddress(addr)
+	if err != nil {
+		return err
+	}
+	return a.join(name, full, token, a.token)
 }
 
 // hostOf makes a remote's name of its address.
@@ -149,11 +168,14 @@ func httpsAddress(addr string) (string, error) {
 // connect trusts the server's certificate if the system does, if it is the expected one, or if the user says so. The certificate to keep comes back, empty when the system trusts it.
 func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, error) {
 	opts := client.Options{UserAgent: userAgent()}
+	var err error
+	if opts.CA, err = a.c.conf.Authority(); err != nil {
+		return nil, "", err
+	}
 	if !a.public {
 		if !a.c.conf.HasClientCert() && !a.c.flagQuiet {
 			fmt.Fprintln(a.c.Err, T("Generating a client certificate. This may take a minute..."))
 		}
-		var err error
 		if opts.ClientCert, opts.ClientKey, err = a.c.conf.ClientCert(true); err != nil {
 			return nil, "", err
 		}
@@ -175,8 +197,8 @@ func (a *remoteAdd) connect(addr, expected string) (*client.Client, string, erro
 		return nil, "", err
 	}
 	switch {
-	case expected != "" && expected != fingerprint:
-		return nil, "", fmt.Errorf(T("Certificate fingerprint mismatch between certificate token and server %q"), addr)
+	case expected != "" && strings.ToLower(expected) != fingerprint:
+		return nil, "", errMismatch(addr)
 	case expected == "" && !a.accept:
 		if err := a.confirm(fingerprint); err != nil {
 			return nil, "", err
@@ -220,6 +242,9 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 			if secret, err = a.askPassword(name); err != nil {
 				return err
 			}
+		}
+		if err := a.isFor(secret, r.Addr, cert); err != nil {
+			return err
 		}
 		if err := server.CreateCertificate(api.CertificatesPost{Password: secret, CertificatePut: api.CertificatePut{Type: "client"}}); err != nil && !api.IsConflict(err) {
 			return err
@@ -275,19 +300,4 @@ func (a *remoteAdd) save(name string, r cliconf.Remote) error {
 		a.c.conf.Remotes[name] = r
 		return nil
 	})
-}
-
-// withToken tries the addresses of a token.
-func (a *remoteAdd) withToken(name string, token addToken) error {
-	err := errors.New(T("The token has no address"))
-	for _, addr := range token.Addresses {
-		var server *client.Client
-		var cert string
-		if server, cert, err = a.connect("https://"+addr, token.Fingerprint); err != nil {
-			continue
-		}
-		r := cliconf.Remote{Addr: "https://" + addr, Protocol: a.protocol, AuthType: "tls", Project: a.project}
-		return a.login(name, r, server, cert, token.Secret)
-	}
-	return fmt.Errorf(T("Failed to add remote: %w"), err)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -125,7 +125,7 @@ func (c *App) trustAdd(args []string, post api.CertificatesPost) error {
 		if !c.flagQuiet {
 			fmt.Fprintf(c.Out, T("Client %s certificate add token:")+"\n", post.Name)
 		}
-		fmt.Fprintln(c.Out, token)
+		fmt.Fprintln(c.Out, token.String())
 		return nil
 	}
 	data, err := c.readCert(file)
@@ -154,46 +154,32 @@ func (c *App) readCert(file string) ([]byte, error) {
 	return data, nil
 }
 
-// addToken is what a client needs to have its certificate trusted, as it travels in base64.
-type addToken struct {
-	ClientName  string   `json:"client_name"`
-	Fingerprint string   `json:"fingerprint"`
-	Addresses   []string `json:"addresses"`
-	Secret      string   `json:"secret"`
-	ExpiresAt   string   `json:"expires_at,omitempty"`
-}
-
-func tokenOf(op api.Operation) (string, error) {
+// tokenOf is the token that an operation shows.
+func tokenOf(op api.Operation) (api.CertificateAddToken, error) {
+	var t api.CertificateAddToken
 	request, ok := op.Metadata["request"].(map[string]any)
 	if !ok {
-		return "", errors.New(T("Operation is not a certificate token"))
+		return t, errors.New(T("Operation is not a certificate token"))
 	}
-	var t addToken
 	t.ClientName, _ = request["name"].(string)
 	t.Fingerprint, _ = op.Metadata["fingerprint"].(string)
 	t.Secret, _ = op.Metadata["secret"].(string)
-	t.ExpiresAt, _ = op.Metadata["expiresAt"].(string)
-	if list, ok := op.Metadata["addresses"].([]any); ok {
-		for _, a := range list {
-			if s, ok := a.(string); ok {
-				t.Addresses = append(t.Addresses, s)
-			}
+	if text, ok := op.Metadata["expiresAt"].(string); ok {
+		var err error
+		if t.ExpiresAt, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return t, fmt.Errorf(T("Failed to parse the expiry of a token: %w"), err)
 		}
 	}
-	data, err := json.Marshal(t)
-	if err != nil {
-		return "", err
+	list, _ := op.Metadata["addresses"].([]any)
+	for _, a := range list {
+		if s, ok := a.(string); ok {
+			t.Addresses = append(t.Addresses, s)
+		}
 	}
-	return base64.StdEncoding.EncodeToString(data), nil
-}
-
-// parseToken reads a token; ok is false for anything else.
-func parseToken(s string) (t addToken, ok bool) {
-	data, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || json.Unmarshal(data, &t) != nil {
-		return addToken{}, false
+	if t.Secret == "" || t.Fingerprint == "" {
+		return t, errors.New(T("Operation is not a certificate token"))
 	}
-	return t, t.Secret != "" && t.Fingerprint != "" && len(t.Addresses) > 0
+	return t, nil
 }
 
 func (c *App) trustListCommand() *cobra.Command {
@@ -219,6 +205,9 @@ func (c *App) trustListCommand() *cobra.Command {
 		return header, rows, certs, nil
 	})
 }
+
+// layoutExpiry is how lxc shows when a token expires.
+const layoutExpiry = "2006/01/02 15:04 MST"
 
 // shownToken is a token in a list.
 type shownToken struct {
@@ -246,8 +235,11 @@ func (c *App) tokens(raw string) ([]shownToken, error) {
 		if err != nil {
 			continue // another kind of token
 		}
-		t, _ := parseToken(token)
-		out = append(out, shownToken{ClientName: t.ClientName, Token: token, ExpiresAt: t.ExpiresAt, id: op.ID})
+		shown := shownToken{ClientName: token.ClientName, Token: token.String(), id: op.ID}
+		if !token.ExpiresAt.IsZero() {
+			shown.ExpiresAt = token.ExpiresAt.Local().Format(layoutExpiry)
+		}
+		out = append(out, shown)
 	}
 	return out, nil
 }
@@ -295,5 +287,9 @@ func (c *App) trustRevoke(args []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf(T("No certificate add token for member %s on remote: %s"), name, c.conf.DefaultRemote)
+	remote, _, err := c.parseRemote(raw)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf(T("No certificate add token for member %s on remote: %s"), name, remote)
 }

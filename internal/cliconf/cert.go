@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"os"
@@ -41,6 +42,32 @@ func (c *Conf) ClientCert(create bool) (cert, key string, err error) {
 		return "", "", err
 	}
 	return string(certData), string(keyData), nil
+}
+
+// maxAuthority bounds client.ca (bytes).
+const maxAuthority = 1 << 20
+
+// Authority is client.ca: the certificates (PEM) of the authority that vouches for servers, in the place of those that the system has. Empty
+// where there is none.
+func (c *Conf) Authority() (string, error) {
+	f, err := os.Open(filepath.Join(c.dir, "client.ca"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxAuthority+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > maxAuthority:
+		return "", fmt.Errorf("%s is larger than %d bytes", f.Name(), maxAuthority)
+	case !x509.NewCertPool().AppendCertsFromPEM(data):
+		return "", fmt.Errorf("%s holds no certificate", f.Name())
+	}
+	return string(data), nil
 }
 
 // HasClientCert tells whether a certificate is there.

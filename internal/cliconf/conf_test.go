@@ -200,3 +200,25 @@ func TestAConfigurationThatIsALinkStaysOne(t *testing.T) {
 		t.Errorf("it leads to %q, %v", to, err)
 	}
 }
+
+func TestTheAuthorityIsThatOfTheFile(t *testing.T) {
+	c, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := c.Authority(); text != "" || err != nil {
+		t.Errorf("without one: %q %v", text, err)
+	}
+	cert, _, err := c.ClientCert(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, good := range map[string]bool{cert: true, "": false, "rubbish": false, strings.Repeat("x", maxAuthority+1): false} {
+		if err := os.WriteFile(filepath.Join(c.ConfDir(), "client.ca"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Authority(); (err == nil) != good || good && got != text {
+			t.Errorf("%.10q: %.10q %v", text, got, err)
+		}
+	}
+}

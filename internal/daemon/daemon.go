@@ -42,21 +42,23 @@ type Options struct {
 // Daemon is a running daemon.
 type Daemon struct {
 	Options
-	store    *store.Store
-	journal  *journal.Journal
-	locks    lock.Manager
-	ops      *operation.Manager
-	config   *serverconfig.Service
-	warnings *warning.Service
-	certs    *certificate.Service
-	projects *project.Service
-	helper   *hostinfo.Helper
-	apparmor *apparmor.Host
-	cert     *servercert.Cert
-	https    *httpsListener
-	metrics  *httpsListener
-	server   *server.Server
-	services server.Services
+	store     *store.Store
+	journal   *journal.Journal
+	locks     lock.Manager
+	ops       *operation.Manager
+	config    *serverconfig.Service
+	warnings  *warning.Service
+	certs     *certificate.Service
+	authority authority
+	projects  *project.Service
+	helper    *hostinfo.Helper
+	apparmor  *apparmor.Host
+	cert      *servercert.Cert
+	https     *addressListener
+	metrics   *addressListener
+	debug     *addressListener
+	server    *server.Server
+	services  server.Services
 
 	resources resources
 
@@ -142,16 +144,12 @@ func (d *Daemon) build() error {
 	d.config = serverconfig.New(d.store, d.Hub)
 	d.warnings = warning.New(d.store, d.Hub)
 	d.ops.Remarked = d.recordWarnings
-	d.certs = certificate.New(d.store, d.Hub, d.config.CheckPassword)
 	d.projects = project.New(project.Deps{
 		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
 		Profiles: func() project.ProfilesOf { return d.resources.profiles },
 	})
-	d.https = &httpsListener{key: "core.https_address", port: defaultPort, cert: d.cert, serve: func(l net.Listener) error { return d.server.Serve(l) }}
-	d.metrics = &httpsListener{key: "core.metrics_address", port: defaultMetricsPort, cert: d.cert, serve: func(l net.Listener) error { return d.server.ServeMetrics(l) }}
-	for _, l := range []*httpsListener{d.https, d.metrics} {
-		d.config.OnChange(l.key, l.prepare)
-	}
+	d.wireListeners()
+	d.wireTrust()
 	d.services = server.Services{
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
 		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
@@ -162,7 +160,7 @@ func (d *Daemon) build() error {
 	if err := d.store.Load(context.Background()); err != nil {
 		return err
 	}
-	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, CA: d.authority}})
+	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority}})
 	return nil
 }
 
@@ -225,9 +223,7 @@ func (d *Daemon) listeners() ([]net.Listener, error) {
 
 // bringUp does what belongs to the start beyond answering: clear up, pick up, listen on the network, start.
 func (d *Daemon) bringUp(ctx context.Context) {
-	for _, l := range []*httpsListener{d.https, d.metrics} {
-		d.listen(ctx, l)
-	}
+	d.startListeners(ctx)
 	d.each(ctx, "prepare", func(p part) func(context.Context) error { return p.prepare })
 	if err := d.journal.Recover(ctx); err != nil {
 		slog.Error("Recovery failed", "err", err)
@@ -240,21 +236,6 @@ func (d *Daemon) bringUp(ctx context.Context) {
 	d.each(ctx, "start", func(p part) func(context.Context) error { return p.start })
 	close(d.ready)
 	slog.Info("Daemon is ready")
-}
-
-// listen listens on an address that is configured. That it cannot is no reason to be there for nobody.
-func (d *Daemon) listen(ctx context.Context, l *httpsListener) {
-	address := d.config.Get(l.key)
-	if address == "" {
-		return
-	}
-	commit, _, err := l.prepare(ctx, address)
-	if err != nil {
-		slog.Error("The network address cannot be listened on", "key", l.key, "address", address, "err", err)
-		d.hostWarnings = append(d.hostWarnings, hostinfo.Warning{Type: "Unable to listen on the network", Message: err.Error()})
-		return
-	}
-	commit()
 }
 
 // retry goes on with what the start could not recover, as its pool was away, once all else is as it was.

@@ -1,10 +1,7 @@
 package daemon
 
 import (
-	"crypto/x509"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -69,21 +66,4 @@ func (d *Daemon) describeFixed() {
 	if d.environment.storageDrivers != nil {
 		env.StorageSupportedDriver = d.environment.storageDrivers()
 	}
-}
-
-// authority is server.ca, if the administrator put one there and wants its clients trusted.
-func (d *Daemon) authority() *x509.CertPool {
-	if !d.config.Bool("core.trust_ca_certificates") {
-		return nil
-	}
-	data, err := os.ReadFile(filepath.Join(d.Root, "server.ca"))
-	if err != nil {
-		return nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		slog.Warn("server.ca holds no certificate")
-		return nil
-	}
-	return pool
 }

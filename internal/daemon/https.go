@@ -12,17 +12,15 @@ import (
 	"syscall"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/server"
-	"github.com/berthd/berth/internal/servercert"
 )
 
 // defaultPort is where the API listens on the network if no port is given, and defaultMetricsPort where metrics are.
 const defaultPort, defaultMetricsPort = "8443", "9100"
 
-// httpsListener listens with TLS on the address that a key of the configuration gives.
-type httpsListener struct {
+// addressListener listens on the address that a key of the server's configuration names.
+type addressListener struct {
 	key, port string // the key, and the port where it names none
-	cert      *servercert.Cert
+	what      string // is listened on, for messages
 	serve     func(net.Listener) error
 
 	mu      sync.Mutex
@@ -32,7 +30,7 @@ type httpsListener struct {
 }
 
 // prepare binds a new address and leaves the old one alone until commit. It is a serverconfig.Prepare.
-func (n *httpsListener) prepare(ctx context.Context, value string) (commit, abort func(), err error) {
+func (n *addressListener) prepare(ctx context.Context, value string) (commit, abort func(), err error) {
 	if value == "" {
 		return func() { n.replace(nil, "") }, func() {}, nil
 	}
@@ -46,7 +44,7 @@ func (n *httpsListener) prepare(ctx context.Context, value string) (commit, abor
 	if old != nil && oldAddress == address {
 		return func() {}, func() {}, nil
 	}
-	l, err := listen(ctx, address)
+	l, err := n.listen(ctx, address)
 	if err == nil {
 		return func() { n.replace(l, address) }, func() { _ = l.Close() }, nil
 	}
@@ -56,31 +54,31 @@ func (n *httpsListener) prepare(ctx context.Context, value string) (commit, abor
 	// The old address and the new one overlap: only one of both can be listened on.
 	_ = old.Close()
 	back := func() {
-		if again, err := listen(ctx, oldAddress); err != nil {
+		if again, err := n.listen(ctx, oldAddress); err != nil {
 			slog.Error("The address of before cannot be listened on again", "address", oldAddress, "err", err)
 			n.replace(nil, "")
 		} else {
 			n.replace(again, oldAddress)
 		}
 	}
-	if l, err = listen(ctx, address); err != nil {
+	if l, err = n.listen(ctx, address); err != nil {
 		back()
 		return nil, nil, err
 	}
 	return func() { n.replace(l, address) }, func() { _ = l.Close(); back() }, nil
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func (n *addressListener) listen(ctx context.Context, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("Cannot listen on network HTTPS socket %q: %w", address, err)
+		return nil, fmt.Errorf("Cannot listen on %s %q: %w", n.what, address, err)
 	}
 	return l, nil
 }
 
 // replace serves l, if any, and closes what was served before. Connections that exist go on.
-func (n *httpsListener) replace(l net.Listener, address string) {
+func (n *addressListener) replace(l net.Listener, address string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.current != nil {
@@ -90,21 +88,33 @@ func (n *httpsListener) replace(l net.Listener, address string) {
 	if l == nil {
 		return
 	}
-	slog.Info("Listening on the network", "address", address, "for", n.key)
+	slog.Info("Listening on the network", "key", n.key, "address", address)
 	n.running.Go(func() {
-		if err := n.serve(server.NewTLSListener(l, n.cert.TLS)); err != nil {
-			slog.Error("Network listener failed", "address", address, "err", err)
+		if err := n.serve(l); err != nil {
+			slog.Error("Network listener failed", "key", n.key, "address", address, "err", err)
 		}
 	})
 }
 
-func (n *httpsListener) close() {
+// start listens on the address that is configured, if there is one.
+func (n *addressListener) start(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	commit, _, err := n.prepare(ctx, address)
+	if err == nil {
+		commit()
+	}
+	return err
+}
+
+func (n *addressListener) close() {
 	n.replace(nil, "")
 	n.running.Wait()
 }
 
 // addresses are those that clients can reach the API at.
-func (n *httpsListener) addresses() []string {
+func (n *addressListener) addresses() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.current == nil {

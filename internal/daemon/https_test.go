@@ -4,17 +4,11 @@ import (
 	"context"
 	"net"
 	"testing"
-
-	"github.com/berthd/berth/internal/servercert"
 )
 
-func newListener(t *testing.T) *httpsListener {
+func newListener(t *testing.T) *addressListener {
 	t.Helper()
-	cert, err := servercert.Load(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &httpsListener{cert: cert, serve: func(l net.Listener) error {
+	n := &addressListener{key: "core.https_address", what: "network HTTPS socket", serve: func(l net.Listener) error {
 		for {
 			c, err := l.Accept()
 			if err != nil {

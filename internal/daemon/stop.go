@@ -134,6 +134,7 @@ func (d *Daemon) closeAll() {
 		slog.Debug("Requests were cut off", "err", err)
 	}
 	within(partTime, "network listener", d.https.close)
+	within(partTime, "debug listener", d.debug.close)
 	within(partTime, "listener for metrics", d.metrics.close)
 	within(partTime, "listeners", d.running.Wait)
 	for _, p := range slices.Backward(d.parts) {

@@ -43,6 +43,7 @@ type Operation struct {
 // all that the task's functions hold, while the operation can be asked for much longer.
 type work struct {
 	run     func(ctx context.Context, p Progress) error
+	revoke  func(ctx context.Context) error
 	connect func(secret string, w http.ResponseWriter, r *http.Request) error
 	cancel  context.CancelCauseFunc
 }
@@ -50,11 +51,17 @@ type work struct {
 func newOperation(m *Manager, project, owner string, t *Task, cancel context.CancelCauseFunc) *Operation {
 	now := time.Now().UTC()
 	o := &Operation{
-		id: uuid.NewString(), project: project, owner: owner, task: *t, created: now, updated: now, manager: m,
+		id: t.ID, project: project, owner: owner, task: *t, created: t.Created, updated: now, manager: m,
 		done: make(chan struct{}), status: api.Pending, metadata: maps.Clone(t.Metadata), connects: t.Connect != nil,
 	}
-	o.work.Store(&work{run: t.Run, connect: t.Connect, cancel: cancel})
-	o.task.Run, o.task.Connect = nil, nil
+	if o.id == "" {
+		o.id = uuid.NewString()
+	}
+	if o.created.IsZero() {
+		o.created = now
+	}
+	o.work.Store(&work{run: t.Run, revoke: t.Revoke, connect: t.Connect, cancel: cancel})
+	o.task.Run, o.task.Revoke, o.task.Connect = nil, nil, nil
 	return o
 }
 
@@ -134,6 +141,16 @@ func (o *Operation) Err() error {
 
 // Cancel asks the operation to end. It returns at once; the state becomes final when the work has been undone.
 func (o *Operation) Cancel() error {
+	if w := o.work.Load(); w != nil && w.revoke != nil && !o.Status().IsFinal() {
+		if err := w.revoke(context.Background()); err != nil {
+			return err
+		}
+	}
+	return o.Retire()
+}
+
+// Retire is Cancel for whoever has taken back already what Task.Revoke would.
+func (o *Operation) Retire() error {
 	o.mu.Lock()
 	if o.status.IsFinal() {
 		o.mu.Unlock()

@@ -296,6 +296,36 @@ func TestWhatATaskLeavesOutIsShown(t *testing.T) {
 	}
 }
 
+// TestATokenIsTakenBackBeforeItsEndIsAnswered: whoever cancels it may rely on that, and is told if it was too late.
+func TestATokenIsTakenBackBeforeItsEndIsAnswered(t *testing.T) {
+	m := NewManager(nil)
+	defer shutdown(t, m)
+	born := time.Now().Add(-time.Hour).UTC()
+	revoked, used := 0, errors.New("it was used")
+	refuse := used
+	o := start(t, m, &Task{ID: "the-same", Created: born, Class: ClassToken, Revoke: func(context.Context) error { revoked++; return refuse }})
+	if op := o.Snapshot(); op.ID != "the-same" || !op.CreatedAt.Equal(born) {
+		t.Errorf("%+v", op)
+	}
+	if err := o.Cancel(); !errors.Is(err, used) || o.Status() != api.Running {
+		t.Errorf("%v, %v", err, o.Status())
+	}
+	refuse = nil
+	if err := o.Cancel(); err != nil || o.Status() == api.Running {
+		t.Errorf("%v, %v", err, o.Status())
+	}
+	if op := wait(t, o); op.StatusCode != api.Cancelled || revoked != 2 {
+		t.Errorf("%+v, asked %d times", op, revoked)
+	}
+	o = start(t, m, &Task{Class: ClassToken, Revoke: func(context.Context) error { return used }})
+	if err := o.Retire(); err != nil {
+		t.Error(err)
+	}
+	if op := wait(t, o); op.StatusCode != api.Cancelled {
+		t.Errorf("%+v", op)
+	}
+}
+
 // TestWhatWasToldStaysAsItWas: an answer is encoded while its operation goes on, so neither may see the other's writes.
 func TestWhatWasToldStaysAsItWas(t *testing.T) {
 	r := &recorder{}

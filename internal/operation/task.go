@@ -21,6 +21,10 @@ const (
 // Task is work that is ready to run: what can be checked at once has been checked. A service returns one, and
 // the server (or a test) runs it. A Task that is never run has no effect.
 type Task struct {
+	// ID and Created are those of an operation that goes on after a restart of the daemon, such as a token; empty: new ones.
+	ID      string
+	Created time.Time
+
 	Class       Class // ClassTask when empty
 	Description string
 	Resources   map[string][]string // kind ("instances", "images", …) -> URLs such as /1.0/instances/c1
@@ -39,6 +43,10 @@ type Task struct {
 
 	// Run does the work. It must return soon after ctx ends and must then have undone what it began.
 	Run func(ctx context.Context, p Progress) error
+
+	// Revoke, if set, is asked before a cancel is answered, so that what it takes back stays so whatever happens next; its error refuses
+	// the cancel. The server calls it too where the operation cannot even start.
+	Revoke func(ctx context.Context) error
 
 	// Connect, on a websocket operation, serves one websocket: secret is the one the client named. It answers the
 	// HTTP request itself (upgrade or error) and returns once the socket is handed over.

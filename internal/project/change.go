@@ -174,7 +174,7 @@ func (s *Service) rename(ctx context.Context, name, newName string) error {
 	}
 	err := s.takeAway(ctx, "rename", []string{name, newName}, renamable, func(row store.Row[record]) []store.Op {
 		return append(s.Profiles().MoveDefault(name, newName), s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
-	})
+	}, func(c CertificatesOf) []store.Op { return c.RenameProject(name, newName) })
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 	}
 	err := s.takeAway(ctx, "delete", []string{name}, deletable, func(row store.Row[record]) []store.Op {
 		return append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
-	})
+	}, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) })
 	if err != nil {
 		return err
 	}
@@ -204,8 +204,10 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 }
 
 // takeAway writes what takes a project, the first of some names, from where it is. What is refused anyway is refused before anything is held
-// for it: whoever makes something in the project need not wait for that.
-func (s *Service) takeAway(ctx context.Context, action string, names []string, check func(store.Row[record]) error, ops func(store.Row[record]) []store.Op) error {
+// for it: whoever makes something in the project need not wait for that. named are the ops by which what names the project follows.
+func (s *Service) takeAway(ctx context.Context, action string, names []string, check func(store.Row[record]) error, ops func(store.Row[record]) []store.Op,
+	named func(CertificatesOf) []store.Op,
+) error {
 	look := func() (store.Row[record], error) {
 		row, err := s.row(names[0])
 		if err != nil {
@@ -227,8 +229,7 @@ func (s *Service) takeAway(ctx context.Context, action string, names []string, c
 	if err != nil {
 		return err
 	}
-	_, err = s.Store.Commit(ctx, ops(row)...)
-	return err
+	return s.commitNamed(ctx, ops(row), named)
 }
 
 // hold claims projects, with their default profiles, which come, go and change with them.

@@ -31,12 +31,22 @@ type ProfilesOf interface {
 	MoveDefault(project, name string) []store.Op
 }
 
+// CertificatesOf is what a project needs of the trust store, which names projects; *certificate.Service implements it.
+type CertificatesOf interface {
+	// RenameProject are the ops by which what names a project follows it to another name.
+	RenameProject(old, renamed string) []store.Op
+	// RemoveProject are the ops by which what names a project does so no more.
+	RemoveProject(name string) []store.Op
+}
+
 // Deps are the parts that the service is made of.
 type Deps struct {
 	Store    *store.Store
 	Events   event.Publisher
 	Locks    *lock.Manager
 	Profiles func() ProfilesOf
+	// Certificates may be nil.
+	Certificates CertificatesOf
 	// Users lists the URLs of what is in a project, and Contents what counts of it.
 	Users    func(project string) []string
 	Contents func(project string) Contents

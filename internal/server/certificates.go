@@ -2,7 +2,7 @@ package server
 
 import (
 	"crypto/x509"
-	"slices"
+	"encoding/json"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
@@ -31,12 +31,7 @@ func (a certificatesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	list := a.svc.List(f)
-	if !r.caller.May(access.CanViewIdentities, access.Object{Entity: access.Server}) {
-		list = slices.DeleteFunc(list, func(c api.Certificate) bool {
-			return !r.caller.May(access.CanView, access.Object{Entity: access.Certificate, Name: c.Fingerprint})
-		})
-	}
+	list := a.svc.List(r.Context(), f)
 	if r.Recursion() > 0 {
 		return Sync(list)
 	}
@@ -54,6 +49,9 @@ func (a certificatesAPI) add(r *Request) Response {
 	}
 	if err := mayAdd(r, req); err != nil {
 		return Fail(err)
+	}
+	if r.Trusted() && req.Token {
+		return a.addToken(r, req)
 	}
 	var shown *x509.Certificate
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
@@ -80,46 +78,42 @@ func mayAdd(r *Request, req api.CertificatesPost) error {
 }
 
 func (a certificatesAPI) get(r *Request) Response {
-	c, rev, err := a.svc.Get(r.Var("fingerprint"))
+	c, rev, err := a.svc.Get(r.Context(), r.Var("fingerprint"))
 	if err != nil {
 		return Fail(err)
 	}
 	return SyncETag(c, ETag(rev))
 }
 
-func (a certificatesAPI) put(r *Request) Response {
-	var put api.CertificatePut
-	if err := r.Decode(&put); err != nil {
-		return Fail(err)
-	}
-	return a.update(r, put)
-}
-
-// update changes a certificate. Whoever may only renew their own changes nothing else of it.
-func (a certificatesAPI) update(r *Request, put api.CertificatePut) Response {
-	if !r.caller.May(access.CanEdit, access.Object{Entity: access.Certificate, Name: r.Var("fingerprint")}) {
-		now, _, err := a.svc.Get(r.Var("fingerprint"))
-		if err != nil {
-			return Fail(err)
-		}
-		if put.Name != now.Name || put.Type != now.Type || put.Restricted != now.Restricted || !slices.Equal(put.Projects, now.Projects) {
-			return Fail(api.Forbidden("Only the certificate can be changed"))
-		}
-	}
-	return a.changed(r, a.svc.Update(r.Context(), r.Var("fingerprint"), put, matches(r)))
-}
-
-func (a certificatesAPI) patch(r *Request) Response {
-	c, _, err := a.svc.Get(r.Var("fingerprint"))
+// addToken answers with an operation that lasts until the token is used. It is of no project: what is in one, others who use that may see.
+func (a certificatesAPI) addToken(r *Request, req api.CertificatesPost) Response {
+	task, err := a.svc.IssueToken(r.Context(), req)
 	if err != nil {
 		return Fail(err)
 	}
-	put := c.CertificatePut
-	put.Projects = slices.Clone(put.Projects) // decoding writes into what is there, which is the record's
-	if err := r.Decode(&put); err != nil {
+	return AsyncOfServer(task)
+}
+
+func (a certificatesAPI) put(r *Request) Response {
+	return a.change(r, func(c *api.CertificatePut) { *c = api.CertificatePut{} })
+}
+
+func (a certificatesAPI) patch(r *Request) Response { return a.change(r, func(*api.CertificatePut) {}) }
+
+// change decodes the request over what is left of the certificate by base.
+func (a certificatesAPI) change(r *Request, base func(*api.CertificatePut)) Response {
+	var body json.RawMessage
+	if err := r.Decode(&body); err != nil {
 		return Fail(err)
 	}
-	return a.update(r, put)
+	edit := func(c *api.CertificatePut) error {
+		base(c)
+		if err := json.Unmarshal(body, c); err != nil {
+			return api.BadRequest("%w", err)
+		}
+		return nil
+	}
+	return a.changed(r, a.svc.Update(r.Context(), r.Var("fingerprint"), edit, matches(r)))
 }
 
 func (a certificatesAPI) remove(r *Request) Response {

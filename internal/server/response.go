@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -123,14 +124,23 @@ func (l list) respond(w http.ResponseWriter, _ *Request) error {
 	return err
 }
 
-type asyncResponse struct{ task *operation.Task }
+type asyncResponse struct {
+	task     *operation.Task
+	ofServer bool
+}
 
 // Async runs t as an operation of the request's project and tells the caller where to follow it.
 func Async(t *operation.Task) Response { return asyncResponse{task: t} }
 
+// AsyncOfServer is Async for an operation that is of no project.
+func AsyncOfServer(t *operation.Task) Response { return asyncResponse{task: t, ofServer: true} }
+
 func (a asyncResponse) respond(w http.ResponseWriter, r *Request) error {
-	op, err := r.server.start(r, a.task)
+	op, err := a.start(r)
 	if err != nil {
+		if a.task.Revoke != nil {
+			err = errors.Join(err, a.task.Revoke(context.WithoutCancel(r.Context())))
+		}
 		return Fail(err).respond(w, r)
 	}
 	w.Header().Set("Location", op.URL())
@@ -138,6 +148,13 @@ func (a asyncResponse) respond(w http.ResponseWriter, r *Request) error {
 		Type: api.AsyncResponse, Status: api.OperationCreated.String(), StatusCode: int(api.OperationCreated),
 		Operation: op.URL(), Metadata: op.Snapshot(),
 	})
+}
+
+func (a asyncResponse) start(r *Request) (*operation.Operation, error) {
+	if a.ofServer {
+		return r.server.services.Operations.Start(r.Context(), "", a.task)
+	}
+	return r.server.start(r, a.task)
 }
 
 type failure struct{ err error }

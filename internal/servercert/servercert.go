@@ -4,6 +4,7 @@ package servercert
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -47,6 +48,19 @@ func Load(dir string) (*Cert, error) {
 		return nil, fmt.Errorf("make server certificate: %w", err)
 	}
 	return read(crt, key)
+}
+
+// Derive makes a secret of 32 bytes, in hex, that only who has the certificate's key can make: the same for each purpose and name.
+func (c *Cert) Derive(purpose, name string) (string, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(c.TLS.PrivateKey)
+	if err != nil {
+		return "", err
+	}
+	secret, err := hkdf.Key(sha256.New, key, nil, purpose+"\x00"+name, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(secret), nil
 }
 
 func read(crt, key string) (*Cert, error) {

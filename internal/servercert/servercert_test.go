@@ -42,3 +42,29 @@ func TestLoadRemovesRemains(t *testing.T) {
 		t.Errorf("%q are left, %v", left, err)
 	}
 }
+
+// TestSecretsFollowFromTheKey and from nothing else.
+func TestSecretsFollowFromTheKey(t *testing.T) {
+	dir := t.TempDir()
+	derive := func(dir, purpose, name string) string {
+		t.Helper()
+		c, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := c.Derive(purpose, name)
+		if err != nil || len(secret) != 64 {
+			t.Fatal(secret, err)
+		}
+		return secret
+	}
+	first := derive(dir, "a", "b")
+	if again := derive(dir, "a", "b"); again != first {
+		t.Errorf("%s became %s", first, again)
+	}
+	for _, other := range []string{derive(dir, "a", "c"), derive(dir, "c", "b"), derive(dir, "ab", ""), derive(t.TempDir(), "a", "b")} {
+		if other == first {
+			t.Errorf("another secret is %s, too", other)
+		}
+	}
+}

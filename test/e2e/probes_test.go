@@ -209,4 +209,10 @@ var probes = []probe{
 	{"images_default_architecture", "POST", "/1.0/instances", `{"name":"c6","source":{"type":"image","properties":{"os":"BusyBox"}}}`, []string{"Success"}},
 	{"images_default_architecture", "DELETE", "/1.0/instances/c6", "", []string{"Success"}},
 	{"instance_file_head", "HEAD", c1 + "/files?path=/etc", "", []string{"X-Lxd-Type: directory"}},
+	{"certificate_token", "RUN", `$BERTH config set core.https_address=127.0.0.1:18553 && t=$($BERTH config trust add --name probe --quiet) && BERTH_CONF=$DIR/joiner $BERTH remote add far "$t" && BERTH_CONF=$DIR/joiner $BERTH info far: && $BERTH config trust list`, "", []string{"auth: trusted", "| probe "}},
+	{"remote_token_expiry", "RUN", `$BERTH config set core.remote_token_expiry=1H && $BERTH config trust add --name late --quiet | base64 -d && $BERTH config trust revoke-token late`, "", []string{`"expires_at":"2`}},
+	{"server_trusted_proxy", "RUN", `$BERTH config set core.https_trusted_proxy=127.0.0.1 && curl -sk --haproxy-protocol https://127.0.0.1:18553/1.0`, "", []string{"untrusted"}},
+	{"certificate_project", "RUN", `t=$($BERTH config trust add --name narrow --restricted --projects default --quiet) && export BERTH_CONF=$DIR/narrow && $BERTH remote add far "$t" && $BERTH project list far: --format csv && $BERTH project create far:no || true`, "", []string{"default", "not authorized"}},
+	{"certificate_self_renewal", "RUN", `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=n -keyout $DIR/n.key -out $DIR/n.crt && f=$(openssl x509 -in $DIR/narrow/client.crt -outform der | sha256sum | cut -d' ' -f1) && u=https://127.0.0.1:18553/1.0 && curl -sk --cert $DIR/narrow/client.crt --key $DIR/narrow/client.key -X PATCH -d '{"certificate":"'$(grep -v -- ----- $DIR/n.crt | tr -d '\n')'"}' $u/certificates/$f && curl -sk --cert $DIR/n.crt --key $DIR/n.key $u/projects`, "", []string{`["/1.0/projects/default"]`}},
+	{"auth_pki", "RUN", `cp $DIR/x.crt $DIR/server.ca && BERTH_CONF=$DIR/joiner $BERTH list far:; rm $DIR/server.ca && BERTH_CONF=$DIR/joiner $BERTH info far:`, "", []string{"not authorized", "auth: trusted"}},
 }

@@ -1,0 +1,108 @@
+package certificate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
+	"github.com/berthd/berth/internal/request"
+	"github.com/berthd/berth/internal/store"
+)
+
+// Update changes what edit changes of a certificate; check is told the present revision. Both may be called more than once, where somebody
+// else is quicker.
+func (s *Service) Update(ctx context.Context, prefix string, edit func(*api.CertificatePut) error, check func(store.Revision) error) error {
+	for {
+		err := s.update(ctx, prefix, edit, check)
+		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (s *Service) update(ctx context.Context, prefix string, edit func(*api.CertificatePut) error, check func(store.Revision) error) error {
+	row, err := s.find(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	if err := check(row.Revision); err != nil {
+		return err
+	}
+	next := clone(row.Value)
+	if err := edit(&next.CertificatePut); err != nil {
+		return err
+	}
+	next.Projects = tidy(next.Projects)
+	if next.Type != row.Value.Type {
+		return api.Forbidden("The certificate type cannot be changed")
+	}
+	if !mayEdit(ctx, row.Value.Fingerprint) && !sameButMaterial(row.Value, &next) {
+		return api.Forbidden("Only the certificate can be changed")
+	}
+	ops, err := s.exchange(row, &next)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(next.Projects, row.Value.Projects) {
+		release, err := s.holdProjects(ctx, next.Projects)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+		return fmt.Errorf("update certificate: %w", err)
+	}
+	s.Events.Lifecycle(ctx, "", "certificate-updated", URL(next.Fingerprint), nil)
+	return nil
+}
+
+// exchange completes next, which has new material or none, and makes the ops that put it in the place of row.
+func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate) ([]store.Op, error) {
+	if next.Certificate == "" {
+		next.Certificate = row.Value.Certificate
+	}
+	if next.Certificate == row.Value.Certificate {
+		return []store.Op{s.table.Replace(row, next)}, nil
+	}
+	cert, err := parse(next.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	next.Fingerprint, next.Certificate = Fingerprint(cert), encode(cert)
+	if next.Fingerprint == row.Value.Fingerprint {
+		return []store.Op{s.table.Replace(row, next)}, nil
+	}
+	if err := s.checkMaterial(cert); err != nil {
+		return nil, err
+	}
+	if _, ok := s.table.Get(next.Fingerprint); ok {
+		return nil, errThere
+	}
+	return []store.Op{s.table.Create(next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...)}, nil
+}
+
+// Delete takes a certificate out of the trust store.
+func (s *Service) Delete(ctx context.Context, prefix string) error {
+	for {
+		row, err := s.find(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		if !request.CallerFrom(ctx).May(access.CanDelete, object(row.Value.Fingerprint)) {
+			return errNotAuthorized
+		}
+		_, err = s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
+		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
+			continue // it was changed, or is gone
+		}
+		if err != nil {
+			return err
+		}
+		s.Events.Lifecycle(ctx, "", "certificate-deleted", URL(row.Value.Fingerprint), nil)
+		return nil
+	}
+}

@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"github.com/berthd/berth/internal/certificate"
+	"github.com/berthd/berth/internal/expiry"
+	"github.com/berthd/berth/internal/pki"
+	"github.com/berthd/berth/internal/serverconfig"
+)
+
+// authority is the administrator's, who says whether to trust all of its clients.
+type authority struct {
+	*pki.Authority
+	config *serverconfig.Service
+}
+
+// Vouches implements server.Authority.
+func (a authority) Vouches(cert *x509.Certificate) bool {
+	return a.config.Bool("core.trust_ca_certificates") && a.Authority.Vouches(cert)
+}
+
+func (d *Daemon) wireTrust() {
+	d.authority = authority{pki.New(d.Root), d.config}
+	d.certs = certificate.New(certificate.Deps{
+		Store: d.store, Events: d.Hub, Projects: d.projects, Password: d.config.CheckPassword, Refuses: d.authority.Refuses,
+		Tokens: certificate.TokenDeps{
+			Addresses:   d.https.addresses,
+			Fingerprint: d.cert.Fingerprint,
+			Secret:      func(id string) (string, error) { return d.cert.Derive("berth certificate add token", id) },
+			Expires:     d.tokenExpiry,
+			Retire: func(id string) {
+				if o, err := d.ops.Get(id); err == nil {
+					_ = o.Retire() // one that has ended already is fine
+				}
+			},
+		},
+	})
+	d.projects.Certificates = d.certs
+	d.parts = append(d.parts, part{name: "certificates", recover: d.openTokens})
+}
+
+// tokenExpiry is when a token expires that is made now; the zero time is never.
+func (d *Daemon) tokenExpiry(now time.Time) time.Time {
+	age, err := expiry.Parse(d.config.Get("core.remote_token_expiry"))
+	if err != nil { // it was checked when it was set
+		return now
+	}
+	return age.After(now)
+}
+
+// openTokens shows the tokens again that the daemon before this one issued.
+func (d *Daemon) openTokens(ctx context.Context) error {
+	tasks, err := d.certs.OpenTokens(ctx)
+	for _, task := range tasks {
+		o, err := d.ops.Start(ctx, "", task)
+		if err != nil {
+			return err
+		}
+		if !d.certs.CheckToken(task.ID) { // it was used in between
+			_ = o.Retire()
+		}
+	}
+	return err
+}

@@ -1,0 +1,162 @@
+// Package pki is the certificate authority of a server whose administrator has one: server.ca, and its list of revoked certificates, ca.crl.
+package pki
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// maxFile bounds each of the two files (bytes). A list with a hundred thousand entries has some 4 MB.
+const maxFile = 16 << 20
+
+// Authority is the authority of a server, as its files are now: they may be replaced while it runs, as lists of revoked certificates are.
+type Authority struct {
+	ca, crl string // paths
+
+	mu    sync.Mutex
+	stamp [2]stamp
+	now   *state
+}
+
+// state is what the files held when they were read.
+type state struct {
+	present bool
+	roots   *x509.CertPool
+	revoked revoked
+	err     error // they could not be read
+}
+
+// stamp tells whether a file is another one.
+type stamp struct {
+	there bool
+	size  int64
+	time  time.Time
+	info  fs.FileInfo
+}
+
+func (s stamp) same(other stamp) bool {
+	if s.there != other.there || !s.there {
+		return s.there == other.there
+	}
+	return s.size == other.size && s.time.Equal(other.time) && os.SameFile(s.info, other.info)
+}
+
+// New is the authority whose files are in dir.
+func New(dir string) *Authority {
+	return &Authority{ca: filepath.Join(dir, "server.ca"), crl: filepath.Join(dir, "ca.crl")}
+}
+
+var errRevoked = errors.New("it was revoked by the server's authority")
+
+// Refuses tells why the authority keeps the holder of a certificate out, whatever else is said of it. Without server.ca nobody is kept out;
+// with one that cannot be read everybody is.
+func (a *Authority) Refuses(cert *x509.Certificate) error {
+	s := a.current()
+	if !s.present {
+		return nil
+	}
+	return s.check(cert, x509.ExtKeyUsageAny)
+}
+
+// Vouches tells whether the authority says of a certificate that its holder is one of its clients.
+func (a *Authority) Vouches(cert *x509.Certificate) bool {
+	s := a.current()
+	return s.present && s.check(cert, x509.ExtKeyUsageClientAuth) == nil
+}
+
+func (s *state) check(cert *x509.Certificate, use x509.ExtKeyUsage) error {
+	if s.err != nil {
+		return s.err
+	}
+	if s.revoked.has(cert) {
+		return errRevoked
+	}
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: s.roots, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+		return fmt.Errorf("it is not of the server's authority: %w", err)
+	}
+	return nil
+}
+
+// current reads the files if they are not those that were read last.
+func (a *Authority) current() *state {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	stamps := [2]stamp{stampOf(a.ca), stampOf(a.crl)}
+	if a.now != nil && stamps[0].same(a.stamp[0]) && stamps[1].same(a.stamp[1]) {
+		return a.now
+	}
+	a.now, a.stamp = a.read(stamps), stamps
+	return a.now
+}
+
+func (a *Authority) read(stamps [2]stamp) *state {
+	if !stamps[0].there {
+		return &state{}
+	}
+	s := &state{present: true}
+	if s.err = s.load(a.ca, a.crl, stamps[1].there); s.err != nil {
+		slog.Error("The server's authority cannot be read: nobody gets in by a certificate", "err", s.err)
+	}
+	return s
+}
+
+func (s *state) load(ca, crl string, listed bool) error {
+	data, err := readFile(ca)
+	if err != nil {
+		return err
+	}
+	authorities, err := ParseAuthorities(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", ca, err)
+	}
+	s.roots = x509.NewCertPool()
+	for _, cert := range authorities {
+		s.roots.AddCert(cert)
+	}
+	if !listed {
+		return nil
+	}
+	if data, err = readFile(crl); err != nil {
+		return err
+	}
+	if s.revoked, err = parseRevoked(data, authorities); err != nil {
+		return fmt.Errorf("%s: %w", crl, err)
+	}
+	return nil
+}
+
+// stampOf tells of a file that cannot be looked at, for whatever reason but that it is not there, that it is: to read it says why not.
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return stamp{}
+	case err != nil:
+		return stamp{there: true, info: nil}
+	}
+	return stamp{there: true, size: info.Size(), time: info.ModTime(), info: info}
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	return data, nil
+}
