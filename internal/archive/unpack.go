@@ -60,7 +60,11 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 		}
 		progress = func(n int64) { o.Progress(n, info.Size()) }
 	}
-	r, err := Open(ctx, f, progress)
+	var to unix.Stat_t
+	if err := unix.Stat(dir, &to); err != nil {
+		return Stats{}, fmt.Errorf("unpack archive: %w", err)
+	}
+	r, err := open(ctx, f, progress, to.Dev)
 	if err != nil {
 		return Stats{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/semaphore"
@@ -21,13 +22,48 @@ const (
 	smallWindow = 8 << 20
 )
 
-// windows is what all larger windows may have together, each of which takes twice as much memory: however many archives are read at once, it is as much
-// as one may ask for. Who holds a part of it reads a file of this machine into a folder of it and waits for no client, and who waits for it can be
-// cancelled.
-var windows = semaphore.NewWeighted(maxWindow)
+// What all larger windows may have, each of which takes twice as much memory: as much as one may ask for what is written to one file system, however many
+// archives are read at once, and twice as much for all together. Who holds a part of it reads a file of this machine into a folder of it and waits for no
+// client, but for a disk that may hang: that keeps no other disk waiting.
+var (
+	windows   = semaphore.NewWeighted(2 * maxWindow)
+	windowsMu sync.Mutex
+	windowsOf = map[uint64]*semaphore.Weighted{} // by device number of the file system
+)
+
+// windowPatience is how long an archive waits for others with large windows.
+const windowPatience = time.Minute
+
+// ErrBusy says that others read archives that take as much memory as may be taken.
+var ErrBusy = errors.New("other archives are read that take as much memory as may be taken")
+
+// takeWindow waits until a window may be held by who writes to a file system. release gives it back.
+func takeWindow(ctx context.Context, window int64, to uint64) (release func(), err error) {
+	windowsMu.Lock()
+	own := windowsOf[to]
+	if own == nil {
+		own = semaphore.NewWeighted(maxWindow)
+		windowsOf[to] = own
+	}
+	windowsMu.Unlock()
+	wait, cancel := context.WithTimeoutCause(ctx, windowPatience, ErrBusy)
+	defer cancel()
+	if err := own.Acquire(wait, window); err != nil {
+		return nil, context.Cause(wait)
+	}
+	if err := windows.Acquire(wait, window); err != nil {
+		own.Release(window)
+		return nil, context.Cause(wait)
+	}
+	return func() {
+		debug.FreeOSMemory() // whoever waits takes as much again
+		windows.Release(window)
+		own.Release(window)
+	}, nil
+}
 
 // openZstd reads zstd in the process. The first frame says how large a window the stream has; later ones must do with that.
-func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader) error {
+func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader, to uint64) error {
 	window, err := windowOf(f)
 	if err != nil {
 		return err
@@ -37,12 +73,8 @@ func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader) err
 	}
 	release := func() {}
 	if window > smallWindow {
-		if err := windows.Acquire(ctx, window); err != nil {
+		if release, err = takeWindow(ctx, window, to); err != nil {
 			return err
-		}
-		release = func() {
-			debug.FreeOSMemory() // whoever waits takes as much again
-			windows.Release(window)
 		}
 	}
 	// With twice the window the library moves what it holds once for each window of output. With little more than one, which it takes by itself, it

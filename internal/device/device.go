@@ -12,7 +12,7 @@
 // # A change of a running instance
 //
 // For a moment a changed device exists twice: the new one is started beside the old one, in the other slot, so that what
-// can fail fails while nothing is gone. Then the old one is unplugged, which keeps its host's side, and the new one is
+// can fail fails while nothing is gone. Then the old one is unplugged, so that it can be plugged in again, and the new one is
 // plugged in; the record is written; at last the old one is stopped. Until the record is written the change can be undone:
 // the new one is unplugged and stopped, the old one replugged. An undo may begin at any point and be repeated, after a
 // kill by the next daemon, so Unplug, Stop and Replug must cope with whatever they find.
@@ -97,8 +97,8 @@ type HotPlugger interface {
 	Plug(ctx context.Context, run Running, inst Instance, name string, cfg Config, c Contribution) error
 	// Look says, as JSON, what Replug will have to bring back of a device that is inside. It changes nothing.
 	Look(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) (json.RawMessage, error)
-	// Unplug takes the device away from inside and keeps the host's side, for Replug or Stop. That it is not inside is
-	// no error.
+	// Unplug takes the device away from inside and keeps of the host's side what Replug cannot make anew; the rest is for Stop. That it is not
+	// inside is no error.
 	Unplug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string) error
 	// Replug undoes Unplug, by what Look saw before. That the device is inside still, or in part, is no error.
 	Replug(ctx context.Context, run Running, inst Instance, name string, cfg Config, volatile map[string]string, seen json.RawMessage) error

@@ -109,6 +109,8 @@ func inspectMeta(ctx context.Context, f *os.File, split bool) (*description, err
 	switch {
 	case errors.Is(err, archive.ErrFormat):
 		return nil, api.BadRequest("Unsupported compression")
+	case errors.Is(err, archive.ErrBusy):
+		return nil, api.Unavailable("%w", err)
 	case errors.Is(err, archive.ErrRefused):
 		return nil, api.BadRequest("%w", err)
 	case err != nil:

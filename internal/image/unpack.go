@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/store"
@@ -47,6 +48,9 @@ func (s *Service) Unpack(ctx context.Context, project, fingerprint, dir string, 
 		return err
 	}
 	if err := unpackFiles(ctx, row, files, dir, room, progress); err != nil {
+		if errors.Is(err, archive.ErrBusy) {
+			err = api.Unavailable("%w", err)
+		}
 		return errors.Join(fmt.Errorf("image %s: %w", fingerprint, err), archive.Empty(dir))
 	}
 	return nil

@@ -26,12 +26,12 @@ func TestARestoredCopyKeepsItsAddress(t *testing.T) {
 	copied.Source.Refresh = true
 	h.do(h.run(h.Create(t.Context(), "default", copied)))
 	for _, snap := range []string{"s0", "s1"} {
-		h.do(h.run(h.Restore(t.Context(), "default", "c2", snap)))
+		h.do(h.run(h.Restore(t.Context(), "default", "c2", snap, anyRevision)))
 		if got := h.show("c2").Config[address]; got != of2 {
 			t.Errorf("restored from %s, the copy has address %q", snap, got)
 		}
 	}
-	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s0")))
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s0", anyRevision)))
 	if got := h.show("c1").Config[address]; got != of1 {
 		t.Errorf("restored, the original has address %q", got)
 	}
@@ -52,7 +52,7 @@ func TestARestoreForgetsTheDevicesThatGo(t *testing.T) {
 		snapshot string
 		known    bool
 	}{{"before", false}, {"after", true}} {
-		h.do(h.run(h.Restore(t.Context(), "default", "c1", test.snapshot)))
+		h.do(h.run(h.Restore(t.Context(), "default", "c1", test.snapshot, anyRevision)))
 		if _, got := h.nic.known["c1/eth0"]; got != test.known {
 			t.Errorf("restored to %q, the NIC is known: %t", test.snapshot, got)
 		}

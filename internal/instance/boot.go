@@ -201,7 +201,7 @@ func (s *Service) Autostart() <-chan struct{} {
 		left := s.startAll(s.wanted())
 		close(done)
 		for len(left) > 0 && s.pause(retryPause) {
-			left = s.startAll(left)
+			left = s.startAll(s.stillWanted(left))
 		}
 	})
 	return done
@@ -253,23 +253,33 @@ func (s *Service) pauseAgain(i *Instance) {
 // startLater starts an instance that a change had stopped, which could be finished or undone only now: unless it runs by then, or somebody has
 // stopped it since.
 func (s *Service) startLater(i *Instance) {
+	left := []candidate{{project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id())}}
 	s.tasks.Go(func() {
-		for s.pause(retryPause) {
-			row, err := s.get(i.Project, i.Name)
-			if err != nil || row.Value.UUID != i.UUID || s.running(row.Value) || row.Value.Config["volatile.last_state.power"] != powerRunning {
-				return
-			}
-			if len(s.startAll([]candidate{{project: i.Project, name: i.Name}})) == 0 {
-				return
-			}
+		for len(left) > 0 && s.pause(retryPause) {
+			left = s.startAll(s.stillWanted(left))
 		}
 	})
 }
 
 type candidate struct {
 	project, name string
+	uuid          string
+	asked         int // what users had asked for when it became one
 	priority      int64
 	delay         time.Duration
+}
+
+// stillWanted are those of the candidates that are the same instances and ought to run by their records, and of which nobody has asked for anything
+// since.
+func (s *Service) stillWanted(list []candidate) []candidate {
+	return slices.DeleteFunc(list, func(c candidate) bool {
+		row, err := s.get(c.project, c.name)
+		if err != nil || row.Value.UUID != c.uuid || s.runs.asked(row.Value.id()) != c.asked {
+			return true
+		}
+		_, wanted := s.candidate(row.Value)
+		return !wanted
+	})
 }
 
 // wanted lists what is to be started, in order.
@@ -277,19 +287,27 @@ func (s *Service) wanted() []candidate {
 	s.runs.pick()
 	var all []candidate
 	for _, i := range s.rows("") {
-		if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
-			continue
-		}
-		c, _ := expand(s.Profiles, i.Project, &i.Body)
-		auto := c["boot.autostart"]
-		if config.IsTrue(auto) || (auto == "" && i.Config["volatile.last_state.power"] == powerRunning) || s.runs.isRevived(i.id()) {
-			all = append(all, candidate{
-				project: i.Project, name: i.Name,
-				priority: Keys.GetInt(c, "boot.autostart.priority"),
-				delay:    time.Duration(Keys.GetInt(c, "boot.autostart.delay")) * time.Second,
-			})
+		if c, ok := s.candidate(i); ok {
+			all = append(all, c)
 		}
 	}
 	sort.SliceStable(all, func(a, b int) bool { return all[a].priority > all[b].priority })
 	return all
+}
+
+// candidate tells whether an instance that does not run is to be started, by its keys or as it ran before; one that runs may have to be paused.
+func (s *Service) candidate(i *Instance) (candidate, bool) {
+	if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
+		return candidate{}, false
+	}
+	c, _ := expand(s.Profiles, i.Project, &i.Body)
+	auto, ran := c["boot.autostart"], i.Config["volatile.last_state.power"] == powerRunning
+	if !config.IsTrue(auto) && !(ran && (auto == "" || s.runs.isRevived(i.id()))) {
+		return candidate{}, false
+	}
+	return candidate{
+		project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id()),
+		priority: Keys.GetInt(c, "boot.autostart.priority"),
+		delay:    time.Duration(Keys.GetInt(c, "boot.autostart.delay")) * time.Second,
+	}, true
 }

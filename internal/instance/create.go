@@ -237,6 +237,9 @@ func (s *Service) create(ctx context.Context, i *Instance, from origin, progress
 	if _, exists := s.instances.Get(i.Project, i.Name); exists {
 		return errExists()
 	}
+	if err := s.unshared(i.Project, i.Name); err != nil {
+		return err
+	}
 	used, err := s.holdUsed(held.Context(profiles.Context(ctx)), "create", i, from.sources...)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
@@ -12,6 +11,7 @@ import (
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -55,12 +55,12 @@ func (s *Service) delete(ctx context.Context, project, name string) error {
 		return err
 	}
 	defer content.Release()
-	return s.remove(ctx, i)
+	return s.remove(ctx, i, false)
 }
 
 // remove takes an instance away with all that belongs to it; its lock and its volume are held. Once the volume is gone it is finished,
-// now or at the next start.
-func (s *Service) remove(ctx context.Context, i *Instance) error {
+// now or later; before that only if it is to go in any case.
+func (s *Service) remove(ctx context.Context, i *Instance, anyCase bool) error {
 	c := changeOf(i)
 	entry, err := s.Journal.Begin(ctx, kindDelete, c)
 	if err != nil {
@@ -72,13 +72,17 @@ func (s *Service) remove(ctx context.Context, i *Instance) error {
 	snapshots := s.snapshots.List(i.Project, i.Name)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := s.removeWith(ctx, i, entry.Done()); err != nil {
+	if err := s.removeVolume(ctx, i); err != nil {
 		err = fmt.Errorf("Failed deleting instance: %w", err)
-		if _, there := os.Lstat(s.Volumes.Path(i.volume())); there == nil {
-			// Nothing is gone yet, and by the next start it may be wanted, or run.
-			s.deviceAdded(ctx, i, nil, s.effectiveOf(i))
-			return errors.Join(err, entry.Close(ctx))
+		if anyCase || !s.kept(ctx, i.volume(), err) {
+			entry.Leave(err)
+			return err
 		}
+		s.deviceAdded(ctx, i, nil, s.effectiveOf(i))
+		return errors.Join(err, entry.Close(ctx))
+	}
+	if err := s.removeRest(ctx, i, entry.Done()); err != nil {
+		err = fmt.Errorf("Failed deleting instance: %w", err)
 		entry.Leave(err)
 		return err
 	}
@@ -101,16 +105,35 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 	}
 	ctx, cancel := detached(ctx) // a copy may have taken longer than the stop had
 	defer cancel()
-	return s.remove(ctx, i)
+	return s.remove(ctx, i, true)
 }
 
-// removeWith does the steps of a removal. Each is idempotent, as recovery repeats them from the start. with is committed with the last.
-func (s *Service) removeWith(ctx context.Context, i *Instance, with ...store.Op) error {
+// kept tells whether all of a volume is there although it was to be deleted, which failed with err. Who wanted that was told so: by a later attempt the
+// volume may be wanted, or in use. A pool that was not reached has lost nothing; any other says whether the volume is there.
+func (s *Service) kept(ctx context.Context, v storage.VolumeID, err error) bool {
+	if api.IsUnavailable(err) {
+		return true
+	}
+	there, err := s.Volumes.Exists(ctx, v)
+	return err == nil && there
+}
+
+// removeVolume does the first steps of a removal. They are idempotent, as those of removeRest are: recovery repeats them all.
+func (s *Service) removeVolume(ctx context.Context, i *Instance) error {
 	s.forgetDevices(ctx, i)
 	s.forgetConfinement(i)
 	defer s.emptyVolume(i)
 	s.emptyVolume(i)
-	if err := s.Volumes.Delete(ctx, s.volumesOf(i)...); err != nil && !api.IsNotFound(err) {
+	if err := s.Volumes.Delete(ctx, i.volume()); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// removeRest does the others, once the volume is gone. with is committed with the last.
+func (s *Service) removeRest(ctx context.Context, i *Instance, with ...store.Op) error {
+	defer s.emptyVolume(i)
+	if err := s.Volumes.Delete(ctx, s.volumesOf(i)[1:]...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
 	if err := deleteVolume.Hit(); err != nil {
@@ -168,5 +191,8 @@ func (s *Service) finishDelete(ctx context.Context, c change) error {
 		s.Log.Warn("An instance runs whose removal was cut off; it stays", "instance", i.Name, "project", i.Project)
 		return nil
 	}
-	return s.removeWith(ctx, i)
+	if err := s.removeVolume(ctx, i); err != nil {
+		return err
+	}
+	return s.removeRest(ctx, i)
 }

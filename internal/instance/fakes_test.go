@@ -45,10 +45,19 @@ type fakeVolumes struct {
 	quotas    map[string]int64 // by path
 	silent    chan struct{}    // if set, what a volume takes is known once it is closed
 	away      atomic.Bool      // the pools cannot be reached
+	hung      atomic.Value     // the pool that does not answer, a string
+	without   atomic.Value     // a pool that cannot be reached, by name
 }
 
-func (v *fakeVolumes) reach() error {
-	if v.away.Load() {
+func (v *fakeVolumes) Answers(_ context.Context, pool string) error {
+	if v.hung.Load() == pool {
+		return api.Unavailable("Storage pool %q does not answer", pool)
+	}
+	return nil
+}
+
+func (v *fakeVolumes) reach(id storage.VolumeID) error {
+	if v.away.Load() || v.without.Load() == id.Pool {
 		return api.Unavailable("Storage pool unavailable")
 	}
 	return nil
@@ -95,7 +104,7 @@ func (v *fakeVolumes) Snapshot(ctx context.Context, id storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
-	if err := v.reach(); err != nil {
+	if err := v.reach(a); err != nil {
 		return err
 	}
 	v.mu.Lock()
@@ -110,7 +119,7 @@ func (v *fakeVolumes) Exchange(_ context.Context, a, b storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Rename(_ context.Context, old, new storage.VolumeID) error {
-	if err := v.reach(); err != nil {
+	if err := v.reach(old); err != nil {
 		return err
 	}
 	for _, pair := range [][2]string{{v.Path(old), v.Path(new)}, {filepath.Dir(v.Path(withSnap(old))), filepath.Dir(v.Path(withSnap(new)))}} {
@@ -135,10 +144,10 @@ func (v *fakeVolumes) Undo(ctx context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
-	if err := v.reach(); err != nil {
-		return err
-	}
 	for _, id := range ids {
+		if err := v.reach(id); err != nil {
+			return err
+		}
 		if v.deleting != nil {
 			if err := v.deleting(id); err != nil {
 				return err
@@ -153,13 +162,24 @@ func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 }
 
 func (v *fakeVolumes) Mount(_ context.Context, id storage.VolumeID) (func() error, error) {
-	if err := v.reach(); err != nil {
+	if err := v.reach(id); err != nil {
 		return nil, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.mounts[id]++
 	return func() error { v.mu.Lock(); defer v.mu.Unlock(); v.mounts[id]--; return nil }, nil
+}
+
+func (v *fakeVolumes) Exists(_ context.Context, id storage.VolumeID) (bool, error) {
+	if err := v.reach(id); err != nil {
+		return false, err
+	}
+	_, err := os.Lstat(v.Path(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // SetQuota notes what a volume is held to.

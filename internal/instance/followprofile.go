@@ -41,11 +41,11 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		return err
 	}
 	defer release()
-	named, err := s.HoldUsed(ctx, "update", project, devices)
+	named, err := s.Locks.Acquire(ctx, claim("update", lock.Long), s.usedByUsers(project, name, devices)...)
 	if err != nil {
 		return err
 	}
-	defer named()
+	defer named.Release()
 	ids, err := s.Locks.Acquire(ctx, claim("update", lock.Long), lock.Exclusive(lock.ForIDs()))
 	if err != nil {
 		return err

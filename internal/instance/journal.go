@@ -16,6 +16,7 @@ const (
 	kindDelete         = "instance.delete"
 	kindRename         = "instance.rename"
 	kindMove           = "instance.move"
+	kindMoveRest       = "instance.move.rest"
 	kindSnapshot       = "instance.snapshot"
 	kindSnapshotDelete = "instance.snapshot.delete"
 	kindSnapshotRename = "instance.snapshot.rename"
@@ -63,6 +64,7 @@ func (s *Service) handleJournal() {
 		kindDelete:         s.finishDelete,
 		kindRename:         s.undoRename,
 		kindMove:           s.recoverMove,
+		kindMoveRest:       s.recoverMoveRest,
 		kindSnapshot:       s.undoSnapshot,
 		kindSnapshotDelete: s.finishSnapshotDelete,
 		kindSnapshotRename: s.undoSnapshotRename,

@@ -126,6 +126,22 @@ func (s *Service) HoldUsed(ctx context.Context, action, project string, devices 
 	return releaseOf(s.Locks.Acquire(ctx, claim(action, lock.Long), s.used(project, devices)...))
 }
 
+// usedByUsers wants what devices of a profile name: in the profile's project, and in that of each instance that has the profile, which may have
+// networks and volumes of its own.
+func (s *Service) usedByUsers(home, profile string, devices map[string]device.Config) []lock.Want {
+	projects := []string{home}
+	for _, row := range s.profileUsers(home, profile) {
+		if !slices.Contains(projects, row.Value.Project) {
+			projects = append(projects, row.Value.Project)
+		}
+	}
+	var wants []lock.Want
+	for _, one := range projects {
+		wants = append(wants, s.used(one, devices)...)
+	}
+	return wants
+}
+
 // HoldUsers implements profile.Instances. The caller holds the profile, so that no others come: but one that is renamed while it is
 // waited for has to be held by its new name. As everybody who wants the profile waits for the caller, it fails with a lock.Busy where an
 // instance is not to be had soon.

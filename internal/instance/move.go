@@ -43,6 +43,9 @@ func (s *Service) moveTask(_ context.Context, i *Instance, req api.InstancePost)
 // move moves a stopped instance to another pool, and then gives it its new name, if that is another one. Both names, and the volumes of
 // both pools, are held until all of it is done: what could keep the second step from being done is seen before the first.
 func (s *Service) move(ctx context.Context, project, name, newName, pool string) error {
+	if row, ok := s.instances.Get(project, name); ok { // what an earlier move has left may be in the way of this one
+		s.Journal.Settle(ctx, row.Value.UUID, func(string) bool { return false })
+	}
 	held, err := s.acquire(ctx, project, name, "move", lock.Short, lock.Exclusive(lock.ForInstance(project, newName)))
 	if err != nil {
 		return err
@@ -99,24 +102,32 @@ func (s *Service) movePool(ctx context.Context, row store.Row[Instance], pool st
 		return err
 	}
 	snapshots := s.snapshots.List(old.Project, old.Name)
-	c := changeOf(old)
-	c.NewPool = pool
-	entry, err := s.Journal.Begin(ctx, kindMove, c)
+	had := s.volumesOf(old)
+	kind, c := moveEntry(old, pool, s.volumesOf(next))
+	entry, err := s.Journal.Begin(ctx, kind, c)
 	if err != nil {
 		return err
 	}
-	forgotten := false // the old volumes' records, by the commit of the move
+	moved, forgotten := false, false // by its commit; and the old volumes' records with it
 	finish := func(cause error) error {
 		ctx, cancel := detached(ctx)
 		defer cancel()
-		err := s.removeStale(ctx, c)
+		remove, forget := s.removeMoveRest, s.forgetMoveRest
+		if kind == kindMove {
+			remove, forget = s.removeStale, s.forgetStale
+		}
+		err := remove(ctx, c)
 		if err == nil && !forgotten {
-			err = s.forgetStale(ctx, c)
+			err = forget(ctx, c)
 		}
 		if err == nil {
 			err = entry.Close(ctx)
 		} else {
 			entry.Leave(err)
+		}
+		if err != nil && moved {
+			s.Log.Error("What is left of a move is removed later", "instance", old.Name, "project", old.Project, "err", err)
+			return cause
 		}
 		return errors.Join(cause, err)
 	}
@@ -143,16 +154,17 @@ func (s *Service) movePool(ctx context.Context, row store.Row[Instance], pool st
 		return finish(err)
 	}
 	ops = append(ops, s.Volumes.Record(next.volume(), old.volume()))
-	last := []store.Op{s.instances.Replace(row, next)}
+	after := movedEntry(c, had)
+	last := []store.Op{s.instances.Replace(row, next), entry.Amend(after)}
 	if len(snapshots) < maxTogether { // else they go when the move is finished
-		for _, vol := range s.volumesOf(old) {
+		for _, vol := range had {
 			last = append(last, s.Volumes.Forget(vol))
 		}
 	}
 	if _, err := s.Store.CommitAll(ctx, ops, last...); err != nil {
 		return finish(err)
 	}
-	forgotten = len(last) > 1
+	c, moved, forgotten = after, true, len(last) > 2
 	if err := moveCommitted.Hit(); err != nil {
 		return finish(err)
 	}

@@ -23,6 +23,8 @@ import (
 type Volumes interface {
 	// CheckPool tells whether a pool exists and is usable (api.NotFound, api.BadRequest).
 	CheckPool(pool string) error
+	// Answers fails if a pool hangs (api.Unavailable), and does not hang itself. What fails at once is no such failure.
+	Answers(ctx context.Context, pool string) error
 	// CreateFromImage makes the volume from an image: fill unpacks the image into an empty folder and is called only
 	// if the pool has no prepared copy of the fingerprint yet. On error nothing is left.
 	CreateFromImage(ctx context.Context, vol storage.VolumeID, fingerprint string, fill func(ctx context.Context, dir string) error) error
@@ -43,6 +45,9 @@ type Volumes interface {
 	// Delete removes volumes and snapshots, in the order given. A missing one is no error; one with another identity is
 	// left alone.
 	Delete(ctx context.Context, vols ...storage.VolumeID) error
+	// Exists tells whether a volume or a snapshot of that name is there; it fails where the pool cannot be reached (api.Unavailable), as do all that
+	// come before their first effect.
+	Exists(ctx context.Context, vol storage.VolumeID) (bool, error)
 	// Path is the volume's folder on the host. It is valid between Mount and its release.
 	Path(vol storage.VolumeID) string
 	// Mount makes the volume reachable at Path; calls nest, each with its own release.

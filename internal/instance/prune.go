@@ -44,6 +44,9 @@ func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) 
 		return fmt.Errorf("%w: %s", expiry.ErrBusy, other.Action())
 	}
 	defer held.Release()
+	if err := s.unsettled(project, name, "snapshot"); err != nil {
+		return fmt.Errorf("%w: %w", expiry.ErrBusy, err)
+	}
 	if row, err = s.get(project, name); err != nil {
 		return err
 	}

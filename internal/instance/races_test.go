@@ -275,7 +275,7 @@ func TestAStaleEntryTakesNothing(t *testing.T) {
 	h.do(err)
 	h.do(h.run(h.Delete(t.Context(), "default", "c1")))
 	h.create("c1", nil)
-	for _, kind := range []string{kindCreate, kindDelete, kindRename, kindMove} {
+	for _, kind := range []string{kindCreate, kindDelete, kindRename, kindMove, kindMoveRest} {
 		c := changeOf(old.Value)
 		c.NewName, c.NewPool, c.Volumes = "c2", "p2", h.volumesOf(old.Value)
 		_, err := h.Journal.Begin(t.Context(), kind, c)

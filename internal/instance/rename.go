@@ -63,7 +63,19 @@ func (s *Service) checkNewName(project, name string) error {
 	if _, taken := s.instances.Get(project, name); taken {
 		return api.Conflict("Name %q already in use", name)
 	}
+	if err := s.unshared(project, name); err != nil {
+		return err
+	}
 	return checkName(name)
+}
+
+// unshared fails while snapshots of another instance stand under a name that is free: a rename has brought some of them there, and is not taken back
+// yet. So whoever has a name has no other snapshots under it than its own.
+func (s *Service) unshared(project, name string) error {
+	if len(s.snapshots.List(project, name)) > 0 {
+		return api.Unavailable("Name %q is in use until the renaming of another instance is taken back", name)
+	}
+	return nil
 }
 
 func errRenameRunning() error { return api.BadRequest("Renaming of running container not allowed") }
@@ -182,6 +194,16 @@ func (s *Service) moveLogs(from, to *Instance) error {
 	return nil
 }
 
+// inNewPlace is an instance in the place that a change was to bring it to.
+func inNewPlace(old *Instance, c change) *Instance {
+	next := old.clone()
+	next.Name = c.NewName
+	if c.NewProject != "" { // earlier versions did not say it
+		next.Project = c.NewProject
+	}
+	return next
+}
+
 // undoRename gives everything its old name back, and leaves alone what had the new one before.
 func (s *Service) undoRename(ctx context.Context, c change) error {
 	old, ok := s.current(c)
@@ -192,16 +214,14 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 		return err
 	}
 	s.emptyVolume(old)
-	next := old.clone()
-	next.Name = c.NewName
-	if c.NewProject != "" { // earlier versions did not say it
-		next.Project = c.NewProject
-	}
+	next := inNewPlace(old, c)
 	if err := s.Volumes.RenameBack(ctx, old.volume(), next.volume()); err != nil {
 		return err
 	}
-	if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
-		return err
+	if _, taken := s.instances.Get(next.Project, next.Name); !taken { // else what is there is that one's: see unshared
+		if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
+			return err
+		}
 	}
 	if s.isDangling(next) { // this rename made the link: one of another instance leads to a volume
 		if err := s.moveLogs(next, old); err != nil {

@@ -10,12 +10,13 @@ import (
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/storage"
+	"github.com/berthd/berth/internal/store"
 )
 
 var restorePoints = newSwapPoints("instance.restore")
 
-// Restore returns the work that puts an instance back to a snapshot.
-func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*operation.Task, error) {
+// Restore returns the work that puts an instance back to a snapshot. match sees the revision that is about to be replaced (ETag).
+func (s *Service) Restore(_ context.Context, project, name, snapshot string, match func(store.Revision) error) (*operation.Task, error) {
 	if _, err := s.get(project, name); err != nil {
 		return nil, err
 	}
@@ -24,12 +25,12 @@ func (s *Service) Restore(_ context.Context, project, name, snapshot string) (*o
 		Description: "Restoring snapshot",
 		Resources:   resources(name),
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			return s.restore(ctx, project, name, snapshot)
+			return s.restore(ctx, project, name, snapshot, match)
 		},
 	}, nil
 }
 
-func (s *Service) restore(ctx context.Context, project, name, snapshot string) error {
+func (s *Service) restore(ctx context.Context, project, name, snapshot string, match func(store.Revision) error) error {
 	profiles := s.profilesOf(project, name, snapshot)
 	given, err := s.holdProfiles(ctx, "restore", project, profiles) // what the snapshot names, nothing else may by now
 	if err != nil {
@@ -41,6 +42,9 @@ func (s *Service) restore(ctx context.Context, project, name, snapshot string) e
 		return err
 	}
 	defer release()
+	if err := match(row.Revision); err != nil {
+		return err
+	}
 	i := row.Value
 	snap, ok := s.snapshots.Get(project, name, snapshot)
 	switch {

@@ -45,6 +45,23 @@ type runs struct {
 	// pauses again those that are true here.
 	revived map[string]bool
 	picked  bool // Autostart has read that already
+	// requests counts, by instance, what users have asked for that ends the wish to start it at the daemon's start.
+	requests map[string]int
+}
+
+func (r *runs) ask(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.requests == nil {
+		r.requests = map[string]int{}
+	}
+	r.requests[id]++
+}
+
+func (r *runs) asked(id string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests[id]
 }
 
 // revive has Autostart start an instance, unless it is late for that; one that was paused is paused again in either case.

@@ -195,11 +195,11 @@ func TestSnapshotsAndRestore(t *testing.T) {
 	}
 	h.do(h.Patch(t.Context(), "default", "c1", api.InstancePut{Config: map[string]string{"limits.cpu": "1"}}, func(string) bool { return false }, anyRevision))
 	id := h.show("c1").Config["volatile.uuid"]
-	h.do(h.run(h.Restore(t.Context(), "default", "c1", "snap0")))
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "snap0", anyRevision)))
 	if c := h.show("c1").Config; c["limits.cpu"] != "" || c["volatile.uuid"] != id {
 		t.Errorf("%v", c)
 	}
-	if err := h.run(h.Restore(t.Context(), "default", "c1", "nope")); err == nil || err.Error() != "Snapshot c1/nope does not exist" {
+	if err := h.run(h.Restore(t.Context(), "default", "c1", "nope", anyRevision)); err == nil || err.Error() != "Snapshot c1/nope does not exist" {
 		t.Error(err)
 	}
 	h.do(h.run(h.RenameSnapshot(t.Context(), "default", "c1", "snap1", api.InstanceSnapshotPost{Name: "x"})))

@@ -73,7 +73,7 @@ func TestFilesAreShiftedWhereTheyCannotBeMapped(t *testing.T) {
 	set("security.privileged", "true")
 	run()
 	want(0, 33)
-	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s1")))
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s1", anyRevision)))
 	if got := h.show("c1").Config["volatile.last_state.idmap"]; got == "[]" {
 		t.Errorf("restored files are taken for unshifted")
 	}

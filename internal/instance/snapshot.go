@@ -210,7 +210,14 @@ func (s *Service) deleteSnapshot(ctx context.Context, i *Instance, snapshot stri
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := s.finishSnapshotDeleteWith(ctx, c, entry.Done()); err != nil {
+	if err := s.Volumes.Delete(ctx, c.Volumes...); err != nil && !api.IsNotFound(err) {
+		if s.kept(ctx, c.Volumes[0], err) {
+			return errors.Join(err, entry.Close(ctx))
+		}
+		entry.Leave(err)
+		return err
+	}
+	if err := s.forgetSnapshot(ctx, c, entry.Done()); err != nil {
 		entry.Leave(err)
 		return err
 	}
@@ -223,14 +230,15 @@ func (s *Service) finishSnapshotDelete(ctx context.Context, c change) error {
 	if !ok || !there || i.snapshotOf(c.Snapshot, row.Value) != c.Volumes[0] {
 		return nil
 	}
-	return s.finishSnapshotDeleteWith(ctx, c)
-}
-
-func (s *Service) finishSnapshotDeleteWith(ctx context.Context, c change, with ...store.Op) error {
-	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
 	if err := s.Volumes.Delete(ctx, c.Volumes...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
+	return s.forgetSnapshot(ctx, c)
+}
+
+// forgetSnapshot removes the record of a snapshot whose volume is gone. with is committed with that.
+func (s *Service) forgetSnapshot(ctx context.Context, c change, with ...store.Op) error {
+	i := &Instance{Project: c.Project, Name: c.Name, Pool: c.Pool, UUID: c.UUID}
 	if err := snapDelVolume.Hit(); err != nil {
 		return err
 	}

@@ -36,8 +36,25 @@ func stateBound(req api.InstanceStatePut) time.Duration {
 	return time.Duration(max(req.Timeout, 0))*time.Second + 24*time.Hour
 }
 
-// action finds what a request asks for.
-func (s *Service) action(req api.InstanceStatePut) (func(ctx context.Context, project, name string) error, string, error) {
+// action finds what a request asks for. From then on that is what becomes of the instance: see stillWanted.
+func (s *Service) action(req api.InstanceStatePut) (act func(ctx context.Context, project, name string) error, description string, err error) {
+	do, description, err := s.actionOf(req)
+	if err != nil {
+		return nil, "", err
+	}
+	return func(ctx context.Context, project, name string) error {
+		if req.Action == "stop" { // that it is not running yet is an error, and is meant to stay so
+			s.runs.ask(id(project, name))
+		}
+		err := do(ctx, project, name)
+		if err == nil {
+			s.runs.ask(id(project, name))
+		}
+		return err
+	}, description, nil
+}
+
+func (s *Service) actionOf(req api.InstanceStatePut) (func(ctx context.Context, project, name string) error, string, error) {
 	if req.Stateful {
 		return nil, "", api.BadRequest("Stateful start and stop are not supported by this server")
 	}

@@ -44,18 +44,29 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	}
 	i := row.Value
 	other := s.holder(i)
-	if other == nil && !s.running(i) {
+	if other == nil && !s.running(i) && i.Config["volatile.last_state.power"] != powerRunning {
 		return api.BadRequest("The instance is already stopped")
 	}
 	if other != nil && other.Action() == "stop" {
 		return s.joinStop(ctx, i, other, force)
 	}
+	if s.urgent(i, other, force) {
+		return s.stopBeside(ctx, i, force, timeout)
+	}
 	l, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
 	if err != nil {
+		if s.urgent(i, s.holder(i), force) { // it has begun meanwhile
+			return s.stopBeside(ctx, i, force, timeout)
+		}
 		return err
 	}
 	defer l.Release()
 	if !s.running(i) {
+		if s.runs.get(i.id()) == nil { // it is to be started as soon as that can be done: not any more
+			if err := s.staysStopped(ctx, project, name); err != nil {
+				return err
+			}
+		}
 		return api.BadRequest("The instance is already stopped")
 	}
 	return s.halt(ctx, i, force, timeout, true)

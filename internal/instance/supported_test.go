@@ -96,7 +96,7 @@ func TestARecordThatHoldsItGoesOn(t *testing.T) {
 		t.Errorf("another value: %v", err)
 	}
 	h.do(patch(map[string]string{"cluster.evacuate": ""}))
-	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s")))
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s", anyRevision)))
 	if got := h.show("c1").Config["cluster.evacuate"]; got != "stop" {
 		t.Errorf("after the restore it has %q", got)
 	}
@@ -118,6 +118,6 @@ func TestAQuotaOutlivesItsContent(t *testing.T) {
 	}
 	is("new")
 	h.do(h.run(h.CreateSnapshot(t.Context(), "default", "c1", api.InstanceSnapshotsPost{Name: "s"})))
-	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s")))
+	h.do(h.run(h.Restore(t.Context(), "default", "c1", "s", anyRevision)))
 	is("restored")
 }

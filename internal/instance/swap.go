@@ -41,6 +41,7 @@ type swap struct {
 	record  swapRecord
 	entry   *journal.Entry
 	listed  store.Op // how the volume is listed before
+	nothing bool     // has been made, as a pool was not reached
 	service *Service
 }
 
@@ -90,11 +91,22 @@ func (c *swap) do(ctx context.Context) (err error) {
 	if undone := s.endSwap(finishing, &c.record); undone != nil || hit != nil {
 		s.Log.Error("What is left of a change is done later", "instance", c.i.Name, "project", c.i.Project, "err", errors.Join(undone, hit))
 		if undone != nil {
-			c.entry.Leave(undone)
+			c.leaveOld(finishing, undone)
 			return nil
 		}
 	}
 	return c.entry.Close(finishing)
+}
+
+// leaveOld leaves the entry of a swap of which only the old content is left: what becomes of the instance from now on is its users' business.
+func (c *swap) leaveOld(ctx context.Context, cause error) {
+	if c.record.Running {
+		c.record.Running = false
+		if _, err := c.service.Store.Commit(ctx, c.entry.Amend(c.record)); err != nil {
+			c.service.Log.Error("What is left of a change says that the instance is to be started", "instance", c.i.Name, "project", c.i.Project, "err", err)
+		}
+	}
+	c.entry.Leave(cause)
 }
 
 // prepare makes the new content beside the old one.
@@ -103,6 +115,7 @@ func (c *swap) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := c.fill(ctx, c.record.Stage); err != nil {
+		c.nothing = api.IsUnavailable(err)
 		return err
 	}
 	if err := c.service.limitCopy(ctx, c.next(c.i), c.record.Stage); err != nil {
@@ -181,12 +194,14 @@ func (c *swap) pause(ctx context.Context) error {
 // back undoes a swap that failed with cause, however far it has got.
 func (c *swap) back(ctx context.Context, cause error) error {
 	s := c.service
+	if c.nothing {
+		return errors.Join(cause, c.entry.Close(ctx))
+	}
 	if c.record.Committed {
 		undone := c.record
 		undone.Committed = false
 		err := s.modify(ctx, c.i.Project, c.i.Name, func(i *Instance) error {
 			i.Body = c.i.Body.clone()
-			i.Config["volatile.last_state.power"] = powerStopped
 			for name := range s.effectiveOf(c.i).Devices {
 				dropHostVolatile(i.Config, name)
 			}
@@ -239,7 +254,8 @@ func (s *Service) endSwap(ctx context.Context, record *swapRecord) error {
 	return s.dropMark(ctx, volume, record.Mark)
 }
 
-// recoverSwap finishes or undoes a swap that was cut off. An instance that ran before is started, as soon as that is done.
+// recoverSwap finishes or undoes a swap that was cut off. An instance that ran before is started, as soon as that is done, unless somebody has stopped
+// it since: a swap leaves volatile.last_state.power as it is.
 func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 	var record swapRecord
 	if err := json.Unmarshal(data, &record); err != nil {
@@ -249,19 +265,16 @@ func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 	if !ok || row.Value.UUID != record.UUID {
 		return s.Volumes.Delete(ctx, record.Stage) // the instance has gone meanwhile
 	}
-	late := record.Running && s.runs.revive(row.Value.id(), false)
-	if err := s.endSwap(ctx, &record); err != nil || !record.Running {
+	start := record.Running && row.Value.Stopping == "" && row.Value.Config["volatile.last_state.power"] == powerRunning
+	late := start && s.runs.revive(row.Value.id(), false)
+	if err := s.endSwap(ctx, &record); err != nil || !start {
 		return err
 	}
 	s.runs.revive(row.Value.id(), record.Paused && !record.Committed)
-	err := s.modify(ctx, record.Project, record.Name, func(i *Instance) error {
-		i.Config["volatile.last_state.power"] = powerRunning
-		return nil
-	})
-	if err == nil && late {
+	if late {
 		s.startLater(row.Value)
 	}
-	return err
+	return nil
 }
 
 // inVolume opens the folder of a volume.

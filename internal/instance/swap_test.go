@@ -51,7 +51,9 @@ func restorable(t *testing.T) *house {
 	return h
 }
 
-func (h *house) restoreS() error { return h.run(h.Restore(h.t.Context(), "default", "c1", "s")) }
+func (h *house) restoreS() error {
+	return h.run(h.Restore(h.t.Context(), "default", "c1", "s", anyRevision))
+}
 
 // TestARestoreThatFailsLeavesTheInstanceRunning, wherever it fails.
 func TestARestoreThatFailsLeavesTheInstanceRunning(t *testing.T) {

@@ -108,7 +108,7 @@ func TestRawFilterBesideADenialThatChanges(t *testing.T) {
 	h.do(h.patch("c1", map[string]string{"raw.seccomp": ""}, nil))
 	h.do(h.patch("c1", map[string]string{"security.syscalls.deny": "mount\nkeyctl"}, nil))
 	ctx, remarks := omitted.Gather(t.Context())
-	task, err := h.Restore(ctx, "default", "c1", "s")
+	task, err := h.Restore(ctx, "default", "c1", "s", anyRevision)
 	h.do(err)
 	h.do(task.Run(ctx, operation.NoProgress{}))
 	var said []string

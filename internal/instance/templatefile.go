@@ -10,11 +10,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sort"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/diskspace"
 	"github.com/berthd/berth/internal/idmap"
@@ -33,6 +35,12 @@ type templateFile struct {
 func (s *Service) writeTemplates(ctx context.Context, rootfs *os.Root, i *Instance, e *effective, files []templateFile, printed [][]byte) error {
 	quota, _ := config.ParseSize(e.Devices[e.Root]["size"]) // checked with the rest of the configuration
 	room := diskspace.New(filepath.Join(s.Volumes.Path(i.volume()), "rootfs"), fmt.Sprintf("storage pool %q", i.Pool), quota)
+	folders := int64(0)
+	for _, file := range files {
+		if folders += file.depth() - 1; folders > maxFolders {
+			return api.BadRequest("Failed applying templates: their paths have more than %d folders together", maxFolders)
+		}
+	}
 	w := templateWriter{rootfs: rootfs, ids: onDisk(&i.Body), temporary: ".berth-template-" + i.UUID}
 	if most(files, printed) > smallRoom {
 		if err := room.Take(growth(rootfs, files, printed)); err != nil {
@@ -44,12 +52,15 @@ func (s *Service) writeTemplates(ctx context.Context, rootfs *os.Root, i *Instan
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.write(file, printed[n]); err != nil {
+		if err := w.write(ctx, file, printed[n]); err != nil {
 			return fmt.Errorf("Failed applying template for %s: %w", file.target, err)
 		}
 	}
 	return nil
 }
+
+// maxFolders bounds the folders of the paths of all templates of a start together: each is looked for, and made if need be.
+const maxFolders = 4096
 
 // smallRoom is how much the files of templates may grow, in bytes, without a look at what is free: a host name and the like. A pool that has nothing but
 // its reserve left must not keep instances from being started.
@@ -90,7 +101,7 @@ type templateWriter struct {
 
 // write puts what a template printed in its place. A template that only makes its file leaves one alone that another has made
 // meanwhile.
-func (w *templateWriter) write(f templateFile, printed []byte) error {
+func (w *templateWriter) write(ctx context.Context, f templateFile, printed []byte) error {
 	name, there, err := linked(w.rootfs, f.name)
 	if err != nil || there != nil && f.createOnly {
 		return err
@@ -103,7 +114,7 @@ func (w *templateWriter) write(f templateFile, printed []byte) error {
 		dir = "."
 	}
 	if there == nil {
-		if err := w.prepare(f, name, dir); err != nil {
+		if err := w.prepare(ctx, f, name, dir); err != nil {
 			return err
 		}
 	}
@@ -127,7 +138,7 @@ func (w *templateWriter) write(f templateFile, printed []byte) error {
 }
 
 // prepare makes the folders of a file that is not there. Where a link leads, they are not the template's to make.
-func (w *templateWriter) prepare(f templateFile, name, dir string) error {
+func (w *templateWriter) prepare(ctx context.Context, f templateFile, name, dir string) error {
 	if w.room != nil {
 		for range f.depth() {
 			if err := w.room.TakeFile(); err != nil {
@@ -138,7 +149,7 @@ func (w *templateWriter) prepare(f templateFile, name, dir string) error {
 	if name != f.name {
 		return nil
 	}
-	return mkdirBeneath(w.rootfs, dir, w.ids)
+	return mkdirBeneath(ctx, w.rootfs, dir, w.ids)
 }
 
 // maxLinks is how many symbolic links the kernel follows, too.
@@ -226,24 +237,46 @@ func fill(f *os.File, content []byte, before *os.File) error {
 	return nil
 }
 
-// mkdirBeneath makes the missing folders of a path, owned by the instance's root user.
-func mkdirBeneath(root *os.Root, dir string, ids []spec.IDMapEntry) error {
+// mkdirBeneath makes the missing folders of a path, owned by the instance's root user. Each is made in the one before it: by its whole path, from the
+// top, a deep one would be walked once for each.
+func mkdirBeneath(ctx context.Context, root *os.Root, dir string, ids []spec.IDMapEntry) error {
 	if dir == "." {
 		return nil
 	}
-	if _, err := root.Stat(dir); err == nil {
+	names := strings.Split(dir, "/")
+	// There may be links in what is there, and none in what is not.
+	there := sort.Search(len(names), func(n int) bool {
+		_, err := root.Stat(path.Join(names[:n+1]...))
+		return err != nil
+	})
+	if there == len(names) {
 		return nil
 	}
-	if err := mkdirBeneath(root, path.Dir(dir), ids); err != nil {
+	folder, err := root.OpenRoot(path.Join(append([]string{"."}, names[:there]...)...))
+	if err != nil {
 		return err
 	}
-	if err := root.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
+	defer func() { _ = folder.Close() }()
+	for _, name := range names[there:] {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		return err
+		if err := folder.Mkdir(name, 0o755); err == nil {
+			err = giveRoot(folder, name, ids)
+			if err != nil {
+				return err
+			}
+		} else if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		next, err := folder.OpenRoot(name)
+		if err != nil {
+			return err
+		}
+		_ = folder.Close()
+		folder = next
 	}
-	return giveRoot(root, dir, ids)
+	return nil
 }
 
 // giveRoot gives a new file to the instance's root user, where the files on disk are shifted.

@@ -19,7 +19,7 @@ import (
 var always = []string{"stop", "exit", "adopt", "unfreeze"}
 
 // harmless are the actions that go on beside an unfinished change of a kind, as its handler touches nothing of theirs: a deletion that is asked for again
-// stands for both, and the remains of a move or a snapshot are other volumes.
+// stands for both, and the remains of a move or a snapshot are other volumes. Beside kindMoveRest all go on.
 var harmless = map[string][]string{
 	kindDelete:         {"delete"},
 	kindMove:           {"start", "restart"},
@@ -32,7 +32,7 @@ var harmless = map[string][]string{
 
 func goesOn(action string) func(kind string) bool {
 	return func(kind string) bool {
-		return slices.Contains(always, action) || slices.Contains(harmless[kind], action)
+		return kind == kindMoveRest || slices.Contains(always, action) || slices.Contains(harmless[kind], action)
 	}
 }
 
@@ -54,11 +54,17 @@ func (s *Service) unsettled(project, name, action string) error {
 
 // guardJournal has the entries of instances keep back what they concern.
 func (s *Service) guardJournal() {
-	for _, kind := range []string{kindCreate, kindDelete, kindRename, kindMove, kindSnapshot, kindSnapshotDelete, kindSnapshotRename, kindCopyFreeze} {
+	for _, kind := range []string{kindCreate, kindDelete, kindMove, kindSnapshot, kindSnapshotDelete, kindSnapshotRename, kindCopyFreeze} {
 		s.Journal.Guard(kind, guardOf(s, func(c change) *Instance {
 			return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
 		}))
 	}
+	rename := guardOf(s, func(c change) *Instance {
+		return &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
+	})
+	rename.Hold = s.holdToUndoRename
+	s.Journal.Guard(kindRename, rename)
+	s.guardMoveRest()
 	s.Journal.Guard(kindUpdate, guardOf(s, func(p stepRecord) *Instance {
 		i := &Instance{Project: p.Project, Name: p.Name}
 		if p.Before != nil {
@@ -83,6 +89,13 @@ func guardOf[T any](s *Service, of func(T) *Instance) journal.Guard {
 			}
 			return []string{of(v).UUID}
 		},
+		Ready: func(ctx context.Context, data json.RawMessage) error {
+			var v T
+			if err := json.Unmarshal(data, &v); err != nil {
+				return err
+			}
+			return s.poolsAnswer(ctx, of(v), data)
+		},
 		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
 			var v T
 			if err := json.Unmarshal(data, &v); err != nil {
@@ -93,16 +106,27 @@ func guardOf[T any](s *Service, of func(T) *Instance) journal.Guard {
 	}
 }
 
-// holdToRecover claims an instance and its volume, wherever that is.
-func (s *Service) holdToRecover(ctx context.Context, i *Instance) (release func(), err error) {
-	wants := []lock.Want{lock.Exclusive(lock.ForInstance(i.Project, i.Name))}
+// holdToUndoRename claims both places of a rename: somebody may have taken the new one.
+func (s *Service) holdToUndoRename(ctx context.Context, data json.RawMessage) (release func(), err error) {
+	var c change
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, err
+	}
+	old := &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
+	next := inNewPlace(old, c)
+	return s.holdToRecover(ctx, old, lock.Exclusive(lock.ForInstance(next.Project, next.Name)), lock.Exclusive(next.volume().Object()))
+}
+
+// holdToRecover claims an instance and its volume, wherever that is, and more of the caller's.
+func (s *Service) holdToRecover(ctx context.Context, i *Instance, more ...lock.Want) (release func(), err error) {
+	wants := append(more, lock.Exclusive(lock.ForInstance(i.Project, i.Name)))
 	if row, ok := s.instances.Get(i.Project, i.Name); ok {
 		i = row.Value
 	}
 	if i.Pool != "" {
 		wants = append(wants, lock.Shared(lock.ForPool(i.Pool)), lock.Exclusive(i.volume().Object()))
 	}
-	return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: "recover", Brief: true, Patience: lock.Short}, wants...))
+	return releaseOf(s.Locks.Acquire(ctx, lock.Claim{Action: recovering, Brief: true, Patience: lock.Short}, wants...))
 }
 
 // known finds out what runs: recovery at the start comes before running instances are adopted.

@@ -235,11 +235,11 @@ func TestWhatGoesOnBesideAnUnfinishedChange(t *testing.T) {
 		"refresh", "publish", "copy", "files"}
 	for kind, beside := range map[string]string{
 		kindCreate: "", kindRename: "", kindRestore: "", kindRefresh: "", kindDelete: "delete",
-		kindMove: "start restart", kindSnapshotRename: "start restart", kindUpdate: "start restart", kindCopyFreeze: "start restart",
+		kindMove: "start restart", kindMoveRest: "", kindSnapshotRename: "start restart", kindUpdate: "start restart", kindCopyFreeze: "start restart",
 		kindSnapshot: "start restart snapshot", kindSnapshotDelete: "start restart snapshot",
 	} {
 		for _, action := range actions {
-			want := slices.Contains(strings.Fields(beside+" stop exit adopt unfreeze"), action)
+			want := kind == kindMoveRest || slices.Contains(strings.Fields(beside+" stop exit adopt unfreeze"), action)
 			if got := goesOn(action)(kind); got != want {
 				t.Errorf("%s beside an unfinished %s: %v", action, kind, got)
 			}

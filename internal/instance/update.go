@@ -31,7 +31,7 @@ func (s *Service) Put(ctx context.Context, project, name string, req api.Instanc
 		return nil, api.BadRequest("Stateful snapshot restore requested by snapshot is stateless")
 	}
 	if req.Restore != "" {
-		return s.Restore(ctx, project, name, req.Restore)
+		return s.Restore(ctx, project, name, req.Restore, match)
 	}
 	return &operation.Task{
 		Description: "Updating instance",

@@ -39,8 +39,8 @@ func TestVisitorsLeave(t *testing.T) {
 		"delete":          {false, func(h *house) error { return h.run(h.Delete(h.t.Context(), "default", "c1")) }},
 		"rename":          {false, post(api.InstancePost{Name: "c2"})},
 		"move":            {false, post(api.InstancePost{Migration: true, Pool: "p2"})},
-		"restore":         {false, func(h *house) error { return h.run(h.Restore(h.t.Context(), "default", "c1", "s0")) }},
-		"restore running": {true, func(h *house) error { return h.run(h.Restore(h.t.Context(), "default", "c1", "s0")) }},
+		"restore":         {false, func(h *house) error { return h.run(h.Restore(h.t.Context(), "default", "c1", "s0", anyRevision)) }},
+		"restore running": {true, func(h *house) error { return h.run(h.Restore(h.t.Context(), "default", "c1", "s0", anyRevision)) }},
 	}
 	for name, action := range actions {
 		t.Run(name, func(t *testing.T) {

@@ -129,7 +129,7 @@ func TestAnEndIsCleanedUpAfterFirst(t *testing.T) {
 		"move":   {func(h *house) error { return h.move(h.t.Context(), "default", "c1", "c1", "p2") }, "c1", false},
 		"delete": {func(h *house) error { return h.delete(h.t.Context(), "default", "c1") }, "", false},
 		"restore": {func(h *house) error {
-			return h.restore(h.t.Context(), "default", "c1", "s0")
+			return h.restore(h.t.Context(), "default", "c1", "s0", anyRevision)
 		}, "c1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestARestoreHoldsWhatItBrings(t *testing.T) {
 		}
 		return nil
 	}
-	h.do(h.restore(t.Context(), "default", "c1", "s0"))
+	h.do(h.restore(t.Context(), "default", "c1", "s0", anyRevision))
 	if got := h.show("c1").Profiles; !tried || !slices.Equal(got, []string{"default", "extra"}) {
 		t.Errorf("its profiles are %v", got)
 	}

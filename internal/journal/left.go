@@ -30,6 +30,9 @@ const (
 type Guard struct {
 	// Objects names what a change concerns, by UUID. May be nil.
 	Objects func(data json.RawMessage) []string
+	// Ready fails if the disks or servers that the handler works on do not answer. It is asked before anything is claimed, which would stay claimed
+	// for as long as the handler hangs. It does not hang itself. nil: none is asked.
+	Ready func(ctx context.Context, data json.RawMessage) error
 	// Hold claims all that the handler works on: others are at work by then, as they are not while the daemon starts. nil: the handler does.
 	Hold func(ctx context.Context, data json.RawMessage) (release func(), err error)
 }
@@ -163,28 +166,39 @@ func (j *Journal) Settle(ctx context.Context, object string, harmless func(kind 
 		return
 	}
 	for _, one := range list {
-		if j.attempt(ctx, one) != nil {
+		if j.tryOnce(ctx, one) != nil {
 			return
 		}
 	}
 }
 
+// tryOnce is attempt for a caller that has others to see to: one that hangs is left behind.
+func (j *Journal) tryOnce(ctx context.Context, one *left) error {
+	_, err := bounded.Do(ctx, &j.left.attempts, one.id, attemptTime, func() (struct{}, error) { return struct{}{}, j.attempt(ctx, one) })
+	return err
+}
+
 // attempt tries an entry once more. Its error is kept, for those who want the object.
 func (j *Journal) attempt(ctx context.Context, one *left) error {
-	if hold := j.guards[one.kind].Hold; hold != nil {
-		row, ok := j.table.Get(one.id)
-		if !ok {
-			j.left.drop(one.id)
-			return nil
+	row, ok := j.table.Get(one.id)
+	if !ok {
+		j.left.drop(one.id)
+		return nil
+	}
+	if ready := j.guards[one.kind].Ready; ready != nil {
+		if err := ready(ctx, row.Value.Data); err != nil {
+			j.left.failed(one, err)
+			return err
 		}
+	}
+	if hold := j.guards[one.kind].Hold; hold != nil {
 		release, err := hold(ctx, row.Value.Data)
 		if err != nil {
 			return err
 		}
 		defer release()
 	}
-	row, ok := j.table.Get(one.id)
-	if !ok || !j.left.has(one.id) { // somebody else was quicker
+	if row, ok = j.table.Get(one.id); !ok || !j.left.has(one.id) { // somebody else was quicker
 		j.left.drop(one.id)
 		return nil
 	}
@@ -238,7 +252,7 @@ func (j *Journal) retryAll(ctx context.Context) (progress bool) {
 		if slices.ContainsFunc(one.objects, func(o string) bool { return stuck[o] }) {
 			continue
 		}
-		_, err := bounded.Do(ctx, &j.left.attempts, one.id, attemptTime, func() (struct{}, error) { return struct{}{}, j.attempt(ctx, one) })
+		err := j.tryOnce(ctx, one)
 		if err == nil {
 			progress = true
 			continue

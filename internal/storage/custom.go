@@ -129,6 +129,9 @@ func (s *Service) makeVolumes(ctx context.Context, volumes []newVolume,
 		}
 		return api.Conflict("Volume by that name already exists")
 	}
+	if err := s.unshared(id); err != nil {
+		return err
+	}
 	admitted, err := s.admit(ctx, "volume creation", id, volumes[0].record.Config)
 	if err != nil {
 		return err
@@ -357,6 +360,9 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	if _, _, err := s.Volume(to); err == nil {
 		return api.Conflict("Volume by that name already exists")
 	}
+	if err := s.unshared(to); err != nil {
+		return err
+	}
 	if len(s.volumeUsers(id)) > 0 {
 		return errInUse()
 	}
@@ -375,7 +381,7 @@ func (s *Service) RenameVolume(ctx context.Context, id VolumeID, name string) er
 	if err != nil {
 		if undo := s.takeRenameBack(ctx, id, to); undo != nil {
 			entry.Leave(undo)
-			return errors.Join(err, undo) // the journal keeps the entry: a later attempt finishes the rename
+			return errors.Join(err, undo)
 		}
 		return errors.Join(err, entry.Close(ctx))
 	}
@@ -392,8 +398,20 @@ func (s *Service) takeRenameBack(ctx context.Context, from, to VolumeID) error {
 	if err := s.RenameBack(ctx, from, to); err != nil && !api.IsNotFound(err) {
 		return err
 	}
+	if _, taken := s.volumes.Get(to.path()...); taken { // what is there is that one's: see unshared
+		return nil
+	}
 	_, err := s.Store.CommitAll(ctx, s.moveSnapshotRecords(to, from))
 	return err
+}
+
+// unshared fails while snapshots of another volume stand under a name that is free: a change has brought some of them there, and is not undone yet. So
+// no volume has other snapshots than its own.
+func (s *Service) unshared(id VolumeID) error {
+	if id.Snapshot != "" || len(s.volumes.List(id.path()...)) == 0 {
+		return nil
+	}
+	return api.Unavailable("Storage volume name %q is in use until an earlier change is undone", id.Name)
 }
 
 // moveRecord gives the record of a volume or a snapshot another place.
@@ -418,6 +436,7 @@ func (s *Service) moveSnapshotRecords(from, to VolumeID) (ops []store.Op) {
 	return ops
 }
 
+// recoverVolumeRename takes a rename back that was cut off, or that failed: its client was told so, and somebody may have the new name by then.
 func (s *Service) recoverVolumeRename(ctx context.Context, data json.RawMessage) error {
 	var e renameEntry
 	if err := json.Unmarshal(data, &e); err != nil {
@@ -426,12 +445,5 @@ func (s *Service) recoverVolumeRename(ctx context.Context, data json.RawMessage)
 	if !s.known(e.From) {
 		return nil
 	}
-	if len(s.volumeUsers(e.From.named())) > 0 { // it has been put to use since, by its old name
-		return s.takeRenameBack(ctx, e.From, e.To)
-	}
-	if err := s.Rename(ctx, e.From, e.To); err != nil {
-		return err
-	}
-	_, err := s.Store.CommitAll(ctx, s.moveSnapshotRecords(e.From, e.To), s.moveRecord(e.From, e.To)...)
-	return err
+	return s.takeRenameBack(ctx, e.From, e.To)
 }

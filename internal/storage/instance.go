@@ -31,6 +31,16 @@ func (s *Service) CheckPool(pool string) error {
 	return err
 }
 
+// Exists tells whether there is a volume or a snapshot of that name, whatever its identity. Whether there is none is not known of a pool that cannot be
+// reached.
+func (s *Service) Exists(ctx context.Context, vol VolumeID) (bool, error) {
+	d, err := s.driver(ctx, vol.Pool)
+	if err != nil {
+		return false, err
+	}
+	return d.Exists(vol.onDisk())
+}
+
 // CreateFromImage makes an instance's volume from the pool's prepared copy of an image. The first time the image is used
 // in the pool, fill unpacks it; callers that come meanwhile wait for that.
 func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint string,
@@ -149,7 +159,8 @@ func (s *Service) copyAcross(ctx context.Context, to storagedriver.Driver, dst, 
 	defer func() { err = errors.Join(err, release()) }()
 	target := dst.onDisk()
 	if dst.Snapshot != "" {
-		target.Name, target.Snapshot = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, ""
+		// Its name is enough to remove it by: not every file system keeps identities.
+		target.Name, target.Snapshot, target.UUID = storagedriver.Unfinished+dst.diskName()+" "+dst.Snapshot, "", ""
 	}
 	if err := to.CreateVolume(ctx, target, func(ctx context.Context, dir string) error {
 		return treecopy.Copy(ctx, dir, s.Path(src), treecopy.Options{})

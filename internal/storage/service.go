@@ -54,6 +54,9 @@ type Service struct {
 	end      context.CancelFunc
 	patience time.Duration // see mountPatience
 	probes   bounded.Calls // what asks the kernel of a pool, by its name
+	answers  bounded.Calls // as probes, for changes, which hang where questions do not
+
+	answerTime time.Duration // see the constant
 
 	mu      sync.Mutex                      // never held over a driver's work
 	open    map[string]storagedriver.Driver // pools that are mounted
@@ -88,7 +91,7 @@ func New(d Deps) *Service {
 		opening: map[string]*opening{},
 		mounts:  map[VolumeID]int{},
 
-		patience: mountPatience,
+		patience: mountPatience, answerTime: answerTime,
 		pruner:   expiry.New(),
 		attached: map[string]attachment{},
 	}

@@ -412,15 +412,16 @@ func TestRecoveryOfVolumes(t *testing.T) {
 		_, err := w.journal.Begin(w.ctx, begin.kind, begin.data)
 		w.ok(err)
 	}
+	w.ok(w.service.Rename(w.ctx, old, renamed))
 	w.ok(d.CreateVolume(w.ctx, half.onDisk(), nil))
 	w.ok(os.Mkdir(filepath.Join(w.root, "storage-pools/p/custom/.tmp x"), 0o700))
 	w.restart()
 	entries, _ := os.ReadDir(filepath.Join(w.root, "storage-pools/p/custom"))
-	if len(entries) != 1 || entries[0].Name() != "default_new" {
+	if len(entries) != 1 || entries[0].Name() != "default_old" {
 		t.Errorf("on disk: %v", entries)
 	}
 	list, _ := w.service.VolumeList("p", "", "")
-	if len(list) != 1 || list[0].Name != "new" {
+	if len(list) != 1 || list[0].Name != "old" {
 		t.Errorf("listed: %v", list)
 	}
 }

@@ -65,16 +65,14 @@ func TestAnUnfinishedChangeKeepsAVolumeBack(t *testing.T) {
 		}
 		back()
 		err := s.RenameVolume(w.ctx, custom("v"), "w") // which settles it first
-		w.fails(err, 404, "Storage pool volume not found")
 		if n := w.journal.Pending(); n != 0 {
 			t.Errorf("%s: %d entries are left", kind, n)
 		}
-		_, _, err = s.Volume(custom("new"))
-		if (err == nil) != (kind == kindVolumeRename) {
-			t.Errorf("%s: under the new name: %v", kind, err)
-		}
 		if kind == kindVolumeRename {
-			w.ok(s.DeleteVolume(w.ctx, custom("new")))
+			w.ok(err)
+			w.ok(s.DeleteVolume(w.ctx, custom("w")))
+		} else {
+			w.fails(err, 404, "Storage pool volume not found")
 		}
 		w.ok(s.DeletePool(w.ctx, "p"))
 	}
@@ -113,4 +111,68 @@ func TestAPoolThatIsUsedAgainStays(t *testing.T) {
 	if _, err := w.service.CustomVolume("p", "default", "v"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestALateRenameOfAVolumeIsTakenBack, as its client was told that it had failed: also if somebody has taken the new name since, whose snapshots
+// stay.
+func TestALateRenameOfAVolumeIsTakenBack(t *testing.T) {
+	for _, moved := range []bool{false, true} { // whether the volume had got its new name
+		for _, taken := range []bool{false, true} {
+			w, back := awayWorld(t, kindVolumeRename, func(w *world) any {
+				w.ok(w.snapshot("v", "s0"))
+				e := renaming(w).(renameEntry)
+				if moved {
+					w.ok(w.service.Rename(w.ctx, e.From, e.To))
+				}
+				return e
+			})
+			if taken { // on a pool of which the disk holds nothing else
+				_, err := w.service.Store.Commit(w.ctx, w.service.volumes.Put(&volumeRecord{UUID: "another"}, custom("new").path()...),
+					w.service.volumes.Put(&volumeRecord{UUID: "another's"}, append(custom("new").path(), "t0")...))
+				w.ok(err)
+			}
+			back()
+			w.ok(w.service.UpdateVolume(w.ctx, custom("v"), api.StorageVolumePut{}, false, anyRevision)) // which settles it first
+			if n := w.journal.Pending(); n != 0 {
+				t.Errorf("%v, %v: %d entries are left", moved, taken, n)
+			}
+			if got, err := os.ReadFile(filepath.Join(w.service.Path(custom("v")), "file")); err != nil || string(got) != "work" {
+				t.Errorf("%v, %v: it holds %q, %v", moved, taken, got, err)
+			}
+			s0, t0 := custom("v"), custom("new")
+			s0.Snapshot, t0.Snapshot = "s0", "t0"
+			for v, want := range map[VolumeID]bool{custom("v"): true, s0: true, custom("new"): taken, t0: taken} {
+				if _, ok := w.service.volumes.Get(v.path()...); ok != want {
+					t.Errorf("%v, %v: %s %s is known: %v", moved, taken, v.Name, v.Snapshot, ok)
+				}
+			}
+			w.ok(w.service.DeleteVolume(w.ctx, custom("v")))
+			if taken {
+				w.ok(w.service.DeleteVolume(w.ctx, custom("new")))
+			}
+			w.ok(w.service.DeletePool(w.ctx, "p"))
+		}
+	}
+}
+
+// TestAVolumeNameIsNotFreeWhileItHasSnapshots: a rename had brought some of them there, and they are to go back.
+func TestAVolumeNameIsNotFreeWhileItHasSnapshots(t *testing.T) {
+	w, back := awayWorld(t, kindVolumeRename, func(w *world) any {
+		w.ok(w.snapshot("v", "s0"))
+		w.ok(w.create("other", api.StorageVolumeSource{}))
+		e := renaming(w).(renameEntry)
+		w.ok(w.service.Rename(w.ctx, e.From, e.To))
+		_, err := w.service.Store.CommitAll(w.ctx, w.service.moveSnapshotRecords(e.From, e.To))
+		w.ok(err)
+		return e
+	})
+	back()
+	w.fails(w.create("new", api.StorageVolumeSource{}), 503, "in use until an earlier change is undone")
+	w.fails(w.service.RenameVolume(w.ctx, custom("other"), "new"), 503, "in use until an earlier change is undone")
+	w.ok(w.service.UpdateVolume(w.ctx, custom("v"), api.StorageVolumePut{}, false, anyRevision))
+	w.ok(w.create("new", api.StorageVolumeSource{}))
+	w.ok(w.service.DeleteVolume(w.ctx, custom("v")))
+	w.ok(w.service.DeleteVolume(w.ctx, custom("new")))
+	w.ok(w.service.DeleteVolume(w.ctx, custom("other")))
+	w.ok(w.service.DeletePool(w.ctx, "p"))
 }

@@ -48,9 +48,9 @@ func TestLongMountinfoLines(t *testing.T) {
 }
 
 // entries reads a list of mounts byte by byte, shortened.
-func entries(t *testing.T, text string, limit int) []*mountinfo.Info {
+func entries(t *testing.T, text string, place, other int) []*mountinfo.Info {
 	t.Helper()
-	list, err := mountinfo.GetMountsFromReader(&shortFields{from: iotest.OneByteReader(strings.NewReader(text)), limit: limit}, nil)
+	list, err := mountinfo.GetMountsFromReader(&shortFields{from: iotest.OneByteReader(strings.NewReader(text)), place: place, other: other}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,16 +59,16 @@ func entries(t *testing.T, text string, limit int) []*mountinfo.Info {
 
 func TestShortFields(t *testing.T) {
 	const plain = "22 27 0:21 / /proc rw,nosuid shared:11 - proc proc rw\n23 27 0:22 /a\\040b /sys\\012 rw - sysfs sysfs rw\n"
-	whole, err := io.ReadAll(&shortFields{from: strings.NewReader(plain), limit: 20})
+	whole, err := io.ReadAll(&shortFields{from: strings.NewReader(plain), place: 20, other: 20})
 	if err != nil || string(whole) != plain {
 		t.Errorf("%q, %v", whole, err)
 	}
 	long := "24 27 0:23 / /x" + strings.Repeat(`\012`, 100000) + " rw - tmpfs none rw\n"
-	list := entries(t, plain+long+plain, maxField)
+	list := entries(t, plain+long+plain, maxPlace, maxOther)
 	if len(list) != 5 {
 		t.Fatalf("%d mounts", len(list))
 	}
-	if at := list[2].Mountpoint; len(at) <= unix.PathMax || len(at) > maxField || list[2].FSType != "tmpfs" {
+	if at := list[2].Mountpoint; len(at) <= unix.PathMax || len(at) > maxPlace || list[2].FSType != "tmpfs" {
 		t.Errorf("%d bytes of a path of %s", len(at), list[2].FSType)
 	}
 	if list[4].Root != "/a b" || list[4].Mountpoint != "/sys\n" {
@@ -76,7 +76,18 @@ func TestShortFields(t *testing.T) {
 	}
 	// Escapes are kept whole wherever the limit falls.
 	for limit := 1; limit < 12; limit++ {
-		entries(t, "1 1 0:1 / /"+strings.Repeat(`\134`, 5)+" rw - tmpfs none rw\n", max(limit, 6))
+		entries(t, "1 1 0:1 / /"+strings.Repeat(`\134`, 5)+" rw - tmpfs none rw\n", max(limit, 6), max(limit, 6))
+	}
+}
+
+// TestLinesWithManyLongFieldsAreShort: a guest chooses both places, the type, the source and the options.
+func TestLinesWithManyLongFieldsAreShort(t *testing.T) {
+	long := strings.Repeat(`\012`, 4095)
+	line := "24 27 0:23 /" + long + " /" + long + " rw,relatime shared:1 master:2 propagate_from:3 - fuse." + long + " " + long + " rw,lowerdir=" + long + "\n"
+	const plain = "22 27 0:21 / /proc rw,nosuid shared:11 - proc proc rw\n"
+	list := entries(t, plain+line+plain, maxPlace, maxOther)
+	if len(list) != 3 || list[1].Major != 0 || list[1].Minor != 23 || len(list[1].Mountpoint) != 4096 || list[2].Mountpoint != "/proc" {
+		t.Errorf("%d mounts", len(list))
 	}
 }
 
@@ -84,7 +95,7 @@ func FuzzShortFields(f *testing.F) {
 	f.Add("1 1 0:1 / /x\\040y rw - tmpfs none rw\n", 3)
 	f.Fuzz(func(t *testing.T, text string, limit int) {
 		limit = limit&0xff + 1
-		out, err := io.ReadAll(&shortFields{from: strings.NewReader(text), limit: limit})
+		out, err := io.ReadAll(&shortFields{from: strings.NewReader(text), place: limit, other: limit})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func shown(o origin, others []string) ([]*mountinfo.Info, error) {
 			_ = unix.Close(fd)
 		}
 	}
-	return mountinfo.GetMountsFromReader(&shortFields{from: f, limit: maxField}, func(m *mountinfo.Info) (skip, stop bool) {
+	return mountinfo.GetMountsFromReader(&shortFields{from: f, place: maxPlace, other: maxOther}, func(m *mountinfo.Info) (skip, stop bool) {
 		same := m.Major == o.major && m.Minor == o.minor && m.Root == o.root
 		return !same || m.Mountpoint == "/" || keep[m.ID], false
 	})

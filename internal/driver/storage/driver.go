@@ -183,6 +183,11 @@ type Presence interface {
 	Present() bool
 }
 
+// Answerer is a driver that can ask the disk or the server of a pool whether it takes changes. The question waits for as long as that takes.
+type Answerer interface {
+	Answers() error
+}
+
 // QuotaSetter is a driver that can bound what a volume takes.
 type QuotaSetter interface {
 	// SetQuota bounds a volume to a number of bytes; 0 is no bound. errors.ErrUnsupported says that the pool keeps no quotas, or none

@@ -3,9 +3,13 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/device"
 )
 
 // guestName is the name on the host of the end that is to be moved inside.
@@ -33,38 +37,49 @@ func (n *nicSpec) hostEnd(volatile map[string]string) (netlink.Link, error) {
 		if err != nil {
 			return nil, fmt.Errorf("interface %s: %w", name, err)
 		}
-		if link.Attrs().Alias == n.alias() {
+		if link.Type() == "veth" && link.Attrs().Alias == n.alias() {
 			return link, nil
 		}
 	}
 	return nil, nil
 }
 
-// inside finds the end of the device that is in the instance whose namespace h is of; nil if it is not there. A guest can
-// rename it, but not change what it is the other end of.
-func (n *nicSpec) inside(h *netlink.Handle, volatile map[string]string) (netlink.Link, error) {
+// inside finds the end of the device that is in the namespace ns of the instance, in which h is a socket; nil if it is not there.
+func (n *nicSpec) inside(ns netns.NsHandle, h *netlink.Handle, volatile map[string]string, alone bool) (netlink.Link, error) {
 	if n.target.kind == macvlan {
-		return n.macvlanInside(h)
+		all, err := n.macvlansIn(h)
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		return n.certain(all, alone)
 	}
 	host, err := n.hostEnd(volatile)
-	if err != nil || host == nil || host.Attrs().NetNsID < 0 { // the other end is on the host, too
+	if err != nil || host == nil {
 		return nil, err
+	}
+	return peerIn(ns, h, host)
+}
+
+// peerIn gives the other end of a veth of the host, if that is in the namespace ns. A guest chooses the indexes of its own interfaces and of what
+// they lead to: the host's end alone says in which namespace its other end is, and there an index is of one interface.
+func peerIn(ns netns.NsHandle, h *netlink.Handle, host netlink.Link) (netlink.Link, error) {
+	id, err := netlink.GetNetNsIdByFd(int(ns))
+	if err != nil {
+		return nil, fmt.Errorf("number of the instance's network namespace: %w", err)
+	}
+	if id < 0 || host.Attrs().NetNsID != id {
+		return nil, nil // on the host, or in a namespace that the guest has made
 	}
 	link, err := h.LinkByIndex(host.Attrs().ParentIndex)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil, nil // the guest has moved it on, to a namespace of its own
-	}
-	if err != nil {
-		return nil, err
-	}
-	if link.Type() != host.Type() || link.Attrs().ParentIndex != host.Attrs().Index {
 		return nil, nil
 	}
-	return link, nil
+	return link, err
 }
 
-// macvlanInside finds the macvlan of the device by what it is on, and among several by its alias or name.
-func (n *nicSpec) macvlanInside(h *netlink.Handle) (netlink.Link, error) {
+// macvlansIn lists what is on the parent of a macvlan in the namespace that h is of. It can be more than the device: on a macvlan a guest can make
+// others, which the kernel puts on the same parent.
+func (n *nicSpec) macvlansIn(h *netlink.Handle) ([]netlink.Link, error) {
 	parent, err := netlink.LinkByName(n.target.parent)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil, nil // all that was on it has gone with it
@@ -72,36 +87,68 @@ func (n *nicSpec) macvlanInside(h *netlink.Handle) (netlink.Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	host, err := h.GetNetNsIdByFd(int(own)) // a guest may have a parent of that index in a namespace of its own
+	if err != nil {
+		return nil, fmt.Errorf("number of the host's network namespace: %w", err)
+	}
+	if host < 0 {
+		return nil, nil // nothing there leads to the host
+	}
 	links, err := h.LinkList()
 	if err != nil {
 		return nil, err
 	}
-	var all, named []netlink.Link
-	for _, link := range links {
+	return slices.DeleteFunc(links, func(link netlink.Link) bool {
 		a := link.Attrs()
-		if link.Type() != macvlan || a.ParentIndex != parent.Attrs().Index || a.NetNsID < 0 {
-			continue
-		}
-		if a.Alias == n.alias() {
+		return link.Type() != macvlan && link.Type() != "macvtap" || a.ParentIndex != parent.Attrs().Index || a.NetNsID != host
+	}), nil
+}
+
+// certain picks the device out of what is on its parent: by its mark, or among those without one by being the only one or by its name. alone tells
+// that no other device of the instance has that parent.
+func (n *nicSpec) certain(all []netlink.Link, alone bool) (netlink.Link, error) {
+	var unmarked, named []netlink.Link
+	for _, link := range all {
+		if link.Attrs().Alias == n.alias() {
 			return link, nil
 		}
-		if other := owner(link); other != "" {
+		if owner(link) != "" && !alone {
 			continue
 		}
-		all = append(all, link)
-		if a.Name == n.ifname {
+		unmarked = append(unmarked, link)
+		if link.Attrs().Name == n.ifname {
 			named = append(named, link)
 		}
 	}
 	switch {
-	case len(all) == 0:
+	case len(unmarked) == 0:
 		return nil, nil
-	case len(all) == 1:
-		return all[0], nil
+	case len(unmarked) == 1:
+		return unmarked[0], nil
 	case len(named) == 1:
 		return named[0], nil
+	case alone:
+		return unmarked[0], nil // all of them go together
 	}
-	return nil, fmt.Errorf("%d interfaces on %s in the instance have lost their marks", len(all), n.target.parent)
+	return nil, fmt.Errorf("%d interfaces on %s in the instance have lost their marks", len(unmarked), n.target.parent)
+}
+
+// sharesParent tells whether another device of an instance is a macvlan on the same parent.
+func (m *Module) sharesParent(inst device.Instance, name string, t target) bool {
+	for other, cfg := range inst.Devices {
+		if other == name || cfg["type"] != "nic" {
+			continue
+		}
+		if o := m.spec(inst, other, cfg, nil).target; o.kind == macvlan && o.parent == t.parent {
+			return true
+		}
+	}
+	return false
 }
 
 // siblingHas tells whether the device in the other slot has a name on the host.
@@ -121,23 +168,6 @@ func (n *nicSpec) takeHostName() error {
 		return err
 	}
 	return n.renameHost(host, name)
-}
-
-// leaveHostName gives the host's end a name of its own in the place of one that the configuration asks for.
-func (n *nicSpec) leaveHostName(volatile map[string]string) error {
-	if n.cfg["host_name"] == "" || n.target.kind == macvlan {
-		return nil
-	}
-	host, err := n.hostEnd(volatile)
-	if err != nil || host == nil || host.Attrs().Name != n.cfg["host_name"] {
-		return err
-	}
-	for salt := range maxSalt {
-		if name := n.name("veth", salt); !exists(name) {
-			return n.renameHost(host, name)
-		}
-	}
-	return fmt.Errorf("no free name for the host's end of %s", n.owner)
 }
 
 // renameHost renames a host's end. Kernels before 6.2 want it to be down for that, which takes its routes away.

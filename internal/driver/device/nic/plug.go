@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
@@ -35,7 +37,8 @@ func (m *Module) Plug(_ context.Context, run device.Running, inst device.Instanc
 	return nil
 }
 
-// moveIn gives an interface to a network namespace and brings it up there under its name.
+// moveIn gives an interface to a network namespace and brings it up there under its name, all in one step: between two, a guest could take the name
+// that it has on its way, or the interface.
 func moveIn(ns netns.NsHandle, h *netlink.Handle, name, inside string) error {
 	if _, err := h.LinkByName(inside); err == nil {
 		return fmt.Errorf("the instance has an interface %q already", inside)
@@ -44,16 +47,14 @@ func moveIn(ns netns.NsHandle, h *netlink.Handle, name, inside string) error {
 	if err != nil {
 		return err
 	}
-	if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
-		return err
-	}
-	if link, err = h.LinkByName(name); err != nil {
-		return err
-	}
-	if err := h.LinkSetName(link, inside); err != nil {
-		return err
-	}
-	return h.LinkSetUp(link)
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(link.Attrs().Index), unix.IFF_UP, unix.IFF_UP
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns))))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(inside)))
+	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // Look implements device.HotPlugger: an interface loses its addresses and routes when it leaves a namespace.
@@ -62,9 +63,13 @@ func (m *Module) Look(_ context.Context, run device.Running, inst device.Instanc
 ) (json.RawMessage, error) {
 	n := m.spec(inst, name, cfg, volatile)
 	var is *seen
-	err := networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
-		link, err := n.inside(h, volatile)
-		if err != nil || link == nil {
+	err := networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
+		link, err := n.inside(ns, h, volatile, !m.sharesParent(inst, name, n.target))
+		if err != nil {
+			return err
+		}
+		if link == nil {
+			is, err = n.elsewhere(volatile)
 			return err
 		}
 		is, err = look(h, link)
@@ -76,69 +81,69 @@ func (m *Module) Look(_ context.Context, run device.Running, inst device.Instanc
 	return json.Marshal(is)
 }
 
-// Unplug moves the interface out of the running instance, to the name under which Start made it.
+// elsewhere is what is seen of an interface that the guest has moved on, to a namespace of its own; nil if there is none.
+func (n *nicSpec) elsewhere(volatile map[string]string) (*seen, error) {
+	if n.target.kind == macvlan {
+		return nil, nil
+	}
+	host, err := n.hostEnd(volatile)
+	if err != nil || host == nil || host.Attrs().NetNsID < 0 {
+		return nil, err
+	}
+	return &seen{Name: n.ifname, Up: true}, nil
+}
+
+// Unplug removes the interface: nothing that a guest has is ever moved onto the host, where it would be past all that keeps it in. Of a veth the host's
+// end goes, and the other with it, wherever it is; a macvlan goes where it is. Replug makes it anew.
 func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	n := m.spec(inst, name, cfg, volatile)
-	err := networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
-		link, err := n.inside(h, volatile)
-		if err != nil || link == nil {
-			return err
-		}
-		return moveOut(h, link, n.guestName())
-	})
+	var err error
+	if n.target.kind == macvlan {
+		err = networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
+			return n.removeInside(h, !m.sharesParent(inst, name, n.target))
+		})
+	} else {
+		err = n.removePair(volatile)
+	}
 	if err != nil {
 		return fmt.Errorf("unplug %s: %w", n.ifname, err)
 	}
-	if n.target.kind == macvlan {
-		return n.markAgain()
-	}
-	return n.leaveHostName(volatile)
+	return nil
 }
 
-// markAgain puts the mark on a macvlan that is back on the host: inside it was the guest's to change.
-func (n *nicSpec) markAgain() error {
-	link, err := netlink.LinkByName(n.guestName())
-	if errors.As(err, new(netlink.LinkNotFoundError)) || err == nil && link.Type() != macvlan {
-		return nil
+// removePair removes a veth by its end on the host.
+func (n *nicSpec) removePair(volatile map[string]string) error {
+	host, err := n.hostEnd(volatile)
+	if err != nil || host == nil {
+		return err
 	}
-	if err == nil {
-		err = netlink.LinkSetAlias(link, n.alias())
+	if err := netlink.LinkDel(host); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("remove interface %s: %w", host.Attrs().Name, err)
 	}
-	return err
+	return nil
 }
 
-// moveOut gives an interface back to the daemon's own network namespace. Other names that the guest has given it (ip-link(8), altname) do
-// not go along: one that the host has already would keep the interface inside.
-func moveOut(h *netlink.Handle, link netlink.Link, name string) error {
-	own, err := netns.Get()
-	if err != nil {
+// removeInside removes a macvlan from the namespace that h is of, and with the last device on a parent all that the guest has made on it.
+func (n *nicSpec) removeInside(h *netlink.Handle, alone bool) error {
+	all, err := n.macvlansIn(h)
+	if err != nil || len(all) == 0 {
 		return err
 	}
-	defer own.Close()
-	if err := h.LinkSetDown(link); err != nil {
-		return err
-	}
-	if err := h.LinkSetName(link, name); err != nil {
-		return err
-	}
-	for tries := 1; ; tries++ {
-		for _, other := range link.Attrs().AltNames {
-			if err := h.LinkDelAltName(link, other); err != nil && !errors.Is(err, unix.ENOENT) {
-				return err
-			}
-		}
-		err := h.LinkSetNsFd(link, int(own))
-		if !errors.Is(err, unix.EEXIST) || tries == maxTries {
+	if !alone {
+		link, err := n.certain(all, alone)
+		if err != nil || link == nil {
 			return err
 		}
-		if link, err = h.LinkByIndex(link.Attrs().Index); err != nil { // it has been given another meanwhile
-			return err
+		all = []netlink.Link{link}
+	}
+	var errs []error
+	for _, link := range all {
+		if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("remove interface %s of the instance: %w", link.Attrs().Name, err))
 		}
 	}
+	return errors.Join(errs...)
 }
-
-// maxTries bounds how often a guest may be faster.
-const maxTries = 10
 
 // Replug implements device.HotPlugger.
 func (m *Module) Replug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config,
@@ -149,19 +154,27 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 		return err
 	}
 	n := m.spec(inst, name, cfg, volatile)
+	var err error
+	if n.hwaddr, err = net.ParseMAC(first("hwaddr", cfg, volatile)); err != nil {
+		return fmt.Errorf("hardware address of device %q: %w", name, err)
+	}
 	if err := n.takeHostName(); err != nil {
 		return err
 	}
-	err := networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
-		link, err := n.inside(h, volatile)
+	err = networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
+		link, err := n.inside(ns, h, volatile, !m.sharesParent(inst, name, n.target))
 		if err != nil {
 			return err
 		}
 		if link == nil {
-			if err := moveIn(ns, h, n.guestName(), was.Name); err != nil {
+			there, err := n.elsewhere(volatile)
+			if err != nil || there != nil { // it was never unplugged
 				return err
 			}
-		} else if link.Attrs().Name != was.Name { // on its way out when the daemon ended
+			if err := n.plugAnew(ns, h, was.Name); err != nil {
+				return err
+			}
+		} else if link.Attrs().Name != was.Name { // which a guest can do, too
 			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil {
 				return err
 			}
@@ -172,6 +185,15 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 		return fmt.Errorf("replug %s: %w", was.Name, err)
 	}
 	return n.routesAgain(volatile)
+}
+
+// plugAnew makes an interface that was removed once more, in the place of what an attempt that was cut off has left of it.
+func (n *nicSpec) plugAnew(ns netns.NsHandle, h *netlink.Handle, name string) error {
+	_, guest, err := n.create()
+	if err != nil {
+		return err
+	}
+	return moveIn(ns, h, guest, name)
 }
 
 // networkOf gives the network namespace of an instance, and a socket in it.

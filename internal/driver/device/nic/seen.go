@@ -11,8 +11,11 @@ import (
 
 // seen is what an interface loses when it leaves the instance: its addresses, routes and state.
 type seen struct {
-	Name   string    `json:"name"`
-	Up     bool      `json:"up"`
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
+	// HWAddr and MTU are the guest's to change.
+	HWAddr string    `json:"hwaddr,omitempty"`
+	MTU    int       `json:"mtu,omitempty"`
 	Addrs  []address `json:"addrs,omitempty"`
 	Routes []hop     `json:"routes,omitempty"`
 	// Neighbours are those that are set by hand.
@@ -52,7 +55,8 @@ const kept = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPAD
 
 // look reads an interface in the namespace that h is of.
 func look(h *netlink.Handle, link netlink.Link) (*seen, error) {
-	s := &seen{Name: link.Attrs().Name, Up: link.Attrs().Flags&net.FlagUp != 0}
+	is := link.Attrs()
+	s := &seen{Name: is.Name, Up: is.Flags&net.FlagUp != 0, HWAddr: is.HardwareAddr.String(), MTU: is.MTU}
 	addrs, err := h.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("addresses: %w", err)
@@ -92,6 +96,9 @@ func (s *seen) bringBack(h *netlink.Handle) error {
 	if err != nil {
 		return err
 	}
+	if err := s.bringLinkBack(h, link); err != nil {
+		return err
+	}
 	if !s.Up {
 		err = h.LinkSetDown(link)
 	} else {
@@ -128,6 +135,21 @@ func (s *seen) bringBack(h *netlink.Handle) error {
 		left = failed
 	}
 	return errors.Join(errs...)
+}
+
+// bringLinkBack gives an interface that was made anew the hardware address and the size of packets that the guest had chosen.
+func (s *seen) bringLinkBack(h *netlink.Handle, link netlink.Link) error {
+	if a, err := net.ParseMAC(s.HWAddr); err == nil && s.HWAddr != link.Attrs().HardwareAddr.String() {
+		if err := h.LinkSetHardwareAddr(link, a); err != nil {
+			return fmt.Errorf("hardware address %s: %w", s.HWAddr, err)
+		}
+	}
+	if s.MTU > 0 && s.MTU != link.Attrs().MTU {
+		if err := h.LinkSetMTU(link, s.MTU); err != nil {
+			return fmt.Errorf("mtu %d: %w", s.MTU, err)
+		}
+	}
+	return nil
 }
 
 func (a address) restore(h *netlink.Handle, link netlink.Link) error {

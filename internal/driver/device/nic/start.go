@@ -217,10 +217,18 @@ func exists(name string) bool {
 	return !errors.Is(unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req), unix.ENODEV)
 }
 
+// foreign is the error of a name that only Berth gives, and that something else has; nil if it is mine.
+func foreign(name string, mine bool) error {
+	if mine {
+		return nil
+	}
+	return fmt.Errorf("interface %s is in use by something else, which Berth has not made", name)
+}
+
 func (n *nicSpec) createVeth(host string, parent netlink.Link) (string, error) {
 	guest := n.name("berth", 0)
-	if _, err := n.removeMine(guest, true); err != nil {
-		return "", err
+	if mine, err := n.removeMine(guest, true); err != nil || !mine {
+		return "", errors.Join(err, foreign(guest, mine))
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = host, n.mtu
@@ -283,7 +291,7 @@ func disableIPv6(name string) error {
 func (n *nicSpec) createMacvlan(parent netlink.Link) (string, error) {
 	guest := n.name("mac", 0)
 	if mine, err := n.removeMine(guest, true); err != nil || !mine {
-		return "", errors.Join(err, fmt.Errorf("interface %s is in use", guest))
+		return "", errors.Join(err, foreign(guest, mine))
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.ParentIndex, attrs.HardwareAddr = guest, n.mtu, parent.Attrs().Index, n.hwaddr
@@ -319,8 +327,8 @@ func (n *nicSpec) destroy(host string) error {
 		errs = append(errs, err)
 	}
 	for _, prefix := range []string{"berth", "mac"} {
-		_, err := n.removeMine(n.name(prefix, 0), true)
-		errs = append(errs, err)
+		mine, err := n.removeMine(n.name(prefix, 0), true)
+		errs = append(errs, err, foreign(n.name(prefix, 0), mine || err != nil))
 	}
 	errs = append(errs, removeIfb(n.owner), n.routes.Remove())
 	return errors.Join(errs...)

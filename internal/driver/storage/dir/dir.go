@@ -41,6 +41,7 @@ var (
 	_ storagedriver.Driver   = (*Dir)(nil)
 	_ storagedriver.Checker  = (*Dir)(nil)
 	_ storagedriver.Presence = (*Dir)(nil)
+	_ storagedriver.Answerer = (*Dir)(nil)
 
 	_ storagedriver.QuotaSetter = (*Dir)(nil)
 )
@@ -150,6 +151,15 @@ func (d *Dir) Present() bool {
 	was := d.at.Load()
 	at, err := folderAt(d.root)
 	return err == nil && was != nil && at == *was
+}
+
+// Answers implements storagedriver.Answerer. A file system that is frozen answers to all but changes.
+func (d *Dir) Answers() error {
+	path := filepath.Join(d.root, "containers", tmpPrefix+"answers") // which the next Mount sweeps away if need be
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // folder is a folder, whatever its name.

@@ -1,0 +1,63 @@
+package journal_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/berthd/berth/internal/journal"
+	"github.com/berthd/berth/internal/store"
+)
+
+// TestReadyIsAskedBeforeTheHold: what is claimed for a handler that hangs stays claimed.
+func TestReadyIsAskedBeforeTheHold(t *testing.T) {
+	p := newPatient(t, store.NewMemory())
+	defer func() { _ = p.store.Close() }()
+	errHung := errors.New("the pool does not answer")
+	answer := errHung
+	p.Guard("change", journal.Guard{
+		Objects: func(json.RawMessage) []string { return []string{"a"} },
+		Ready:   func(context.Context, json.RawMessage) error { return answer },
+		Hold: func(context.Context, json.RawMessage) (func(), error) {
+			p.hold(1)
+			return func() {}, nil
+		},
+	})
+	p.begin(t, about{Object: "a"}).Leave(errors.New("undo failed"))
+	p.Settle(t.Context(), "a", none)
+	if p.held != 0 || len(p.tried()) != 0 {
+		t.Errorf("held %d times, tried %v", p.held, p.tried())
+	}
+	if err := p.Unsettled("a", none); !errors.Is(err, errHung) {
+		t.Errorf("it is kept back with %v", err)
+	}
+	answer = nil
+	p.Settle(t.Context(), "a", none)
+	if p.held != 1 || len(p.tried()) != 1 || p.Pending() != 0 {
+		t.Errorf("held %d times, tried %v, %d left", p.held, p.tried(), p.Pending())
+	}
+}
+
+// TestSettleLeavesBehindWhatHangs, so that who needs the object is told in time.
+func TestSettleLeavesBehindWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPatient(t, store.NewMemory())
+		defer func() { _ = p.store.Close() }()
+		thawed := make(chan struct{})
+		p.fails = func(about) error { <-thawed; return nil }
+		p.begin(t, about{Object: "a"}).Leave(errors.New("undo failed"))
+		for range 2 {
+			p.Settle(t.Context(), "a", none)
+			if err := p.Unsettled("a", none); err == nil || len(p.tried()) != 1 {
+				t.Errorf("kept back with %v, tried %v", err, p.tried())
+			}
+		}
+		close(thawed)
+		synctest.Wait()
+		if err := p.Unsettled("a", none); err != nil || p.Pending() != 0 {
+			t.Errorf("kept back with %v, %d left", err, p.Pending())
+		}
+	})
+}
