@@ -88,7 +88,7 @@ func (w *tenants) trust(name, rights string) {
 	}
 	w.must("POST", "/1.0/certificates", fmt.Sprintf(`{"type":%q,"name":%q,"certificate":%q%s}`, kind, name, base64.StdEncoding.EncodeToString(c.Raw), rights))
 	w.shown[name] = c
-	for _, one := range w.d.certs.List(nil) {
+	for _, one := range w.d.certs.List(context.Background(), nil) {
 		if one.Name == name {
 			w.prints[name] = one.Fingerprint
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -225,7 +226,7 @@ func TestRequestsEndWithTheRightsOfTheirCaller(t *testing.T) {
 			ended <- status
 		}()
 		for w.d.server.Sessions() == began {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 		return ended
 	}
