@@ -261,6 +261,11 @@ func TestAnUndoRemovesWhatItsCallMade(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "undo") || len(left) > 0 {
 				t.Errorf("%v, left %v", err, left)
 			}
+			// What came last may need what came before.
+			want := []string{"DELETE /1.0/profiles/x", "DELETE /1.0/networks/x", "DELETE /1.0/projects/x", "DELETE /1.0/storage-pools/x", "PUT /1.0"}
+			if undone := k.log[max(len(k.log)-len(want), 0):]; !slices.Equal(undone, want) {
+				t.Errorf("undone by %q, not %q", undone, want)
+			}
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), `"x" is left: somebody else has changed it since`) || !slices.Equal(left, []string{path}) {

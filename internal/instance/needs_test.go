@@ -65,14 +65,26 @@ func TestDevicesOfUnknownTypes(t *testing.T) {
 	}
 }
 
-// restrict makes a project with the default profile's root disk, and restricts it.
+// restrict makes a project whose default profile has the default project's root disk, and restricts it.
 func (h *house) restrict(name string, more map[string]string) {
 	h.t.Helper()
-	c := map[string]string{"features.profiles": "false", "restricted": "true"}
+	c := map[string]string{"restricted": "true"}
 	for k, v := range more {
 		c[k] = v
 	}
 	h.do(h.projects.Create(h.t.Context(), api.ProjectsPost{Name: name, ProjectPut: api.ProjectPut{Config: c}}))
+	h.giveRoot(name)
+}
+
+// giveRoot gives the default profile of a project the devices of the default project's.
+func (h *house) giveRoot(name string) {
+	h.t.Helper()
+	_, devices, _ := h.profiles.Definition("default", "default")
+	put := api.ProfilePut{Devices: map[string]map[string]string{}}
+	for device, cfg := range devices {
+		put.Devices[device] = cfg
+	}
+	h.do(h.profiles.Patch(h.t.Context(), name, "default", put, false, anyRevision))
 }
 
 func (h *house) nested(project, name string) bool {
@@ -86,7 +98,6 @@ func (h *house) nested(project, name string) bool {
 func TestNoWayAroundARestriction(t *testing.T) {
 	h := newHouse(t, nil)
 	h.create("nested", func(req *api.InstancesPost) { req.Config = map[string]string{"security.nesting": "true"} })
-	h.profile("nesting", map[string]string{"security.nesting": "true"}, nil)
 	h.restrict("p", map[string]string{"restricted.snapshots": "allow"})
 	post := func(change func(*api.InstancesPost)) error {
 		req := api.InstancesPost{Name: "c1", Source: api.InstanceSource{Type: "none"}}
@@ -95,13 +106,12 @@ func TestNoWayAroundARestriction(t *testing.T) {
 	}
 	h.do(post(func(*api.InstancesPost) {}))
 	edit := func(change api.InstancePut) error {
-		return h.Patch(h.t.Context(), "p", "c1", change, func(f string) bool { return f == "profiles" && change.Profiles != nil }, anyRevision)
+		return h.Patch(h.t.Context(), "p", "c1", change, func(string) bool { return false }, anyRevision)
 	}
 	for way, err := range map[string]error{
 		"create": post(func(req *api.InstancesPost) {
 			req.Name, req.Config = "c2", map[string]string{"security.nesting": "true"}
 		}),
-		"create with a profile": post(func(req *api.InstancesPost) { req.Name, req.Profiles = "c2", []string{"default", "nesting"} }),
 		"copy": post(func(req *api.InstancesPost) {
 			req.Name, req.Source = "c2", api.InstanceSource{Type: "copy", Source: "nested", Project: "default"}
 		}),
@@ -109,9 +119,9 @@ func TestNoWayAroundARestriction(t *testing.T) {
 			req.Source = api.InstanceSource{Type: "copy", Source: "nested", Project: "default", Refresh: true}
 		}),
 		"key":                 edit(api.InstancePut{Config: map[string]string{"security.nesting": "true"}}),
-		"profile of its own":  edit(api.InstancePut{Profiles: []string{"default", "nesting"}}),
 		"device":              edit(api.InstancePut{Devices: map[string]map[string]string{"d": {"type": "disk", "source": "/", "path": "/host"}}}),
-		"change of a profile": h.profiles.Patch(h.t.Context(), "default", "default", api.ProfilePut{Config: map[string]string{"security.nesting": "true"}}, false, anyRevision),
+		"a new profile":       h.profiles.Create(h.t.Context(), "p", api.ProfilesPost{Name: "nesting", ProfilePut: api.ProfilePut{Config: map[string]string{"security.nesting": "true"}}}),
+		"change of a profile": h.profiles.Patch(h.t.Context(), "p", "default", api.ProfilePut{Config: map[string]string{"security.nesting": "true"}}, false, anyRevision),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "forbidden") || api.StatusOf(err) != http.StatusForbidden {
 			t.Errorf("%s: %v (%d)", way, err, api.StatusOf(err))

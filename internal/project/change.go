@@ -249,7 +249,19 @@ func check(was, now map[string]string) error {
 	if err := Keys.Validate(now); err != nil {
 		return err
 	}
-	return Keys.CheckSupported(was, now)
+	if err := Keys.CheckSupported(was, now); err != nil {
+		return err
+	}
+	// The default project's profiles are held to no restriction: whoever is let write those of a project would write them for all.
+	if sharesProfiles(now) && !sharesProfiles(was) {
+		return api.BadRequest("Projects without their own profiles cannot be restricted (%s=%q, %s=%q)", restrictedKey, now[restrictedKey], Profiles.key(), now[Profiles.key()])
+	}
+	return nil
+}
+
+// sharesProfiles tells a restricted project without profiles of its own.
+func sharesProfiles(c map[string]string) bool {
+	return config.IsTrue(c[restrictedKey]) && !config.IsTrue(c[Profiles.key()])
 }
 
 // checkFeatures refuses other features where something would be lost from sight, or come into it.

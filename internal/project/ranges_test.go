@@ -89,6 +89,18 @@ func TestValuesOfRestrictions(t *testing.T) {
 	w.fails(w.Create(t.Context(), api.ProjectsPost{Name: "q", ProjectPut: api.ProjectPut{Config: settings(subnetsKey, "nope:10.0.0.0/24")}}), http.StatusBadRequest, "Network not found")
 }
 
+// The profiles that a project shares are the default one's, which nothing restricts: LXD's text.
+func TestARestrictedProjectHasItsOwnProfiles(t *testing.T) {
+	w := newWorld(t)
+	const refusal = "Projects without their own profiles cannot be restricted"
+	w.fails(w.Create(t.Context(), api.ProjectsPost{Name: "p", ProjectPut: api.ProjectPut{Config: settings(restrictedKey, "true", Profiles.key(), "false")}}), http.StatusBadRequest, refusal)
+	w.create("p", settings(Profiles.key(), "false", restrictedKey, "false"))
+	w.fails(w.set("p", restrictedKey, "true"), http.StatusBadRequest, refusal)
+	w.do(w.set("p", restrictedKey, "true", Profiles.key(), "true"))
+	w.fails(w.set("p", Profiles.key(), "false"), http.StatusBadRequest, refusal)
+	w.do(w.set("p", restrictedKey, "false", Profiles.key(), "false"))
+}
+
 // What is asked for before all else is checked is asked of restricted projects alone.
 func TestPermits(t *testing.T) {
 	w := newWorld(t)

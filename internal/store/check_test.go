@@ -1,9 +1,13 @@
 package store_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/store/storetest"
 )
 
 // entryOf is an entry as it is on disk, with the sum that it should have.
@@ -56,6 +61,58 @@ func TestACheckFindsWhatItsSumsDoNotShow(t *testing.T) {
 		}
 		if err := store.RestoreFile(path, filepath.Join(t.TempDir(), "new.db")); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: a restore says %v", name, err)
+		}
+	}
+}
+
+// TestFreePagesThatAreInUse: bbolt opens such a file, and overwrites what is on those pages with the next commits. Neither a check nor a
+// restore takes it, and it is not opened.
+func TestFreePagesThatAreInUse(t *testing.T) {
+	const pageSize, leaf, freelist = 4096, 0x02, 0x10 // bbolt's page header: id (8 bytes), flags (2), count (2), overflow (4)
+	path := filled(t, 200)
+	e := open(t, path)
+	for n := range 4 { // so that there are free pages
+		if _, err := e.Commit(t.Context(), []store.Op{storetest.Put(fmt.Sprintf("/things/%04d", n), "other")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report, err := store.CheckFile(path); err != nil || report.Tables["things"] != 200 {
+		t.Fatalf("whole: %+v, %v", report, err)
+	}
+	flags := func(page int) uint16 { return binary.NativeEndian.Uint16(data[page*pageSize+8:]) }
+	used := 0
+	for page := 2; page < len(data)/pageSize && used == 0; page++ {
+		if flags(page) == leaf && bytes.Contains(data[page*pageSize:(page+1)*pageSize], []byte("/things/0150")) {
+			used = page
+		}
+	}
+	changed := 0
+	for page := 2; page < len(data)/pageSize; page++ {
+		if at := page * pageSize; flags(page) == freelist && binary.NativeEndian.Uint16(data[at+10:]) > 0 {
+			binary.NativeEndian.PutUint64(data[at+16:], uint64(used))
+			changed++
+		}
+	}
+	if used == 0 || changed == 0 {
+		t.Fatalf("page %d is in use, %d lists are of free ones", used, changed)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, checked := store.CheckFile(path)
+	_, opened := store.OpenBolt(path, store.Options{NoBackup: true})
+	restored := store.RestoreFile(path, filepath.Join(t.TempDir(), "new.db"))
+	dumped := store.DumpFile(path, io.Discard)
+	for what, err := range map[string]error{"a check": checked, "an open": opened, "a restore": restored, "a dump": dumped} {
+		if !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%s says %v", what, err)
 		}
 	}
 }

@@ -13,7 +13,7 @@ gone() { $BERTH project delete p; }
 share() { make -c features.profiles=false -c features.images=false "$@"; }
 init() { $BERTH init bb "$@" --project p 2>&1 | grep Error; }
 limit() { $BERTH project set p "$@"; }
-strict() { share -c restricted=true "$@"; }
+strict() { make -c features.images=false -c restricted=true "$@"; $BERTH profile device add default root disk path=/ pool=default --project p >/dev/null; }
 drop() { $BERTH delete -f "$@" --project p; gone; }
 `
 
