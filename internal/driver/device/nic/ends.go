@@ -12,14 +12,6 @@ import (
 	"github.com/berthd/berth/internal/device"
 )
 
-// guestName is the name on the host of the end that is to be moved inside.
-func (n *nicSpec) guestName() string {
-	if n.target.kind == macvlan {
-		return n.name("mac", 0)
-	}
-	return n.name("berth", 0)
-}
-
 // hostEnd finds the host's end of the device, under whichever of its names it is; nil if there is none.
 func (n *nicSpec) hostEnd(volatile map[string]string) (netlink.Link, error) {
 	names := []string{n.cfg["host_name"], volatile["host_name"]}
