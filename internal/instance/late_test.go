@@ -54,7 +54,7 @@ func cutOffRename(t *testing.T, project string, also func(h *house, old, next *I
 	c.NewProject, c.NewName = project, "c2"
 	_, err := h.Journal.Begin(t.Context(), kindRename, c)
 	h.do(err)
-	next := renamed(old, c)
+	next := inNewPlace(old, c)
 	h.do(h.volumes.Rename(t.Context(), old.volume(), next.volume()))
 	if also != nil {
 		also(h, old, next)

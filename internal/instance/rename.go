@@ -194,8 +194,8 @@ func (s *Service) moveLogs(from, to *Instance) error {
 	return nil
 }
 
-// renamed is an instance in the place that a change was to bring it to.
-func renamed(old *Instance, c change) *Instance {
+// inNewPlace is an instance in the place that a change was to bring it to.
+func inNewPlace(old *Instance, c change) *Instance {
 	next := old.clone()
 	next.Name = c.NewName
 	if c.NewProject != "" { // earlier versions did not say it
@@ -214,7 +214,7 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 		return err
 	}
 	s.emptyVolume(old)
-	next := renamed(old, c)
+	next := inNewPlace(old, c)
 	if err := s.Volumes.RenameBack(ctx, old.volume(), next.volume()); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (s *Service) holdToUndoRename(ctx context.Context, data json.RawMessage) (r
 		return nil, err
 	}
 	old := &Instance{Project: c.Project, Name: c.Name, UUID: c.UUID, Pool: c.Pool}
-	next := renamed(old, c)
+	next := inNewPlace(old, c)
 	return s.holdToRecover(ctx, old, lock.Exclusive(lock.ForInstance(next.Project, next.Name)), lock.Exclusive(next.volume().Object()))
 }
 
