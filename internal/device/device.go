@@ -158,7 +158,7 @@ type Need struct {
 	Path    string // the path on the host that it names, if it does
 	// Anywhere is for what there is only where paths of the host may be any.
 	Anywhere bool
-	Why     string // what is said where it is not allowed: "Only managed network devices are allowed"
+	Why      string // what is said where it is not allowed: "Only managed network devices are allowed"
 }
 
 // Adder is a module that prepares something as soon as a device belongs to an instance, running or not: a DHCP

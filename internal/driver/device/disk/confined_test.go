@@ -159,10 +159,16 @@ func TestChecksTellNothingOfWhatIsOutside(t *testing.T) {
 	c := newConfined(t)
 	for there, none := range map[string]string{"in/up": "in/up2", "in/abs": "in/abs2", "in/toFile": "in/up2", "out/theirs": "out/none", "in/up/theirs": "in/up/none"} {
 		for what, ask := range map[string]func(device.Config) error{
-			"Check":                   func(cfg device.Config) error { return c.Check(t.Context(), c.inst, "d", cfg) },
-			"Validate":                func(cfg device.Config) error { return c.Validate(t.Context(), c.inst, "d", cfg) },
-			"Validate, recursive":     func(cfg device.Config) error { cfg["recursive"] = "true"; return c.Validate(t.Context(), c.inst, "d", cfg) },
-			"CheckSupported, options": func(cfg device.Config) error { cfg["raw.mount.options"] = "uid=5"; return c.CheckSupported("p", nil, cfg) },
+			"Check":    func(cfg device.Config) error { return c.Check(t.Context(), c.inst, "d", cfg) },
+			"Validate": func(cfg device.Config) error { return c.Validate(t.Context(), c.inst, "d", cfg) },
+			"Validate, recursive": func(cfg device.Config) error {
+				cfg["recursive"] = "true"
+				return c.Validate(t.Context(), c.inst, "d", cfg)
+			},
+			"CheckSupported, options": func(cfg device.Config) error {
+				cfg["raw.mount.options"] = "uid=5"
+				return c.CheckSupported("p", nil, cfg)
+			},
 		} {
 			a, b := ask(c.disk(there)), ask(c.disk(none))
 			if (a == nil) != (b == nil) || a != nil && strings.ReplaceAll(a.Error(), there, none) != b.Error() {
