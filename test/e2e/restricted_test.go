@@ -105,7 +105,7 @@ func TestNoWayAroundARestriction(t *testing.T) {
 		{"PATCH of a profile", "PATCH", "/1.0/profiles/default?project=p", hostDisk, forbidden, "not backed by a pool is forbidden"},
 		{"a new profile", "POST", "/1.0/profiles?project=p", `{"name":"x","config":{"security.privileged":"true"}}`, forbidden, "Privileged containers are forbidden"},
 		{"another project's profile", "PATCH", c1, `{"profiles":["default","nesting"]}`, http.StatusBadRequest, `"nesting" doesn't exist`},
-		{"other features", "PATCH", "/1.0/projects/p", `{"config":{"features.profiles":"false"}}`, http.StatusBadRequest, "non-empty"},
+		{"other features", "PATCH", "/1.0/projects/p", `{"config":{"features.profiles":"false"}}`, http.StatusBadRequest, "cannot be restricted"},
 		{"the default project's volumes", "PATCH", "/1.0/projects/p", `{"config":{"features.storage.volumes":"false"}}`, http.StatusBadRequest, "non-empty"},
 		{"a volume with its snapshots", "POST", volumes + "?project=p", `{"name":"v2","source":{"type":"copy","name":"v0","pool":"default","project":"default"}}`, forbidden, "doesn't allow for snapshot creation"},
 		{"a volume moved with its snapshots", "POST", volumes + "/v0", `{"name":"v0","pool":"default","project":"p"}`, forbidden, "doesn't allow for snapshot creation"},
