@@ -64,7 +64,7 @@ func TestRestrictionsAreAskedBeforeTheHost(t *testing.T) {
 		"move": func() error {
 			return h.run(h.Post(t.Context(), "default", "open", api.InstancePost{Name: "c2", Migration: true, Project: "p"}))
 		},
-		"restore": func() error { return h.run(h.Restore(t.Context(), "p", "c1", "s0")) },
+		"restore": func() error { return h.run(h.Restore(t.Context(), "p", "c1", "s0", anyRevision)) },
 		"PUT":     func() error { return h.run(h.Put(t.Context(), "p", "c1", put, anyRevision)) },
 		"PATCH": func() error {
 			return h.Patch(t.Context(), "p", "c1", api.InstancePut{Devices: devices}, func(string) bool { return false }, anyRevision)
