@@ -156,8 +156,11 @@ func TestARestrictedHolderAddsNobody(t *testing.T) {
 		t.Errorf("metrics: %d %s", status, text)
 	}
 	own := "/1.0/certificates/" + w.prints["a"]
-	for _, body := range []string{`{"restricted":false}`, `{"projects":["b"]}`, `{"name":"root"}`, `{"type":"metrics"}`} {
-		if status, text := w.answer("a", "PATCH", own, body); status != 403 || !strings.Contains(text, "Only the certificate can be changed") {
+	for body, why := range map[string]string{
+		`{"restricted":false}`: "Only the certificate can be changed", `{"projects":["b"]}`: "Only the certificate can be changed",
+		`{"name":"root"}`: "Only the certificate can be changed", `{"type":"metrics"}`: "The certificate type cannot be changed",
+	} {
+		if status, text := w.answer("a", "PATCH", own, body); status != 403 || !strings.Contains(text, why) {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
 		if c, _ := w.d.certs.Trusted(w.shown["a"]); !c.Restricted || fmt.Sprint(c.Projects) != "[a]" || c.Name != "a" {
