@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -244,5 +245,43 @@ func TestCertificatesFollowTheirProjects(t *testing.T) {
 	}
 	if c, _, err := s.Get(as(true), joined); err != nil || !slices.Equal(c.Projects, []string{"a"}) || !c.Restricted {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// TestWhatTheAuthorityWouldLetInStaysRestricted: its entry is all that keeps the holder of such a certificate from everything, and they have its key for
+// as long as they like. Neither they nor an administrator take it out unawares; one that is revoked goes.
+func TestWhatTheAuthorityWouldLetInStaysRestricted(t *testing.T) {
+	s := newService(t)
+	cert, next := newCert(t, "c", time.Hour), newCert(t, "next", time.Hour)
+	vouches, revoked := true, false
+	s.Vouches = func(*x509.Certificate) bool { return vouches }
+	s.Refuses = func(c *x509.Certificate) error {
+		if revoked && c.Equal(cert) {
+			return errors.New("revoked")
+		}
+		return nil
+	}
+	req := post("client", "", asPEM(cert))
+	req.Restricted, req.Projects = true, []string{"a"}
+	fingerprint, err := s.Add(as(true), req, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := func(what string, err error) {
+		t.Helper()
+		if c, ok := s.Trusted(cert); api.StatusOf(err) != 400 || !strings.Contains(err.Error(), "ca.crl") || !ok || !c.Restricted {
+			t.Errorf("%s: %v, %+v", what, err, c)
+		}
+	}
+	renewal := patch(`{"certificate":` + quoted(asPEM(next)) + `}`)
+	kept("renewed", s.Update(as(true), fingerprint, renewal, always))
+	kept("deleted", s.Delete(as(true), fingerprint))
+	revoked = true
+	if err := s.Update(as(true), fingerprint, renewal, always); err != nil {
+		t.Errorf("one that is revoked: %v", err)
+	}
+	vouches = false
+	if err := s.Delete(as(true), Fingerprint(next)); err != nil {
+		t.Errorf("where no authority is trusted: %v", err)
 	}
 }

@@ -79,10 +79,26 @@ func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate
 	if err := s.checkMaterial(cert); err != nil {
 		return nil, err
 	}
+	if err := s.staysOut(row.Value); err != nil {
+		return nil, err
+	}
 	if _, ok := s.table.Get(next.Fingerprint); ok {
 		return nil, errThere
 	}
 	return []store.Op{s.table.Create(next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...)}, nil
+}
+
+// staysOut fails for a certificate that has fewer rights by being in the store than it would have without: an authority that is trusted would
+// let it in with all of them, and its holder still has the key.
+func (s *Service) staysOut(c *api.Certificate) error {
+	if c.Type == "client" && !c.Restricted || s.Vouches == nil {
+		return nil
+	}
+	cert, err := parse(c.Certificate)
+	if err != nil || !s.Vouches(cert) || s.refuses(cert) != nil {
+		return nil
+	}
+	return api.BadRequest("Without its entry the authority lets certificate %q in with full rights: revoke it in ca.crl first", c.Fingerprint)
 }
 
 // Delete takes a certificate out of the trust store.
@@ -94,6 +110,9 @@ func (s *Service) Delete(ctx context.Context, prefix string) error {
 		}
 		if !request.CallerFrom(ctx).May(access.CanDelete, object(row.Value.Fingerprint)) {
 			return errNotAuthorized
+		}
+		if err := s.staysOut(row.Value); err != nil {
+			return err
 		}
 		_, err = s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
 		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {

@@ -3,6 +3,7 @@ package certificate
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ func (l *limiter) enter(ctx context.Context, address string) (release func(right
 	if err != nil {
 		host = address
 	}
+	host = network(host)
 	g, err := l.begin(host)
 	if err != nil {
 		return nil, err
@@ -110,10 +112,18 @@ func (l *limiter) makeRoom() {
 	if len(l.hosts) < maxHosts {
 		return
 	}
+	oldest := ""
 	for host, g := range l.hosts {
-		if g.waiting == 0 && (time.Since(g.last) > forgetAfter || len(l.hosts) >= maxHosts) {
+		switch {
+		case g.waiting > 0:
+		case time.Since(g.last) > forgetAfter:
 			delete(l.hosts, host)
+		case oldest == "" || g.last.Before(l.hosts[oldest].last):
+			oldest = host
 		}
+	}
+	if len(l.hosts) >= maxHosts {
+		delete(l.hosts, oldest)
 	}
 }
 
@@ -146,4 +156,16 @@ func (l *limiter) note(g *guesser, right bool) {
 	}
 	g.wrong++
 	g.last = time.Now()
+}
+
+// network is what one host has of addresses: of IPv6 as many as it likes, in a /64.
+func network(host string) string {
+	ip, err := netip.ParseAddr(host)
+	if err != nil || !ip.Is6() || ip.Is4In6() {
+		return host
+	}
+	if p, err := ip.WithZone("").Prefix(64); err == nil {
+		return p.String()
+	}
+	return host
 }

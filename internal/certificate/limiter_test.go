@@ -116,3 +116,15 @@ func TestFewAddressesAreRemembered(t *testing.T) {
 		t.Errorf("%d", len(l.hosts))
 	}
 }
+
+// A host has as many addresses of IPv6 as it likes: its guesses count together.
+func TestNetworkOfAGuess(t *testing.T) {
+	for host, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "2001:db8:1:2::1": "2001:db8:1:2::/64", "2001:db8:1:2:ffff::9": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+		"::ffff:192.0.2.7": "::ffff:192.0.2.7", "@": "@", "": "",
+	} {
+		if got := network(host); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+}

@@ -32,6 +32,8 @@ type Deps struct {
 	Password func(string) bool
 	// Refuses tells why the server's authority (PKI mode) does not let a certificate in, whether it is trusted or not.
 	Refuses func(*x509.Certificate) error
+	// Vouches tells whether a certificate that is not in the store would be let in, with full rights.
+	Vouches func(*x509.Certificate) bool
 	Tokens  TokenDeps
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -206,6 +207,51 @@ func TestEventsOfTenants(t *testing.T) {
 	} { // 400: it is no websocket
 		if status, text := w.answer("a", "GET", path, ""); status != want {
 			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+}
+
+// TestWhatASecretOpensEndsWithItsOwner: whoever has it connects without a certificate.
+func TestWhatASecretOpensEndsWithItsOwner(t *testing.T) {
+	w := newTenants(t)
+	var op struct{ Metadata api.Operation }
+	status, text := w.answer("a", "POST", "/1.0/images?project=a", `{"source":{"type":"container","name":"thing"},"compression_algorithm":"none"}`)
+	if err := json.Unmarshal([]byte(text), &op); err != nil || status != 202 {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	w.answer("full", "GET", "/1.0/operations/"+op.Metadata.ID+"/wait?timeout=60", "")
+	var images []api.Image
+	if w.get("a", "/1.0/images?project=a&recursion=1", &images); len(images) != 1 {
+		t.Fatalf("%+v", images)
+	}
+	one := "/1.0/images/" + images[0].Fingerprint
+	status, text = w.answer("a", "POST", one+"/secret?project=a", "")
+	if err := json.Unmarshal([]byte(text), &op); err != nil || status != 202 {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	shown := one + "?project=a&secret=" + fmt.Sprint(op.Metadata.Metadata["secret"])
+	if status, text := w.answer("none", "GET", shown, ""); status != 200 {
+		t.Errorf("by its secret: %d %s", status, text)
+	}
+	w.must("PATCH", "/1.0/certificates/"+w.prints["a"], `{"projects":["b"]}`)
+	if o, err := w.d.ops.Get(op.Metadata.ID); err == nil {
+		<-o.Done()
+	}
+	if status, text := w.answer("none", "GET", shown, ""); status != 404 {
+		t.Errorf("by the secret of one who may not use the project any more: %d %s", status, text)
+	}
+}
+
+// TestWhatIsSharedTellsNobodyOfAProject: to whoever may not see a project, one that shares images is as one that there is not.
+func TestWhatIsSharedTellsNobodyOfAProject(t *testing.T) {
+	w := newTenants(t)
+	for _, path := range []string{"/1.0/images?project=%s", "/1.0/images?project=%s&recursion=1", "/1.0/images/aliases?project=%s", "/1.0/images/aliases/bb?project=%s", "/1.0/images/0123?project=%s"} {
+		for _, caller := range []string{"none", "untrusted", "a"} {
+			shared, text := w.answer(caller, "GET", fmt.Sprintf(path, "shares"), "")
+			absent, other := w.answer(caller, "GET", fmt.Sprintf(path, "absent"), "")
+			if shared != absent || text != other {
+				t.Errorf("%s of %s: %d %s, absent %d %s", path, caller, shared, text, absent, other)
+			}
 		}
 	}
 }

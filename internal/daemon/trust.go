@@ -25,7 +25,7 @@ func (a authority) Vouches(cert *x509.Certificate) bool {
 func (d *Daemon) wireTrust() {
 	d.authority = authority{pki.New(d.Root), d.config}
 	d.certs = certificate.New(certificate.Deps{
-		Store: d.store, Events: d.Hub, Projects: d.projects, Password: d.config.CheckPassword, Refuses: d.authority.Refuses,
+		Store: d.store, Events: d.Hub, Projects: d.projects, Password: d.config.CheckPassword, Refuses: d.authority.Refuses, Vouches: d.authority.Vouches,
 		Tokens: certificate.TokenDeps{
 			Addresses:   d.https.addresses,
 			Fingerprint: d.cert.Fingerprint,

@@ -75,6 +75,7 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 		return nil, fmt.Errorf("make secret: %w", err)
 	}
 	secret := hex.EncodeToString(raw)
+	s.secrets.add(secret, row.Path[0]+"/"+row.Path[1]) // it opens the image as soon as it is told; who is never told cannot use it
 	url := urlOf(row.Path...)
 	s.Events.Lifecycle(ctx, row.Path[0], "image-secret-created", url, nil)
 	return &operation.Task{
@@ -83,7 +84,6 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 		Resources:   map[string][]string{"images": {url}},
 		Metadata:    map[string]any{"secret": secret},
 		Run: func(ctx context.Context, _ operation.Progress) error {
-			s.secrets.add(secret, row.Path[0]+"/"+row.Path[1])
 			defer s.secrets.remove(secret)
 			<-ctx.Done()
 			return ctx.Err()

@@ -56,7 +56,11 @@ func (s *Service) urgent(i *Instance, other *lock.Held, force bool) bool {
 
 // stopBeside ends an instance that a recovery holds. Who notices its end cleans up once the recovery is over.
 func (s *Service) stopBeside(ctx context.Context, i *Instance, force bool, timeout time.Duration) error {
-	recorded := !s.runs.get(i.id()).atShutdown.Load()
+	r := s.runs.get(i.id())
+	if r == nil {
+		return nil // it has ended by itself
+	}
+	recorded := !r.atShutdown.Load()
 	s.copyFreezes.abort(i.id())
 	if recorded {
 		s.recordStopping(ctx, i, stoppingBy(force))

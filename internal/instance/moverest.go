@@ -41,6 +41,7 @@ func movedEntry(c change, had []storage.VolumeID) change {
 // guardMoveRest claims the place that the volumes have, so that nobody makes them anew meanwhile. Nothing is kept back.
 func (s *Service) guardMoveRest() {
 	s.Journal.Guard(kindMoveRest, journal.Guard{
+		Aside: true,
 		Objects: func(data json.RawMessage) []string {
 			var c change
 			if json.Unmarshal(data, &c) != nil {

@@ -47,7 +47,7 @@ func (s *Service) action(req api.InstanceStatePut) (act func(ctx context.Context
 			s.runs.ask(id(project, name))
 		}
 		err := do(ctx, project, name)
-		if err == nil {
+		if err == nil || req.Action == "stop" { // a recovery that it has waited for may have made it a candidate meanwhile
 			s.runs.ask(id(project, name))
 		}
 		return err

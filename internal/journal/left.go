@@ -30,6 +30,8 @@ const (
 type Guard struct {
 	// Objects names what a change concerns, by UUID. May be nil.
 	Objects func(data json.RawMessage) []string
+	// Aside says that entries of the kind keep nothing back: what comes later of the same object is tried whether they can be settled or not.
+	Aside bool
 	// Ready fails if the disks or servers that the handler works on do not answer. It is asked before anything is claimed, which would stay claimed
 	// for as long as the handler hangs. It does not hang itself. nil: none is asked.
 	Ready func(ctx context.Context, data json.RawMessage) error
@@ -166,7 +168,7 @@ func (j *Journal) Settle(ctx context.Context, object string, harmless func(kind 
 		return
 	}
 	for _, one := range list {
-		if j.tryOnce(ctx, one) != nil {
+		if j.tryOnce(ctx, one) != nil && !j.guards[one.kind].Aside {
 			return
 		}
 	}
@@ -259,6 +261,9 @@ func (j *Journal) retryAll(ctx context.Context) (progress bool) {
 		}
 		if errors.Is(err, context.Canceled) {
 			return false
+		}
+		if j.guards[one.kind].Aside {
+			continue
 		}
 		for _, o := range one.objects {
 			stuck[o] = true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/store"
@@ -60,4 +61,27 @@ func TestSettleLeavesBehindWhatHangs(t *testing.T) {
 			t.Errorf("kept back with %v, %d left", err, p.Pending())
 		}
 	})
+}
+
+// TestWhatIsAsideHoldsUpNothingLater: what a dead disk keeps from being removed is nobody's business, and may stay for ever.
+func TestWhatIsAsideHoldsUpNothingLater(t *testing.T) {
+	for name, try := range map[string]func(*patient){
+		"settled":  func(p *patient) { p.Settle(t.Context(), "a", func(kind string) bool { return kind == "rest" }) },
+		"by retry": func(p *patient) { synctest.Test(t, func(*testing.T) { p.retry(time.Minute) }) },
+	} {
+		p := newPatient(t, store.NewMemory())
+		p.Handle("rest", func(context.Context, json.RawMessage) error { return errors.New("its disk is dead") })
+		p.Guard("rest", journal.Guard{Aside: true, Objects: func(json.RawMessage) []string { return []string{"a"} }})
+		rest, err := p.Begin(t.Context(), "rest", about{Object: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest.Leave(errors.New("its disk is dead"))
+		p.begin(t, about{Object: "a"}).Leave(errors.New("undo failed"))
+		try(p)
+		if n := len(p.tried()); n != 1 || p.Pending() != 1 {
+			t.Errorf("%s: the later change was tried %d times, %d are left", name, n, p.Pending())
+		}
+		_ = p.store.Close()
+	}
 }

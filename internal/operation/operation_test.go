@@ -387,3 +387,22 @@ func TestWhoGivesUpWaitingIsTold(t *testing.T) {
 	close(end)
 	wait(t, o)
 }
+
+// A secret is what opens something, and no other text of the metadata: the environment of a command says nothing that is not known.
+func TestWhatIsNoSecretOpensNothing(t *testing.T) {
+	m := NewManager(nil)
+	o, err := m.Start(t.Context(), "default", &Task{Class: ClassWebsocket, Metadata: map[string]any{
+		"fds": map[string]string{"0": "s3cret"}, "control": "c0ntrol", "environment": map[string]string{"HOME": "/root"}, "command": []string{"sh"}, "fingerprint": "f",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for secret, want := range map[string]bool{"s3cret": true, "c0ntrol": true, "/root": false, "sh": false, "f": false, "": false} {
+		if got := o.HasSecret(secret); got != want {
+			t.Errorf("%q: %v", secret, got)
+		}
+	}
+	if err := errors.Join(o.Cancel(), m.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+}

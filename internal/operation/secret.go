@@ -20,6 +20,11 @@ func WithoutSecrets(op api.Operation) api.Operation {
 	return op
 }
 
+// Opens tells whether whoever has read the operation's secrets can connect to it, or use it: a websocket or a token of a project.
+func (o *Operation) Opens() bool {
+	return o.project != "" && (o.class() == ClassWebsocket || o.class() == ClassToken)
+}
+
 // Owned tells whether the caller is the one who asked for the operation.
 func (o *Operation) Owned(c request.Caller) bool { return c.Username != "" && c.Identity() == o.owner }
 
@@ -43,12 +48,9 @@ func (o *Operation) HasSecret(secret string) bool {
 }
 
 func holds(metadata map[string]any, secret string) bool {
-	for key, value := range metadata {
-		switch v := value.(type) {
+	for _, key := range secretKeys {
+		switch v := metadata[key].(type) {
 		case string:
-			if key != "secret" && key != "control" && key != "fs" && key != "criu" {
-				continue
-			}
 			if subtle.ConstantTimeCompare([]byte(v), []byte(secret)) == 1 {
 				return true
 			}

@@ -58,8 +58,9 @@ func (a imagesAPI) list(r *Request) Response {
 	if err != nil {
 		return Fail(err)
 	}
-	home, urls, images := a.svc.Home(r.Project()), []string{}, []*api.Image{}
-	for _, img := range a.svc.List(r.Context(), r.Project(), publicOnly(r)) {
+	of := a.lookIn(r)
+	home, urls, images := a.svc.Home(of), []string{}, []*api.Image{}
+	for _, img := range a.svc.List(r.Context(), of, publicOnly(r)) {
 		if clauses.Match(img) {
 			images = append(images, img)
 			urls = append(urls, project.URL(home, "images", img.Fingerprint))
@@ -71,12 +72,25 @@ func (a imagesAPI) list(r *Request) Response {
 	return Sync(images)
 }
 
+// nowhere is the name of no project.
+const nowhere = "_"
+
+// lookIn is the project whose public images a caller is shown who may not see it: those of its own, if it has some. What it shares would tell that
+// there is such a project.
+func (a imagesAPI) lookIn(r *Request) string {
+	name := r.Project()
+	if name == api.ProjectDefault || r.caller.May(access.CanView, access.InProject(name)) || a.svc.Home(name) == name {
+		return name
+	}
+	return nowhere
+}
+
 // visible fails with 404 for an image that the caller may not see.
 func (a imagesAPI) visible(r *Request) error {
 	if r.sees(access.Image, r.Var("fingerprint")) && !r.URL.Query().Has("secret") {
 		return nil
 	}
-	return a.svc.Visible(r.Context(), r.Project(), r.Var("fingerprint"), r.Query("secret"))
+	return a.svc.Visible(r.Context(), a.lookIn(r), r.Var("fingerprint"), r.Query("secret"))
 }
 
 func (a imagesAPI) get(r *Request) Response {
@@ -306,11 +320,12 @@ func serveParts(w http.ResponseWriter, files []image.ExportFile) error {
 }
 
 func (a imagesAPI) aliases(r *Request) Response {
-	aliases := a.svc.Aliases(r.Context(), r.Project(), publicOnly(r))
+	of := a.lookIn(r)
+	aliases := a.svc.Aliases(r.Context(), of, publicOnly(r))
 	if r.Recursion() > 0 {
 		return Sync(aliases)
 	}
-	home, urls := a.svc.Home(r.Project()), []string{}
+	home, urls := a.svc.Home(of), []string{}
 	for _, alias := range aliases {
 		urls = append(urls, project.URL(home, "images", "aliases", alias.Name))
 	}
@@ -318,7 +333,7 @@ func (a imagesAPI) aliases(r *Request) Response {
 }
 
 func (a imagesAPI) alias(r *Request) Response {
-	alias, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), publicAlias(r))
+	alias, rev, err := a.svc.Alias(r.Context(), a.lookIn(r), r.Var("name"), publicAlias(r))
 	if err != nil {
 		return Fail(err)
 	}

@@ -195,7 +195,11 @@ func (s *Server) crashed(w http.ResponseWriter, r *Request, p any) {
 
 // start runs a task as an operation of the request's project.
 func (s *Server) start(r *Request, t *operation.Task) (*operation.Operation, error) {
-	return s.services.Operations.Start(r.Context(), r.Project(), t)
+	o, err := s.services.Operations.Start(r.Context(), r.Project(), t)
+	if err == nil && r.TLS != nil && o.Opens() {
+		s.watch(r, o)
+	}
+	return o, err
 }
 
 // checkBrowser refuses what a browser sends on behalf of a page of another origin: users of a web interface hold

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/rawconn"
 	"github.com/berthd/berth/internal/request"
 )
@@ -31,6 +32,7 @@ type session struct {
 	caller  request.Caller
 	cancel  context.CancelCauseFunc
 	conn    net.Conn // taken over; nil: none
+	ended   bool     // before its connection was taken over
 }
 
 // begin keeps a request in sight; the function that is returned lets it go, unless its connection was taken over, which ends by itself.
@@ -57,6 +59,21 @@ func (s *Server) begin(r *Request, cancel context.CancelCauseFunc) func() {
 	}
 }
 
+// watch keeps an operation in sight that whoever has its secret can connect to, also without a certificate: it ends with the rights of the caller
+// who asked for it.
+func (s *Server) watch(r *Request, o *operation.Operation) {
+	one := &session{request: r.Request, caller: r.caller, cancel: func(error) { _ = o.Cancel() }} // one that has ended is fine
+	s.sessions.mu.Lock()
+	s.sessions.open[one] = struct{}{} // beside that of the request
+	s.sessions.mu.Unlock()
+	go func() {
+		<-o.Done()
+		s.sessions.mu.Lock()
+		defer s.sessions.mu.Unlock()
+		delete(s.sessions.open, one)
+	}()
+}
+
 // Sessions counts the requests and connections over the network that are under way.
 func (s *Server) Sessions() int {
 	s.sessions.mu.Lock()
@@ -72,15 +89,25 @@ func (s *Server) took(one *session, conn net.Conn) {
 	}
 	s.sessions.mu.Lock()
 	one.conn = conn
+	ended := one.ended
 	s.sessions.mu.Unlock()
+	if ended {
+		_ = rawconn.Close(conn)
+		return
+	}
 	ours.whenClosed(func() { s.end(one, nil) })
 }
 
-// end forgets a session, and its request.
+// end forgets a session, and its request. With a cause its connection ends, too, whether it was taken over or is about to be.
 func (s *Server) end(one *session, cause error) {
 	s.sessions.mu.Lock()
 	delete(s.sessions.open, one)
+	one.ended = cause != nil
+	conn := one.conn
 	s.sessions.mu.Unlock()
+	if cause != nil && conn != nil {
+		_ = rawconn.Close(conn)
+	}
 	one.cancel(cause)
 }
 
@@ -96,12 +123,6 @@ func (s *Server) TrustChanged() {
 	}
 	s.sessions.mu.Unlock()
 	for _, one := range ended {
-		s.sessions.mu.Lock()
-		conn := one.conn
-		s.sessions.mu.Unlock()
-		if conn != nil {
-			_ = rawconn.Close(conn)
-		}
 		s.end(one, errTrustEnded)
 	}
 }

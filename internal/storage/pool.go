@@ -345,6 +345,11 @@ func (s *Service) reopenPool(ctx context.Context, name string) error {
 	if err := os.Mkdir(filepath.Join(s.poolsFolder(), name), 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if row, ok := s.pools.Get(name); ok {
+		if d, err := s.newDriver(name, row.Value); err == nil {
+			_ = d.Create(ctx) // of what is there still it makes nothing anew, and mounting it does the rest
+		}
+	}
 	_, err := s.driver(ctx, name)
 	return err
 }

@@ -193,3 +193,21 @@ func TestSnapshotsMayHaveNamesThatLookLikeOurs(t *testing.T) {
 	d.Berth("delete", "c1")
 	d.Berth("storage", "volume", "delete", "default", "v1")
 }
+
+// TestAPoolWhoseDeletionFailsIsThereAgain, wherever it is kept: all in it was removed by then.
+func TestAPoolWhoseDeletionFailsIsThereAgain(t *testing.T) {
+	for name, source := range map[string]string{"the daemon's own folder": "", "a source": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			d := harness.New(t, "BERTH_FAULT=storage.pool.delete.removed=error@1")
+			create := []string{"storage", "create", "p", "dir"}
+			if source != "" {
+				create = append(create, "source="+source)
+			}
+			d.Berth(create...)
+			d.BerthFails("storage", "delete", "p")
+			d.Berth("storage", "volume", "create", "p", "v")
+			d.Berth("storage", "volume", "delete", "p", "v")
+			d.Berth("storage", "delete", "p")
+		})
+	}
+}

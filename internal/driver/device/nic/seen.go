@@ -3,6 +3,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -96,8 +97,8 @@ func (s *seen) bringBack(h *netlink.Handle) error {
 	if err != nil {
 		return err
 	}
-	if err := s.bringLinkBack(h, link); err != nil {
-		return err
+	if err := s.bringLinkBack(h, link); err != nil { // something else may have the address by now; the interface is worth more than that
+		slog.Warn("An interface is not all that it was", "interface", s.Name, "err", err)
 	}
 	if !s.Up {
 		err = h.LinkSetDown(link)

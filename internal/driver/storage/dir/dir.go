@@ -93,6 +93,16 @@ func (d *Dir) lay(root string) error {
 	return nil
 }
 
+// laid tells whether there is anything of a pool's folders: a deletion that was cut off may have left some.
+func (d *Dir) laid() bool {
+	for name := range layout() {
+		if _, err := os.Lstat(filepath.Join(d.source, name)); !errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
 // Check implements storagedriver.Checker.
 func (d *Dir) Check() error {
 	folder, err := os.OpenFile(d.source, os.O_RDONLY|unix.O_DIRECTORY, 0) // a pipe would wait for somebody to write
@@ -119,7 +129,7 @@ func (d *Dir) Check() error {
 // Mount implements storagedriver.Pool.
 func (d *Dir) Mount(ctx context.Context) error {
 	// An empty folder is where a disk was to be mounted: volumes would be missed, and forgotten.
-	if _, err := os.Stat(filepath.Join(d.source, string(storagedriver.Containers))); errors.Is(err, os.ErrNotExist) {
+	if !d.laid() {
 		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on?", d.source)
 	}
 	bound := false

@@ -71,3 +71,19 @@ func TestPoolComesBackFromReadOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPoolOfWhichSomethingIsLeftIsThere: a deletion that failed half way has removed some of its folders, in any order.
+func TestPoolOfWhichSomethingIsLeftIsThere(t *testing.T) {
+	for gone := range layout() {
+		d := New(storagedriver.Config{Root: filepath.Join(t.TempDir(), "pool")})
+		if err := d.Create(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(d.root, gone)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Mount(t.Context()); err != nil {
+			t.Errorf("without %s: %v", gone, err)
+		}
+	}
+}
