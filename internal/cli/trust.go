@@ -109,6 +109,9 @@ func (c *App) trustAdd(args []string, post api.CertificatesPost) error {
 		return fmt.Errorf(T("Unknown certificate type %q"), post.Type)
 	}
 	if file == "" {
+		if post.Type == "metrics" {
+			return errors.New(T("Cannot use metrics type certificate when using a token"))
+		}
 		if post.Name == "" {
 			if post.Name, err = c.ask(T("Please provide client name: ")); err != nil {
 				return err
