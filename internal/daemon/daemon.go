@@ -26,6 +26,7 @@ import (
 	"github.com/berthd/berth/internal/servercert"
 	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/unixsocket"
 	"github.com/berthd/berth/internal/warning"
 )
 
@@ -183,11 +184,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return errors.Join(err, d.store.Close())
 	}
 	for _, l := range listeners {
-		d.running.Go(func() {
-			if err := d.server.Serve(l); err != nil {
-				slog.Error("Socket failed", "err", err)
-			}
-		})
+		if u, ok := l.(*net.UnixListener); ok {
+			plain, secure := server.SplitSocket(u)
+			d.serveSocket(plain)
+			d.serveSocket(server.NewTLSListener(secure, d.cert.TLS))
+		} else {
+			d.serveSocket(l)
+		}
 	}
 	slog.Info("Daemon answers", "socket", listeners[0].Addr().String())
 
@@ -209,12 +212,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.takeDown(req)
 }
 
+func (d *Daemon) serveSocket(l net.Listener) {
+	d.running.Go(func() {
+		if err := d.server.Serve(l); err != nil {
+			slog.Error("Socket failed", "err", err)
+		}
+	})
+}
+
 func (d *Daemon) listeners() ([]net.Listener, error) {
-	list, err := passedSockets()
+	list, err := unixsocket.Passed()
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
-	l, err := listenUnix(d.Root, d.Group)
+	l, err := unixsocket.Listen(filepath.Join(d.Root, "unix.socket"), d.Group) // the store's lock keeps other daemons away
 	if err != nil {
 		return nil, err
 	}
