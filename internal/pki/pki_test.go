@@ -8,13 +8,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/berthd/berth/internal/bounded"
 )
 
 // authority is one that a test makes.
@@ -176,6 +181,36 @@ func TestWhatCannotBeReadLetsNobodyIn(t *testing.T) {
 	if a := New(dir); a.Refuses(client) == nil || a.Vouches(client) {
 		t.Error("a folder in the place of the file lets in")
 	}
+}
+
+// TestFilesThatHangLetNobodyIn has the disk of the files not answer: who asks is told so in time, and all is well once it does.
+func TestFilesThatHangLetNobodyIn(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t, "ca")
+		client := ca.issue(x509.ExtKeyUsageClientAuth)
+		put(t, filepath.Join(dir, "server.ca"), asPEM(ca.cert))
+		a := New(dir)
+		if err := a.Refuses(client); err != nil {
+			t.Fatal(err)
+		}
+		answer := make(chan struct{})
+		a.stat = func(path string) (fs.FileInfo, error) { <-answer; return os.Stat(path) }
+		began := time.Now()
+		for range 3 {
+			if err := a.Refuses(client); !errors.Is(err, bounded.ErrHung) || a.Vouches(client) {
+				t.Errorf("while the disk hangs: %v", err)
+			}
+		}
+		if took := time.Since(began); took != fileTime {
+			t.Errorf("to be told takes %s", took)
+		}
+		close(answer)
+		synctest.Wait()
+		if err := a.Refuses(client); err != nil {
+			t.Errorf("once it answers: %v", err)
+		}
+	})
 }
 
 // TestADamagedListLetsNobodyIn has a file of several blocks break off anywhere, and have one wrong character anywhere.
