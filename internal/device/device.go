@@ -132,6 +132,12 @@ type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
 }
 
+// Answerer is a module whose devices may be on a disk or a server of the host that hangs. It is asked before anything is locked for a device that is
+// about to be added or changed, and fails with api.Unavailable if that does not answer in time; of all else it says nothing.
+type Answerer interface {
+	Answers(ctx context.Context, inst Instance, cfg Config) error
+}
+
 // Describer is a module that tells which keys its devices have: a table for each kind of the type, by the kind's name. A type without
 // kinds has one table, by the name "".
 type Describer interface {
