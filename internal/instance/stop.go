@@ -53,7 +53,10 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	if s.urgent(i, other, force) {
 		return s.stopBeside(ctx, i, force, timeout)
 	}
-	l, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
+	l, beside, err := s.holdToStop(ctx, i, other, force)
+	if beside != nil {
+		return s.passBy(ctx, i, beside, func() error { return s.stopBeside(ctx, i, force, timeout) })
+	}
 	if err != nil {
 		if s.urgent(i, s.holder(i), force) { // it has begun meanwhile
 			return s.stopBeside(ctx, i, force, timeout)

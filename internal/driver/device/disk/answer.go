@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -44,8 +45,8 @@ func (m *Module) stat(ctx context.Context, project, source string) (os.FileInfo,
 
 // Answers implements device.Answerer.
 func (m *Module) Answers(ctx context.Context, inst device.Instance, cfg device.Config) error {
-	if cfg["pool"] != "" || cfg["source"] == "" || isSpecial(cfg["source"]) {
-		return nil // pools have their own bounds
+	if cfg["pool"] != "" || !filepath.IsAbs(cfg["source"]) { // pools have their own bounds
+		return nil
 	}
 	if _, err := m.stat(ctx, inst.Project, cfg["source"]); api.IsUnavailable(err) {
 		return err
