@@ -407,6 +407,10 @@ func (r *fakeRuntime) Root(id string) (*os.File, error) {
 
 func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
+func (r *fakeRuntime) NetworkNamespaces(context.Context, string, func(*os.File) error) error {
+	return errors.ErrUnsupported
+}
+
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
 	if r.silent[id] != nil {
 		<-r.silent[id]
