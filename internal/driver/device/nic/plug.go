@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -151,15 +152,15 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 			if err != nil || there != nil { // it was never unplugged
 				return err
 			}
-			if err := n.plugAnew(ns, h, was.Name); err != nil {
+			if link, err = n.plugAnew(ns, h, was.Name); err != nil {
 				return err
 			}
 		} else if link.Attrs().Name != was.Name { // which a guest can do, too
-			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil {
-				return err
+			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil { // and give its name to another
+				slog.Warn("An interface does not have the name that it had", "interface", was.Name, "err", err)
 			}
 		}
-		return was.bringBack(h)
+		return was.bringBack(h, link, n.hwaddr)
 	})
 	if err != nil {
 		return fmt.Errorf("replug %s: %w", was.Name, err)
@@ -167,13 +168,21 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 	return n.routesAgain(volatile)
 }
 
-// plugAnew makes an interface that was removed once more, in the place of what an attempt that was cut off has left of it.
-func (n *nicSpec) plugAnew(ns netns.NsHandle, h *netlink.Handle, name string) error {
+// plugAnew makes an interface that was removed once more, in the place of what an attempt that was cut off has left of it. Where the guest has given
+// its name to another meanwhile, it keeps the one that it has on its way.
+func (n *nicSpec) plugAnew(ns netns.NsHandle, h *netlink.Handle, name string) (netlink.Link, error) {
 	_, guest, err := n.create()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return moveIn(ns, h, guest, name)
+	if _, err := h.LinkByName(name); err == nil {
+		slog.Warn("An interface does not have the name that it had, which another has", "interface", name, "now", guest)
+		name = guest
+	}
+	if err := moveIn(ns, h, guest, name); err != nil {
+		return nil, err
+	}
+	return h.LinkByName(name)
 }
 
 // networkOf gives the network namespace of an instance, and a socket in it.
