@@ -137,6 +137,51 @@ func up(name string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
+// Stay keeps the program, and all that is hidden, until a signal ends it. Without a thread that the kernel keeps waiting, a Go program ends itself.
+func Stay() {
+	for {
+		_, _, _ = unix.Syscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// Pass moves an interface, which must be in the present network namespace, back and forth between namespaces for as long as the program runs, so that
+// whoever looks through them one after the other may miss it. It returns once the interface has made a round.
+func Pass(name string) error {
+	const rooms = 8
+	passed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		var all []int
+		for n := range rooms {
+			if n > 0 {
+				if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+					passed <- err
+					return
+				}
+			}
+			ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				passed <- err
+				return
+			}
+			all = append(all, ns)
+		}
+		for n := 0; ; n++ {
+			if n == rooms {
+				passed <- nil
+			}
+			err := move(name, all[(n+1)%rooms], all[n%rooms])
+			if err != nil && n < rooms {
+				passed <- err
+			}
+			if err != nil {
+				select {} // it is gone
+			}
+		}
+	}()
+	return <-passed
+}
+
 // leave has the thread go back, and gives the descriptor up.
 func leave(ns, own int) error {
 	return errors.Join(unix.Setns(own, unix.CLONE_NEWNET), unix.Close(ns))
@@ -242,7 +287,8 @@ func inTree(ns, own int) error {
 	if err := unix.Mount("hidden", dir, "tmpfs", 0, ""); err != nil {
 		return err
 	}
-	if err := os.WriteFile(at, nil, 0o600); err != nil {
+	// Or what is unmounted here is unmounted there.
+	if err := errors.Join(unix.Mount("", dir, "", unix.MS_PRIVATE, ""), os.WriteFile(at, nil, 0o600)); err != nil {
 		return err
 	}
 	if err := unix.Mount("/proc/thread-self/ns/net", at, "", unix.MS_BIND, ""); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -109,6 +110,9 @@ func (m *Module) onParent(inst device.Instance, name string, t target) int {
 	return n
 }
 
+// removeTime bounds a removal: a guest makes as many interfaces on its own as it likes, and the kernel takes its time with each.
+var removeTime = 20 * time.Second
+
 // removeMacvlan removes a macvlan from the instance, in whichever of its network namespaces it is: one that is where it should be may be the guest's,
 // made to be taken for it. That it never came inside, or has been removed, is no error; that it may be where nobody can look is.
 func (n *nicSpec) removeMacvlan(ctx context.Context, run device.Running, near neighbors) error {
@@ -121,6 +125,8 @@ func (n *nicSpec) removeMacvlan(ctx context.Context, run device.Running, near ne
 		return err
 	}
 	removed, left := 0, 0
+	ctx, cancel := context.WithTimeout(ctx, removeTime)
+	defer cancel()
 	err := run.NetworkNamespaces(ctx, func(ns *os.File) error {
 		h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
 		if err != nil {
@@ -133,6 +139,9 @@ func (n *nicSpec) removeMacvlan(ctx context.Context, run device.Running, near ne
 		}
 		gone := n.ours(all, made, near)
 		for _, link := range gone {
+			if ctx.Err() != nil {
+				return fmt.Errorf("the instance has too many interfaces on %s: %w", n.target.parent, ctx.Err())
+			}
 			if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 				return fmt.Errorf("remove interface %s of the instance: %w", link.Attrs().Name, err)
 			}
@@ -140,8 +149,12 @@ func (n *nicSpec) removeMacvlan(ctx context.Context, run device.Running, near ne
 		removed, left = removed+len(gone), left+len(all)-len(gone)
 		return nil
 	})
-	if unseen := (*device.Unseen)(nil); errors.As(err, &unseen) && removed > 0 {
+	switch unseen := (*device.Unseen)(nil); {
+	case !errors.As(err, &unseen):
+	case removed > 0:
 		err = nil // it was found
+	default:
+		err = fmt.Errorf("it may be hidden inside, and can be removed once the instance is stopped: %w", err)
 	}
 	if err == nil && removed == 0 && left > near.others {
 		err = fmt.Errorf("%d interfaces on %s in the instance have lost their marks", left, n.target.parent)
