@@ -65,6 +65,19 @@ func TestAMacvlanInANestedNamespaceIsRemoved(t *testing.T) {
 	}
 }
 
+// TestAMacvlanWhereNobodyHasLooked: the kernel gives the host's namespace a number in another when somebody asks there for what leads to it.
+func TestAMacvlanWhereNobodyHasLooked(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter")
+	newBridge(t, "br0t")
+	p := plug(t, macvlanNIC)
+	inner := nettest.NewGuest(t)
+	inGuest(t, p.g, "link", "set", "eth0", "netns", strconv.Itoa(inner.PID))
+	must(t, p.m.Unplug(t.Context(), nested{running{p.g}, []*nettest.Guest{inner}, nil, new(int)}, p.inst, "eth0", p.cfg, p.volatile))
+	if links := inGuest(t, inner, "-o", "link"); strings.Contains(links, "eth0") {
+		t.Errorf("inside is %s", links)
+	}
+}
+
 // TestAMacvlanThatMayBeHiddenIsNotSaidToBeGone, nor one that could not be deleted; the record of it stays until it is.
 func TestAMacvlanThatMayBeHiddenIsNotSaidToBeGone(t *testing.T) {
 	nettest.Need(t, "ip", "nsenter")
