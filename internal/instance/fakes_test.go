@@ -251,6 +251,8 @@ type fakeRuntime struct {
 	onEnd   func(id string)          // called before Shutdown or Kill do anything
 	hangs   map[string]chan struct{} // neither Shutdown, Kill nor Cleanup of these ends until the channel or the context does
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
+	slow    map[string]chan struct{} // Start of these hangs until the channel is closed
+	order   []string                 // of the starts
 	deaf    map[string]bool          // Shutdown of these has no effect
 
 	restarts []string // what has ended to restart from inside
@@ -262,8 +264,12 @@ type fakeRuntime struct {
 }
 
 func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
+	if wait := r.slow[s.ID]; wait != nil {
+		<-wait
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.order = append(r.order, s.ID)
 	if r.fail != nil {
 		return Process{}, r.fail
 	}
