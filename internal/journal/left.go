@@ -189,7 +189,9 @@ func (j *Journal) attempt(ctx context.Context, one *left) error {
 	}
 	if ready := j.guards[one.kind].Ready; ready != nil {
 		if err := ready(ctx, row.Value.Data); err != nil {
-			j.left.failed(one, err)
+			if j.left.failed(one, err) {
+				slog.Warn("An unfinished change waits for what it works on", "kind", one.kind, "id", one.id, "err", err)
+			}
 			return err
 		}
 	}
