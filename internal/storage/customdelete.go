@@ -43,10 +43,18 @@ func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // from here on there is no way back
-	if err := s.Delete(ctx, all...); err != nil {
-		return errors.Join(err, entry.Close(ctx))
+	if err := s.Delete(ctx, all[0]); err != nil {
+		if s.kept(ctx, all[0], err) {
+			return errors.Join(err, entry.Close(ctx))
+		}
+		entry.Leave(err)
+		return err
 	}
-	// What fails from here on leaves the entry: another attempt, of whoever is first, forgets the volume.
+	// What fails from here on leaves the entry: another attempt, of whoever is first, removes the rest and forgets the volume.
+	if err := s.Delete(ctx, all[1:]...); err != nil {
+		entry.Leave(err)
+		return err
+	}
 	if err := faultVolumeDeleted.Hit(); err != nil {
 		entry.Leave(err)
 		return err
@@ -61,6 +69,16 @@ func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
 	}
 	s.event(ctx, action, id, nil)
 	return nil
+}
+
+// kept tells whether a volume is there as it was although it was to be deleted, which failed with err: who wanted that was told so. A pool that was not
+// reached has lost nothing; any other says whether the volume is there.
+func (s *Service) kept(ctx context.Context, v VolumeID, err error) bool {
+	if api.IsUnavailable(err) {
+		return true
+	}
+	there, err := s.Exists(ctx, v)
+	return err == nil && there
 }
 
 // forgetAll takes volumes and snapshots out of the list, as far as they are those of the identities given.
