@@ -28,12 +28,6 @@ var (
 	faultPoolRemoved   = fault.New("storage.pool.delete.removed")
 )
 
-// poolEntry is what the journal keeps of a pool that is made or removed.
-type poolEntry struct {
-	Name string     `json:"name"`
-	Pool poolRecord `json:"pool"`
-}
-
 // Pools lists the names of all pools.
 func (s *Service) Pools() []string {
 	names := []string{}

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/berthd/berth/internal/config"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/google/uuid"
 )
 
 // CreatePool makes a pool and mounts it.
@@ -25,6 +25,7 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 	case strings.HasPrefix(req.Name, ".") || strings.ContainsFunc(req.Name, func(r rune) bool { return r < ' ' }) || len(req.Name) > 200:
 		return api.BadRequest("Invalid storage pool name %q", req.Name)
 	}
+	s.settleSource(ctx, s.sourceOfPool(req))
 	release, err := s.hold(ctx, "create", lock.Exclusive(lock.ForPool(req.Name)))
 	if err != nil {
 		return err
@@ -42,6 +43,9 @@ func (s *Service) CreatePool(ctx context.Context, req api.StoragePoolsPost) erro
 		return err
 	}
 	defer free()
+	if err := s.unsettledSource(ctx, record.Config["source"]); err != nil {
+		return err
+	}
 	if err := s.makePool(ctx, req.Name, record); err != nil {
 		return err
 	}
@@ -59,14 +63,10 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 	}
 	settings := config.WithoutEmpty(req.Config)
 	own := filepath.Join(s.poolsFolder(), req.Name)
-	source := settings["source"]
-	switch {
-	case source == "":
-		source = own
-	case !filepath.IsAbs(source):
+	source := s.sourceOfPool(req)
+	if !filepath.IsAbs(source) {
 		return nil, api.BadRequest("Source path '%s' doesn't exist", source)
 	}
-	source = filepath.Clean(source)
 	real, err := s.realSource(ctx, source)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,15 @@ func (s *Service) newPool(ctx context.Context, req api.StoragePoolsPost) (*poolR
 		return nil, api.BadRequest("Source path '%s' is within the daemon's folder", source)
 	}
 	settings["source"] = source
-	return &poolRecord{Driver: req.Driver, Description: req.Description, Config: settings}, nil
+	return &poolRecord{UUID: uuid.NewString(), Driver: req.Driver, Description: req.Description, Config: settings}, nil
+}
+
+// sourceOfPool is the folder that a pool to be is made of: by default one of its own.
+func (s *Service) sourceOfPool(req api.StoragePoolsPost) string {
+	if source := req.Config["source"]; source != "" {
+		return filepath.Clean(source)
+	}
+	return filepath.Join(s.poolsFolder(), req.Name)
 }
 
 func below(path, root string) bool {
@@ -100,14 +108,26 @@ func (s *Service) makePool(ctx context.Context, name string, r *poolRecord) (err
 			return err
 		}
 	}
-	entry, err := s.Journal.Begin(ctx, kindPoolCreate, poolEntry{name, *r})
+	if err := s.unclaimed(r.Config["source"]); err != nil {
+		return err
+	}
+	about, err := s.entryOf(ctx, name, r)
+	if err != nil {
+		return err
+	}
+	entry, err := s.Journal.Begin(ctx, kindPoolCreate, about)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			after := context.WithoutCancel(ctx)
-			err = errors.Join(err, s.dropPool(after, name, r), entry.Close(after))
+			if undone := s.undoPool(after, about); undone != nil {
+				entry.Leave(undone)
+				err = errors.Join(err, undone)
+				return
+			}
+			err = errors.Join(err, entry.Close(after))
 		}
 	}()
 	if err := faultPoolBegun.Hit(); err != nil {
@@ -132,15 +152,4 @@ func (s *Service) makePool(ctx context.Context, name string, r *poolRecord) (err
 	s.open[name] = d
 	s.mu.Unlock()
 	return nil
-}
-
-func (s *Service) recoverPoolCreate(ctx context.Context, data json.RawMessage) error {
-	var e poolEntry
-	if err := json.Unmarshal(data, &e); err != nil {
-		return err
-	}
-	if _, ok := s.pools.Get(e.Name); ok {
-		return nil
-	}
-	return s.dropPool(ctx, e.Name, &e.Pool)
 }

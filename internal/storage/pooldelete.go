@@ -2,35 +2,21 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"os"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/berthd/berth/api"
+	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/store"
 )
 
-// dropPool unmounts a pool and removes all that it made.
-func (s *Service) dropPool(ctx context.Context, name string, r *poolRecord) error {
-	d, err := s.newDriver(name, r)
-	if err != nil {
-		return err
-	}
-	if err := s.shut(name); err != nil {
-		return err
-	}
-	if err := d.Unmount(ctx); err != nil {
-		return err
-	}
-	if err := faultPoolUnmounted.Hit(); err != nil {
-		return err
-	}
-	return d.Delete(ctx)
-}
-
-// DeletePool removes a pool that nothing uses.
+// DeletePool removes a pool that nothing uses. One whose disk has gone, or takes no changes any more, is forgotten: what it cannot reach stays.
 func (s *Service) DeletePool(ctx context.Context, name string) error {
+	if err := s.Answers(ctx, name); err != nil { // what hangs would keep the pool's lock
+		return err
+	}
 	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForPool(name)))
 	if err != nil {
 		return err
@@ -43,6 +29,7 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 	if len(s.poolUsers(name)) > 0 {
 		return api.BadRequest("The storage pool is currently in use")
 	}
+	_, lost := s.driver(ctx, name)
 	if s.mounting(name) { // before the journal says that it goes
 		return errStillMounting(name)
 	}
@@ -51,54 +38,84 @@ func (s *Service) DeletePool(ctx context.Context, name string) error {
 		return err
 	}
 	defer free()
-	entry, err := s.Journal.Begin(ctx, kindPoolDelete, poolEntry{name, *row.Value})
+	if err := s.deletePool(ctx, name, row, lost); err != nil {
+		return err
+	}
+	s.Events.Lifecycle(ctx, "default", "storage-pool-deleted", poolURL(name), nil)
+	return nil
+}
+
+// deletePool does the steps of a deletion, under the journal. lost says why the pool is not to be reached, if it is not.
+func (s *Service) deletePool(ctx context.Context, name string, row store.Row[poolRecord], lost error) error {
+	about, err := s.entryOf(ctx, name, row.Value)
+	if err != nil {
+		return err
+	}
+	if lost == nil {
+		lost = s.elsewhere(ctx, about)
+	}
+	about.Lost = lost != nil
+	entry, err := s.Journal.Begin(ctx, kindPoolDelete, about)
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, step := range []func() error{
 		faultPoolDeleting.Hit,
-		func() error { return s.dropPool(ctx, name, row.Value) },
+		func() error {
+			err := s.dropPool(ctx, about)
+			if errors.Is(err, storagedriver.ErrAway) {
+				lost, err = err, nil
+			}
+			return err
+		},
 		faultPoolRemoved.Hit,
 		func() error {
-			_, err := s.Store.Commit(ctx, s.pools.Remove(name), entry.Done())
+			_, err := s.Store.Commit(ctx, s.pools.RemoveAt(row.Revision, name), entry.Done())
 			return err
 		},
 	} {
 		if err := step(); err != nil {
-			return errors.Join(err, s.reopenPool(ctx, name), entry.Close(ctx))
+			if about.Lost { // nothing has changed there, and nothing is to be made where a disk is to be mounted
+				return errors.Join(err, entry.Close(ctx))
+			}
+			if again := s.reopenPool(ctx, name); again != nil {
+				entry.Leave(again)
+				return errors.Join(err, again)
+			}
+			return errors.Join(err, entry.Close(ctx))
 		}
 	}
-	s.Events.Lifecycle(ctx, "default", "storage-pool-deleted", poolURL(name), nil)
+	if lost != nil {
+		slog.Warn("A storage pool is deleted that cannot be reached or changed; what is left there stays",
+			"pool", name, "source", row.Value.Config["source"], "err", lost)
+	}
 	return nil
 }
 
-// reopenPool makes a pool usable again whose deletion failed: it was empty, so nothing is lost. The entry of the deletion must not
-// stay behind, for by the next start there may be something in the pool.
-func (s *Service) reopenPool(ctx context.Context, name string) error {
-	if err := os.Mkdir(filepath.Join(s.poolsFolder(), name), 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+// elsewhere fails if what a pool shows is not what its source is by now, as after a lazy unmount of its disk.
+func (s *Service) elsewhere(ctx context.Context, e poolEntry) error {
+	shown, err := s.sourceID(ctx, filepath.Join(s.poolsFolder(), e.Name))
+	if err != nil || e.Folder != nil && shown != nil && *shown == *e.Folder {
 		return err
 	}
-	if row, ok := s.pools.Get(name); ok {
-		if d, err := s.newDriver(name, row.Value); err == nil {
-			_ = d.Create(ctx) // of what is there still it makes nothing anew, and mounting it does the rest
-		}
-	}
-	_, err := s.driver(ctx, name)
-	return err
+	return api.Unavailable("Source path '%s' is not what the pool shows", e.source())
 }
 
-func (s *Service) recoverPoolDelete(ctx context.Context, data json.RawMessage) error {
-	var e poolEntry
-	if err := json.Unmarshal(data, &e); err != nil {
-		return err
-	}
-	if len(s.poolUsers(e.Name)) > 0 { // the start after the kill could not finish it, and it has been used since
+// reopenPool makes a pool usable again whose deletion failed: it was empty, so nothing is lost. Where it succeeds the entry of the deletion must not
+// stay behind, for by the next start there may be something in the pool.
+func (s *Service) reopenPool(ctx context.Context, name string) error {
+	row, ok := s.pools.Get(name)
+	if !ok {
 		return nil
 	}
-	if err := s.dropPool(ctx, e.Name, &e.Pool); err != nil {
+	d, err := s.newDriver(name, row.Value)
+	if err != nil {
 		return err
 	}
-	_, err := s.Store.Commit(ctx, s.pools.Remove(e.Name))
+	if err := d.Repair(ctx); err != nil {
+		return err
+	}
+	_, err = s.driver(ctx, name)
 	return err
 }
