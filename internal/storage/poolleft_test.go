@@ -109,7 +109,9 @@ func TestALateUndoOfAPoolLeavesTheNextOneOfItsName(t *testing.T) {
 	if n := d.journal.Pending(); n != 0 {
 		t.Errorf("%d entries", n)
 	}
-	d.ok(d.service.CheckPool("p"))
+	if status := d.statusOfPool("p"); status != "Created" {
+		t.Errorf("the next is taken out of use: %s", status)
+	}
 	if there, err := d.service.Exists(d.ctx, custom("v")); !there || err != nil {
 		t.Errorf("the volume of the next: %v, %v", there, err)
 	}
