@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -232,20 +231,11 @@ func (s *Service) SetStateAll(_ context.Context, project string, req api.Instanc
 		Bound:       stateBound(req),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			errs := make([]error, len(names))
-			var wg sync.WaitGroup
-			slots := make(chan struct{}, atOnce)
-			for n, name := range names {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
-					slots <- struct{}{}
-					defer func() { <-slots }()
-					if err := act(ctx, project, name); err != nil {
-						errs[n] = fmt.Errorf("Instance: %s: %w", name, err)
-					}
-				}()
-			}
-			wg.Wait()
+			sideBySide(names, func(n int, name string) {
+				if err := act(ctx, project, name); err != nil {
+					errs[n] = fmt.Errorf("Instance: %s: %w", name, err)
+				}
+			})
 			if err := errors.Join(errs...); err != nil {
 				return fmt.Errorf("The following instances failed to update state:\n%w", err)
 			}
