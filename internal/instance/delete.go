@@ -156,6 +156,9 @@ func (s *Service) forget(ctx context.Context, i *Instance, with ...store.Op) err
 		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
 	}
 	_, err := s.Store.CommitAll(ctx, ops, append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))...)
+	if err == nil {
+		s.runs.forget(i.identity())
+	}
 	return err
 }
 

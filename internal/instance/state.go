@@ -43,11 +43,11 @@ func (s *Service) action(req api.InstanceStatePut) (act func(ctx context.Context
 	}
 	return func(ctx context.Context, project, name string) error {
 		if req.Action == "stop" { // that it is not running yet is an error, and is meant to stay so
-			s.runs.ask(id(project, name))
+			s.ask(project, name)
 		}
 		err := do(ctx, project, name)
 		if err == nil || req.Action == "stop" { // a recovery that it has waited for may have made it a candidate meanwhile
-			s.runs.ask(id(project, name))
+			s.ask(project, name)
 		}
 		return err
 	}, description, nil
