@@ -200,7 +200,7 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 // cleanUp cleans up the host after a run (processes, devices, mounts) and updates the record: it says stopped, or still running
 // if the instance ended with the host, or is to be started again (not last), and nobody had asked for its stop: so the next daemon
 // starts it. The record of an ephemeral instance that has ended for good goes on saying that it is being stopped: so it is
-// removed, if not now by the next daemon.
+// removed, if not now once what keeps it is settled, or by the next daemon.
 func (s *Service) cleanUp(ctx context.Context, r *run, last bool) (*Instance, error) {
 	s.visits.expel(visited{r.id, true})
 	s.visits.expel(visited{r.id, false}) // whoever could not get at the root of the run
