@@ -46,7 +46,9 @@ func (w *wary) since() []bool {
 	return asked
 }
 
-func (w *wary) next(t *testing.T, name string) { w.sell(unified(t, file{name: "rootfs/new", data: name})) }
+func (w *wary) next(t *testing.T, name string) {
+	w.sell(unified(t, file{name: "rootfs/new", data: name}))
+}
 
 func policed(t *testing.T) (*Service, *wary) {
 	t.Helper()
