@@ -120,7 +120,7 @@ func (s *Service) Delete(ctx context.Context, prefix string) error {
 			return err
 		}
 		if !request.CallerFrom(ctx).May(access.CanDelete, object(row.Value.Fingerprint)) {
-			return errNotAuthorized
+			return request.ErrNotAuthorized
 		}
 		if err := s.staysOut(row.Value); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/metrics"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/serverconfig"
 )
 
@@ -43,7 +44,7 @@ func (a metricsAPI) get(r *Request) Response {
 	case one == "" && r.caller.Rights.Somewhere(access.CanViewMetrics):
 		return exposed(a.svc.Families(r.Context(), ofProject, false))
 	}
-	return Fail(errNotAuthorized)
+	return Fail(request.ErrNotAuthorized)
 }
 
 func exposed(families []*dto.MetricFamily, err error) Response {

@@ -219,7 +219,7 @@ func (s *Server) checkBrowser(r *http.Request) error {
 		return nil
 	}
 	if err := s.origins.Check(r); err != nil {
-		return api.Forbidden("not authorized: %w", err)
+		return api.Forbidden("%w: %w", request.ErrNotAuthorized, err)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // is for those that come by themselves, as a certificate's end in time, or a list of revoked ones that is replaced.
 const trustCheck = 10 * time.Second
 
-var errTrustEnded = api.Forbidden("not authorized: the caller's rights have ended")
+var errTrustEnded = api.Forbidden("%w: the caller's rights have ended", request.ErrNotAuthorized)
 
 // sessions are the requests over the network that are under way, with the connections that were taken over from them: what such a caller hears
 // ends with the rights it was heard by. Nothing is locked while callers are looked at.
