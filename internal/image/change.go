@@ -87,12 +87,14 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 		return err
 	}
 	defer release()
-	if row, ok := s.images.Get(project, fingerprint); !ok || !still(row) {
+	row, ok := s.images.Get(project, fingerprint)
+	if !ok || !still(row) {
 		return api.NotFound("%s", errNotFound)
 	}
-	entry, err := s.forget(ctx, project, fingerprint)
+	left := row.Value.left(fingerprint) // its files stay what they are while it is held
+	entry, err := s.forget(ctx, project, left)
 	for errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
-		entry, err = s.forget(ctx, project, fingerprint)
+		entry, err = s.forget(ctx, project, left)
 	}
 	if err != nil {
 		return err
@@ -101,7 +103,7 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 	if err := faultForgot.Hit(); err != nil {
 		return err
 	}
-	err = s.dropFiles(ctx, fingerprint)
+	err = s.dropFiles(ctx, left)
 	switch {
 	case api.IsUnavailable(err):
 		slog.Warn("Pools keep copies of a deleted image until they are available", "fingerprint", fingerprint, "err", err)
@@ -116,7 +118,8 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 
 // forget removes an image's records, and its aliases as they are now: whoever has given one another name or another image in the
 // meantime makes it fail with store.ErrConflict.
-func (s *Service) forget(ctx context.Context, project, fingerprint string) (*journal.Entry, error) {
+func (s *Service) forget(ctx context.Context, project string, left filesEntry) (*journal.Entry, error) {
+	fingerprint := left.Fingerprint
 	var aliases []store.Op
 	for _, row := range s.aliases.List(project) {
 		if row.Value.Target == fingerprint {
@@ -130,5 +133,5 @@ func (s *Service) forget(ctx context.Context, project, fingerprint string) (*jou
 		aliases = nil
 	}
 	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
-	return s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
+	return s.Journal.Begin(ctx, kindFiles, left, ops...)
 }

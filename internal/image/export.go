@@ -27,18 +27,14 @@ func (s *Service) Export(ctx context.Context, project, name string) ([]ExportFil
 	if err != nil {
 		return nil, err
 	}
-	fingerprint := row.Path[1]
-	meta, err := os.Open(s.metaPath(fingerprint))
+	opened, err := s.open(row)
 	if err != nil {
-		return nil, fmt.Errorf("export image: %w", err)
+		return nil, err
 	}
-	files := []ExportFile{{File: meta, Part: "metadata", Name: fingerprint + extension(meta)}}
+	fingerprint := row.Path[1]
+	files := []ExportFile{{File: opened[0], Part: "metadata", Name: fingerprint + extension(opened[0])}}
 	if row.Value.Split {
-		rootfs, err := os.Open(s.rootfsPath(fingerprint))
-		if err != nil {
-			meta.Close()
-			return nil, fmt.Errorf("export image: %w", err)
-		}
+		rootfs := opened[1]
 		part := "rootfs"
 		if row.Value.Type == TypeVM {
 			part = "rootfs.img"

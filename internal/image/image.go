@@ -2,12 +2,11 @@
 //
 // An image is one or two files in images/, named by the image's fingerprint: the SHA-256 over the metadata archive and
 // then the root file system. Records in the store say in which projects it is known and with what properties; the files are
-// shared by all of them and go when the last record goes.
+// shared by all that have them in the same shape, and go when the last record goes.
 package image
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,6 +35,8 @@ type record struct {
 	Filename     string            `json:"filename"`
 	Size         int64             `json:"size"`
 	Split        bool              `json:"split"`
+	Shape        string            `json:"shape,omitempty"` // of the files; earlier daemons did not note it
+	Files        string            `json:"files,omitempty"` // their name in images/, if that is not the fingerprint
 	Public       bool              `json:"public"`
 	AutoUpdate   bool              `json:"auto_update"`
 	Cached       bool              `json:"cached"`
@@ -67,8 +68,8 @@ type Deps struct {
 	Events  event.Publisher
 	Dir     string // $BERTH_DIR/images
 
-	// OnDelete, if set, removes what pools prepared from an image that no project has any more.
-	OnDelete func(ctx context.Context, fingerprint string) error
+	// OnDelete, if set, removes what pools prepared, under the name that Prepared gave, from an image that no project has any more.
+	OnDelete func(ctx context.Context, prepared string) error
 	// HasProfile, if set, tells whether a profile exists in a project.
 	HasProfile func(ctx context.Context, project, name string) bool
 	// Projects tells in which project a project's images are; nil: there is the default one alone.
@@ -141,12 +142,6 @@ func urlOf(path ...string) string { return project.URL(path[0], "images", path[1
 
 // Home is the project that a project's images are in.
 func (s *Service) Home(name string) string { return s.Projects.Effective(project.Images, name) }
-
-// metaPath is the one file of a unified image and the metadata file of a split one; rootfsPath is the second.
-func (s *Service) metaPath(fingerprint string) string { return filepath.Join(s.Dir, fingerprint) }
-func (s *Service) rootfsPath(fingerprint string) string {
-	return filepath.Join(s.Dir, fingerprint+".rootfs")
-}
 
 var errNotFound = "Image not found"
 

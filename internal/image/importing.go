@@ -105,20 +105,24 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return err
 	}
 	defer admitted()
-	return s.keep(ctx, r, func(done ...store.Op) error {
+	return s.keep(ctx, r, rec, func(done ...store.Op) error {
 		return s.createRecord(ctx, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
 	})
 }
 
-// keep puts the files of an upload in place and has commit write what makes an image of them, with the ends of their journal entries. The
-// caller holds the image.
-func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...store.Op) error) error {
-	about := filesEntry{Fingerprint: r.Fingerprint, Import: true, Before: s.present(r.Fingerprint)}
+// keep puts the files of an upload in place, notes in the record that is to be theirs where they are, and has commit write what makes an image of them, with
+// the ends of their journal entries. The caller holds the image.
+func (s *Service) keep(ctx context.Context, r *Received, rec *record, commit func(done ...store.Op) error) error {
+	name := s.nameFor(r)
+	if name != r.Fingerprint {
+		rec.Files = name
+	}
+	about := filesEntry{Fingerprint: r.Fingerprint, Files: name, Import: true, Before: s.present(name)}
 	entry, err := s.Journal.Begin(ctx, kindFiles, about)
 	if err != nil {
 		return err
 	}
-	err = s.place(r)
+	err = s.place(r, name)
 	if err == nil {
 		err = faultPlaced.Hit()
 	}
@@ -133,17 +137,17 @@ func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...sto
 		}
 		return errors.Join(err, entry.Close(ctx))
 	}
-	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
+	s.verified.note(name, s.paths(name)...)
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it
 		slog.WarnContext(ctx, "After an image was made", "image", r.Fingerprint, "err", err)
 	}
 	return err
 }
 
-// present lists which files of an image there are, by their names. Without a record of it they are what an earlier store knew, and
+// present lists which of the files that go by a name there are, by their own names. Without a record of them they are what an earlier store knew, and
 // are not removed for an import that fails.
-func (s *Service) present(fingerprint string) (names []string) {
-	for _, path := range s.files(fingerprint) {
+func (s *Service) present(name string) (names []string) {
+	for _, path := range s.paths(name) {
 		if _, err := os.Lstat(path); err == nil {
 			names = append(names, filepath.Base(path))
 		}
@@ -152,10 +156,11 @@ func (s *Service) present(fingerprint string) (names []string) {
 }
 
 // place moves the files of an upload to where images are, and makes that last.
-func (s *Service) place(r *Received) error {
-	moves := map[string]string{"meta": s.metaPath(r.Fingerprint)}
+func (s *Service) place(r *Received, name string) error {
+	paths := s.paths(name)
+	moves := map[string]string{"meta": paths[0]}
 	if r.Split {
-		moves["rootfs"] = s.rootfsPath(r.Fingerprint)
+		moves["rootfs"] = paths[1]
 	}
 	for from, to := range moves {
 		if err := os.Rename(filepath.Join(r.dir, from), to); err != nil {
@@ -186,7 +191,7 @@ func newRecord(r *Received, q Request, d *description) *record {
 		expires = time.Unix(d.metadata.ExpiryDate, 0)
 	}
 	return &record{
-		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split,
+		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split, Shape: r.shape(),
 		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source,
 		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: date.UTC(expires), UploadedAt: time.Now().UTC(),
 	}

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,10 +35,16 @@ type uploadEntry struct {
 
 type filesEntry struct {
 	Fingerprint string `json:"fingerprint"`
+	// Files is what they are called, and Prepared what pools call their copies; in entries of earlier daemons, both by the fingerprint.
+	Files    string `json:"files,omitempty"`
+	Prepared string `json:"prepared,omitempty"`
 	// Import tells that the files are about to be put in place, not to be removed; Before lists those that were there already.
 	Import bool     `json:"import,omitempty"`
 	Before []string `json:"before,omitempty"`
 }
+
+func (e filesEntry) files() string    { return cmp.Or(e.Files, e.Fingerprint) }
+func (e filesEntry) prepared() string { return cmp.Or(e.Prepared, e.Fingerprint) }
 
 // Received is an image's files as they came in, in a folder of their own, with what they hash to.
 type Received struct {
@@ -46,6 +53,7 @@ type Received struct {
 	Split       bool
 	Filename    string // the root file system's own name, when the upload gave one
 	metaName    string // and that of the metadata
+	metaSize    int64
 	vm          bool
 
 	dir   string
@@ -126,6 +134,7 @@ func (r *Received) storeParts(ctx context.Context, parts *multipart.Reader) erro
 	if err := r.store(ctx, "meta", meta); err != nil {
 		return err
 	}
+	r.metaSize = r.Size
 	rootfs, err := parts.NextPart()
 	if err != nil {
 		return api.BadRequest("Invalid multipart image: %w", err)

@@ -36,6 +36,7 @@ type successor struct {
 	project, old, fresh string
 	record              *record // what its files and its source say; nil for one that the project has already
 	wanted              func(old *record) bool
+	left                filesEntry     // what the old image leaves
 	from                store.Revision // of the old image that the record was written after; 0 as long as it has not been
 }
 
@@ -97,7 +98,7 @@ func (s *Service) succeed(ctx context.Context, next *successor, r *Received) err
 	}
 	// The new image is free for use: the old one's files may have to wait for whoever uses them still.
 	ctx = context.WithoutCancel(ctx)
-	if err = s.dropOld(ctx, next.old); err == nil {
+	if err = s.dropOld(ctx, next.left); err == nil {
 		err = entry.Close(ctx)
 	}
 	if err != nil {
@@ -131,7 +132,7 @@ func (s *Service) exchange(ctx context.Context, next *successor, r *Received) (e
 		return nil, err
 	}
 	defer admitted()
-	err = s.keep(ctx, r, func(done ...store.Op) (err error) {
+	err = s.keep(ctx, r, next.record, func(done ...store.Op) (err error) {
 		entry, err = s.supersede(ctx, next, done)
 		return err
 	})
@@ -159,7 +160,8 @@ func (s *Service) supersede(ctx context.Context, next *successor, done []store.O
 		aliases := s.handOver(next)
 		if len(aliases) <= fewAliases {
 			ops = append(append(ops, aliases...), s.images.RemoveAt(row.Revision, row.Path...), s.uses.Remove(row.Path...))
-			entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: next.old}, ops...)
+			next.left = row.Value.left(next.old)
+			entry, err := s.Journal.Begin(ctx, kindFiles, next.left, ops...)
 			if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
 				continue
 			}

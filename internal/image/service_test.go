@@ -110,7 +110,7 @@ func TestImportUnpackDelete(t *testing.T) {
 		t.Fatalf("duplicate: %v", err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), func(int, int64) {}); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), func(int, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(filepath.Join(out, "rootfs/etc/hostname")); err != nil || string(data) != "x" {
@@ -129,7 +129,7 @@ func TestImportUnpackDelete(t *testing.T) {
 	if err := task.Run(ctx, operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}
-	if left := names(t, dir); len(left) > 0 || deleted != r.Fingerprint || j.Pending() != 0 || len(s.Aliases(ctx, "default", false)) != 0 {
+	if left := names(t, dir); len(left) > 0 || deleted != r.Fingerprint+".unified" || j.Pending() != 0 || len(s.Aliases(ctx, "default", false)) != 0 {
 		t.Fatalf("left: %v, pools told of %q, %d journal entries", left, deleted, j.Pending())
 	}
 }
@@ -143,7 +143,7 @@ func TestSplitImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"metadata.yaml", "templates/hostname.tpl", "rootfs/etc/hostname"} {
@@ -205,7 +205,7 @@ func TestHostileImageDoesNotUnpack(t *testing.T) {
 				t.Fatal(err)
 			}
 			out := t.TempDir()
-			if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err == nil {
+			if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err == nil {
 				t.Fatal("was unpacked")
 			}
 			if left := names(t, out); len(left) > 0 {
@@ -230,7 +230,7 @@ func TestDamagedFilesAreNotUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, t.TempDir(), nil, nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), t.TempDir(), nil, nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Fatalf("error: %v", err)
 	}
 }
@@ -249,7 +249,7 @@ func TestACutUploadIsSweptAtTheNextStart(t *testing.T) {
 	if _, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: r.Fingerprint}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.place(r); err != nil { // killed before the commit
+	if err := s.place(r, r.Fingerprint); err != nil { // killed before the commit
 		t.Fatal(err)
 	}
 	if len(names(t, dir)) != 2 {
