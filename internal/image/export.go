@@ -9,9 +9,9 @@ import (
 	"os"
 	"sync"
 
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
 )
 
 // ExportFile is one file of an image, ready to be sent. Close it.
@@ -87,16 +87,16 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 	}, nil
 }
 
-// Visible fails, as if the image did not exist, if it is neither public nor opened by the secret.
-func (s *Service) Visible(_ context.Context, project, name, secret string) error {
-	row, err := s.find(project, name)
-	if err != nil { // that there are several is not told either
-		return api.NotFound("%s", errNotFound)
+// Visible gives the fingerprint of the image that a name, which may be the start of one, means to whoever sees those alone that are public or opened by
+// the secret: others are to them as if they did not exist.
+func (s *Service) Visible(_ context.Context, project, name, secret string) (fingerprint string, err error) {
+	row, err := s.findAmong(project, name, func(row store.Row[record]) bool {
+		return row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1])
+	})
+	if err != nil {
+		return "", err
 	}
-	if row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1]) {
-		return nil
-	}
-	return api.NotFound("%s", errNotFound)
+	return row.Path[1], nil
 }
 
 func (s *secrets) add(secret, image string) {

@@ -147,8 +147,13 @@ var errNotFound = "Image not found"
 
 // find gives the record that a fingerprint or a prefix of one names.
 func (s *Service) find(project, name string) (store.Row[record], error) {
+	return s.findAmong(project, name, func(store.Row[record]) bool { return true })
+}
+
+// findAmong is find among the images that are seen: others are not told of by a prefix that is theirs, too.
+func (s *Service) findAmong(project, name string, seen func(store.Row[record]) bool) (store.Row[record], error) {
 	project = s.Home(project)
-	if row, ok := s.images.Get(project, name); ok {
+	if row, ok := s.images.Get(project, name); ok && seen(row) {
 		return row, nil
 	}
 	if name == "" || strings.Trim(name, "0123456789abcdef") != "" {
@@ -156,7 +161,7 @@ func (s *Service) find(project, name string) (store.Row[record], error) {
 	}
 	var found []store.Row[record]
 	for _, row := range s.images.List(project) {
-		if strings.HasPrefix(row.Path[1], name) {
+		if strings.HasPrefix(row.Path[1], name) && seen(row) {
 			found = append(found, row)
 		}
 	}

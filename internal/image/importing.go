@@ -69,7 +69,7 @@ func (s *Service) check(ctx context.Context, r *Received, q Request) (*descripti
 	if err != nil {
 		return nil, err
 	}
-	return d, s.checkProfiles(ctx, q.Project, q.Profiles)
+	return d, s.checkProfiles(ctx, q.Project, q.Profiles) // once more when they are held
 }
 
 func kindOf(d *description) string {
@@ -90,6 +90,11 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return err
 	}
 	defer letGo()
+	ctx, leave, err := s.holdProfiles(ctx, "import", q.Project, q.Profiles)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	project := s.Home(q.Project)
 	rec := newRecord(r, q, d)
 	release, err := s.hold(ctx, "import", lock.Exclusive(lock.ForImage(r.Fingerprint)))
@@ -195,18 +200,6 @@ func newRecord(r *Received, q Request, d *description) *record {
 		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source,
 		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: date.UTC(expires), UploadedAt: time.Now().UTC(),
 	}
-}
-
-func (s *Service) checkProfiles(ctx context.Context, project string, names []string) error {
-	if s.HasProfile == nil {
-		return nil
-	}
-	for _, name := range names {
-		if !s.HasProfile(ctx, project, name) {
-			return api.BadRequest("Profile '%s' doesn't exist", name)
-		}
-	}
-	return nil
 }
 
 // contentsOf is what an upload adds to a project.

@@ -46,6 +46,9 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	if err := checkAliases(q.Aliases); err != nil { // before anything is fetched
 		return "", err
 	}
+	if src.Fingerprint != "" { // is what is fetched, as with LXD: nobody says by this what the alias beside it means there
+		src.Alias = ""
+	}
 	far, err := s.Remote.Describe(ctx, src)
 	if err != nil {
 		return "", err

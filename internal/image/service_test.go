@@ -309,7 +309,7 @@ func TestAliases(t *testing.T) {
 	check(err, 409, `Alias "a1/" already exists`)
 	_, err = s.RenameAlias(ctx, "default", "nope", "b")
 	check(err, 404, "Image alias not found")
-	check(s.UpdateAlias(ctx, "default", "a0/", api.ImageAliasesEntryPut{}, 0), 400, "The target field is required")
+	check(s.UpdateAlias(ctx, "default", "a0/", put(api.ImageAliasesEntryPut{}), anyRevision), 400, "The target field is required")
 	check(s.DeleteAlias(ctx, "default", "nope"), 404, "Image alias not found")
 	if _, err := s.RenameAlias(ctx, "default", "a0/", "b"); err != nil {
 		t.Fatal(err)
