@@ -102,6 +102,7 @@ type Service struct {
 	uses     *store.Table[use]
 	verified verified
 	secrets  secrets
+	updating chan struct{} // holds one for each image that is being updated
 }
 
 // Fault points between the steps of what changes files.
@@ -129,6 +130,8 @@ func New(d Deps) *Service {
 		images:  store.NewTable[record](d.Store, "images"),
 		aliases: store.NewTable[alias](d.Store, "image-aliases"),
 		uses:    store.NewTable[use](d.Store, "image-uses"),
+
+		updating: make(chan struct{}, updatesAtOnce),
 	}
 	d.Journal.Handle(kindUpload, s.undoUpload)
 	d.Journal.Handle(kindFiles, s.recoverFiles)
