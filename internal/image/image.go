@@ -89,7 +89,7 @@ type Deps struct {
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
 	Effective(kind project.Kind, name string) string
-	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
+	Reserve(action, name string) *project.Reservation
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }
 

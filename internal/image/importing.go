@@ -32,6 +32,7 @@ type Request struct {
 	Aliases     []api.ImageAlias
 	ExpiresAt   time.Time // zero takes the metadata's
 	Source      *api.ImageSource
+	place       int64 // bytes of the image in whose place it comes
 }
 
 // Import gives the task that checks received files and makes an image of them. The files are gone after it, one way or the other.
@@ -105,7 +106,7 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if _, ok := s.images.Get(project, r.Fingerprint); ok {
 		return api.Conflict("Image with same fingerprint already exists")
 	}
-	admitted, err := s.Projects.Admit(ctx, "image creation", project, contentsOf(r))
+	admitted, err := r.room.Admit("image creation", project, contentsOf(r))
 	if err != nil {
 		return err
 	}

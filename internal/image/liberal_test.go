@@ -55,7 +55,7 @@ func receiveSplit(t *testing.T, s *Service, metadata, rootfs []byte) (*Received,
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return s.ReceiveParts(context.Background(), multipart.NewReader(&body, boundary))
+	return s.ReceiveParts(context.Background(), "default", multipart.NewReader(&body, boundary))
 }
 
 func importSplit(t *testing.T, s *Service, metadata, rootfs []byte, q Request) (*Received, error) {

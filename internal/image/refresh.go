@@ -60,7 +60,7 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 	if _, here := s.images.Get(next.project, next.fresh); here {
 		err = s.succeed(ctx, next, nil)
 	} else {
-		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source})
+		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source, place: row.Value.Size})
 	}
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (s *Service) exchange(ctx context.Context, next *successor, r *Received) (e
 	if r == nil { // it was here
 		return nil, api.NotFound("%s", errNotFound)
 	}
-	admitted, err := s.Projects.Admit(ctx, "image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
+	admitted, err := r.room.Admit("image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func importFile(t *testing.T, s *Service, data []byte, q Request) (*Received, er
 	if q.Project == "" {
 		q.Project = "default"
 	}
-	r, err := s.ReceiveFile(context.Background(), bytes.NewReader(data))
+	r, err := s.ReceiveFile(context.Background(), "default", bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,10 +239,10 @@ func TestDamagedFilesAreNotUnpacked(t *testing.T) {
 func TestACutUploadIsSweptAtTheNextStart(t *testing.T) {
 	ctx, dir, engine := context.Background(), t.TempDir(), store.NewMemory()
 	s, _ := newService(t, engine, dir)
-	if _, err := s.ReceiveFile(ctx, bytes.NewReader(unified(t))); err != nil {
+	if _, err := s.ReceiveFile(ctx, "default", bytes.NewReader(unified(t))); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.ReceiveFile(ctx, bytes.NewReader(unified(t, file{name: "rootfs/other", data: "y"})))
+	r, err := s.ReceiveFile(ctx, "default", bytes.NewReader(unified(t, file{name: "rootfs/other", data: "y"})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestUploadsAreLimited(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := newService(t, store.NewMemory(), dir)
 	s.MaxSize = 1000
-	if _, err := s.ReceiveFile(context.Background(), io.LimitReader(endless{}, 1<<30)); api.StatusOf(err) != 400 {
+	if _, err := s.ReceiveFile(context.Background(), "default", io.LimitReader(endless{}, 1<<30)); api.StatusOf(err) != 400 {
 		t.Fatalf("error: %v", err)
 	}
 	if left := names(t, dir); len(left) > 0 {

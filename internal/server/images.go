@@ -178,9 +178,9 @@ func (a imagesAPI) create(r *Request) Response {
 		if params["boundary"] == "" {
 			return Fail(api.BadRequest("multipart body without a boundary"))
 		}
-		received, err = a.svc.ReceiveParts(r.Context(), multipart.NewReader(r.Body, params["boundary"]))
+		received, err = a.svc.ReceiveParts(r.Context(), q.Project, multipart.NewReader(r.Body, params["boundary"]))
 	} else {
-		received, err = a.svc.ReceiveFile(r.Context(), r.Body)
+		received, err = a.svc.ReceiveFile(r.Context(), q.Project, r.Body)
 	}
 	if err != nil {
 		return Fail(err)
