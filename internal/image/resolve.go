@@ -84,8 +84,10 @@ func matches(have, want map[string]string) bool {
 // resolveRemote fetches an image from another server unless it is here already. It is kept as cached, and until it goes
 // from the cache is what its alias there means: instances of one day are alike, and need no network.
 func (s *Service) resolveRemote(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
-	if img := s.cached(project, src); img != nil {
-		return img, nil
+	if src.Fingerprint == "" {
+		if img := s.cached(project, src); img != nil {
+			return img, nil
+		}
 	}
 	pull := api.ImagesPostSource{
 		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},

@@ -225,7 +225,9 @@ func (f *fakeImages) Resolve(_ context.Context, _ string, src api.InstanceSource
 	return img, nil
 }
 
-func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
+func (f *fakeImages) Prepared(_, fingerprint string) (string, error) { return fingerprint, nil }
+
+func (f *fakeImages) Unpack(_ context.Context, _, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
 	progress(100, 1500000)
 	if f.metadata == "" {
 		return nil
