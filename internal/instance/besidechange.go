@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/device"
@@ -83,9 +84,15 @@ func (s *Service) takeTurns(steps []*step) (done func(), err error) {
 	return done, nil
 }
 
+// passed is a run that is to be ended beside a change that has the instance.
+type passed struct {
+	*run
+	change *lock.Held
+}
+
 // holdToStop takes the lock of an instance that is to be stopped; other has it now. Where it is not to be had soon, a stop that must not wait ends the
-// run beside the holder, if that does nothing to it: then beside is the run.
-func (s *Service) holdToStop(ctx context.Context, i *Instance, other *lock.Held, force bool) (held *lock.Held, beside *run, err error) {
+// run beside the holder, if that does nothing to it: then that is beside, to be given to passBy.
+func (s *Service) holdToStop(ctx context.Context, i *Instance, other *lock.Held, force bool) (held *lock.Held, beside *passed, err error) {
 	r := s.runs.get(i.id())
 	if r != nil && (force || r.atShutdown.Load()) && (other == nil || passes(other)) {
 		held, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Soon)
@@ -94,21 +101,22 @@ func (s *Service) holdToStop(ctx context.Context, i *Instance, other *lock.Held,
 			return held, nil, err
 		}
 		if passes(busy.Holder) && r.turn.end() {
-			return nil, r, nil
+			return nil, &passed{r, busy.Holder}, nil
 		}
 	}
 	held, err = s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
 	return held, nil, err
 }
 
-// passBy ends a run beside a change that has not begun with it. Who notices its end cleans up once that is over.
-func (s *Service) passBy(ctx context.Context, i *Instance, r *run, end func() error) error {
+// passBy ends a run beside a change that has not begun with it. Who notices its end cleans up once that is over. It tells whether the change was still
+// there.
+func (s *Service) passBy(ctx context.Context, i *Instance, beside *passed, force bool, timeout time.Duration) (stopped bool, err error) {
 	s.Log.Warn("An instance is stopped beside a change that does not come to an end", "instance", i.Name, "project", i.Project)
-	err := end()
-	if err != nil {
-		r.turn.goesOn()
+	stopped, err = s.stopBeside(ctx, i, beside.run, beside.change, force, timeout)
+	if !stopped || err != nil {
+		beside.turn.goesOn()
 	}
-	return err
+	return stopped, err
 }
 
 // sourcesAnswer asks, before anything is held, what the devices of the host are on that edit adds to an instance, or changes. All else that is wrong with

@@ -59,7 +59,10 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	}
 	l, beside, err := s.holdToStop(ctx, i, other, force)
 	if beside != nil {
-		return s.passBy(ctx, i, beside, func() error { return s.stopBeside(ctx, i, force, timeout) })
+		if stopped, err := s.passBy(ctx, i, beside, force, timeout); stopped {
+			return err
+		}
+		l, err = s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
 	}
 	if err != nil {
 		other = s.holder(i)
