@@ -38,7 +38,7 @@ func (s *Service) goOnStarting(left []candidate) {
 // startLater starts an instance that a change had stopped, which could be finished or undone only now: unless it runs by then, or somebody has
 // stopped it since.
 func (s *Service) startLater(i *Instance) {
-	left := []candidate{{project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id())}}
+	left := []candidate{{project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.identity())}}
 	s.tasks.Go(func() { s.goOnStarting(left) })
 }
 
@@ -162,7 +162,7 @@ func (s *Service) startOne(c candidate) (started, later bool) {
 
 // pauseAgain pauses an instance that a change had stopped when the daemon ended, if it was paused before that.
 func (s *Service) pauseAgain(i *Instance) {
-	if !s.runs.wasPaused(i.id()) || s.Runtime.Status(i.id()) != api.Running {
+	if !s.runs.wasPaused(i.identity()) || s.Runtime.Status(i.id()) != api.Running {
 		return
 	}
 	if err := s.freeze(s.background, i.Project, i.Name); err != nil {
@@ -181,7 +181,7 @@ type candidate struct {
 // stillWanted tells whether a candidate is the same instance, ought to run by its record, and nobody has asked for anything of it since.
 func (s *Service) stillWanted(c candidate) (*Instance, bool) {
 	row, err := s.get(c.project, c.name)
-	if err != nil || row.Value.UUID != c.uuid || s.runs.asked(row.Value.id()) != c.asked {
+	if err != nil || row.Value.UUID != c.uuid || s.runs.asked(row.Value.identity()) != c.asked {
 		return nil, false
 	}
 	_, wanted := s.candidate(row.Value)
@@ -203,16 +203,16 @@ func (s *Service) wanted() []candidate {
 
 // candidate tells whether an instance that does not run is to be started, by its keys or as it ran before; one that runs may have to be paused.
 func (s *Service) candidate(i *Instance) (candidate, bool) {
-	if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
+	if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.identity()) {
 		return candidate{}, false
 	}
 	c, _ := expand(s.Profiles, i.Project, &i.Body)
 	auto, ran := c["boot.autostart"], i.Config["volatile.last_state.power"] == powerRunning
-	if !config.IsTrue(auto) && !(ran && (auto == "" || s.runs.isRevived(i.id()))) {
+	if !config.IsTrue(auto) && !(ran && (auto == "" || s.runs.isRevived(i.identity()))) {
 		return candidate{}, false
 	}
 	return candidate{
-		project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id()),
+		project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.identity()),
 		priority: Keys.GetInt(c, "boot.autostart.priority"),
 		delay:    time.Duration(Keys.GetInt(c, "boot.autostart.delay")) * time.Second,
 	}, true

@@ -70,7 +70,7 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 	if process.Restart {
 		runs = false
 		if i.Stopping == "" {
-			s.runs.revive(i.id(), false)
+			s.runs.revive(i.identity(), false)
 		}
 	}
 	switch {

@@ -41,12 +41,13 @@ type fakeVolumes struct {
 	copying func(dst storage.VolumeID) error
 	// deleting, if set, is called before each removal, and can make it fail.
 	deleting  func(storage.VolumeID) error
-	exchanged func()           // if set, called after each exchange
-	quotas    map[string]int64 // by path
-	silent    chan struct{}    // if set, what a volume takes is known once it is closed
-	away      atomic.Bool      // the pools cannot be reached
-	hung      atomic.Value     // the pool that does not answer, a string
-	without   atomic.Value     // a pool that cannot be reached, by name
+	exchanged func()            // if set, called after each exchange
+	quotas    map[string]int64  // by path
+	silent    chan struct{}     // if set, what a volume takes is known once it is closed
+	away      atomic.Bool       // the pools cannot be reached
+	hung      atomic.Value      // the pool that does not answer, a string
+	without   atomic.Value      // a pool that cannot be reached, by name
+	bears     map[string]string // the identities that stand on some, by path
 }
 
 func (v *fakeVolumes) Answers(_ context.Context, pool string) error {
@@ -152,6 +153,9 @@ func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 			if err := v.deleting(id); err != nil {
 				return err
 			}
+		}
+		if uuid := v.bears[v.Path(id)]; uuid != "" && uuid != id.UUID {
+			continue
 		}
 		if err := os.RemoveAll(v.Path(id)); err != nil {
 			return err
