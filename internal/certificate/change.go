@@ -53,7 +53,10 @@ func (s *Service) update(ctx context.Context, prefix string, edit func(*api.Cert
 		}
 		defer release()
 	}
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	switch err := s.commit(ctx, ops...); {
+	case errors.Is(err, request.ErrNotAuthorized):
+		return err
+	case err != nil:
 		return fmt.Errorf("update certificate: %w", err)
 	}
 	s.Events.Lifecycle(ctx, "", "certificate-updated", URL(next.Fingerprint), nil)
@@ -125,9 +128,9 @@ func (s *Service) Delete(ctx context.Context, prefix string) error {
 		if err := s.staysOut(row.Value); err != nil {
 			return err
 		}
-		_, err = s.Store.Commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
+		err = s.commit(ctx, s.table.RemoveAt(row.Revision, row.Path...))
 		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
-			continue // it was changed, or is gone
+			continue // it was changed, or is gone, or the caller's own was
 		}
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,17 +182,27 @@ func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Ce
 	if c.Name == "" {
 		c.Name = cert.Subject.CommonName
 	}
-	_, err = s.Store.Commit(ctx, append(more, s.table.Create(&c, c.Fingerprint))...)
-	if errors.Is(err, store.ErrConflict) {
-		if _, there := s.table.Get(c.Fingerprint); there || len(more) == 0 {
-			return "", errThere
-		}
-	}
-	if err != nil {
+	if err := s.insert(ctx, &c, more); err != nil {
 		return "", err
 	}
 	s.Events.Lifecycle(ctx, "", "certificate-created", URL(c.Fingerprint), nil)
 	return c.Fingerprint, nil
+}
+
+// insert keeps a certificate that is not there yet. With more to commit, store.ErrConflict is about that.
+func (s *Service) insert(ctx context.Context, c *api.Certificate, more []store.Op) error {
+	for {
+		err := s.commit(ctx, append(slices.Clip(more), s.table.Create(c, c.Fingerprint))...)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if _, there := s.table.Get(c.Fingerprint); there {
+			return errThere
+		}
+		if len(more) > 0 || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 var errThere = api.Conflict("Certificate already in trust store")

@@ -76,7 +76,11 @@ func (s *Service) IssueToken(ctx context.Context, req api.CertificatesPost) (*op
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Store.Commit(ctx, s.tokens.Create(r, hash(secret))); err != nil {
+	err = store.ErrConflict
+	for errors.Is(err, store.ErrConflict) && ctx.Err() == nil { // of the caller's own certificate: nobody else has the secret
+		err = s.commit(ctx, s.tokens.Create(r, hash(secret)))
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s.tokenTask(r, secret), nil

@@ -41,6 +41,7 @@ type Request struct {
 func (s *Service) Import(r *Received, q Request) *operation.Task {
 	return &operation.Task{
 		Description: "Downloading image",
+		Discard:     r.Discard,
 		Run: func(ctx context.Context, p operation.Progress) error {
 			return s.importReceived(ctx, p, r, q)
 		},

@@ -48,6 +48,9 @@ type Task struct {
 	// the cancel. The server calls it too where the operation cannot even start.
 	Revoke func(ctx context.Context) error
 
+	// Discard, if set, removes what was received for Run. The server calls it where the operation cannot start.
+	Discard func(ctx context.Context) error
+
 	// Connect, on a websocket operation, serves one websocket: secret is the one the client named. It answers the
 	// HTTP request itself (upgrade or error) and returns once the socket is handed over.
 	Connect func(secret string, w http.ResponseWriter, r *http.Request) error

@@ -15,6 +15,7 @@ type Caller struct {
 	Address  string // remote address, or "@" on the socket
 	Trusted  bool
 	Rights   access.Rights // of whoever is not the daemon itself; found anew for each request
+	Listed   bool          // the rights are those of the caller's certificate in the trust store
 }
 
 // Identity tells callers apart; that of the daemon itself is empty.

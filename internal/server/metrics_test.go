@@ -9,6 +9,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
+	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/metrics"
@@ -95,7 +96,7 @@ func TestMetricsOfAProject(t *testing.T) {
 		"restricted to green": {CertificatePut: api.CertificatePut{Type: "metrics", Restricted: true, Projects: []string{"green"}}},
 		"restricted to none":  {CertificatePut: api.CertificatePut{Type: "metrics", Restricted: true}},
 	} {
-		trusted, rights := rightsOf(c)
+		trusted, rights := certificate.RightsOf(c)
 		s, _ := metricsServer(t, fixedAuth{Protocol: "tls", Username: "m", Trusted: trusted, Rights: rights})
 		blue := name == "restricted to blue"
 		for url, seen := range map[string]bool{"/1.0/metrics": blue, "/1.0/metrics?project=blue": blue, "/1.0/metrics?project=default": false} {

@@ -138,8 +138,10 @@ func AsyncOfServer(t *operation.Task) Response { return asyncResponse{task: t, o
 func (a asyncResponse) respond(w http.ResponseWriter, r *Request) error {
 	op, err := a.start(r)
 	if err != nil {
-		if a.task.Revoke != nil {
-			err = errors.Join(err, a.task.Revoke(context.WithoutCancel(r.Context())))
+		for _, undo := range []func(context.Context) error{a.task.Revoke, a.task.Discard} {
+			if undo != nil {
+				err = errors.Join(err, undo(context.WithoutCancel(r.Context())))
+			}
 		}
 		return Fail(err).respond(w, r)
 	}
@@ -152,7 +154,7 @@ func (a asyncResponse) respond(w http.ResponseWriter, r *Request) error {
 
 func (a asyncResponse) start(r *Request) (*operation.Operation, error) {
 	if a.ofServer {
-		return r.server.services.Operations.Start(r.Context(), "", a.task)
+		return r.server.run(r, "", a.task)
 	}
 	return r.server.start(r, a.task)
 }

@@ -137,12 +137,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	s.answer(w, r, resp)
 }
 
-// take answers those whose rights have ended since they were found, and dispatches what others ask for.
+// take answers those whose rights have ended since they were found, and dispatches what others ask for. What fails because they end, as it is
+// cancelled by that, fails with 403.
 func (s *Server) take(w http.ResponseWriter, r *Request) Response {
-	if r.session != nil && r.session.ended.Load() {
+	over := func() bool { return r.session != nil && r.session.ended.Load() }
+	if over() {
 		return Fail(errTrustEnded)
 	}
-	return s.dispatch(w, r)
+	resp := s.dispatch(w, r)
+	if _, failed := resp.(failure); failed && over() {
+		return Fail(errTrustEnded)
+	}
+	return resp
 }
 
 // dispatch finds the route of a request, checks that the caller may take it, and handles it.
@@ -204,8 +210,8 @@ func (s *Server) crashed(w http.ResponseWriter, r *Request, p any) {
 
 // start runs a task as an operation of the request's project.
 func (s *Server) start(r *Request, t *operation.Task) (*operation.Operation, error) {
-	o, err := s.services.Operations.Start(r.Context(), r.Project(), t)
-	if err == nil && r.TLS != nil && o.Opens() {
+	o, err := s.run(r, r.Project(), t)
+	if err == nil && r.session != nil && o.Opens() {
 		s.watch(r, o)
 	}
 	return o, err

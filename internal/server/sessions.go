@@ -45,8 +45,9 @@ type session struct {
 	request *http.Request
 	caller  request.Caller
 	cancel  context.CancelCauseFunc
-	ended   atomic.Bool // with the caller's rights
+	before  uint64 // how often rights had changed when the caller was found
 
+	ended   atomic.Bool // with the caller's rights; it is set with mu held
 	mu      sync.Mutex
 	control *http.ResponseController // nil: none, or it has been answered
 	conn    net.Conn                 // taken over; nil: none
@@ -55,13 +56,10 @@ type session struct {
 // begin keeps a request in sight; the function that is returned lets it go, unless its connection was taken over, which ends by itself. before
 // is how often rights had changed when its caller was found.
 func (s *Server) begin(r *Request, w http.ResponseWriter, before uint64, cancel context.CancelCauseFunc) func() {
-	one := &session{request: r.Request, caller: r.caller, cancel: cancel, control: http.NewResponseController(w)}
+	one := &session{request: r.Request, caller: r.caller, cancel: cancel, before: before, control: http.NewResponseController(w)}
 	r.session = one
-	s.sessions.add(one)
+	s.follow(one)
 	s.checkSoon()
-	if s.sessions.changes.Load() != before && one.outlives(s.auth.Authenticate(one.request)) {
-		s.end(one, errTrustEnded)
-	}
 	return func() {
 		one.mu.Lock()
 		one.control = nil // it is of no use any more
@@ -74,14 +72,32 @@ func (s *Server) begin(r *Request, w http.ResponseWriter, before uint64, cancel 
 	}
 }
 
+// follow has TrustChanged look at a session. A change since its caller was found may have been before it was there to be looked at.
+func (s *Server) follow(one *session) {
+	s.sessions.add(one)
+	if s.sessions.changes.Load() != one.before && one.outlives(s.auth.Authenticate(one.request)) {
+		s.end(one, errTrustEnded)
+	}
+}
+
+// run starts a task as an operation of a project, or of none, for a caller whose rights have not ended. They do not end before it is started:
+// once a change of them is answered, nothing begins that they were needed for.
+func (s *Server) run(r *Request, project string, t *operation.Task) (*operation.Operation, error) {
+	if r.session != nil {
+		r.session.mu.Lock()
+		defer r.session.mu.Unlock()
+		if r.session.ended.Load() {
+			return nil, errTrustEnded
+		}
+	}
+	return s.services.Operations.Start(r.Context(), project, t)
+}
+
 // watch keeps an operation in sight that whoever has its secret can connect to, also without a certificate: it ends with the rights of the caller
 // who asked for it.
 func (s *Server) watch(r *Request, o *operation.Operation) {
-	one := &session{request: r.Request, caller: r.caller, cancel: func(error) { _ = o.Cancel() }} // one that has ended is fine
-	s.sessions.add(one)
-	if r.session.ended.Load() { // as it was started
-		s.end(one, errTrustEnded)
-	}
+	one := &session{request: r.Request, caller: r.caller, before: r.session.before, cancel: func(error) { _ = o.Cancel() }} // one that has ended is fine
+	s.follow(one)
 	go func() {
 		<-o.Done()
 		s.sessions.drop(one)
@@ -112,7 +128,9 @@ func (s *Server) took(one *session, conn net.Conn) {
 func (s *Server) end(one *session, cause error) {
 	s.sessions.drop(one)
 	if cause != nil {
+		one.mu.Lock()
 		one.ended.Store(true)
+		one.mu.Unlock()
 	}
 	one.cancel(cause)
 	one.mu.Lock()

@@ -65,7 +65,8 @@ func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
 			return caller
 		}
 		if known, ok := a.Store.Trusted(cert); ok {
-			caller.Trusted, caller.Rights = rightsOf(known)
+			caller.Listed = true
+			caller.Trusted, caller.Rights = certificate.RightsOf(known)
 			return caller
 		}
 		if a.signed(cert) {
@@ -73,22 +74,6 @@ func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
 		}
 	}
 	return caller
-}
-
-// rightsOf are the rights that the holder of a certificate has. One for metrics is not trusted with anything else, and one of a type that
-// gives none with nothing.
-func rightsOf(c api.Certificate) (trusted bool, rights access.Rights) {
-	switch {
-	case c.Type == "metrics" && c.Restricted:
-		return false, access.MetricsOf(c.Projects)
-	case c.Type == "metrics":
-		return false, access.Metrics()
-	case c.Type != "client":
-		return false, access.Rights{}
-	case c.Restricted:
-		return true, access.Restricted(c.Fingerprint, c.Projects)
-	}
-	return true, access.Full()
 }
 
 func (a TLSAuth) signed(cert *x509.Certificate) bool {
