@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,7 +69,7 @@ func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate
 	if next.Certificate == row.Value.Certificate {
 		return []store.Op{s.table.Replace(row, next)}, nil
 	}
-	cert, err := parse(next.Certificate)
+	cert, err := Parse(next.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -82,10 +83,14 @@ func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate
 	if err := s.staysOut(row.Value); err != nil {
 		return nil, err
 	}
-	if _, ok := s.table.Get(next.Fingerprint); ok {
+	if s.known(next.Fingerprint) {
 		return nil, errThere
 	}
-	return []store.Op{s.table.Create(next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...)}, nil
+	ops := []store.Op{s.table.Create(next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...)}
+	if s.Identities != nil {
+		ops = append(ops, s.Identities.Missing(next.Fingerprint))
+	}
+	return ops, nil
 }
 
 // staysOut fails for a certificate that has fewer rights by being in the store than it would have without: an authority that is trusted would
@@ -94,11 +99,19 @@ func (s *Service) staysOut(c *api.Certificate) error {
 	if c.Type == "client" && !c.Restricted || s.Vouches == nil {
 		return nil
 	}
-	cert, err := parse(c.Certificate)
-	if err != nil || !s.Vouches(cert) || s.refuses(cert) != nil {
+	cert, err := Parse(c.Certificate)
+	if err != nil {
 		return nil
 	}
-	return api.BadRequest("Without its entry the authority lets certificate %q in with full rights: revoke it in ca.crl first", c.Fingerprint)
+	return s.StaysOut(cert)
+}
+
+// StaysOut fails for a certificate that the authority would let in with all rights as soon as nothing restricts it.
+func (s *Service) StaysOut(cert *x509.Certificate) error {
+	if s.Vouches == nil || !s.Vouches(cert) || s.refuses(cert) != nil {
+		return nil
+	}
+	return api.BadRequest("Without its entry the authority lets certificate %q in with full rights: revoke it in ca.crl first", Fingerprint(cert))
 }
 
 // Delete takes a certificate out of the trust store.

@@ -35,6 +35,15 @@ type Deps struct {
 	// Vouches tells whether a certificate that is not in the store would be let in, with full rights.
 	Vouches func(*x509.Certificate) bool
 	Tokens  TokenDeps
+	// Identities are the clients whose rights come of groups; nil: none.
+	Identities Identities
+}
+
+// Identities is another place where certificates are trusted; *identity.Service implements it.
+type Identities interface {
+	Has(fingerprint string) bool
+	// Missing holds for a commit while a certificate is not there.
+	Missing(fingerprint string) store.Op
 }
 
 // Service is the trust store.
@@ -125,7 +134,10 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 	case !mayAdd(caller):
 		return "", errNotAuthorized
 	}
-	cert, err := parse(req.Certificate)
+	if err := mayGive(caller, req.CertificatePut); err != nil {
+		return "", err
+	}
+	cert, err := Parse(req.Certificate)
 	if err != nil {
 		return "", err
 	}
@@ -181,9 +193,15 @@ func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Ce
 	if c.Name == "" {
 		c.Name = cert.Subject.CommonName
 	}
+	if s.Identities != nil {
+		if s.Identities.Has(c.Fingerprint) {
+			return "", errThere
+		}
+		more = append(more, s.Identities.Missing(c.Fingerprint))
+	}
 	_, err = s.Store.Commit(ctx, append(more, s.table.Create(&c, c.Fingerprint))...)
 	if errors.Is(err, store.ErrConflict) {
-		if _, there := s.table.Get(c.Fingerprint); there || len(more) == 0 {
+		if s.known(c.Fingerprint) || len(more) == 0 {
 			return "", errThere
 		}
 	}
@@ -205,6 +223,24 @@ func checkType(kind string) error {
 	}
 	return nil
 }
+
+// known tells whether a certificate is trusted already.
+func (s *Service) known(fingerprint string) bool {
+	_, ok := s.table.Get(fingerprint)
+	return ok || s.Identities != nil && s.Identities.Has(fingerprint)
+}
+
+// Has tells whether a certificate is in the store.
+func (s *Service) Has(fingerprint string) bool {
+	_, ok := s.table.Get(fingerprint)
+	return ok
+}
+
+// Missing holds for a commit while a certificate is not in the store.
+func (s *Service) Missing(fingerprint string) store.Op { return s.table.Absent(fingerprint) }
+
+// Check refuses a certificate with which nobody could get in.
+func (s *Service) Check(cert *x509.Certificate) error { return s.checkMaterial(cert) }
 
 // checkMaterial refuses a certificate with which nobody could get in.
 func (s *Service) checkMaterial(cert *x509.Certificate) error {
