@@ -138,4 +138,5 @@ var Extensions = []string{
 	"storage_volumes_all_projects",
 	"projects_networks_restricted_access",
 	"remote_token_expiry",
+	"access_management_tls",
 }

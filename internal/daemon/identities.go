@@ -59,7 +59,7 @@ func (d *Daemon) followObjects(ctx context.Context, action, source string, detai
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // it has happened
-	in := "" // the pool and type of a volume, which events call by its name on disk
+	in := ""                         // the pool and type of a volume, which events call by its name on disk
 	if o.Entity == access.StorageVolume {
 		at := strings.LastIndexByte(o.Name, '/') + 1
 		in = o.Name[:at]

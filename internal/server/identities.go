@@ -109,7 +109,7 @@ func (a identitiesAPI) create(r *Request) Response {
 }
 
 func (a identitiesAPI) get(r *Request) Response {
-	i, rev, err := a.svc.Identity(r.Context(), r.Var("method"), r.Var("id"))
+	i, rev, err := a.svc.Identity(r.Context(), r.Var("method"), r.resolveIdentity("id"))
 	if err != nil {
 		return Fail(err)
 	}
@@ -127,11 +127,11 @@ func (a identitiesAPI) change(r *Request, base func(*api.IdentityPut)) Response 
 	if err != nil {
 		return Fail(err)
 	}
-	return done(a.svc.Update(r.Context(), r.Var("method"), r.Var("id"), edit, matches(r)))
+	return done(a.svc.Update(r.Context(), r.Var("method"), r.resolveIdentity("id"), edit, matches(r)))
 }
 
 func (a identitiesAPI) remove(r *Request) Response {
-	return done(a.svc.Delete(r.Context(), r.Var("method"), r.Var("id")))
+	return done(a.svc.Delete(r.Context(), r.Var("method"), r.resolveIdentity("id")))
 }
 
 // editor makes the change that a request's body asks for: it is decoded over what is left of the object by base.

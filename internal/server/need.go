@@ -76,8 +76,7 @@ func (s *Server) allows(r *Request, need Need) bool {
 	}
 	switch need.On {
 	case access.Identity:
-		method := r.Var("method")
-		return r.caller.May(need.May, access.Object{Entity: need.On, Name: method + "/" + r.resolveIdentity(method, need.Name)})
+		return r.caller.May(need.May, access.Object{Entity: need.On, Name: r.Var("method") + "/" + r.resolveIdentity(need.Name)})
 	case access.Server, access.StoragePool, access.Group, access.IdentityProviderGroup:
 		object := access.Object{Entity: need.On, Name: r.Var(need.Name)}
 		if need.Name == "" {
@@ -155,11 +154,9 @@ func (s *Server) allowsCertificate(r *Request, need Need) bool {
 	return r.caller.May(need.May, access.Object{Entity: access.Certificate, Name: given})
 }
 
-// resolveIdentity makes a variable of the path that may have an identity's name have its identifier.
-func (r *Request) resolveIdentity(method, variable string) string {
-	id := r.server.services.Identities.Resolve(r.Context(), method, r.Var(variable))
-	r.vars[variable] = id
-	return id
+// resolveIdentity is the identifier of the identity that a variable of the path has, or its name.
+func (r *Request) resolveIdentity(variable string) string {
+	return r.server.services.Identities.Resolve(r.Context(), r.Var("method"), r.Var(variable))
 }
 
 // rows tells which objects of a kind the caller sees in a list of the request's project; nil: all of them. may is the entitlement to see all.

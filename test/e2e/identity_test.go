@@ -1,103 +1,58 @@
 package e2e
 
 import (
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/berthd/berth/internal/cgroup"
 	"github.com/berthd/berth/test/harness"
 )
 
-// TestWhatRunsForAnotherStateOfTheStoreIsLeftAlone puts back a store in which the name of a running container is another instance's.
-func TestWhatRunsForAnotherStateOfTheStoreIsLeftAlone(t *testing.T) {
+// TestAClientWithRightsByGroups joins by a token, does what its groups may, and no more, and what it has open ends with its rights.
+func TestAClientWithRightsByGroups(t *testing.T) {
 	d := harness.New(t).Pool().Image()
-	berthd := harness.Program("berthd")
-	db, backup := filepath.Join(d.Dir, "database", "berth.db"), filepath.Join(t.TempDir(), "backup")
+	overTLS(t, d)
 	d.Berth("init", "bb", "c1")
-	mustTry(t, d, berthd, "store", "backup", db, backup)
-	d.Berth("delete", "c1")
-	d.Berth("launch", "bb", "c1")
-	guest := initPID(d, "c1")
-	group := payloadOf(t, guest)
-	volume, err := filepath.Glob(filepath.Join(d.Dir, "storage-pools/*/containers/c1"))
-	if err != nil || len(volume) != 1 {
-		t.Fatal(volume, err)
+	d.Berth("init", "bb", "c2")
+	d.Berth("start", "c1")
+	d.Berth("auth", "group", "create", "team")
+	d.Berth("auth", "group", "permission", "add", "team", "instance", "c1", "user", "project=default")
+	token := strings.TrimSpace(d.Berth("auth", "identity", "create", "tls/laptop", "--group", "team", "--quiet"))
+	n := newNewcomer(t, d, harness.Program("berth"))
+	n.must("remote", "add", "there", token)
+	newNewcomer(t, d, harness.Program("berth")).refused("a token that was used", "remote", "add", "there", token)
+	if out := n.must("list", "there:", "-f", "csv", "-c", "n"); out != "c1\n" {
+		t.Errorf("it sees %q", out)
 	}
-	uuid := attribute(t, volume[0])
-	if got := attribute(t, group); got != uuid {
-		t.Fatalf("the control group bears %q, and the instance's volume %q", got, uuid)
+	if out := n.must("exec", "there:c1", "--", "id", "-u"); out != "0\n" {
+		t.Errorf("exec: %q", out)
 	}
-	d.Kill()
-	newer := db + ".newer"
-	mustTry(t, d, berthd, "store", "backup", db, newer)
-	mustTry(t, d, berthd, "store", "restore", db, backup)
-	d.Start()
-	wantStatus(d, "c1", "ERROR")
-	for _, args := range [][]string{{"stop", "--force", "c1"}, {"start", "c1"}, {"delete", "--force", "c1"}, {"exec", "c1", "--", "true"}} {
-		d.BerthFails(args...)
-	}
-	if err := unix.Kill(guest, 0); err != nil || attribute(t, group) != uuid {
-		t.Fatalf("the other instance's process: %v", err)
-	}
-
-	// With its own store again it is as if nothing had been.
-	d.Kill()
-	mustTry(t, d, berthd, "store", "restore", db, newer)
-	d.Start()
-	wantStatus(d, "c1", "RUNNING")
-	if got := initPID(d, "c1"); got != guest {
-		t.Errorf("its init is %d and was %d", got, guest)
-	}
-
-	// The stranger's end frees the name.
-	d.Kill()
-	mustTry(t, d, berthd, "store", "restore", db, backup)
-	d.Start()
-	if err := unix.Kill(guest, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	harness.Eventually(t, 20*time.Second, "c1 is stopped", func() bool {
-		return strings.TrimSpace(d.Berth("list", "c1", "--format", "csv", "--columns", "s")) == "STOPPED"
-	})
-	d.Kill()
-	mustTry(t, d, berthd, "store", "restore", db, newer)
-	d.Start()
-	d.Berth("delete", "--force", "c1") // nothing of it is left
-}
-
-// payloadOf is the folder of a process's control group, in the hierarchy in which it bears an identity.
-func payloadOf(t *testing.T, pid int) string {
-	t.Helper()
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := cgroup.Probe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(raw)) {
-		if at := strings.LastIndex(line, "/lxc.payload."); at >= 0 {
-			name, _, _ := strings.Cut(strings.TrimSpace(line[at+1:]), "/")
-			return host.Group(name).Folder()
+	n.must("file", "push", harness.Busybox(t), "there:c1/root/f")
+	for _, args := range [][]string{
+		{"stop", "there:c1", "-f"}, {"config", "set", "there:c1", "user.x=y"}, {"delete", "there:c1", "-f"}, {"snapshot", "there:c1", "s0"},
+		{"info", "there:c2"}, {"exec", "there:c2", "--", "true"}, {"info", "there:absent"}, {"init", "there:bb", "there:c3"}, {"copy", "there:c1", "there:c3"},
+		{"publish", "there:c1", "there:"}, {"project", "create", "there:mine"}, {"auth", "group", "create", "there:more"},
+		{"auth", "group", "permission", "add", "there:team", "server", "admin"}, {"auth", "permission", "list", "there:"},
+		{"config", "trust", "add", "there:", "--name", "more"}, {"auth", "identity", "create", "there:tls/more"},
+	} {
+		if out, err := n.try(args...); err == nil || !strings.Contains(out, "not authorized") {
+			t.Errorf("%s: %s", strings.Join(args, " "), out)
 		}
 	}
-	t.Fatalf("no control group of %d: %s", pid, raw)
-	return ""
-}
-
-func attribute(t *testing.T, path string) string {
-	t.Helper()
-	text := make([]byte, 64)
-	n, err := unix.Getxattr(path, cgroup.Identity, text)
-	if err != nil {
-		t.Fatalf("%s of %s: %v", cgroup.Identity, path, err)
+	if out := n.must("auth", "identity", "info", "there:"); !strings.Contains(out, "fine_grained: true") || !strings.Contains(out, "entitlement: user") {
+		t.Errorf("%s", out)
 	}
-	return string(text[:n])
+	d.Berth("auth", "group", "permission", "add", "team", "project", "default", "operator")
+	n.must("config", "set", "there:c2", "user.x=y")
+	d.Berth("auth", "group", "rename", "team", "crew")
+	n.must("info", "there:c2")
+	d.Berth("auth", "identity", "group", "remove", "tls/laptop", "crew")
+	if out := n.must("list", "there:", "-f", "csv", "-c", "n"); strings.TrimSpace(out) != "" {
+		t.Errorf("without a group it sees %q", out)
+	}
+	d.Berth("auth", "identity", "group", "add", "tls/laptop", "crew")
+	n.must("info", "there:c2")
+	d.Berth("auth", "identity", "delete", "tls/laptop")
+	if out, err := n.try("list", "there:"); err == nil {
+		t.Errorf("it is still let in: %s", out)
+	}
 }
