@@ -34,8 +34,8 @@ func TestAClientWithRightsByGroups(t *testing.T) {
 		{"auth", "group", "permission", "add", "there:team", "server", "admin"}, {"auth", "permission", "list", "there:"},
 		{"config", "trust", "add", "there:", "--name", "more"}, {"auth", "identity", "create", "there:tls/more"},
 	} {
-		if out, err := n.try(args...); err == nil || !strings.Contains(out, "not authorized") {
-			t.Errorf("%s: %s", strings.Join(args, " "), out)
+		if out, err := n.try(args...); err == nil || !strings.Contains(err.Error(), "not authorized") {
+			t.Errorf("%s: %s %v", strings.Join(args, " "), out, err)
 		}
 	}
 	if out := n.must("auth", "identity", "info", "there:"); !strings.Contains(out, "fine_grained: true") || !strings.Contains(out, "entitlement: user") {
