@@ -29,8 +29,8 @@ func TestAClientWithRightsByGroups(t *testing.T) {
 	n.must("file", "push", harness.Busybox(t), "there:c1/root/f")
 	for _, args := range [][]string{
 		{"stop", "there:c1", "-f"}, {"config", "set", "there:c1", "user.x=y"}, {"delete", "there:c1", "-f"}, {"snapshot", "there:c1", "s0"},
-		{"info", "there:c2"}, {"exec", "there:c2", "--", "true"}, {"info", "there:absent"}, {"init", "there:bb", "there:c3"}, {"copy", "there:c1", "there:c3"},
-		{"publish", "there:c1", "there:"}, {"project", "create", "there:mine"}, {"auth", "group", "create", "there:more"},
+		{"info", "there:c2"}, {"exec", "there:c2", "--", "true"}, {"info", "there:absent"}, {"init", "there:c3", "--empty"}, {"copy", "there:c1", "there:c3"},
+		{"publish", "there:c1", "there:", "--force"}, {"project", "create", "there:mine"}, {"auth", "group", "create", "there:more"},
 		{"auth", "group", "permission", "add", "there:team", "server", "admin"}, {"auth", "permission", "list", "there:"},
 		{"config", "trust", "add", "there:", "--name", "more"}, {"auth", "identity", "create", "there:tls/more"},
 	} {
