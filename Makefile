@@ -12,10 +12,10 @@ LDFLAGS  := -s -w -X github.com/berthd/berth/internal/version.Version=$(VERSION)
 FUZZTIME ?= 60s
 
 .PHONY: build
-build: bin/berth bin/berthd bin/berth-lxc bin/berth-sandbox bin/berth-bench
+build: bin/berth bin/berthd bin/berth-lxc bin/berth-sandbox bin/berth-user bin/berth-bench
 
 # The Go programs are built without a C compiler; berth-lxc is C and alone links liblxc.
-bin/berth bin/berthd bin/berth-sandbox bin/berth-bench: bin/%: FORCE
+bin/berth bin/berthd bin/berth-sandbox bin/berth-user bin/berth-bench: bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 bin/berth-lxc: $(wildcard cmd/berth-lxc/*.[ch]) scripts/berth-lxc.sh
@@ -68,12 +68,12 @@ bench-trace: build ; scripts/bench_trace.sh
 
 # Units of systemd; a package has its own folder for them, /lib/systemd/system.
 UNITDIR ?= /etc/systemd/system
-UNITS   := berth.service berth.socket berth-instances.service
+UNITS   := berth.service berth.socket berth-instances.service berth-user.service berth-user.socket
 
 .PHONY: install
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/berth
-	install -m 0755 bin/berth bin/berthd $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 bin/berth bin/berthd bin/berth-user $(DESTDIR)$(PREFIX)/bin/
 	install -m 0755 bin/berth-lxc bin/berth-sandbox $(DESTDIR)$(PREFIX)/libexec/berth/
 	install -d $(DESTDIR)$(UNITDIR)
 	for unit in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' packaging/$$unit > $(DESTDIR)$(UNITDIR)/$$unit || exit; done
@@ -83,17 +83,17 @@ install: build
 	bin/berth completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	bin/berth manpage $(DESTDIR)$(PREFIX)/share/man/man1
-	[ -n "$(DESTDIR)" ] || getent group berth > /dev/null || groupadd --system berth
+	[ -n "$(DESTDIR)" ] || for group in berth berth-users; do getent group $$group > /dev/null || groupadd --system $$group || exit; done
 	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/berth $(DESTDIR)$(PREFIX)/bin/berthd
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,berth berthd berth-user)
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/berth
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS))
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/berth $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_berth $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/berth.fish
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/berth.1 $(DESTDIR)$(PREFIX)/share/man/man1/berth.*.1
-	[ -n "$(DESTDIR)" ] || ! getent group berth > /dev/null || groupdel berth
+	[ -n "$(DESTDIR)" ] || for group in berth berth-users; do ! getent group $$group > /dev/null || groupdel $$group || exit; done
 	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 .PHONY: clean

@@ -65,7 +65,7 @@ func ConnectHTTPS(address string, opts Options) (*Client, error) {
 	if u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("address %q is not an https:// URL", address)
 	}
-	conf, err := tlsConfig(opts, u.Hostname())
+	conf, err := opts.TLS(u.Hostname())
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,8 @@ func ConnectHTTPS(address string, opts Options) (*Client, error) {
 	}}, nil
 }
 
-func tlsConfig(opts Options, host string) (*tls.Config, error) {
+// TLS is how to talk to a server of that name, or address, as the options say.
+func (opts Options) TLS(host string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if opts.ClientCert != "" {
 		pair, err := tls.X509KeyPair([]byte(opts.ClientCert), []byte(opts.ClientKey))

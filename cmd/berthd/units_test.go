@@ -15,12 +15,14 @@ func TestUnits(t *testing.T) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "berthd"), []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, program := range []string{"berthd", "berth-user"} {
+		if err := os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var units []string
 	calls := 0
-	for _, name := range []string{"berth.service", "berth.socket", "berth-instances.service"} {
+	for _, name := range []string{"berth.service", "berth.socket", "berth-instances.service", "berth-user.service", "berth-user.socket"} {
 		data, err := os.ReadFile("../../packaging/" + name)
 		if err != nil {
 			t.Fatal(err)

@@ -50,6 +50,7 @@ type Grant struct {
 type Rights struct {
 	all    bool
 	fine   bool
+	seen   []Object
 	grants []Grant
 }
 
@@ -62,6 +63,12 @@ func Of(grants ...Grant) Rights { return Rights{grants: grants} }
 // FineGrained are the rights of an identity that has them by its groups: lists show its holder what there is of them, instead of being refused.
 func FineGrained(grants ...Grant) Rights { return Rights{fine: true, grants: grants} }
 
+// Seeing are the rights with those to see some objects, which nothing that lasts hangs on: Cover does not count them.
+func (r Rights) Seeing(objects ...Object) Rights {
+	r.seen = objects
+	return r
+}
+
 // Restricted are the rights of a client certificate that is restricted to projects: to use these, without changing what they are, and to see
 // what the host has. Its holder may look at the certificate and renew it.
 func Restricted(fingerprint string, projects []string) Rights {
@@ -73,8 +80,17 @@ func Restricted(fingerprint string, projects []string) Rights {
 	return Of(grants...)
 }
 
-// Metrics are the rights of a certificate of that type.
+// Metrics are the rights of a certificate of that type that is not restricted.
 func Metrics() Rights { return Of(Grant{CanViewMetrics, Object{Entity: Server}}) }
+
+// MetricsOf are the rights of one that is restricted to projects.
+func MetricsOf(projects []string) Rights {
+	var grants []Grant
+	for _, name := range projects {
+		grants = append(grants, Grant{CanViewMetrics, InProject(name)})
+	}
+	return Of(grants...)
+}
 
 // All tells whether nothing is kept from the caller.
 func (r Rights) All() bool { return r.all }
@@ -108,7 +124,12 @@ func (r Rights) May(want Entitlement, o Object) bool {
 			return true
 		}
 	}
-	return false
+	return want == CanView && slices.Contains(r.seen, o)
+}
+
+// Somewhere tells whether an entitlement is among the rights on any object.
+func (r Rights) Somewhere(want Entitlement) bool {
+	return r.all || slices.ContainsFunc(r.grants, func(g Grant) bool { return g.implies(want, g.Object) })
 }
 
 // Viewer tells which objects of a kind may be seen, for lists; nil: all of them, so that such a list costs nothing. What is asked of each object

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -75,26 +76,25 @@ func (c *App) server(remote string) (*client.Client, error) {
 		conn = c.traced(conn)
 		c.clients[remote] = conn
 	}
-	r := c.conf.Remotes[remote]
-	switch {
-	case c.flagProject != "":
-		return conn.UseProject(c.flagProject), nil
-	case os.Getenv("BERTH_PROJECT") != "":
-		return conn.UseProject(os.Getenv("BERTH_PROJECT")), nil
-	case r.Project != "":
-		return conn.UseProject(r.Project), nil
+	if p := c.projectOf(remote); p != "" {
+		conn = conn.UseProject(p)
 	}
 	return conn, nil
 }
 
+// projectOf is the project that commands on a remote are told to work in; empty: none.
+func (c *App) projectOf(remote string) string {
+	r := c.conf.Remotes[remote]
+	own := ""
+	if strings.HasPrefix(r.Addr, "unix:") {
+		_, own = cliconf.Socket(r.Addr)
+	}
+	return cmp.Or(c.flagProject, os.Getenv("BERTH_PROJECT"), r.Project, own)
+}
+
 // currentProject is the project that commands on a remote work in.
 func (c *App) currentProject(remote string) string {
-	for _, p := range []string{c.flagProject, os.Getenv("BERTH_PROJECT"), c.conf.Remotes[remote].Project} {
-		if p != "" {
-			return p
-		}
-	}
-	return "default"
+	return cmp.Or(c.projectOf(remote), "default")
 }
 
 func (c *App) connect(remote string) (*client.Client, error) {

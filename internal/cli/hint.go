@@ -39,7 +39,7 @@ func hintFor(err error) string {
 func socketHint(op *net.OpError) string {
 	switch {
 	case errors.Is(op, fs.ErrPermission):
-		return T("Only root and the group berth may use this socket: have an administrator run `usermod -aG berth USER`, then log in again")
+		return T("Only root and the group berth may use this socket: have an administrator run `usermod -aG berth USER`, or berth-users for a project of your own (docs/users.md), then log in again")
 	case errors.Is(op, fs.ErrNotExist), errors.Is(op, syscall.ECONNREFUSED):
 		return T("Is berthd running? Start it as root with `systemctl start berth`, or by hand with `berthd`; $BERTH_DIR and $BERTH_SOCKET say where its socket is")
 	}

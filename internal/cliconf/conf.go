@@ -204,18 +204,29 @@ func (c *Conf) Parse(raw string) (remote, name string, err error) {
 
 // SocketPath is the socket that an address such as unix:// or unix:///path means.
 func SocketPath(addr string) string {
-	path := strings.TrimPrefix(strings.TrimPrefix(addr, "unix:"), "//")
+	path, _ := Socket(addr)
+	return path
+}
+
+// Socket is the socket that an address such as unix:// or unix:///path means, and the project that whoever uses it is in unless they name
+// another; empty: the default one.
+func Socket(addr string) (path, project string) {
+	path = strings.TrimPrefix(strings.TrimPrefix(addr, "unix:"), "//")
 	if path != "" {
-		return path
+		return path, ""
 	}
 	if path := os.Getenv("BERTH_SOCKET"); path != "" {
-		return path
+		return path, ""
 	}
 	dir := os.Getenv("BERTH_DIR")
 	if dir == "" {
 		dir = "/var/lib/berth"
 	}
-	return filepath.Join(dir, "unix.socket")
+	path = filepath.Join(dir, "unix.socket")
+	if path, project := userSocket(path); path != "" {
+		return path, project
+	}
+	return path, ""
 }
 
 // ServerCertPath is where a remote's accepted certificate is kept.

@@ -27,6 +27,7 @@ import (
 	"github.com/berthd/berth/internal/servercert"
 	"github.com/berthd/berth/internal/serverconfig"
 	"github.com/berthd/berth/internal/store"
+	"github.com/berthd/berth/internal/unixsocket"
 	"github.com/berthd/berth/internal/warning"
 )
 
@@ -152,7 +153,12 @@ func (d *Daemon) build() error {
 	})
 	d.wireListeners()
 	d.wireTrust()
+	etags, err := d.cert.Derive("ETag", "")
+	if err != nil {
+		return err
+	}
 	d.services = server.Services{
+		ETagKey:    []byte(etags),
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
 		Certificates: d.certs, Identities: d.identity, Projects: d.projects, Warnings: d.warnings,
 	}
@@ -185,11 +191,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return errors.Join(err, d.store.Close())
 	}
 	for _, l := range listeners {
-		d.running.Go(func() {
-			if err := d.server.Serve(l); err != nil {
-				slog.Error("Socket failed", "err", err)
-			}
-		})
+		if u, ok := l.(*net.UnixListener); ok {
+			plain, secure := server.SplitSocket(u)
+			d.serveSocket(plain)
+			d.serveSocket(server.NewTLSListener(secure, d.cert.TLS))
+		} else {
+			d.serveSocket(l)
+		}
 	}
 	slog.Info("Daemon answers", "socket", listeners[0].Addr().String())
 
@@ -211,12 +219,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.takeDown(req)
 }
 
+func (d *Daemon) serveSocket(l net.Listener) {
+	d.running.Go(func() {
+		if err := d.server.Serve(l); err != nil {
+			slog.Error("Socket failed", "err", err)
+		}
+	})
+}
+
 func (d *Daemon) listeners() ([]net.Listener, error) {
-	list, err := passedSockets()
+	list, err := unixsocket.Passed()
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
-	l, err := listenUnix(d.Root, d.Group)
+	l, err := unixsocket.Listen(filepath.Join(d.Root, "unix.socket"), d.Group) // the store's lock keeps other daemons away
 	if err != nil {
 		return nil, err
 	}

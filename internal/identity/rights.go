@@ -33,10 +33,11 @@ func (s *Service) rights(row store.Row[identity], provided []string) access.Righ
 	for _, e := range []access.Entitlement{access.CanView, access.CanDelete, access.CanRenew} {
 		grants = append(grants, access.Grant{Entitlement: e, Object: own})
 	}
+	var in []access.Object
 	for _, name := range s.groupNames(s.effective(row.Value, provided)) {
-		grants = append(grants, access.Grant{Entitlement: access.CanView, Object: groupObject(name)})
+		in = append(in, groupObject(name))
 	}
-	return access.FineGrained(grants...)
+	return access.FineGrained(grants...).Seeing(in...)
 }
 
 // effective are the IDs of all groups whose rights an identity has.

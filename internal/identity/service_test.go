@@ -120,8 +120,12 @@ func TestRightsComeOfGroups(t *testing.T) {
 	if !may() {
 		t.Error("a member may not")
 	}
+	before, _ := s.Trusted(cert)
 	if err := s.RenameGroup(ctx, "team", "crew"); err != nil || !may() {
 		t.Errorf("after a rename: %v", err)
+	}
+	if after, _ := s.Trusted(cert); !after.Cover(before) || !after.May(access.CanView, groupObject("crew")) {
+		t.Error("what members have open ends with a group's name")
 	}
 	if regroup(); may() {
 		t.Error("without a group it may")

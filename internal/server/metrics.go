@@ -40,7 +40,7 @@ func (a metricsAPI) get(r *Request) Response {
 		return exposition(a.svc.Families(r.Context(), func(project string) bool { return project == one }, false))
 	case one == "" && all:
 		return exposition(a.svc.Families(r.Context(), nil, true))
-	case one == "" && r.Trusted():
+	case one == "" && r.caller.Rights.Somewhere(access.CanViewMetrics):
 		return exposition(a.svc.Families(r.Context(), ofProject, false))
 	}
 	return Fail(errNotAuthorized)

@@ -13,17 +13,17 @@ import (
 // fileListener gives the connections of a unix socket what those of TCP have from the standard library: the content of
 // a file goes from the page cache to the peer without being copied through the daemon.
 type fileListener struct {
-	*net.UnixListener
+	net.Listener
 	stall time.Duration // see pace
 }
 
 // Accept implements net.Listener.
 func (l fileListener) Accept() (net.Conn, error) {
-	c, err := l.AcceptUnix()
-	if err != nil {
-		return nil, err
+	c, err := l.Listener.Accept()
+	if u, ok := c.(*net.UnixConn); ok {
+		return &fileConn{UnixConn: u, pace: pace{limit: l.stall}}, err
 	}
-	return &fileConn{UnixConn: c, pace: pace{limit: l.stall}}, nil
+	return c, err
 }
 
 // fileConn is what net/http, which looks for io.ReaderFrom, sends files by.

@@ -78,10 +78,7 @@ func newHTTP(handler http.Handler) *http.Server {
 
 // Serve answers on a listener until it is closed; several may be served at once.
 func (s *Server) Serve(l net.Listener) error {
-	if u, ok := l.(*net.UnixListener); ok {
-		l = fileListener{u, stallTime}
-	}
-	return serve(s.http, l)
+	return serve(s.http, fileListener{l, stallTime})
 }
 
 // ServeMetrics is Serve for a listener that answers with metrics alone.

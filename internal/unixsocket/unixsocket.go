@@ -1,4 +1,5 @@
-package daemon
+// Package unixsocket opens the sockets that daemons on this machine answer on.
+package unixsocket
 
 import (
 	"errors"
@@ -7,16 +8,15 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// passedSockets returns the sockets that a service manager opened for this very process. The variables that say so are taken out of the
+// Passed returns the sockets that a service manager opened for this very process. The variables that say so are taken out of the
 // environment: they are not for the programs that the daemon starts.
-func passedSockets() ([]net.Listener, error) {
+func Passed() ([]net.Listener, error) {
 	list, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("sockets from the service manager: %w", err)
@@ -29,10 +29,9 @@ func passedSockets() ([]net.Listener, error) {
 	return list, nil
 }
 
-// listenUnix opens the daemon's socket, in the place of one that a daemon left behind which is no more. The store's
-// lock, taken before, tells that there is no other daemon.
-func listenUnix(root, group string) (net.Listener, error) {
-	path := filepath.Join(root, "unix.socket")
+// Listen opens a socket for root and the members of a group, if one is named, in the place of one that a daemon left behind which is no more.
+// It fails where somebody answers on it; of two who come at once one replaces the other.
+func Listen(path, group string) (net.Listener, error) {
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%s: another daemon answers on this socket", path)
@@ -52,11 +51,11 @@ func listenUnix(root, group string) (net.Listener, error) {
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("open the daemon's socket: %w", err)
+		return nil, fmt.Errorf("open the socket: %w", err)
 	}
 	if err := errors.Join(os.Chown(path, os.Getuid(), gid), os.Chmod(path, 0o660)); err != nil {
 		_ = l.Close()
-		return nil, fmt.Errorf("open the daemon's socket: %w", err)
+		return nil, fmt.Errorf("open the socket: %w", err)
 	}
 	return l, nil
 }
