@@ -18,6 +18,7 @@ import (
 	lxchelper "github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/hostinfo"
+	"github.com/berthd/berth/internal/identity"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -50,6 +51,7 @@ type Daemon struct {
 	config    *serverconfig.Service
 	warnings  *warning.Service
 	certs     *certificate.Service
+	identity  *identity.Service
 	authority authority
 	projects  *project.Service
 	helper    *hostinfo.Helper
@@ -158,7 +160,7 @@ func (d *Daemon) build() error {
 	d.services = server.Services{
 		ETagKey:    []byte(etags),
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
-		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
+		Certificates: d.certs, Identities: d.identity, Projects: d.projects, Warnings: d.warnings,
 	}
 	if err := d.wire(); err != nil {
 		return err
@@ -166,7 +168,7 @@ func (d *Daemon) build() error {
 	if err := d.store.Load(context.Background()); err != nil {
 		return err
 	}
-	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority}})
+	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority, Identities: d.identity}})
 	return nil
 }
 

@@ -115,6 +115,15 @@ func (s *Service) Volume(id VolumeID) (*api.StorageVolume, store.Revision, error
 	return &v, row.Revision, nil
 }
 
+// UUID is what tells a custom volume from another that has its name later; "" for those of instances.
+func (s *Service) UUID(id VolumeID) (uuid string, ok bool) {
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return "", false
+	}
+	return row.Value.UUID, true
+}
+
 func (s *Service) showVolume(id VolumeID, r *volumeRecord) api.StorageVolume {
 	name := id.Name
 	if id.Snapshot != "" {
