@@ -61,8 +61,17 @@ func Restricted(fingerprint string, projects []string) Rights {
 	return Of(grants...)
 }
 
-// Metrics are the rights of a certificate of that type.
+// Metrics are the rights of a certificate of that type that is not restricted.
 func Metrics() Rights { return Of(Grant{CanViewMetrics, Object{Entity: Server}}) }
+
+// MetricsOf are the rights of one that is restricted to projects.
+func MetricsOf(projects []string) Rights {
+	var grants []Grant
+	for _, name := range projects {
+		grants = append(grants, Grant{CanViewMetrics, InProject(name)})
+	}
+	return Of(grants...)
+}
 
 // All tells whether nothing is kept from the caller.
 func (r Rights) All() bool { return r.all }
@@ -91,6 +100,11 @@ func (r Rights) May(want Entitlement, o Object) bool {
 		}
 	}
 	return false
+}
+
+// Somewhere tells whether an entitlement is among the rights on any object.
+func (r Rights) Somewhere(want Entitlement) bool {
+	return r.all || slices.ContainsFunc(r.grants, func(g Grant) bool { return g.implies(want, g.Object) })
 }
 
 // Viewer tells which objects of a kind may be seen, for lists that reach over projects; nil: all of them, so that such a list costs nothing.

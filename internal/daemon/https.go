@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/berthd/berth/api"
 )
@@ -24,6 +25,7 @@ type addressListener struct {
 	serve     func(net.Listener) error
 
 	mu      sync.Mutex
+	closed  bool
 	address string // as listened on
 	current net.Listener
 	running sync.WaitGroup
@@ -84,10 +86,15 @@ func (n *addressListener) replace(l net.Listener, address string) {
 	if n.current != nil {
 		_ = n.current.Close()
 	}
-	n.current, n.address = l, address
-	if l == nil {
-		return
+	n.current, n.address = nil, ""
+	if l != nil {
+		n.serveLocked(l, address)
 	}
+}
+
+// serveLocked serves l; n.mu is held.
+func (n *addressListener) serveLocked(l net.Listener, address string) {
+	n.current, n.address = l, address
 	slog.Info("Listening on the network", "key", n.key, "address", address)
 	n.running.Go(func() {
 		if err := n.serve(l); err != nil {
@@ -109,8 +116,68 @@ func (n *addressListener) start(ctx context.Context, address string) error {
 }
 
 func (n *addressListener) close() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
 	n.replace(nil, "")
 	n.running.Wait()
+}
+
+// listens tells whether it does.
+func (n *addressListener) listens() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.current != nil
+}
+
+// keepTrying listens on the address that is wanted as soon as that is possible, unless a change of it has come first. It tells whether it does.
+func (n *addressListener) keepTrying(ctx context.Context, wanted func() string, wait time.Duration) bool {
+	for ; ; wait = min(2*wait, maxListenAgain) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false
+		}
+		value := wanted()
+		if value == "" || n.listens() {
+			return false
+		}
+		address := canonicalAddress(value, n.port)
+		l, err := n.listen(ctx, address)
+		if err != nil {
+			continue
+		}
+		if !n.adopt(l, address) {
+			_ = l.Close()
+			return false
+		}
+		if wanted() != value { // changed in between: the change has found nothing to replace
+			n.drop(l)
+			continue
+		}
+		return true
+	}
+}
+
+// adopt serves l unless something else is served by now, or nothing is to be.
+func (n *addressListener) adopt(l net.Listener, address string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.current != nil || n.closed {
+		return false
+	}
+	n.serveLocked(l, address)
+	return true
+}
+
+// drop ends l, unless it has been replaced.
+func (n *addressListener) drop(l net.Listener) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.current == l {
+		_ = l.Close()
+		n.current, n.address = nil, ""
+	}
 }
 
 // addresses are those that clients can reach the API at.

@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"net"
+	"sync"
 	"testing"
+	"time"
 )
 
 func newListener(t *testing.T) *addressListener {
@@ -88,5 +90,41 @@ func TestCanonicalAddress(t *testing.T) {
 		if got := canonicalAddress(in, defaultPort); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
+	}
+}
+
+// TestAnAddressThatComesUpLaterIsListenedOn tries an address that is in use at first, and one that is changed meanwhile.
+func TestAnAddressThatComesUpLaterIsListenedOn(t *testing.T) {
+	n := newListener(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := taken.Addr().String()
+	if err := n.start(t.Context(), address); err == nil {
+		t.Fatal("listening on an address in use")
+	}
+	asked := make(chan struct{})
+	var once sync.Once
+	wanted := func() string { once.Do(func() { close(asked) }); return address }
+	done := make(chan bool)
+	go func() { done <- n.keepTrying(t.Context(), wanted, time.Millisecond) }()
+	<-asked
+	taken.Close()
+	if !<-done || !answers(address) || n.addresses()[0] != address {
+		t.Errorf("nobody answers on %s: %v", address, n.addresses())
+	}
+	if n.keepTrying(t.Context(), wanted, time.Millisecond) {
+		t.Error("what is listened on is tried again")
+	}
+
+	n.replace(nil, "")
+	values := []string{address, ""} // the key is unset just when the address is there
+	if n.keepTrying(t.Context(), func() string { v := values[0]; values = append(values[1:], ""); return v }, time.Millisecond) || answers(address) {
+		t.Error("an address that is not wanted any more is listened on")
+	}
+	n.close()
+	if n.keepTrying(t.Context(), wanted, time.Millisecond) || answers(address) {
+		t.Error("it listens after its end")
 	}
 }

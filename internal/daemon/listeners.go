@@ -37,11 +37,39 @@ func (d *Daemon) startListeners(ctx context.Context) {
 	for _, l := range d.addressListeners() {
 		address := d.config.Get(l.key)
 		if err := l.start(ctx, address); err != nil {
-			slog.Error("The network address cannot be listened on", "key", l.key, "address", address, "err", err)
-			d.hostWarnings = append(d.hostWarnings, hostinfo.Warning{Type: "Unable to listen on the network", Message: err.Error()})
+			slog.Error("The network address cannot be listened on; it is tried again", "key", l.key, "address", address, "err", err)
+			d.hostWarnings = append(d.hostWarnings, hostinfo.Warning{Type: unableToListen, Message: err.Error()})
+			d.running.Go(func() { d.listenLater(ctx, l) })
 		}
 	}
 }
+
+const unableToListen = "Unable to listen on the network"
+
+// listenLater tries again until the address is there, as one that the host gets by DHCP, or that is of a network of ours, is only some time after
+// the start; or until the key says something else, which is listened on when it is set.
+func (d *Daemon) listenLater(ctx context.Context, l *addressListener) {
+	address := func() string { return d.config.Get(l.key) }
+	if !l.keepTrying(ctx, address, listenAgain) {
+		return
+	}
+	select { // what the start has to warn of is said by then
+	case <-d.recovered:
+	case <-ctx.Done():
+		return
+	}
+	for _, other := range d.addressListeners() {
+		if d.config.Get(other.key) != "" && !other.listens() {
+			return
+		}
+	}
+	if err := d.warnings.Resolve(ctx, unableToListen, "", ""); err != nil {
+		slog.Error("A warning cannot be resolved", "type", unableToListen, "err", err)
+	}
+}
+
+// listenAgain is the wait before an address is tried again; it doubles up to maxListenAgain.
+const listenAgain, maxListenAgain = time.Second, 15 * time.Second
 
 // isProxy tells whether an address is one of core.https_trusted_proxy.
 func (d *Daemon) isProxy(address netip.Addr) bool {

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/project"
@@ -43,6 +44,7 @@ type record struct {
 	Properties   map[string]string `json:"properties"`
 	Profiles     []string          `json:"profiles"`
 	Source       *api.ImageSource  `json:"source,omitempty"`
+	Policy       *fetch.Policy     `json:"policy,omitempty"` // whoever named the source was held to it; nil: nobody noted it
 	CreatedAt    time.Time         `json:"created_at"`
 	ExpiresAt    time.Time         `json:"expires_at"`
 	UploadedAt   time.Time         `json:"uploaded_at"`

@@ -13,6 +13,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/date"
 	"github.com/berthd/berth/internal/durable"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
@@ -32,7 +33,8 @@ type Request struct {
 	Aliases     []api.ImageAlias
 	ExpiresAt   time.Time // zero takes the metadata's
 	Source      *api.ImageSource
-	place       int64 // bytes of the image in whose place it comes
+	Policy      *fetch.Policy // of whoever named the source
+	place       int64         // bytes of the image in whose place it comes
 }
 
 // Import gives the task that checks received files and makes an image of them. The files are gone after it, one way or the other.
@@ -198,7 +200,7 @@ func newRecord(r *Received, q Request, d *description) *record {
 	}
 	return &record{
 		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split, Shape: r.shape(),
-		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source,
+		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source, Policy: q.Policy,
 		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: date.UTC(expires), UploadedAt: time.Now().UTC(),
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -101,7 +102,8 @@ func (s *Service) download(ctx context.Context, p operation.Progress, src api.Im
 	if src.Alias != "" {
 		source := src.ImageSource
 		source.ImageType = far.Type
-		q.Source = &source
+		policy := fetch.PolicyFrom(ctx)
+		q.Source, q.Policy = &source, &policy
 	}
 	return r, q, nil
 }

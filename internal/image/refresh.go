@@ -7,10 +7,12 @@ import (
 	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -45,6 +47,7 @@ type successor struct {
 // replaced.
 func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.Row[record], wanted func(*record) bool) error {
 	src := api.ImagesPostSource{ImageSource: *row.Value.Source, Mode: "pull", Type: "image"}
+	ctx = fetch.WithPolicy(ctx, policyOf(ctx, row))
 	if err := s.checkSource(src); err != nil {
 		return err
 	}
@@ -67,6 +70,21 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 	}
 	p.Update(map[string]any{"fingerprint": next.fresh, "refreshed": true})
 	return nil
+}
+
+// policyOf is where an image may be updated from: no further than whoever named its source could reach, nor than whoever asks for the update.
+//
+// Records of earlier daemons do not say. What administrators had fetched from servers of their own network is to go on, and that is in the default
+// project; callers who are restricted have their images in others, where the strict policy costs at most that somebody has to refresh them by hand.
+func policyOf(ctx context.Context, row store.Row[record]) fetch.Policy {
+	asked := fetch.PolicyFrom(ctx)
+	if named := row.Value.Policy; named != nil {
+		return fetch.Policy{Private: asked.Private && named.Private}
+	}
+	if request.CallerFrom(ctx).Protocol == "" && row.Path[0] != api.ProjectDefault { // the daemon itself asks
+		return fetch.Policy{}
+	}
+	return asked
 }
 
 func (s *Service) fetchSuccessor(ctx context.Context, p operation.Progress, next *successor, src api.ImagesPostSource, far *api.Image, q Request) error {
@@ -186,6 +204,9 @@ func (s *Service) inherit(next *successor, old store.Row[record]) []store.Op {
 	}
 	heir := *next.record
 	heir.Public, heir.AutoUpdate, heir.Cached, heir.Profiles = old.Value.Public, old.Value.AutoUpdate, old.Value.Cached, old.Value.Profiles
+	if old.Value.Policy != nil { // whoever had it refreshed may have been held to less
+		heir.Policy = old.Value.Policy
+	}
 	if next.from != 0 {
 		return []store.Op{s.images.Put(&heir, next.project, next.fresh)}
 	}

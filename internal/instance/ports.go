@@ -119,6 +119,8 @@ type Runtime interface {
 	// and its network. They fail with api.BadRequest when it has just gone; what they opened is certainly its own.
 	Root(id string) (*os.File, error)
 	NetworkNamespace(id string) (*os.File, error)
+	// NetworkNamespaces shows all of a running instance (see device.Running).
+	NetworkNamespaces(ctx context.Context, id string, look func(ns *os.File) error) error
 	// State reads the live figures of a running instance; disk is filled by the caller.
 	State(ctx context.Context, id string, hostNames map[string]string) (*api.InstanceState, error)
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)

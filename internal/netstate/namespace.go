@@ -18,7 +18,7 @@ func (c *conn) identify(ns int) (int32, error) {
 	c.begin(unix.RTM_NEWNSID, unix.NLM_F_ACK, make([]byte, unix.SizeofRtGenmsg+3)...)
 	c.add(unix.NETNSA_NSID, unix.NETNSA_NSID_NOT_ASSIGNED) // any
 	c.add(unix.NETNSA_FD, int32(ns))
-	if err := c.ask(func(uint16, []byte) {}); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := c.ask(func(uint16, []byte) error { return nil }); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
 	}
 	if id, err = c.identity(ns); err == nil && id < 0 {
@@ -31,38 +31,41 @@ func (c *conn) identity(ns int) (int32, error) {
 	id := int32(unix.NETNSA_NSID_NOT_ASSIGNED)
 	c.begin(unix.RTM_GETNSID, 0, make([]byte, unix.SizeofRtGenmsg+3)...)
 	c.add(unix.NETNSA_FD, int32(ns))
-	err := c.ask(func(_ uint16, payload []byte) {
+	err := c.ask(func(_ uint16, payload []byte) error {
 		if len(payload) < unix.SizeofRtGenmsg+3 {
-			return
+			return nil
 		}
 		attributes(payload[unix.SizeofRtGenmsg+3:], func(attr uint16, value []byte) {
 			if attr == unix.NETNSA_NSID && len(value) == 4 {
 				id = int32(binary.NativeEndian.Uint32(value))
 			}
 		})
+		return nil
 	})
 	return id, err
 }
 
-// links calls each with the interfaces of a namespace.
-func (c *conn) links(namespace int32, each func(link)) error {
+// links calls each with the interfaces of a namespace, until it fails.
+func (c *conn) links(namespace int32, each func(link) error) error {
 	c.begin(unix.RTM_GETLINK, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfInfomsg)...)
 	c.add(unix.IFLA_TARGET_NETNSID, namespace)
-	return c.ask(func(kind uint16, payload []byte) {
+	return c.ask(func(kind uint16, payload []byte) error {
 		if l, ok := parseLink(payload); ok && kind == unix.RTM_NEWLINK {
-			each(l)
+			return each(l)
 		}
+		return nil
 	})
 }
 
-// addresses calls each with the addresses of a namespace's interfaces.
-func (c *conn) addresses(namespace int32, each func(address)) error {
+// addresses calls each with the addresses of a namespace's interfaces, until it fails.
+func (c *conn) addresses(namespace int32, each func(address) error) error {
 	c.begin(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg)...)
 	c.add(unix.IFA_TARGET_NETNSID, namespace)
-	return c.ask(func(kind uint16, payload []byte) {
+	return c.ask(func(kind uint16, payload []byte) error {
 		if a, ok := parseAddress(payload); ok && kind == unix.RTM_NEWADDR {
-			each(a)
+			return each(a)
 		}
+		return nil
 	})
 }
 
@@ -73,7 +76,7 @@ func (c *conn) hostLink(index int32) (link, bool, error) {
 	c.begin(unix.RTM_GETLINK, 0, header[:]...)
 	var found link
 	ok := false
-	err := c.ask(func(_ uint16, payload []byte) { found, ok = parseLink(payload) })
+	err := c.ask(func(_ uint16, payload []byte) error { found, ok = parseLink(payload); return nil })
 	if errors.Is(err, unix.ENODEV) {
 		return link{}, false, nil
 	}

@@ -17,7 +17,10 @@ import (
 // retries bounds how often a dump that changed under the reader is read again.
 const retries = 3
 
-// State returns the interfaces of a network namespace, by name. HostName is filled for a veth whose other end is in the
+// maxLinks and maxAddresses bound what is read of a namespace: a guest makes as many of either as it likes.
+const maxLinks, maxAddresses = 512, 4096
+
+// State returns the interfaces of a network namespace, by name: the first maxLinks, with the first maxAddresses addresses of all. HostName is filled for a veth whose other end is in the
 // caller's namespace.
 func State(ns *os.File) (map[string]api.InstanceStateNetwork, error) {
 	c, err := acquireConn()
@@ -40,34 +43,45 @@ func (c *conn) state(ns int) (map[string]api.InstanceStateNetwork, error) {
 		return nil, err
 	}
 	var links []link
-	err = again(func() error {
+	err = c.read(func() error {
 		links = links[:0]
-		return c.links(namespace, func(l link) { links = append(links, l) })
+		return c.links(namespace, func(l link) error {
+			if len(links) == maxLinks {
+				return errEnough
+			}
+			links = append(links, l)
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	addresses := make([][]api.InstanceStateNetworkAddress, len(links))
-	err = again(func() error {
-		clear(addresses)
-		return c.addresses(namespace, func(a address) {
-			for n := range links {
-				if links[n].index == a.index {
-					addresses[n] = append(addresses[n], a.shown())
-				}
+	addresses := make(map[int32][]api.InstanceStateNetworkAddress, len(links)) // by the index of their interface
+	for _, l := range links {
+		addresses[l.index] = []api.InstanceStateNetworkAddress{}
+	}
+	err = c.read(func() error {
+		for index := range addresses {
+			addresses[index] = addresses[index][:0]
+		}
+		n := 0
+		return c.addresses(namespace, func(a address) error {
+			if n++; n > maxAddresses {
+				return errEnough
 			}
+			if list, ok := addresses[a.index]; ok {
+				addresses[a.index] = append(list, a.shown())
+			}
+			return nil
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	state := make(map[string]api.InstanceStateNetwork, len(links))
-	for n, l := range links {
+	for _, l := range links {
 		one := l.shown()
-		one.Addresses = addresses[n]
-		if one.Addresses == nil {
-			one.Addresses = []api.InstanceStateNetworkAddress{}
-		}
+		one.Addresses = addresses[l.index]
 		if one.HostName, err = c.hostEnd(namespace, l); err != nil {
 			return nil, err
 		}
@@ -76,10 +90,13 @@ func (c *conn) state(ns int) (map[string]api.InstanceStateNetwork, error) {
 	return state, nil
 }
 
-// again repeats a dump that the kernel says was interrupted by a change.
-func again(dump func() error) error {
+// read repeats a dump that the kernel says was interrupted by a change, and takes one that was given up for the whole.
+func (c *conn) read(dump func() error) error {
 	for range retries {
-		if err := dump(); !errors.Is(err, errInterrupted) {
+		switch err := dump(); {
+		case errors.Is(err, errEnough):
+			return c.renew()
+		case !errors.Is(err, errInterrupted):
 			return err
 		}
 	}

@@ -1,10 +1,13 @@
 package netstate
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -162,6 +165,40 @@ func BenchmarkState(b *testing.B) {
 	for b.Loop() {
 		if _, err := State(own); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestAGuestWithManyInterfacesIsReadInPart has a guest make more than anybody reads: what is given is bounded, and the next is read right.
+func TestAGuestWithManyInterfacesIsReadInPart(t *testing.T) {
+	nettest.Need(t, "ip", "nsenter")
+	g, other := nettest.NewGuest(t), nettest.NewGuest(t)
+	var batch strings.Builder
+	for n := range maxLinks/2 + 8 {
+		fmt.Fprintf(&batch, "link add a%d type veth peer name b%d\n", n, n)
+	}
+	for n := range maxAddresses + 100 {
+		fmt.Fprintf(&batch, "address add 10.9.%d.%d/32 dev lo\n", n/250, n%250+1)
+	}
+	file := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(batch.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.MustRun("ip", "-batch", file)
+	for range 2 {
+		state, err := State(g.Namespace())
+		if err != nil {
+			t.Fatal(err)
+		}
+		addresses := 0
+		for _, one := range state {
+			addresses += len(one.Addresses)
+		}
+		if len(state) != maxLinks || addresses != maxAddresses {
+			t.Errorf("%d interfaces with %d addresses are read, not %d with %d", len(state), addresses, maxLinks, maxAddresses)
+		}
+		if state, err = State(other.Namespace()); err != nil || len(state) != 1 || state["lo"].Mtu != 65536 {
+			t.Errorf("another guest after it: %+v, %v", state, err)
 		}
 	}
 }

@@ -62,6 +62,17 @@ func dial() (*conn, error) {
 
 func (c *conn) close() { _ = unix.Close(c.fd) }
 
+// renew has another socket take the place of one that is of no use any more.
+func (c *conn) renew() error {
+	other, err := dial()
+	if err != nil {
+		return err
+	}
+	c.close()
+	c.fd, c.seq = other.fd, 0
+	return nil
+}
+
 // errInterrupted says that what was dumped changed meanwhile.
 var errInterrupted = errors.New("dump was interrupted by a change")
 
@@ -83,9 +94,13 @@ func (c *conn) add(attr uint16, value int32) {
 	c.out = binary.NativeEndian.AppendUint32(c.out, uint32(value))
 }
 
+// errEnough says that no more of a dump is wanted. The socket is not to be used again: the kernel is still at it.
+var errEnough = errors.New("enough")
+
 // ask sends the request and calls each with every message of its answer, headers of netlink taken off. The bytes are
-// valid during the call only. An answer ends with its first message, or, to a dump, with the message that says so.
-func (c *conn) ask(each func(kind uint16, payload []byte)) error {
+// valid during the call only. An answer ends with its first message, or, to a dump, with the message that says so, or
+// with the error that each returns.
+func (c *conn) ask(each func(kind uint16, payload []byte) error) error {
 	binary.NativeEndian.PutUint32(c.out, uint32(len(c.out)))
 	dump := binary.NativeEndian.Uint16(c.out[6:])&unix.NLM_F_DUMP == unix.NLM_F_DUMP
 	if err := c.send(); err != nil {
@@ -112,9 +127,8 @@ func (c *conn) ask(each func(kind uint16, payload []byte)) error {
 				return ending(payload, interrupted || flags&unix.NLM_F_DUMP_INTR != 0)
 			}
 			interrupted = interrupted || flags&unix.NLM_F_DUMP_INTR != 0
-			each(kind, payload)
-			if !dump {
-				return nil
+			if err := each(kind, payload); err != nil || !dump {
+				return err
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -12,24 +13,42 @@ import (
 // ParseAuthorities reads the certificates of authorities, in PEM.
 func ParseAuthorities(data []byte) ([]*x509.Certificate, error) {
 	var list []*x509.Certificate
+	err := eachBlock(data, "CERTIFICATE", func(der []byte) error {
+		cert, err := x509.ParseCertificate(der)
+		list = append(list, cert)
+		return err
+	})
+	if err == nil && len(list) == 0 {
+		err = errors.New("no certificate in it")
+	}
+	return list, err
+}
+
+// begin is where each block of PEM begins, whole or not; dashes are around the four words of one.
+var begin, dashes = []byte("-----BEGIN"), []byte("-----")
+
+// eachBlock calls each with the content of all blocks of a kind. A block that cannot be read, as when a file was cut off, is an error: it may be
+// the one that keeps somebody out, and encoding/pem passes it by.
+func eachBlock(data []byte, kind string, each func(der []byte) error) error {
+	marks := bytes.Count(data, dashes)
 	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
+		block, rest := pem.Decode(data)
+		if block == nil {
 			break
 		}
-		if block.Type != "CERTIFICATE" {
+		data = rest
+		marks -= 4
+		if block.Type != kind {
 			continue
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
+		if err := each(block.Bytes); err != nil {
+			return err
 		}
-		list = append(list, cert)
 	}
-	if len(list) == 0 {
-		return nil, errors.New("no certificate in it")
+	if marks != 0 || bytes.HasSuffix(bytes.TrimSpace(data), dashes[:1]) {
+		return errors.New("a part of it is cut off or damaged")
 	}
-	return list, nil
+	return nil
 }
 
 // revoked has the certificates that were revoked, by issuer and serial number.
@@ -63,31 +82,22 @@ func parseRevoked(data []byte, authorities []*x509.Certificate) (revoked, error)
 
 func parseLists(data []byte) ([]*x509.RevocationList, error) {
 	var lists []*x509.RevocationList
-	if block, _ := pem.Decode(data); block == nil {
+	if !bytes.Contains(data, begin) {
 		list, err := x509.ParseRevocationList(data)
 		if err != nil {
 			return nil, err
 		}
 		return []*x509.RevocationList{list}, nil
 	}
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		if block.Type != "X509 CRL" {
-			continue
-		}
-		list, err := x509.ParseRevocationList(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
+	err := eachBlock(data, "X509 CRL", func(der []byte) error {
+		list, err := x509.ParseRevocationList(der)
 		lists = append(lists, list)
+		return err
+	})
+	if err == nil && len(lists) == 0 {
+		err = errors.New("no list of revoked certificates in it")
 	}
-	if len(lists) == 0 {
-		return nil, errors.New("no list of revoked certificates in it")
-	}
-	return lists, nil
+	return lists, err
 }
 
 func signedBy(list *x509.RevocationList, authorities []*x509.Certificate) error {

@@ -2,6 +2,7 @@
 package pki
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/berthd/berth/internal/bounded"
 )
 
 // maxFile bounds each of the two files (bytes). A list with a hundred thousand entries has some 4 MB.
@@ -21,10 +24,21 @@ const maxFile = 16 << 20
 type Authority struct {
 	ca, crl string // paths
 
-	mu    sync.Mutex
+	calls bounded.Calls
+	stat  func(string) (fs.FileInfo, error) // os.Stat, but in tests
+
+	mu   sync.Mutex
+	read reading
+}
+
+// reading is what was found when the files were looked at last.
+type reading struct {
 	stamp [2]stamp
 	now   *state
 }
+
+// fileTime bounds the wait for the files, which may be links to a disk that hangs.
+const fileTime = 5 * time.Second
 
 // state is what the files held when they were read.
 type state struct {
@@ -51,7 +65,7 @@ func (s stamp) same(other stamp) bool {
 
 // New is the authority whose files are in dir.
 func New(dir string) *Authority {
-	return &Authority{ca: filepath.Join(dir, "server.ca"), crl: filepath.Join(dir, "ca.crl")}
+	return &Authority{ca: filepath.Join(dir, "server.ca"), crl: filepath.Join(dir, "ca.crl"), stat: os.Stat}
 }
 
 var errRevoked = errors.New("it was revoked by the server's authority")
@@ -85,19 +99,30 @@ func (s *state) check(cert *x509.Certificate, use x509.ExtKeyUsage) error {
 	return nil
 }
 
-// current reads the files if they are not those that were read last.
+// current reads the files if they are not those that were read last. While they cannot be looked at nobody is let in: somebody may have been
+// revoked since.
 func (a *Authority) current() *state {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stamps := [2]stamp{stampOf(a.ca), stampOf(a.crl)}
-	if a.now != nil && stamps[0].same(a.stamp[0]) && stamps[1].same(a.stamp[1]) {
-		return a.now
+	before := a.read
+	found, err := bounded.Do(context.Background(), &a.calls, "", fileTime, func() (reading, error) { return a.look(before), nil })
+	if err != nil {
+		slog.Error("The server's authority cannot be read: nobody gets in by a certificate", "err", err)
+		return &state{present: true, err: fmt.Errorf("the server's authority %w", err)}
 	}
-	a.now, a.stamp = a.read(stamps), stamps
-	return a.now
+	a.read = found
+	return found.now
 }
 
-func (a *Authority) read(stamps [2]stamp) *state {
+func (a *Authority) look(before reading) reading {
+	stamps := [2]stamp{a.stampOf(a.ca), a.stampOf(a.crl)}
+	if before.now != nil && stamps[0].same(before.stamp[0]) && stamps[1].same(before.stamp[1]) {
+		return before
+	}
+	return reading{stamps, a.load(stamps)}
+}
+
+func (a *Authority) load(stamps [2]stamp) *state {
 	if !stamps[0].there {
 		return &state{}
 	}
@@ -134,8 +159,8 @@ func (s *state) load(ca, crl string, listed bool) error {
 }
 
 // stampOf tells of a file that cannot be looked at, for whatever reason but that it is not there, that it is: to read it says why not.
-func stampOf(path string) stamp {
-	info, err := os.Stat(path)
+func (a *Authority) stampOf(path string) stamp {
+	info, err := a.stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return stamp{}

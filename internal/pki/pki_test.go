@@ -8,12 +8,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/berthd/berth/internal/bounded"
 )
 
 // authority is one that a test makes.
@@ -156,7 +162,7 @@ func TestWhatCannotBeReadLetsNobodyIn(t *testing.T) {
 		"an empty list":           {asPEM(ca.cert), []byte{}, "malformed"},
 		"no list in it":           {asPEM(ca.cert), asPEM(ca.cert), "no list"},
 		"a list by somebody else": {asPEM(ca.cert), imposter.revoke(time.Now().Add(time.Hour)), "signed by nobody"},
-		"half a list":             {asPEM(ca.cert), ca.revoke(time.Now().Add(time.Hour))[:100], "malformed"},
+		"half a list":             {asPEM(ca.cert), ca.revoke(time.Now().Add(time.Hour))[:100], "cut off"},
 	} {
 		dir := t.TempDir()
 		put(t, filepath.Join(dir, "server.ca"), files.ca)
@@ -174,6 +180,66 @@ func TestWhatCannotBeReadLetsNobodyIn(t *testing.T) {
 	}
 	if a := New(dir); a.Refuses(client) == nil || a.Vouches(client) {
 		t.Error("a folder in the place of the file lets in")
+	}
+}
+
+// TestFilesThatHangLetNobodyIn has the disk of the files not answer: who asks is told so in time, and all is well once it does.
+func TestFilesThatHangLetNobodyIn(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t, "ca")
+		client := ca.issue(x509.ExtKeyUsageClientAuth)
+		put(t, filepath.Join(dir, "server.ca"), asPEM(ca.cert))
+		a := New(dir)
+		if err := a.Refuses(client); err != nil {
+			t.Fatal(err)
+		}
+		answer := make(chan struct{})
+		a.stat = func(path string) (fs.FileInfo, error) { <-answer; return os.Stat(path) }
+		began := time.Now()
+		for range 3 {
+			if err := a.Refuses(client); !errors.Is(err, bounded.ErrHung) || a.Vouches(client) {
+				t.Errorf("while the disk hangs: %v", err)
+			}
+		}
+		if took := time.Since(began); took != fileTime {
+			t.Errorf("to be told takes %s", took)
+		}
+		close(answer)
+		synctest.Wait()
+		if err := a.Refuses(client); err != nil {
+			t.Errorf("once it answers: %v", err)
+		}
+	})
+}
+
+// TestADamagedListLetsNobodyIn has a file of several blocks break off anywhere, and have one wrong character anywhere.
+func TestADamagedListLetsNobodyIn(t *testing.T) {
+	one, two := newAuthority(t, "one"), newAuthority(t, "two")
+	until := time.Now().Add(time.Hour)
+	first, second := one.revoke(until, one.issue()), two.revoke(until, two.issue())
+	authorities := []*x509.Certificate{one.cert, two.cert}
+	both := append(slices.Clone(first), second...)
+	for n := len(first) + 1; n < len(both)-1; n++ { // without its last line break it is whole
+		if r, err := parseRevoked(both[:n], authorities); err == nil {
+			t.Fatalf("of %d bytes the first %d are taken for the whole: %d entries", len(both), n, len(r))
+		}
+	}
+	for n := range both {
+		damaged := slices.Clone(both)
+		damaged[n] = '!'
+		if r, err := parseRevoked(damaged, authorities); err == nil && len(r) != 2 {
+			t.Fatalf("with byte %d damaged there are %d entries", n, len(r))
+		}
+	}
+	if r, err := parseRevoked(both, authorities); err != nil || len(r) != 2 {
+		t.Errorf("undamaged: %d entries, %v", len(r), err)
+	}
+	certs := asPEM(authorities...)
+	for n := len(asPEM(one.cert)) + 1; n < len(certs)-1; n++ {
+		if list, err := ParseAuthorities(certs[:n]); err == nil {
+			t.Fatalf("%d of %d bytes are %d authorities", n, len(certs), len(list))
+		}
 	}
 }
 

@@ -90,6 +90,22 @@ func TestMetricsOfAProject(t *testing.T) {
 			t.Errorf("%s: %d %s", url, w.Code, body)
 		}
 	}
+	for name, c := range map[string]api.Certificate{
+		"restricted to blue":  {CertificatePut: api.CertificatePut{Type: "metrics", Restricted: true, Projects: []string{"blue"}}},
+		"restricted to green": {CertificatePut: api.CertificatePut{Type: "metrics", Restricted: true, Projects: []string{"green"}}},
+		"restricted to none":  {CertificatePut: api.CertificatePut{Type: "metrics", Restricted: true}},
+	} {
+		trusted, rights := rightsOf(c)
+		s, _ := metricsServer(t, fixedAuth{Protocol: "tls", Username: "m", Trusted: trusted, Rights: rights})
+		blue := name == "restricted to blue"
+		for url, seen := range map[string]bool{"/1.0/metrics": blue, "/1.0/metrics?project=blue": blue, "/1.0/metrics?project=default": false} {
+			w := scrape(s, url, "")
+			text := w.Body.String()
+			if strings.Contains(text, `project="blue"`) != seen || strings.Contains(text, `project="default"`) || strings.Contains(text, "lxd_go_") {
+				t.Errorf("%s: GET %s: %d %s", name, url, w.Code, text)
+			}
+		}
+	}
 	s, _ = metricsServer(t, fixedAuth{Protocol: "tls", Username: "m", Rights: access.Metrics()})
 	if w := scrape(s, "/1.0/metrics", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `name="c1"`) || !strings.Contains(w.Body.String(), "lxd_api") {
 		t.Errorf("with a certificate for metrics: %d %s", w.Code, w.Body)

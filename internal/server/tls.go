@@ -79,6 +79,8 @@ func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
 // gives none with nothing.
 func rightsOf(c api.Certificate) (trusted bool, rights access.Rights) {
 	switch {
+	case c.Type == "metrics" && c.Restricted:
+		return false, access.MetricsOf(c.Projects)
 	case c.Type == "metrics":
 		return false, access.Metrics()
 	case c.Type != "client":

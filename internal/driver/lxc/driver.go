@@ -17,6 +17,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/apparmor"
+	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/cgroup"
 	"github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/selinux"
@@ -40,15 +41,16 @@ type Options struct {
 
 // Driver runs containers. It implements instance.Runtime.
 type Driver struct {
-	root    string
-	tag     string // tells the control groups of daemons with different folders apart
-	helper  *helper.Server
-	cores   func() bool
-	network func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
-	log     *slog.Logger
-	cgroups *cgroup.Host
-	watcher *watcher
-	maps    idMaps
+	root     string
+	tag      string // tells the control groups of daemons with different folders apart
+	helper   *helper.Server
+	cores    func() bool
+	network  func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
+	networks bounded.Calls // that are asked for their interfaces
+	log      *slog.Logger
+	cgroups  *cgroup.Host
+	watcher  *watcher
+	maps     idMaps
 
 	apparmor *apparmor.Host
 	selinux  string // context of every container; empty: none

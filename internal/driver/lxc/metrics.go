@@ -2,7 +2,6 @@ package lxc
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/berthd/berth/internal/hostinfo"
 	"github.com/berthd/berth/internal/runtime"
@@ -28,18 +27,7 @@ func (d *Driver) Metrics(ctx context.Context, id string) (*runtime.Metrics, erro
 		m.MemoryTotal = min(m.MemoryTotal, limit)
 	}
 	m.Processes, _ = group.Pids()
-	i := c.hold()
-	if i == nil || d.network == nil {
-		return m, nil // between two runs of a restart from inside
-	}
-	defer i.release()
-	ns, err := i.namespace("net")
-	if err != nil {
-		return m, nil // it has just ended
-	}
-	defer func() { _ = ns.Close() }()
-	if m.Networks, err = d.network(ctx, ns, nil); err != nil && alive(i.fd) {
-		return nil, fmt.Errorf("network of the instance: %w", err)
-	}
-	return m, nil
+	var err error
+	m.Networks, err = d.interfaces(ctx, id, c, nil)
+	return m, err
 }

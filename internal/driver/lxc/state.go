@@ -2,7 +2,6 @@ package lxc
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/berthd/berth/api"
 )
@@ -33,22 +32,11 @@ func (d *Driver) State(ctx context.Context, id string, hostNames map[string]stri
 	if i == nil {
 		return s, nil // between two runs of a restart from inside
 	}
-	defer i.release()
 	s.Pid = int64(i.pid)
-	if d.network == nil {
-		return s, nil
-	}
-	ns, err := i.namespace("net")
-	if err != nil {
-		return s, nil // it has just ended
-	}
-	defer func() { _ = ns.Close() }()
-	network, err := d.network(ctx, ns, hostNames)
-	if err != nil && alive(i.fd) {
-		return nil, fmt.Errorf("network of the instance: %w", err)
-	}
+	i.release()
+	network, err := d.interfaces(ctx, id, c, hostNames)
 	if network != nil {
 		s.Network = network
 	}
-	return s, nil
+	return s, err
 }
