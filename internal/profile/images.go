@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -57,18 +58,31 @@ func (s *Service) remove(ctx context.Context, row store.Row[Profile]) error {
 	if err != nil {
 		return err
 	}
-	if err := profileGone.Hit(); err != nil {
-		return err
+	if err := profileGone.Hit(); err != nil { // it is gone: this is no failure to delete it
+		slog.WarnContext(ctx, "After a profile was deleted", "project", home, "profile", name, "err", err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err = s.followed(ctx, home, name, ""); err == nil {
 		err = entry.Close(ctx)
 	}
-	if err != nil { // it is deleted; the rest comes with the next start
+	if err != nil { // the rest comes later
 		slog.WarnContext(ctx, "Images still name a profile that is deleted", "project", home, "profile", name, "err", err)
 		entry.Leave(err)
 	}
 	return nil
+}
+
+// holdDeleted holds what finishDelete works on.
+func (s *Service) holdDeleted(ctx context.Context, data json.RawMessage) (release func(), err error) {
+	var d deletion
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, err
+	}
+	held, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForProfile(d.Project, d.Name)))
+	if err != nil {
+		return nil, err
+	}
+	return held.Release, nil
 }
 
 // finishDelete goes on with a deletion that was cut off, unless there is a profile of that name again, which the images then mean.

@@ -78,6 +78,7 @@ func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal
 	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j, projects: projects}
 	j.Handle(kindRename, profiles.finishRename)
 	j.Handle(kindDelete, profiles.finishDelete)
+	j.Guard(kindDelete, journal.Guard{Hold: profiles.holdDeleted})
 	return profiles
 }
 
