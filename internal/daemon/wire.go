@@ -48,6 +48,7 @@ func (d *Daemon) wire() error {
 	d.services.Files = files.New(r.instances, d.Hub)
 	d.parts = append(d.parts, part{name: "files", close: d.services.Files.Close})
 	r.profiles.SetInstances(r.instances)
+	r.profiles.SetImages(r.images)
 	d.parts = append(d.parts, part{
 		name: "profiles",
 		recover: func(ctx context.Context) error {

@@ -91,6 +91,7 @@ type Deps struct {
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
 	Effective(kind project.Kind, name string) string
+	Sharing(kind project.Kind, name string) []string
 	Reserve(action, name string) *project.Reservation
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

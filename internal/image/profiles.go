@@ -2,10 +2,12 @@ package image
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/store"
 )
 
 // What an image says of profiles are names in its project, which it follows as instances do: they are held while they come into a record, changed
@@ -42,4 +44,27 @@ func (s *Service) holdProfiles(ctx context.Context, action, of string, names []s
 		return ctx, nil, err
 	}
 	return held.Context(ctx), held.Release, nil
+}
+
+// FollowProfile implements profile.Images.
+func (s *Service) FollowProfile(home, old, name string) (ops []store.Op) {
+	for _, of := range s.Projects.Sharing(project.Profiles, home) {
+		for _, row := range s.images.List(of) {
+			if !slices.Contains(row.Value.Profiles, old) {
+				continue
+			}
+			next := *row.Value
+			next.Profiles = []string{}
+			for _, one := range row.Value.Profiles {
+				if one == old {
+					one = name
+				}
+				if one != "" {
+					next.Profiles = append(next.Profiles, one)
+				}
+			}
+			ops = append(ops, s.images.Replace(row, &next))
+		}
+	}
+	return ops
 }

@@ -64,6 +64,7 @@ type Service struct {
 	table     *store.Table[Profile]
 	events    event.Publisher
 	instances Instances
+	images    Images
 	locks     *lock.Manager
 	journal   *journal.Journal
 	projects  Projects
@@ -76,6 +77,8 @@ func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal
 	}
 	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j, projects: projects}
 	j.Handle(kindRename, profiles.finishRename)
+	j.Handle(kindDelete, profiles.finishDelete)
+	j.Guard(kindDelete, journal.Guard{Hold: profiles.holdDeleted})
 	return profiles
 }
 
@@ -386,7 +389,7 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if len(s.instances.ProfileUsers(project, name)) > 0 {
 		return api.BadRequest("Profile is currently in use")
 	}
-	if _, err := s.store.Commit(ctx, s.table.RemoveAt(row.Revision, project, name)); err != nil {
+	if err := s.remove(ctx, row); err != nil {
 		return err
 	}
 	s.events.Lifecycle(ctx, project, "profile-deleted", url(project, name), nil)

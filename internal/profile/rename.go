@@ -35,7 +35,7 @@ type renaming struct {
 	ID      string         `json:"id"`
 }
 
-// Rename renames a profile; the instances that use it follow, in as many commits as they take. In between there are both profiles,
+// Rename renames a profile; the instances and images that name it follow, in as many commits as they take. In between there are both profiles,
 // which say the same.
 func (s *Service) Rename(ctx context.Context, project, name, newName string) error {
 	if name == "default" {
@@ -90,13 +90,19 @@ func (s *Service) rename(ctx context.Context, row store.Row[Profile], name strin
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	_, uerr := s.store.CommitAll(undo, back(), s.table.Remove(c.Project, c.New), entry.Done())
+	uerr := s.followed(undo, c.Project, c.New, c.Name)
+	if uerr == nil {
+		_, uerr = s.store.CommitAll(undo, back(), s.table.Remove(c.Project, c.New), entry.Done())
+	}
 	return errors.Join(err, uerr)
 }
 
 // moveUsers carries all users over to the new profile, and ends with the old one.
 func (s *Service) moveUsers(ctx context.Context, c renaming, ops []store.Op, last ...store.Op) error {
 	if _, err := s.store.CommitAll(ctx, ops); err != nil {
+		return err
+	}
+	if err := s.followed(ctx, c.Project, c.Name, c.New); err != nil {
 		return err
 	}
 	if err := renameMoved.Hit(); err != nil {
