@@ -30,6 +30,7 @@ const tmpPrefix = storagedriver.Unfinished
 type Dir struct {
 	root   string
 	source string // folder that the pool is kept in; root unless the user gave one
+	uuid   string
 
 	at atomic.Pointer[folder] // what root was when it was mounted
 
@@ -48,7 +49,7 @@ var (
 
 // New makes the driver of one pool; it touches nothing.
 func New(c storagedriver.Config) *Dir {
-	d := &Dir{root: c.Root, source: c.Options["source"]}
+	d := &Dir{root: c.Root, source: c.Options["source"], uuid: c.UUID}
 	if d.source == "" {
 		d.source = d.root
 	}
@@ -72,12 +73,18 @@ func (d *Dir) Create(ctx context.Context) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	if err := d.unmarkPool(); err != nil { // of a pool that has been removed by hand: there is nothing of it
+		return err
+	}
 	return d.Repair(ctx)
 }
 
 // Repair implements storagedriver.Pool.
 func (d *Dir) Repair(context.Context) error {
 	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := d.markPool(); err != nil {
 		return err
 	}
 	return d.lay(d.source) // by which Mount knows it again
@@ -139,6 +146,9 @@ func (d *Dir) Mount(ctx context.Context) error {
 	if !d.laid() {
 		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on? If it has gone for good, make the folder \"containers\" in it, "+
 			"and what the pool had can be deleted", d.source)
+	}
+	if err := d.markMounted(); err != nil {
+		return err
 	}
 	bound := false
 	var err error
