@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -15,7 +16,7 @@ import (
 // Update replaces what can be changed of an image. As LXD has it, an expiry that is not given keeps the old one, and profiles
 // that are not given become "default".
 func (s *Service) Update(ctx context.Context, project, name string, put api.ImagePut, guard store.Revision) error {
-	row, err := s.find(project, name)
+	row, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return err
 	}
@@ -55,8 +56,8 @@ func changed(err error) error {
 }
 
 // Delete gives the task that removes an image from a project, with its aliases, and its files if no other project has it.
-func (s *Service) Delete(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
+func (s *Service) Delete(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.findFor(ctx, project, name, access.CanDelete)
 	if err != nil {
 		return nil, err
 	}

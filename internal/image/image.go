@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/journal"
@@ -148,11 +149,29 @@ func (s *Service) rootfsPath(fingerprint string) string {
 	return filepath.Join(s.Dir, fingerprint+".rootfs")
 }
 
+// homeFor is Home for whoever makes or changes an image there, or, with access.ImageAlias, an alias; object is its name.
+func (s *Service) homeFor(ctx context.Context, kind access.Entity, name string, may access.Entitlement, object string) (string, error) {
+	return project.Home(ctx, s.Projects, kind, name, may, object)
+}
+
 var errNotFound = "Image not found"
 
 // find gives the record that a fingerprint or a prefix of one names.
 func (s *Service) find(project, name string) (store.Row[record], error) {
-	project = s.Home(project)
+	return s.findIn(s.Home(project), name)
+}
+
+// findFor is find for whoever changes the image.
+func (s *Service) findFor(ctx context.Context, project, name string, may access.Entitlement) (store.Row[record], error) {
+	home, err := s.homeFor(ctx, access.Image, project, may, name)
+	if err != nil {
+		return store.Row[record]{}, err
+	}
+	return s.findIn(home, name)
+}
+
+// findIn is find for the project where the image is.
+func (s *Service) findIn(project, name string) (store.Row[record], error) {
 	if row, ok := s.images.Get(project, name); ok {
 		return row, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
@@ -195,7 +196,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer release()
-	project = s.Home(project)
+	if project, err = s.homeFor(ctx, project, access.CanCreateProfiles, ""); err != nil {
+		return err
+	}
 	if _, exists := s.table.Get(project, req.Name); exists {
 		return errExists(req.Name)
 	}
@@ -251,6 +254,11 @@ func (s *Service) Contents(home string) []project.Profile {
 		all = append(all, s.counted(home, row.Path[1], row.Value))
 	}
 	return all
+}
+
+// homeFor is Home for whoever makes or changes a profile.
+func (s *Service) homeFor(ctx context.Context, name string, may access.Entitlement, profile string) (string, error) {
+	return project.Home(ctx, s.projects, access.Profile, name, may, profile)
 }
 
 // Home is the project that a project's profiles are in.
@@ -339,7 +347,10 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 }
 
 func (s *Service) tryChange(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
-	project = s.Home(project)
+	project, err := s.homeFor(ctx, project, access.CanEdit, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err
@@ -373,7 +384,10 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if name == "default" {
 		return api.Forbidden(`The "default" profile cannot be deleted`)
 	}
-	project = s.Home(project)
+	project, err := s.homeFor(ctx, project, access.CanDelete, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err

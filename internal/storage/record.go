@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
@@ -58,6 +59,11 @@ func (s *Service) homeOf(kind VolumeType, name string) string {
 		return name
 	}
 	return s.Projects.Effective(project.Volumes, name)
+}
+
+// homeFor is the project that whoever makes a custom volume in a project makes it in.
+func homeFor(ctx context.Context, in project.Homes, name string) (string, error) {
+	return project.Home(ctx, in, access.StorageVolume, name, access.CanCreateVolumes, "")
 }
 
 // admit asks the limits of its project whether a custom volume may be as it is about to be; all else is no volume of its own.

@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berthd/berth/api"
+)
+
+// meanwhile is the body of a request during which something else happens.
+type meanwhile struct {
+	io.Reader
+	happens func()
+}
+
+func (m *meanwhile) Read(p []byte) (int, error) {
+	if m.happens != nil {
+		m.happens()
+		m.happens = nil
+	}
+	return m.Reader.Read(p)
+}
+
+// during is answer for a request that something comes between of; of an operation it is the outcome.
+func (w *tenants) during(caller, method, path, body string, happens func()) (int, string) {
+	w.t.Helper()
+	r := httptest.NewRequest(method, "https://berth"+path, &meanwhile{strings.NewReader(body), happens})
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{w.shown[caller]}}
+	recorder := httptest.NewRecorder()
+	w.d.server.ServeHTTP(recorder, r)
+	text := recorder.Body.String()
+	var op struct{ Metadata api.Operation }
+	if err := json.Unmarshal([]byte(text), &op); recorder.Code != 202 || err != nil {
+		return recorder.Code, text
+	}
+	o, err := w.d.ops.Get(op.Metadata.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	select {
+	case <-o.Done():
+	case <-time.After(time.Minute):
+		w.t.Fatalf("%s %s does not end", method, path)
+	}
+	if o.Err() != nil {
+		return api.StatusOf(o.Err()), o.Err().Error()
+	}
+	return 200, ""
+}
+
+// tinyImage is an image of a container with hardly anything in it.
+func tinyImage(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	out := tar.NewWriter(&b)
+	metadata := "architecture: x86_64\ncreation_date: 1700000000\n"
+	for _, h := range []tar.Header{{Name: "metadata.yaml", Mode: 0o644, Size: int64(len(metadata))}, {Name: "rootfs/", Typeflag: tar.TypeDir, Mode: 0o755}} {
+		if err := out.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			if _, err := io.WriteString(out, metadata); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestFeaturesThatChangeDuringARequestLetNobodyIntoTheDefaultProject: the body of a request comes when its project has got other features than
+// those by which it was let in.
+func TestFeaturesThatChangeDuringARequestLetNobodyIntoTheDefaultProject(t *testing.T) {
+	w := newTenants(t)
+	image := tinyImage(t)
+	w.must("POST", "/1.0/images", image)
+	var images []api.Image
+	if w.get("full", "/1.0/images?recursion=1", &images); len(images) != 1 {
+		t.Fatalf("%d images", len(images))
+	}
+	look := func() string {
+		var all strings.Builder
+		for _, path := range []string{"profiles", "images", "images/aliases", "networks", "storage-pools/pool/volumes/custom"} {
+			_, text := w.answer("full", "GET", "/1.0/"+path+"?recursion=1", "")
+			all.WriteString(text)
+		}
+		return all.String()
+	}
+	before := look()
+	for n, tt := range []struct{ feature, method, path, body string }{
+		{"profiles", "PUT", "profiles/thing", `{"description":"by a tenant"}`},
+		{"profiles", "PATCH", "profiles/thing", `{"description":"by a tenant"}`},
+		{"profiles", "POST", "profiles/thing", `{"name":"by-a-tenant"}`},
+		{"profiles", "POST", "profiles", `{"name":"by-a-tenant"}`},
+		{"images", "POST", "images", image + "\x00"}, // another one than there is
+		{"images", "POST", "images/aliases", fmt.Sprintf(`{"name":"by-a-tenant","target":%q}`, images[0].Fingerprint)},
+		{"storage.volumes", "POST", "storage-pools/pool/volumes/custom", `{"name":"by-a-tenant"}`},
+		{"storage.volumes", "POST", "storage-pools/pool/volumes", `{"name":"by-a-tenant","type":"custom","source":{"type":"copy","name":"thing","pool":"pool"}}`},
+		{"networks", "POST", "networks", `{"name":"brthmeanwhile"}`},
+	} {
+		name := fmt.Sprintf("r%d", n)
+		w.must("POST", "/1.0/projects", fmt.Sprintf(`{"name":%q,"config":{"features.networks":"true"}}`, name))
+		w.trust(name, fmt.Sprintf(`"restricted":true,"projects":[%q]`, name))
+		if strings.HasSuffix(tt.path, "/thing") { // there to be found when the request begins
+			w.must("POST", "/1.0/profiles?project="+name, `{"name":"thing"}`)
+		}
+		other := fmt.Sprintf(`{"config":{"features.%s":"false"}}`, tt.feature)
+		status, text := w.during(name, tt.method, "/1.0/"+tt.path+"?project="+name, tt.body, func() {
+			if strings.HasSuffix(tt.path, "/thing") {
+				w.must("DELETE", "/1.0/profiles/thing?project="+name, "")
+			}
+			w.must("PATCH", "/1.0/projects/"+name, other)
+		})
+		if status != 403 || !strings.Contains(text, "not authorized") {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, status, text)
+		}
+		if now := look(); now != before {
+			t.Fatalf("%s %s changes the default project:\n%s\nwas\n%s", tt.method, tt.path, now, before)
+		}
+	}
+}
