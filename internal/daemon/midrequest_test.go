@@ -3,6 +3,7 @@ package daemon
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/operation"
 )
 
 // meanwhile is the body of a request during which something else happens.
@@ -107,7 +109,7 @@ func TestFeaturesThatChangeDuringARequestLetNobodyIntoTheDefaultProject(t *testi
 		{"images", "POST", "images/aliases", fmt.Sprintf(`{"name":"by-a-tenant","target":%q}`, images[0].Fingerprint)},
 		{"storage.volumes", "POST", "storage-pools/pool/volumes/custom", `{"name":"by-a-tenant"}`},
 		{"storage.volumes", "POST", "storage-pools/pool/volumes", `{"name":"by-a-tenant","type":"custom","source":{"type":"copy","name":"thing","pool":"pool"}}`},
-		{"networks", "POST", "networks", `{"name":"brthmeanwhile"}`},
+		{"networks", "POST", "networks", `{"name":"projmeanwhile","config":{"ipv4.address":"none","ipv6.address":"none"}}`},
 	} {
 		name := fmt.Sprintf("r%d", n)
 		w.must("POST", "/1.0/projects", fmt.Sprintf(`{"name":%q,"config":{"features.networks":"true"}}`, name))
@@ -125,8 +127,74 @@ func TestFeaturesThatChangeDuringARequestLetNobodyIntoTheDefaultProject(t *testi
 		if status != 403 || !strings.Contains(text, "not authorized") {
 			t.Errorf("%s %s: %d %s", tt.method, tt.path, status, text)
 		}
+		if tt.feature == "networks" && status < 300 {
+			w.must("DELETE", "/1.0/networks/projmeanwhile", "")
+		}
 		if now := look(); now != before {
 			t.Fatalf("%s %s changes the default project:\n%s\nwas\n%s", tt.method, tt.path, now, before)
+		}
+	}
+}
+
+// TestWhatWasBegunInAProjectIsNotForTheNextOneOfItsName, which may be another tenant's: neither what comes with a body nor what an operation goes
+// on with afterwards.
+func TestWhatWasBegunInAProjectIsNotForTheNextOneOfItsName(t *testing.T) {
+	w := newTenants(t)
+	again := func() {
+		w.must("DELETE", "/1.0/projects/t", "")
+		w.must("POST", "/1.0/projects", `{"name":"t"}`)
+	}
+	w.must("POST", "/1.0/projects", `{"name":"t"}`)
+	look := func() string {
+		var all strings.Builder
+		for _, path := range []string{"profiles", "images", "images/aliases", "storage-pools/pool/volumes/custom", "instances"} {
+			_, text := w.answer("full", "GET", "/1.0/"+path+"?recursion=1&project=t", "")
+			all.WriteString(text)
+		}
+		return all.String()
+	}
+	before := look()
+	for _, tt := range []struct{ method, path, body string }{
+		{"POST", "images", tinyImage(t)},
+		{"PUT", "profiles/default", `{"description":"of one before"}`},
+		{"POST", "profiles", `{"name":"of-one-before"}`},
+		{"POST", "storage-pools/pool/volumes/custom", `{"name":"of-one-before"}`},
+		{"POST", "instances", `{"name":"of-one-before","source":{"type":"none"},"devices":{"root":{"type":"disk","path":"/","pool":"pool"}}}`},
+	} {
+		if status, text := w.during("full", tt.method, "/1.0/"+tt.path+"?project=t", tt.body, again); status != 404 || !strings.Contains(text, "Project not found") {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, status, text)
+		}
+		if now := look(); now != before {
+			t.Errorf("%s %s comes out in the next project:\n%s\nwas\n%s", tt.method, tt.path, now, before)
+		}
+	}
+}
+
+// TestAProjectsEndEndsItsOperations, whichever way it goes; a token of the trust store stays good.
+func TestAProjectsEndEndsItsOperations(t *testing.T) {
+	w := newTenants(t)
+	for _, end := range []func(){
+		func() { w.must("POST", "/1.0/projects/t", `{"name":"u"}`) },
+		func() { w.must("DELETE", "/1.0/projects/t", "") },
+		func() { w.must("POST", "/1.0/projects/t?project=t", `{"name":"v"}`) }, // itself an operation of the project
+	} {
+		w.must("POST", "/1.0/projects", `{"name":"t"}`)
+		begin := func(project string, task *operation.Task) *operation.Operation {
+			o, err := w.d.ops.Start(context.Background(), project, task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = o.Retire() })
+			return o
+		}
+		own, secret := begin("t", &operation.Task{}), begin("t", &operation.Task{Class: operation.ClassToken})
+		token := begin("t", &operation.Task{Class: operation.ClassToken, Revoke: func(context.Context) error { t.Error("a token is revoked"); return nil }})
+		others, servers := begin("a", &operation.Task{}), begin("", &operation.Task{})
+		end()
+		for o, want := range map[*operation.Operation]bool{own: true, secret: true, token: false, others: false, servers: false} {
+			if o.Status().IsFinal() != want {
+				t.Errorf("operation of %q: %s", o.Project(), o.Status())
+			}
 		}
 	}
 }

@@ -88,7 +88,7 @@ type Deps struct {
 
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }

@@ -47,7 +47,7 @@ type Deps struct {
 
 // Projects is what networks need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 	Allows(name string, needs ...project.Need) error
 }

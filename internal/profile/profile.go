@@ -53,7 +53,7 @@ type Instances interface {
 
 // Projects is what profiles need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 }

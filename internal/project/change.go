@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
@@ -18,7 +20,7 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := checkName(req.Name); err != nil {
 		return err
 	}
-	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config)}
+	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config), UUID: uuid.NewString()}
 	for _, kind := range []Kind{Images, Profiles, Volumes} {
 		if r.Config[kind.key()] == "" {
 			r.Config[kind.key()] = "true"
@@ -119,6 +121,7 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 		return err
 	}
 	was, next := row.Value.Config, edit(row.Value)
+	next.UUID = row.Value.UUID
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
 		func() error { return s.checkSubnets(was, next.Config) },
@@ -223,6 +226,12 @@ func (s *Service) takeAway(ctx context.Context, action string, names []string, c
 		return err
 	}
 	defer held.Release()
+	if _, err := look(); err != nil {
+		return err
+	}
+	if s.EndOperations != nil {
+		s.EndOperations(ctx, names[0])
+	}
 	s.admissions.Lock() // as commitChange does: what it writes is there before this looks, or finds no project
 	defer s.admissions.Unlock()
 	row, err := look()

@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
 )
@@ -10,6 +11,8 @@ import (
 // Homes tells in which project a project's objects of a kind are; *Service implements it.
 type Homes interface {
 	Effective(kind Kind, name string) string
+	// Still fails if there is no such project, or another one than was asked for in the context (api.NotFound).
+	Still(ctx context.Context, name string) error
 }
 
 // kindOf are the kinds of what a project may share, by what rights call them.
@@ -27,8 +30,14 @@ func Shared(kind access.Entity) (k Kind, ok bool) {
 // where it gives no name on the project (403). The server has asked that when the request began; but its body may take any time, and the project
 // may have got other features since. So whoever decides by features where something goes asks again, here.
 func Home(ctx context.Context, in Homes, kind access.Entity, name string, may access.Entitlement, object string) (string, error) {
+	if name == "" {
+		name = api.ProjectDefault
+	}
+	if err := in.Still(ctx, name); err != nil {
+		return "", err
+	}
 	home := in.Effective(kindOf[kind], name)
-	if home == name || name == "" {
+	if home == name {
 		return home, nil
 	}
 	o := access.InProject(home)

@@ -152,6 +152,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 		return Fail(api.NotImplemented("not implemented"))
 	}
 	r.vars = vars
+	r.asks(r.Project()) // before it is found that the caller may
 	if err := s.admit(r, route); err != nil {
 		return Fail(err)
 	}

@@ -37,7 +37,7 @@ func ParseVolumeType(name string) (VolumeType, error) {
 
 // Projects is what volumes need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Check(name string) error
 	Allows(name string, needs ...project.Need) error
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
