@@ -198,3 +198,29 @@ func TestAProjectsEndEndsItsOperations(t *testing.T) {
 		}
 	}
 }
+
+// TestAProjectOfManyCertificatesIsRenamedAndDeleted, though no commit holds them all.
+func TestAProjectOfManyCertificatesIsRenamedAndDeleted(t *testing.T) {
+	w := newTenants(t)
+	w.must("POST", "/1.0/projects", `{"name":"t"}`)
+	const many = 130
+	for n := range many {
+		w.trust(fmt.Sprintf("many%d", n), `"restricted":true,"projects":["t"]`)
+	}
+	count := func(name string) (n int) {
+		for _, c := range w.d.certs.List(context.Background(), nil) {
+			if strings.HasPrefix(c.Name, "many") && c.Restricted && fmt.Sprint(c.Projects) == "["+name+"]" {
+				n++
+			}
+		}
+		return n
+	}
+	w.must("POST", "/1.0/projects/t", `{"name":"u"}`)
+	if n := count("u"); n != many {
+		t.Errorf("after the rename %d certificates name the project", n)
+	}
+	w.must("DELETE", "/1.0/projects/u", "")
+	if n := count(""); n != many {
+		t.Errorf("after the deletion %d certificates name no project", n)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
@@ -46,6 +47,7 @@ type Deps struct {
 	Store    *store.Store
 	Events   event.Publisher
 	Locks    *lock.Manager
+	Journal  *journal.Journal
 	Profiles func() ProfilesOf
 	// Certificates may be nil.
 	Certificates CertificatesOf
@@ -67,7 +69,12 @@ type Service struct {
 
 // New makes the service.
 func New(d Deps) *Service {
-	return &Service{Deps: d, table: store.NewTable[record](d.Store, "projects")}
+	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "projects")}
+	if s.Journal == nil {
+		s.Journal = journal.New(d.Store)
+	}
+	s.Journal.Handle(kindRename, s.undoRename)
+	return s
 }
 
 // EnsureDefault makes the record of the default project if there is none.
