@@ -148,8 +148,8 @@ func (d *Daemon) build() error {
 	d.warnings = warning.New(d.store, d.Hub)
 	d.ops.Remarked = d.recordWarnings
 	d.projects = project.New(project.Deps{
-		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
-		Profiles: func() project.ProfilesOf { return d.resources.profiles },
+		Store: d.store, Events: d.Hub, Locks: &d.locks, Journal: d.journal, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
+		Profiles: func() project.ProfilesOf { return d.resources.profiles }, EndOperations: d.ops.EndIn,
 	})
 	d.wireListeners()
 	d.wireTrust()

@@ -52,7 +52,7 @@ func (d *Daemon) wire() error {
 	d.parts = append(d.parts, part{
 		name: "profiles",
 		recover: func(ctx context.Context) error {
-			return errors.Join(d.projects.EnsureDefault(ctx), r.profiles.EnsureDefault(ctx, api.ProjectDefault))
+			return errors.Join(d.projects.EnsureDefault(ctx), d.projects.Identify(ctx), r.profiles.EnsureDefault(ctx, api.ProjectDefault))
 		},
 	})
 	return nil

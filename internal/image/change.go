@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -29,7 +30,7 @@ func (s *Service) Update(ctx context.Context, project, name string, edit func(*a
 }
 
 func (s *Service) update(ctx context.Context, project, name string, edit func(*api.ImagePut) error, match func(store.Revision) error) error {
-	row, err := s.find(project, name)
+	row, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return err
 	}
@@ -69,8 +70,8 @@ func (s *Service) update(ctx context.Context, project, name string, edit func(*a
 }
 
 // Delete gives the task that removes an image from a project, with its aliases, and its files if no other project has it.
-func (s *Service) Delete(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
+func (s *Service) Delete(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.findFor(ctx, project, name, access.CanDelete)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/fetch"
@@ -90,7 +91,7 @@ type Deps struct {
 
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Sharing(kind project.Kind, name string) []string
 	Reserve(action, name string) *project.Reservation
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
@@ -149,16 +150,36 @@ func urlOf(path ...string) string { return project.URL(path[0], "images", path[1
 // Home is the project that a project's images are in.
 func (s *Service) Home(name string) string { return s.Projects.Effective(project.Images, name) }
 
+// homeFor is Home for whoever makes or changes an image there, or, with access.ImageAlias, an alias; object is its name.
+func (s *Service) homeFor(ctx context.Context, kind access.Entity, name string, may access.Entitlement, object string) (string, error) {
+	return project.Home(ctx, s.Projects, kind, name, may, object)
+}
+
 var errNotFound = "Image not found"
 
 // find gives the record that a fingerprint or a prefix of one names.
 func (s *Service) find(project, name string) (store.Row[record], error) {
-	return s.findAmong(project, name, func(store.Row[record]) bool { return true })
+	return s.findIn(s.Home(project), name, anyImage)
+}
+
+func anyImage(store.Row[record]) bool { return true }
+
+// findFor is find for whoever changes the image.
+func (s *Service) findFor(ctx context.Context, project, name string, may access.Entitlement) (store.Row[record], error) {
+	home, err := s.homeFor(ctx, access.Image, project, may, name)
+	if err != nil {
+		return store.Row[record]{}, err
+	}
+	return s.findIn(home, name, anyImage)
 }
 
 // findAmong is find among the images that are seen: others are not told of by a prefix that is theirs, too.
 func (s *Service) findAmong(project, name string, seen func(store.Row[record]) bool) (store.Row[record], error) {
-	project = s.Home(project)
+	return s.findIn(s.Home(project), name, seen)
+}
+
+// findIn is findAmong for the project where the image is.
+func (s *Service) findIn(project, name string, seen func(store.Row[record]) bool) (store.Row[record], error) {
 	if row, ok := s.images.Get(project, name); ok && seen(row) {
 		return row, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/date"
 	"github.com/berthd/berth/internal/durable"
 	"github.com/berthd/berth/internal/fetch"
@@ -99,7 +100,10 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return err
 	}
 	defer leave()
-	project := s.Home(q.Project)
+	project, err := s.homeOf(ctx, q)
+	if err != nil {
+		return err
+	}
 	rec := newRecord(r, q, d)
 	release, err := s.hold(ctx, "import", lock.Exclusive(lock.ForImage(r.Fingerprint)))
 	if err != nil {
@@ -115,8 +119,16 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	}
 	defer admitted()
 	return s.keep(ctx, r, rec, func(done ...store.Op) error {
-		return s.createRecord(ctx, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
+		return s.createRecord(ctx, project, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
 	})
+}
+
+// homeOf is the project that an image comes into. The cache takes what instances of all projects are made from, whoever makes them.
+func (s *Service) homeOf(ctx context.Context, q Request) (string, error) {
+	if q.Cached {
+		return s.Home(q.Project), nil
+	}
+	return s.homeFor(ctx, access.Image, q.Project, access.CanCreateImages, "")
 }
 
 // keep puts the files of an upload in place, notes in the record that is to be theirs where they are, and has commit write what makes an image of them, with

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/operation"
@@ -113,23 +114,27 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 	if len(q.Aliases) == 0 {
 		return nil
 	}
-	_, release, err := s.holdTarget(ctx, q.Project, fingerprint)
+	home, err := s.homeFor(ctx, access.ImageAlias, q.Project, access.CanCreateAliases, "")
+	if err != nil {
+		return err
+	}
+	_, release, err := s.holdTarget(ctx, home, fingerprint)
 	if err != nil {
 		return err
 	}
 	defer release()
-	_, err = s.Store.CommitAll(ctx, s.aliasOps(q, fingerprint))
+	_, err = s.Store.CommitAll(ctx, s.aliasOps(home, q.Aliases, fingerprint))
 	return err
 }
 
-// aliasOps are the ops that make the aliases asked for, whatever they named before.
-func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
+// aliasOps are the ops that make aliases in the project where they are, whatever they named before.
+func (s *Service) aliasOps(home string, aliases []api.ImageAlias, fingerprint string) []store.Op {
 	var ops []store.Op
-	for n, a := range q.Aliases {
-		if slices.ContainsFunc(q.Aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
+	for n, a := range aliases {
+		if slices.ContainsFunc(aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
 			continue // the last of one name counts
 		}
-		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.Home(q.Project), a.Name))
+		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, home, a.Name))
 	}
 	return ops
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
@@ -17,8 +18,8 @@ import (
 )
 
 // Refresh gives the task that asks an image's source for a newer one. Images that came by upload have no source.
-func (s *Service) Refresh(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
+func (s *Service) Refresh(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return nil, err
 	}

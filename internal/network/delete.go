@@ -5,12 +5,13 @@ import (
 	"errors"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/store"
 )
 
 // Delete takes a network that nothing uses away.
 func (s *Service) Delete(ctx context.Context, project, name string) error {
-	project, err := s.find(project, name)
+	project, err := s.findFor(ctx, project, name, access.CanDelete)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
@@ -44,10 +45,14 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	return patiently(ctx, func() error { return s.tryRename(ctx, s.Home(project), name, newName) })
+	return patiently(ctx, func() error { return s.tryRename(ctx, project, name, newName) })
 }
 
 func (s *Service) tryRename(ctx context.Context, project, name, newName string) error {
+	project, err := s.homeFor(ctx, project, access.CanEdit, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ func (Single) Effective(_ Kind, name string) string { return name }
 // Sharing is the project itself.
 func (Single) Sharing(_ Kind, name string) []string { return []string{name} }
 
+// Still finds each project.
+func (Single) Still(context.Context, string) error { return nil }
+
 // Check finds each project.
 func (Single) Check(string) error { return nil }
 

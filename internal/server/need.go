@@ -122,15 +122,9 @@ func objectIn(name string, need Need, r *Request) access.Object {
 	return object
 }
 
-// features are the kinds of objects that a project may share with the default one.
-var features = map[access.Entity]project.Kind{
-	access.Image: project.Images, access.ImageAlias: project.Images, access.Profile: project.Profiles,
-	access.Network: project.Networks, access.StorageVolume: project.Volumes,
-}
-
 // home is the project in which a project's objects of a kind are. Volumes of instances are where these are.
 func (s *Server) home(r *Request, kind access.Entity, name string) string {
-	feature, shared := features[kind]
+	feature, shared := project.Shared(kind)
 	if !shared || s.services.Projects == nil || kind == access.StorageVolume && r.Var("type") != "" && r.Var("type") != "custom" {
 		return name
 	}

@@ -31,7 +31,11 @@ func (r *Request) guarded() bool {
 
 // requireIn fails unless the caller has an entitlement on another project than that of the request, as moves and copies between projects need.
 func (r *Request) requireIn(project string, need Need) error {
-	if project == "" || project == r.Project() || r.server.allowsIn(r, need, project) {
+	if project == "" || project == r.Project() {
+		return nil
+	}
+	r.asks(project)
+	if r.server.allowsIn(r, need, project) {
 		return nil
 	}
 	return request.ErrNotAuthorized

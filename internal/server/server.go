@@ -170,6 +170,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 		return Fail(api.NotImplemented("not implemented"))
 	}
 	r.vars = vars
+	r.asks(r.Project()) // before it is found that the caller may
 	switch err := s.admit(r, route); {
 	case errors.Is(err, errNothingSeen):
 		return Sync([]string{})
