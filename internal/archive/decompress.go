@@ -34,11 +34,11 @@ func (r *Reader) Close() error { return r.close() }
 // the speed of the library in the process; both accept and refuse the same files, with the same errors. xz and lzma are read by xz(1) where there is
 // one, because the Go implementation is about ten times slower; squashfs always needs sqfs2tar(1). No program gets the file's name.
 func Open(ctx context.Context, f *os.File, progress func(read int64)) (*Reader, error) {
-	return open(ctx, f, progress, 0)
+	return open(ctx, f, progress, "")
 }
 
-// open is Open for a reader that writes to the file system of a device number; 0: to none.
-func open(ctx context.Context, f *os.File, progress func(read int64), to uint64) (*Reader, error) {
+// open is Open for a reader that writes to a file system, as systemOf names it; "": to none.
+func open(ctx context.Context, f *os.File, progress func(read int64), to string) (*Reader, error) {
 	format, err := DetectFile(f)
 	if err != nil {
 		return nil, err

@@ -60,11 +60,11 @@ func Unpack(ctx context.Context, f *os.File, dir string, o Options) (Stats, erro
 		}
 		progress = func(n int64) { o.Progress(n, info.Size()) }
 	}
-	var to unix.Stat_t
-	if err := unix.Stat(dir, &to); err != nil {
-		return Stats{}, fmt.Errorf("unpack archive: %w", err)
+	to, err := systemOf(dir)
+	if err != nil {
+		return Stats{}, err
 	}
-	r, err := open(ctx, f, progress, to.Dev)
+	r, err := open(ctx, f, progress, to)
 	if err != nil {
 		return Stats{}, err
 	}

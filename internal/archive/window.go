@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berthd/berth/internal/subvolume"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 )
 
 // Windows of zstd: what of a stream a reader holds in memory, in bytes.
@@ -28,8 +30,46 @@ const (
 var (
 	windows   = semaphore.NewWeighted(2 * maxWindow)
 	windowsMu sync.Mutex
-	windowsOf = map[uint64]*semaphore.Weighted{} // by device number of the file system
+	windowsOf = map[string]*share{} // by file system: see systemOf
 )
+
+// share is what may be held by who writes to one file system. It is there as long as somebody has a part of it, or waits for one.
+type share struct {
+	*semaphore.Weighted
+	users int
+}
+
+func shareOf(system string) *share {
+	windowsMu.Lock()
+	defer windowsMu.Unlock()
+	own := windowsOf[system]
+	if own == nil {
+		own = &share{Weighted: semaphore.NewWeighted(maxWindow)}
+		windowsOf[system] = own
+	}
+	own.users++
+	return own
+}
+
+func (own *share) leave(system string) {
+	windowsMu.Lock()
+	defer windowsMu.Unlock()
+	if own.users--; own.users == 0 {
+		delete(windowsOf, system)
+	}
+}
+
+// systemOf names the file system that a folder is on. A device number does not on btrfs, where each subvolume has one of its own.
+func systemOf(dir string) (string, error) {
+	if id, err := subvolume.System(dir); err == nil {
+		return "btrfs " + id, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return "", fmt.Errorf("unpack archive: %w", err)
+	}
+	return fmt.Sprintf("device %d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)), nil
+}
 
 // windowPatience is how long an archive waits for others with large windows.
 const windowPatience = time.Minute
@@ -38,14 +78,13 @@ const windowPatience = time.Minute
 var ErrBusy = errors.New("other archives are read that take as much memory as may be taken")
 
 // takeWindow waits until a window may be held by who writes to a file system. release gives it back.
-func takeWindow(ctx context.Context, window int64, to uint64) (release func(), err error) {
-	windowsMu.Lock()
-	own := windowsOf[to]
-	if own == nil {
-		own = semaphore.NewWeighted(maxWindow)
-		windowsOf[to] = own
-	}
-	windowsMu.Unlock()
+func takeWindow(ctx context.Context, window int64, to string) (release func(), err error) {
+	own := shareOf(to)
+	defer func() {
+		if err != nil {
+			own.leave(to)
+		}
+	}()
 	wait, cancel := context.WithTimeoutCause(ctx, windowPatience, ErrBusy)
 	defer cancel()
 	if err := own.Acquire(wait, window); err != nil {
@@ -59,11 +98,12 @@ func takeWindow(ctx context.Context, window int64, to uint64) (release func(), e
 		debug.FreeOSMemory() // whoever waits takes as much again
 		windows.Release(window)
 		own.Release(window)
+		own.leave(to)
 	}, nil
 }
 
 // openZstd reads zstd in the process. The first frame says how large a window the stream has; later ones must do with that.
-func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader, to uint64) error {
+func (r *Reader) openZstd(ctx context.Context, f *os.File, source io.Reader, to string) error {
 	window, err := windowOf(f)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func (s *Service) update(ctx context.Context, prefix string, edit func(*api.Cert
 	if !mayEdit(ctx, row.Value.Fingerprint) && !sameButMaterial(row.Value, &next) {
 		return api.Forbidden("Only the certificate can be changed")
 	}
-	ops, err := s.exchange(row, &next)
+	ops, err := s.exchange(ctx, row, &next)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,11 @@ func (s *Service) update(ctx context.Context, prefix string, edit func(*api.Cert
 }
 
 // exchange completes next, which has new material or none, and makes the ops that put it in the place of row.
-func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate) ([]store.Op, error) {
+//
+// Whoever renews their own brings no proof that the new one is theirs. One that is known already, from the store or by the authority, stays what it
+// is, with the rights that it has; theirs goes all the same. They hear what they hear of any other one, and it costs them as much, so that nobody
+// finds out by it which certificates there are.
+func (s *Service) exchange(ctx context.Context, row store.Row[api.Certificate], next *api.Certificate) ([]store.Op, error) {
 	if next.Certificate == "" {
 		next.Certificate = row.Value.Certificate
 	}
@@ -82,10 +86,17 @@ func (s *Service) exchange(row store.Row[api.Certificate], next *api.Certificate
 	if err := s.staysOut(row.Value); err != nil {
 		return nil, err
 	}
-	if _, ok := s.table.Get(next.Fingerprint); ok {
+	gone := s.table.RemoveAt(row.Revision, row.Path...)
+	other, there := s.table.Get(next.Fingerprint)
+	switch own := !mayEdit(ctx, row.Value.Fingerprint); {
+	case own && there:
+		return []store.Op{gone, s.table.Unchanged(other)}, nil
+	case own && s.Vouches != nil && s.Vouches(cert):
+		return []store.Op{gone}, nil
+	case there:
 		return nil, errThere
 	}
-	return []store.Op{s.table.Create(next, next.Fingerprint), s.table.RemoveAt(row.Revision, row.Path...)}, nil
+	return []store.Op{s.table.Create(next, next.Fingerprint), gone}, nil
 }
 
 // staysOut fails for a certificate that has fewer rights by being in the store than it would have without: an authority that is trusted would
@@ -109,7 +120,7 @@ func (s *Service) Delete(ctx context.Context, prefix string) error {
 			return err
 		}
 		if !request.CallerFrom(ctx).May(access.CanDelete, object(row.Value.Fingerprint)) {
-			return errNotAuthorized
+			return request.ErrNotAuthorized
 		}
 		if err := s.staysOut(row.Value); err != nil {
 			return err

@@ -123,7 +123,7 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 	case req.Certificate == "":
 		return "", api.BadRequest("Client is already trusted")
 	case !mayAdd(caller):
-		return "", errNotAuthorized
+		return "", request.ErrNotAuthorized
 	}
 	cert, err := parse(req.Certificate)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 // join lets a caller in who is not trusted yet. Of what the request says of the certificate only the name and the type count.
 func (s *Service) join(ctx context.Context, caller request.Caller, req api.CertificatesPost, shown *x509.Certificate) (string, error) {
 	if shown != nil && s.refuses(shown) != nil {
-		return "", errNotAuthorized // nothing would come of it: the authority keeps it out
+		return "", request.ErrNotAuthorized // nothing would come of it: the authority keeps it out
 	}
 	if token, err := api.ParseCertificateAddToken(req.Password); err == nil {
 		return s.redeem(ctx, token, shown)
@@ -155,7 +155,7 @@ func (s *Service) allow(ctx context.Context, caller request.Caller, req api.Cert
 	right := s.Password(req.Password)
 	release(right)
 	if !right {
-		return errNotAuthorized
+		return request.ErrNotAuthorized
 	}
 	return nil
 }
@@ -194,10 +194,7 @@ func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Ce
 	return c.Fingerprint, nil
 }
 
-var (
-	errNotAuthorized = api.Forbidden("not authorized")
-	errThere         = api.Conflict("Certificate already in trust store")
-)
+var errThere = api.Conflict("Certificate already in trust store")
 
 func checkType(kind string) error {
 	if kind != "client" && kind != "metrics" {

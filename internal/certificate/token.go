@@ -55,7 +55,7 @@ const forever = time.Duration(math.MaxInt64)
 // IssueToken makes a token with which one client gets in, once, and keeps it. The task is the operation that shows it, to be run at once.
 func (s *Service) IssueToken(ctx context.Context, req api.CertificatesPost) (*operation.Task, error) {
 	if !mayAdd(request.CallerFrom(ctx)) {
-		return nil, errNotAuthorized
+		return nil, request.ErrNotAuthorized
 	}
 	switch {
 	case req.Certificate != "":

@@ -83,6 +83,9 @@ certificate trusted, once. Both can be restricted to projects.`),
 	projects := f.String("projects", "", T("Projects the client may use, with commas between them")+"``")
 	cmd.RunE = takes(0, 2, func(args []string) error {
 		post := api.CertificatesPost{CertificatePut: api.CertificatePut{Name: *name, Type: *kind, Restricted: *restricted}}
+		if *projects != "" && !*restricted {
+			return errors.New(T("--projects needs --restricted: without it the client may use all projects"))
+		}
 		if *projects != "" {
 			post.Projects = strings.Split(*projects, ",")
 		}

@@ -33,18 +33,6 @@ func IsIPv6(value string) error {
 	return nil
 }
 
-// IsCIDR accepts a network of either family: "10.0.0.0/8".
-func IsCIDR(value string) error {
-	ip, _, err := net.ParseCIDR(value)
-	if err != nil {
-		return err
-	}
-	if ip.To4() != nil {
-		return IsIPv4Network(value)
-	}
-	return IsIPv6Network(value)
-}
-
 // IsIPv4Network accepts an IPv4 network whose host bits are zero.
 func IsIPv4Network(value string) error {
 	ip, network, err := net.ParseCIDR(value)

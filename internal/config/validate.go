@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,9 +38,6 @@ func IsInt(value string) error {
 	}
 	return nil
 }
-
-// IsUint8 accepts 0 to 255.
-func IsUint8(value string) error { return isUint(value, 8) }
 
 // IsUint32 accepts an unsigned 32-bit integer.
 func IsUint32(value string) error { return isUint(value, 32) }
@@ -91,13 +87,7 @@ func IsBitSize(value string) error {
 	return err
 }
 
-// IsSizeOrPercent accepts a number of bytes with a unit, or a percentage.
-func IsSizeOrPercent(value string) error {
-	_, err := ParseSizeOrPercent(value, 100)
-	return err
-}
-
-// IsMemory accepts what IsSizeOrPercent does, but not nothing at all.
+// IsMemory accepts a number of bytes with a unit, or a percentage, but not nothing at all.
 func IsMemory(value string) error {
 	n, err := ParseSizeOrPercent(value, 100)
 	if err == nil && n == 0 {
@@ -166,17 +156,6 @@ func And(validators ...func(string) error) func(string) error {
 func OneLine(value string) error {
 	if strings.ContainsAny(value, "\n\r\x00") {
 		return errors.New("Value can't contain line breaks or NUL")
-	}
-	return nil
-}
-
-// IsAbsPath accepts an absolute path in its shortest form.
-func IsAbsPath(value string) error {
-	if !strings.HasPrefix(value, "/") || strings.ContainsRune(value, 0) {
-		return errors.New("Must be absolute file path")
-	}
-	if path.Clean(value) != strings.TrimRight(value, "/") && value != "/" {
-		return errors.New("Must not contain '..', '.' or repeated slashes")
 	}
 	return nil
 }

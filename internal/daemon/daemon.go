@@ -151,7 +151,12 @@ func (d *Daemon) build() error {
 	})
 	d.wireListeners()
 	d.wireTrust()
+	etags, err := d.cert.Derive("ETag", "")
+	if err != nil {
+		return err
+	}
 	d.services = server.Services{
+		ETagKey:    []byte(etags),
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
 		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
 	}

@@ -34,7 +34,7 @@ func (d *Daemon) wireImages() {
 		},
 	})
 	d.services.Images = r.images
-	// Images are updated from where they came from, which was allowed then.
+	// The daemon itself may reach everything; an image is updated by what whoever named its source could reach.
 	ctx, cancel := context.WithCancel(fetch.WithPolicy(context.Background(), fetch.Policy{Private: true}))
 	var upkeep sync.WaitGroup
 	d.parts = append(d.parts, part{

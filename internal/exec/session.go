@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/runtime"
 )
 
@@ -100,7 +101,7 @@ func (s *session) connect(secret string, w http.ResponseWriter, r *http.Request)
 	}
 	s.mu.Unlock()
 	if !free {
-		return api.Forbidden("not authorized")
+		return request.ErrNotAuthorized
 	}
 	conn, err := upgrader.Upgrade(w, r, nil)
 	s.mu.Lock()

@@ -20,7 +20,7 @@ import (
 
 // Policy says where a caller may have the daemon connect to. The zero value allows public addresses only.
 type Policy struct {
-	Private bool // loopback, link-local and private addresses too
+	Private bool `json:"private"` // loopback, link-local and private addresses too
 }
 
 type policyKey struct{}

@@ -242,20 +242,6 @@ func Decode(value string) ([]spec.IDMapEntry, error) {
 	return normalise(m), nil
 }
 
-// ToHost maps IDs inside to the host's; false when either has no place in the map.
-func ToHost(m []spec.IDMapEntry, uid, gid int64) (int64, int64, bool) {
-	u, ok1 := translate(m, uid, true, true)
-	g, ok2 := translate(m, gid, false, true)
-	return u, g, ok1 && ok2
-}
-
-// FromHostID maps IDs of the host to those inside; false when either has no place in the map.
-func FromHostID(m []spec.IDMapEntry, uid, gid int64) (int64, int64, bool) {
-	u, ok1 := translate(m, uid, true, false)
-	g, ok2 := translate(m, gid, false, false)
-	return u, g, ok1 && ok2
-}
-
 func translate(m []spec.IDMapEntry, id int64, user, toHost bool) (int64, bool) {
 	if len(m) == 0 {
 		return id, true

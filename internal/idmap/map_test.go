@@ -87,19 +87,6 @@ func TestEncodeIsLXDs(t *testing.T) {
 	}
 }
 
-func TestTranslate(t *testing.T) {
-	m := []spec.IDMapEntry{both(0, 1000, 10)}
-	if u, g, ok := ToHost(m, 3, 9); !ok || u != 1003 || g != 1009 {
-		t.Error(u, g, ok)
-	}
-	if _, _, ok := ToHost(m, 3, 10); ok {
-		t.Error("an ID outside the map was mapped")
-	}
-	if u, g, ok := FromHostID(m, 1003, 1009); !ok || u != 3 || g != 9 {
-		t.Error(u, g, ok)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"both 1000 1000", "uid 50-60 500-510\ngid 1-2 3-4", "root:100000:65536", "gid 5-4 1-2", "both 4294967294 0"} {
 		f.Add(s)

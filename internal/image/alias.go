@@ -121,10 +121,21 @@ func (s *Service) holdTarget(ctx context.Context, project, name string) (img sto
 	return img, release, nil
 }
 
-// UpdateAlias replaces an alias's description and target. guard is the revision the caller saw, or 0.
-func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api.ImageAliasesEntryPut, guard store.Revision) error {
+// UpdateAlias changes what edit changes of an alias; match as in Update.
+func (s *Service) UpdateAlias(ctx context.Context, project, name string, edit func(*api.ImageAliasesEntryPut) error, match func(store.Revision) error) error {
+	return again(ctx, func() error { return s.updateAlias(ctx, project, name, edit, match) })
+}
+
+func (s *Service) updateAlias(ctx context.Context, project, name string, edit func(*api.ImageAliasesEntryPut) error, match func(store.Revision) error) error {
 	row, err := s.findAlias(project, name)
 	if err != nil {
+		return err
+	}
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	put := api.ImageAliasesEntryPut{Description: row.Value.Description, Target: row.Value.Target}
+	if err := edit(&put); err != nil {
 		return err
 	}
 	if put.Target == "" {
@@ -135,11 +146,8 @@ func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api
 		return err
 	}
 	defer release()
-	if guard != 0 {
-		row.Revision = guard
-	}
 	if _, err := s.Store.Commit(ctx, s.aliases.Replace(row, &alias{Target: img.Path[1], Description: put.Description})); err != nil {
-		return changed(err)
+		return err
 	}
 	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-updated", aliasURL(row.Path...), map[string]any{"target": img.Path[1]})
 	return nil
@@ -154,17 +162,18 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 		return "", err
 	}
 	where := s.Home(project)
-	if _, ok := s.aliases.Get(where, to); ok {
-		return "", api.Conflict("Alias %q already exists", to)
-	}
-	row, err := s.findAlias(project, name)
-	if err != nil {
-		return "", err
-	}
-	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...), s.aliases.Create(row.Value, where, to)); err != nil {
-		if errors.Is(err, store.ErrConflict) {
-			return "", api.Conflict("Alias %q already exists", to)
+	err := again(ctx, func() error {
+		if _, ok := s.aliases.Get(where, to); ok {
+			return api.Conflict("Alias %q already exists", to)
 		}
+		row, err := s.findAlias(project, name)
+		if err != nil {
+			return err
+		}
+		_, err = s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...), s.aliases.Create(row.Value, where, to))
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	s.Events.Lifecycle(ctx, where, "image-alias-renamed", aliasURL(where, to), map[string]any{"old_name": name})
@@ -173,13 +182,18 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 
 // DeleteAlias removes an alias.
 func (s *Service) DeleteAlias(ctx context.Context, project, name string) error {
-	row, err := s.findAlias(project, name)
+	where := s.Home(project)
+	err := again(ctx, func() error {
+		row, err := s.findAlias(project, name)
+		if err != nil {
+			return err
+		}
+		_, err = s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...)); err != nil {
-		return err
-	}
-	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-deleted", aliasURL(row.Path...), nil)
+	s.Events.Lifecycle(ctx, where, "image-alias-deleted", aliasURL(where, name), nil)
 	return nil
 }

@@ -94,7 +94,7 @@ func (s *Service) pack(ctx context.Context, p operation.Progress, name string, c
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.receive(ctx)
+	r, err := s.receive(ctx, q.Project)
 	if err != nil {
 		return nil, err
 	}

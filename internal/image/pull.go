@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
@@ -45,6 +46,9 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	}
 	if err := checkAliases(q.Aliases); err != nil { // before anything is fetched
 		return "", err
+	}
+	if src.Fingerprint != "" { // is what is fetched, as with LXD: nobody says by this what the alias beside it means there
+		src.Alias = ""
 	}
 	far, err := s.Remote.Describe(ctx, src)
 	if err != nil {
@@ -84,7 +88,7 @@ func (s *Service) download(ctx context.Context, p operation.Progress, src api.Im
 		return nil, q, err
 	}
 	defer body.Close()
-	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType)
+	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType, q)
 	if err != nil {
 		return nil, q, err
 	}
@@ -98,7 +102,8 @@ func (s *Service) download(ctx context.Context, p operation.Progress, src api.Im
 	if src.Alias != "" {
 		source := src.ImageSource
 		source.ImageType = far.Type
-		q.Source = &source
+		policy := fetch.PolicyFrom(ctx)
+		q.Source, q.Policy = &source, &policy
 	}
 	return r, q, nil
 }
@@ -130,15 +135,16 @@ func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
 }
 
 // receiveAny takes a split image from a multipart body and a unified one from any other.
-func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType string) (*Received, error) {
+func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType string, q Request) (*Received, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err == nil && kind == "multipart/form-data" {
 		if params["boundary"] == "" {
 			return nil, errors.New("multipart image without a boundary")
 		}
-		return s.ReceiveParts(ctx, multipart.NewReader(body, params["boundary"]))
+		parts := multipart.NewReader(body, params["boundary"])
+		return s.receiveBy(ctx, q.Project, q.place, func(r *Received) error { return r.storeParts(ctx, parts) })
 	}
-	return s.ReceiveFile(ctx, body)
+	return s.receiveBy(ctx, q.Project, q.place, func(r *Received) error { return r.store(ctx, "meta", body) })
 }
 
 // withProgress shows how much of a body has come.

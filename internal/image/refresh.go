@@ -7,10 +7,12 @@ import (
 	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -36,6 +38,7 @@ type successor struct {
 	project, old, fresh string
 	record              *record // what its files and its source say; nil for one that the project has already
 	wanted              func(old *record) bool
+	left                filesEntry     // what the old image leaves
 	from                store.Revision // of the old image that the record was written after; 0 as long as it has not been
 }
 
@@ -44,6 +47,7 @@ type successor struct {
 // replaced.
 func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.Row[record], wanted func(*record) bool) error {
 	src := api.ImagesPostSource{ImageSource: *row.Value.Source, Mode: "pull", Type: "image"}
+	ctx = fetch.WithPolicy(ctx, policyOf(ctx, row))
 	if err := s.checkSource(src); err != nil {
 		return err
 	}
@@ -59,13 +63,28 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 	if _, here := s.images.Get(next.project, next.fresh); here {
 		err = s.succeed(ctx, next, nil)
 	} else {
-		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source})
+		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source, place: row.Value.Size})
 	}
 	if err != nil {
 		return err
 	}
 	p.Update(map[string]any{"fingerprint": next.fresh, "refreshed": true})
 	return nil
+}
+
+// policyOf is where an image may be updated from: no further than whoever named its source could reach, nor than whoever asks for the update.
+//
+// Records of earlier daemons do not say. What administrators had fetched from servers of their own network is to go on, and that is in the default
+// project; callers who are restricted have their images in others, where the strict policy costs at most that somebody has to refresh them by hand.
+func policyOf(ctx context.Context, row store.Row[record]) fetch.Policy {
+	asked := fetch.PolicyFrom(ctx)
+	if named := row.Value.Policy; named != nil {
+		return fetch.Policy{Private: asked.Private && named.Private}
+	}
+	if request.CallerFrom(ctx).Protocol == "" && row.Path[0] != api.ProjectDefault { // the daemon itself asks
+		return fetch.Policy{}
+	}
+	return asked
 }
 
 func (s *Service) fetchSuccessor(ctx context.Context, p operation.Progress, next *successor, src api.ImagesPostSource, far *api.Image, q Request) error {
@@ -97,7 +116,7 @@ func (s *Service) succeed(ctx context.Context, next *successor, r *Received) err
 	}
 	// The new image is free for use: the old one's files may have to wait for whoever uses them still.
 	ctx = context.WithoutCancel(ctx)
-	if err = s.dropOld(ctx, next.old); err == nil {
+	if err = s.dropOld(ctx, next.left); err == nil {
 		err = entry.Close(ctx)
 	}
 	if err != nil {
@@ -126,12 +145,12 @@ func (s *Service) exchange(ctx context.Context, next *successor, r *Received) (e
 	if r == nil { // it was here
 		return nil, api.NotFound("%s", errNotFound)
 	}
-	admitted, err := s.Projects.Admit(ctx, "image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
+	admitted, err := r.room.Admit("image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
 	if err != nil {
 		return nil, err
 	}
 	defer admitted()
-	err = s.keep(ctx, r, func(done ...store.Op) (err error) {
+	err = s.keep(ctx, r, next.record, func(done ...store.Op) (err error) {
 		entry, err = s.supersede(ctx, next, done)
 		return err
 	})
@@ -159,7 +178,8 @@ func (s *Service) supersede(ctx context.Context, next *successor, done []store.O
 		aliases := s.handOver(next)
 		if len(aliases) <= fewAliases {
 			ops = append(append(ops, aliases...), s.images.RemoveAt(row.Revision, row.Path...), s.uses.Remove(row.Path...))
-			entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: next.old}, ops...)
+			next.left = row.Value.left(next.old)
+			entry, err := s.Journal.Begin(ctx, kindFiles, next.left, ops...)
 			if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
 				continue
 			}
@@ -184,6 +204,9 @@ func (s *Service) inherit(next *successor, old store.Row[record]) []store.Op {
 	}
 	heir := *next.record
 	heir.Public, heir.AutoUpdate, heir.Cached, heir.Profiles = old.Value.Public, old.Value.AutoUpdate, old.Value.Cached, old.Value.Profiles
+	if old.Value.Policy != nil { // whoever had it refreshed may have been held to less
+		heir.Policy = old.Value.Policy
+	}
 	if next.from != 0 {
 		return []store.Op{s.images.Put(&heir, next.project, next.fresh)}
 	}

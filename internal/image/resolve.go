@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
@@ -83,8 +84,10 @@ func matches(have, want map[string]string) bool {
 // resolveRemote fetches an image from another server unless it is here already. It is kept as cached, and until it goes
 // from the cache is what its alias there means: instances of one day are alike, and need no network.
 func (s *Service) resolveRemote(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
-	if img := s.cached(project, src); img != nil {
-		return img, nil
+	if src.Fingerprint == "" {
+		if img := s.cached(project, src); img != nil {
+			return img, nil
+		}
 	}
 	pull := api.ImagesPostSource{
 		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},
@@ -106,7 +109,7 @@ func (s *Service) cached(project string, src api.InstanceSource) *api.Image {
 	var newest *api.Image
 	for _, img := range s.List(context.Background(), project, false) {
 		from := img.UpdateSource
-		if !img.Cached || from == nil || from.Server != src.Server || from.Alias != src.Alias || protocolOf(from.Protocol) != protocolOf(src.Protocol) {
+		if !img.Cached || from == nil || !sameSource(*from, src) {
 			continue
 		}
 		if newest == nil || img.UploadedAt.After(newest.UploadedAt) {
@@ -114,6 +117,12 @@ func (s *Service) cached(project string, src api.InstanceSource) *api.Image {
 		}
 	}
 	return newest
+}
+
+// sameSource tells whether an image came from where a source says. A server with another certificate is another server.
+func sameSource(from api.ImageSource, src api.InstanceSource) bool {
+	return from.Server == src.Server && from.Alias == src.Alias && protocolOf(from.Protocol) == protocolOf(src.Protocol) &&
+		strings.TrimSpace(from.Certificate) == strings.TrimSpace(src.Certificate)
 }
 
 // protocolOf is a source's protocol, which may be left out.

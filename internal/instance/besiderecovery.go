@@ -45,29 +45,37 @@ func (s *Service) poolsAnswer(ctx context.Context, i *Instance, data json.RawMes
 	return nil
 }
 
-// urgent tells whether a stop goes on beside a recovery: a forced one does, and the host's shutdown.
-func (s *Service) urgent(i *Instance, other *lock.Held, force bool) bool {
+// urgent is the run that a stop ends beside a recovery that has the instance, or nil: a forced one does, and the host's shutdown.
+func (s *Service) urgent(i *Instance, other *lock.Held, force bool) *run {
 	if other == nil || other.Action() != recovering || !s.running(i) {
-		return false
+		return nil
 	}
 	r := s.runs.get(i.id())
-	return r != nil && (force || r.atShutdown.Load())
+	if r == nil || r.uuid != i.UUID || !force && !r.atShutdown.Load() {
+		return nil
+	}
+	return r
 }
 
-// stopBeside ends an instance that a recovery holds. Who notices its end cleans up once the recovery is over.
-func (s *Service) stopBeside(ctx context.Context, i *Instance, force bool, timeout time.Duration) error {
-	r := s.runs.get(i.id())
-	if r == nil {
-		return nil // it has ended by itself
+// stopBeside ends a run whose instance a recovery holds, and keeps others from the instance meanwhile: what they bring about is not to be ended. Who
+// notices the end of the run cleans up once the recovery is over. It tells whether the recovery was still there, and the run.
+func (s *Service) stopBeside(ctx context.Context, i *Instance, r *run, recovery *lock.Held, force bool, timeout time.Duration) (stopped bool, err error) {
+	release, ok := recovery.Keep()
+	if !ok {
+		return false, nil
+	}
+	defer release()
+	if s.runs.get(i.id()) != r {
+		return false, nil
 	}
 	recorded := !r.atShutdown.Load()
 	s.copyFreezes.abort(i.id())
 	if recorded {
 		s.recordStopping(ctx, i, stoppingBy(force))
 	}
-	_, err := s.bringDown(ctx, i, force, timeout, func() {})
+	_, err = s.bringDown(ctx, i, force, timeout, func() {})
 	if err != nil && recorded && !s.daemonEnds(ctx) {
 		s.recordStopping(ctx, i, "")
 	}
-	return err
+	return true, err
 }

@@ -7,12 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
-	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
 )
 
@@ -72,7 +70,7 @@ func (s *Service) adoptOne(ctx context.Context, i *Instance, found map[string]Pr
 	if process.Restart {
 		runs = false
 		if i.Stopping == "" {
-			s.runs.revive(i.id(), false)
+			s.runs.revive(i.identity(), false)
 		}
 	}
 	switch {
@@ -190,124 +188,4 @@ func (s *Service) sweep(known map[string]bool) error {
 		}
 	}
 	return err
-}
-
-// Autostart starts, in the background, the instances that boot.autostart or their last state asks for: by priority,
-// with their delays. The channel is closed when it is done with all but those whose pool is not there yet, or that may run
-// already: they are tried again.
-func (s *Service) Autostart() <-chan struct{} {
-	done := make(chan struct{})
-	s.tasks.Go(func() {
-		left := s.startAll(s.wanted())
-		close(done)
-		for len(left) > 0 && s.pause(retryPause) {
-			left = s.startAll(s.stillWanted(left))
-		}
-	})
-	return done
-}
-
-// startAll starts instances, one after the other, and returns those that may start later.
-func (s *Service) startAll(list []candidate) (left []candidate) {
-	for _, c := range list {
-		if s.background.Err() != nil {
-			return nil
-		}
-		row, err := s.get(c.project, c.name)
-		if err != nil {
-			continue
-		}
-		if status := s.Runtime.Status(row.Value.id()); status == api.Running || status == api.Frozen {
-			s.pauseAgain(row.Value)
-			continue
-		}
-		if s.reachable(row.Value) != nil {
-			left = append(left, c)
-			continue
-		}
-		if err := s.doStart(s.background, c.project, c.name); err != nil {
-			s.Log.Error("Failed to start instance", "instance", c.name, "project", c.project, "err", err)
-			if api.IsUnavailable(err) {
-				left = append(left, c)
-			}
-			continue
-		}
-		s.pauseAgain(row.Value)
-		if c.delay > 0 && !s.pause(c.delay) {
-			return nil
-		}
-	}
-	return left
-}
-
-// pauseAgain pauses an instance that a change had stopped when the daemon ended, if it was paused before that.
-func (s *Service) pauseAgain(i *Instance) {
-	if !s.runs.wasPaused(i.id()) || s.Runtime.Status(i.id()) != api.Running {
-		return
-	}
-	if err := s.freeze(s.background, i.Project, i.Name); err != nil {
-		s.Log.Error("An instance could not be paused again", "instance", i.Name, "project", i.Project, "err", err)
-	}
-}
-
-// startLater starts an instance that a change had stopped, which could be finished or undone only now: unless it runs by then, or somebody has
-// stopped it since.
-func (s *Service) startLater(i *Instance) {
-	left := []candidate{{project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id())}}
-	s.tasks.Go(func() {
-		for len(left) > 0 && s.pause(retryPause) {
-			left = s.startAll(s.stillWanted(left))
-		}
-	})
-}
-
-type candidate struct {
-	project, name string
-	uuid          string
-	asked         int // what users had asked for when it became one
-	priority      int64
-	delay         time.Duration
-}
-
-// stillWanted are those of the candidates that are the same instances and ought to run by their records, and of which nobody has asked for anything
-// since.
-func (s *Service) stillWanted(list []candidate) []candidate {
-	return slices.DeleteFunc(list, func(c candidate) bool {
-		row, err := s.get(c.project, c.name)
-		if err != nil || row.Value.UUID != c.uuid || s.runs.asked(row.Value.id()) != c.asked {
-			return true
-		}
-		_, wanted := s.candidate(row.Value)
-		return !wanted
-	})
-}
-
-// wanted lists what is to be started, in order.
-func (s *Service) wanted() []candidate {
-	s.runs.pick()
-	var all []candidate
-	for _, i := range s.rows("") {
-		if c, ok := s.candidate(i); ok {
-			all = append(all, c)
-		}
-	}
-	sort.SliceStable(all, func(a, b int) bool { return all[a].priority > all[b].priority })
-	return all
-}
-
-// candidate tells whether an instance that does not run is to be started, by its keys or as it ran before; one that runs may have to be paused.
-func (s *Service) candidate(i *Instance) (candidate, bool) {
-	if i.Creating || i.Stopping != "" || s.running(i) && s.reachable(i) == nil && !s.runs.wasPaused(i.id()) {
-		return candidate{}, false
-	}
-	c, _ := expand(s.Profiles, i.Project, &i.Body)
-	auto, ran := c["boot.autostart"], i.Config["volatile.last_state.power"] == powerRunning
-	if !config.IsTrue(auto) && !(ran && (auto == "" || s.runs.isRevived(i.id()))) {
-		return candidate{}, false
-	}
-	return candidate{
-		project: i.Project, name: i.Name, uuid: i.UUID, asked: s.runs.asked(i.id()),
-		priority: Keys.GetInt(c, "boot.autostart.priority"),
-		delay:    time.Duration(Keys.GetInt(c, "boot.autostart.delay")) * time.Second,
-	}, true
 }

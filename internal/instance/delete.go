@@ -93,7 +93,8 @@ func (s *Service) remove(ctx context.Context, i *Instance, anyCase bool) error {
 	return nil
 }
 
-// removeEphemeral is remove for an instance that has just stopped, once nobody copies it any more.
+// removeEphemeral is remove for an instance that has just stopped, once nobody copies it any more. One that an unfinished change keeps goes when that is
+// settled.
 func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 	content, err := s.holdVolume(s.background, "delete", lock.Unbounded, i)
 	if err != nil {
@@ -101,11 +102,39 @@ func (s *Service) removeEphemeral(ctx context.Context, i *Instance) error {
 	}
 	defer content.Release()
 	if err := s.unsettled(i.Project, i.Name, "delete"); err != nil {
-		return err // the next daemon removes it
+		s.tasks.Go(func() { s.removeOnceSettled(i) })
+		return err
 	}
 	ctx, cancel := detached(ctx) // a copy may have taken longer than the stop had
 	defer cancel()
 	return s.remove(ctx, i, true)
+}
+
+// removeOnceSettled removes an ephemeral instance that has ended, and that unfinished changes keep, when none does any more.
+func (s *Service) removeOnceSettled(i *Instance) {
+	for {
+		settled := s.Journal.NextSettled(i.UUID)
+		held, err := s.acquire(s.background, i.Project, i.Name, "delete", lock.Unbounded)
+		if err == nil {
+			defer held.Release()
+			break
+		}
+		if !api.IsUnavailable(err) {
+			return // the daemon ends; the next one removes it
+		}
+		select {
+		case <-settled:
+		case <-s.background.Done():
+			return
+		}
+	}
+	row, runs, err := s.look(s.background, i.Project, i.Name)
+	if err != nil || runs || row.Value.UUID != i.UUID || !row.Value.Ephemeral || row.Value.Stopping == "" {
+		return // it is gone, or has been started since: its next stop removes it
+	}
+	if err := s.removeEphemeral(s.background, row.Value); err != nil {
+		s.Log.Error("removal of an ephemeral instance", "instance", i.Name, "project", i.Project, "err", err)
+	}
 }
 
 // kept tells whether all of a volume is there although it was to be deleted, which failed with err. Who wanted that was told so: by a later attempt the
@@ -156,6 +185,9 @@ func (s *Service) forget(ctx context.Context, i *Instance, with ...store.Op) err
 		ops = append(ops, s.snapshots.Remove(row.Path...), s.Volumes.Forget(i.snapshotVolume(row.Path[2])))
 	}
 	_, err := s.Store.CommitAll(ctx, ops, append(with, s.instances.Remove(i.Project, i.Name), s.Volumes.Forget(i.volume()))...)
+	if err == nil {
+		s.runs.forget(i.identity())
+	}
 	return err
 }
 

@@ -1,6 +1,8 @@
 package instance
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,5 +103,68 @@ func TestAnEphemeralInstanceThatIsCopiedGoesAfterTheCopy(t *testing.T) {
 			t.Error("a copy of what was stopped meanwhile")
 		}
 		h.gone(0)
+	})
+}
+
+// leave leaves an entry of the instance, of a snapshot that could be neither made nor taken back.
+func (h *house) leave(snapshot string) {
+	c := changeOf(h.stored("eph"))
+	c.Snapshot, c.Volumes = snapshot, []storage.VolumeID{h.stored("eph").snapshotVolume(snapshot)}
+	entry, err := h.Journal.Begin(h.t.Context(), kindSnapshot, c)
+	h.do(err)
+	entry.Leave(errors.New("read-only file system"))
+}
+
+// TestAnEphemeralInstanceThatIsKeptGoesOnceThatIsSettled, by this daemon: when it has been stopped, and when a daemon finds that it has ended.
+func TestAnEphemeralInstanceThatIsKeptGoesOnceThatIsSettled(t *testing.T) {
+	for _, next := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := ephemeral(t)
+			h.leave("s0")
+			h.leave("s1")
+			h.volumes.away.Store(true)
+			h.do(h.run(h.SetState(t.Context(), "default", "eph", api.InstanceStatePut{Action: "stop", Force: true})))
+			synctest.Wait()
+			if next {
+				h.Close()
+				h = newHouse(t, h)
+				h.volumes.away.Store(true)
+				h.boot()
+			}
+			if i := h.show("eph"); i.Status != "Stopped" || h.Journal.Pending() != 2 {
+				t.Fatalf("it is %s, with %d entries", i.Status, h.Journal.Pending())
+			}
+			h.volumes.away.Store(false)
+			retrying, end := context.WithCancel(t.Context())
+			go h.Journal.Retry(retrying)
+			time.Sleep(time.Minute)
+			end()
+			synctest.Wait()
+			h.gone(0)
+			h.Close()
+			_ = h.Store.Close()
+		})
+	}
+}
+
+// TestAnEphemeralInstanceThatIsKeptAndStartedAgainStays until its next stop.
+func TestAnEphemeralInstanceThatIsKeptAndStartedAgainStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ephemeral(t)
+		h.leave("s0")
+		h.volumes.deleting = func(storage.VolumeID) error { return errors.New("no") }
+		h.do(h.run(h.SetState(t.Context(), "default", "eph", api.InstanceStatePut{Action: "stop", Force: true})))
+		synctest.Wait()
+		h.do(h.action("eph", "start"))
+		h.volumes.deleting = nil
+		h.Journal.Settle(t.Context(), h.stored("eph").UUID, func(string) bool { return false })
+		synctest.Wait()
+		if i := h.show("eph"); i.Status != "Running" || h.Journal.Pending() != 0 {
+			t.Fatalf("it is %s, with %d entries", i.Status, h.Journal.Pending())
+		}
+		h.do(h.action("eph", "stop"))
+		h.gone(0)
+		h.Close()
+		_ = h.Store.Close()
 	})
 }

@@ -41,12 +41,13 @@ type fakeVolumes struct {
 	copying func(dst storage.VolumeID) error
 	// deleting, if set, is called before each removal, and can make it fail.
 	deleting  func(storage.VolumeID) error
-	exchanged func()           // if set, called after each exchange
-	quotas    map[string]int64 // by path
-	silent    chan struct{}    // if set, what a volume takes is known once it is closed
-	away      atomic.Bool      // the pools cannot be reached
-	hung      atomic.Value     // the pool that does not answer, a string
-	without   atomic.Value     // a pool that cannot be reached, by name
+	exchanged func()            // if set, called after each exchange
+	quotas    map[string]int64  // by path
+	silent    chan struct{}     // if set, what a volume takes is known once it is closed
+	away      atomic.Bool       // the pools cannot be reached
+	hung      atomic.Value      // the pool that does not answer, a string
+	without   atomic.Value      // a pool that cannot be reached, by name
+	bears     map[string]string // the identities that stand on some, by path
 }
 
 func (v *fakeVolumes) Answers(_ context.Context, pool string) error {
@@ -153,6 +154,9 @@ func (v *fakeVolumes) Delete(_ context.Context, ids ...storage.VolumeID) error {
 				return err
 			}
 		}
+		if uuid := v.bears[v.Path(id)]; uuid != "" && uuid != id.UUID {
+			continue
+		}
 		if err := os.RemoveAll(v.Path(id)); err != nil {
 			return err
 		}
@@ -221,7 +225,9 @@ func (f *fakeImages) Resolve(_ context.Context, _ string, src api.InstanceSource
 	return img, nil
 }
 
-func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
+func (f *fakeImages) Prepared(_, fingerprint string) (string, error) { return fingerprint, nil }
+
+func (f *fakeImages) Unpack(_ context.Context, _, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
 	progress(100, 1500000)
 	if f.metadata == "" {
 		return nil
@@ -251,6 +257,8 @@ type fakeRuntime struct {
 	onEnd   func(id string)          // called before Shutdown or Kill do anything
 	hangs   map[string]chan struct{} // neither Shutdown, Kill nor Cleanup of these ends until the channel or the context does
 	silent  map[string]chan struct{} // State of these hangs until the channel is closed
+	slow    map[string]chan struct{} // Start of these hangs until the channel is closed
+	order   []string                 // of the starts
 	deaf    map[string]bool          // Shutdown of these has no effect
 
 	restarts []string // what has ended to restart from inside
@@ -262,8 +270,12 @@ type fakeRuntime struct {
 }
 
 func (r *fakeRuntime) Start(_ context.Context, s *spec.Spec) (Process, error) {
+	if wait := r.slow[s.ID]; wait != nil {
+		<-wait
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.order = append(r.order, s.ID)
 	if r.fail != nil {
 		return Process{}, r.fail
 	}
@@ -406,6 +418,10 @@ func (r *fakeRuntime) Root(id string) (*os.File, error) {
 }
 
 func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func (r *fakeRuntime) NetworkNamespaces(context.Context, string, func(*os.File) error) error {
+	return errors.ErrUnsupported
+}
 
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
 	if r.silent[id] != nil {

@@ -34,19 +34,20 @@ func (o overlay) Definition(project, name string) (map[string]string, map[string
 
 // ChangeProfile gives a profile, and every instance that uses it, a new content: all of them, or none. The instances are
 // held for it, so that what is read of them is so still when it is written. The caller holds the profile, so that no others
-// come; write is the op that writes it.
+// come; write is the op that writes it. What is not to be had soon fails with a lock.Busy, as in HoldUsers: the instances and the profile are wanted by
+// others meanwhile.
 func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map[string]string, devices map[string]device.Config, write store.Op) error {
 	release, err := s.HoldUsers(ctx, "update", project, name)
 	if err != nil {
 		return err
 	}
 	defer release()
-	named, err := s.Locks.Acquire(ctx, claim("update", lock.Long), s.usedByUsers(project, name, devices)...)
+	named, err := s.Locks.Acquire(ctx, claim("update", lock.Soon), s.usedByUsers(project, name, devices)...)
 	if err != nil {
 		return err
 	}
 	defer named.Release()
-	ids, err := s.Locks.Acquire(ctx, claim("update", lock.Long), lock.Exclusive(lock.ForIDs()))
+	ids, err := s.Locks.Acquire(ctx, claim("update", lock.Soon), lock.Exclusive(lock.ForIDs()))
 	if err != nil {
 		return err
 	}

@@ -411,7 +411,7 @@ func TestAutostartThatWaitsForAPoolForgetsWhatWasStoppedSince(t *testing.T) {
 		}
 		h := newHouse(t, before)
 		h.volumes.away.Store(true)
-		h.runs.revive("paused", true)
+		h.runs.revive(h.stored("paused").UUID, true)
 		h.boot()
 		h.do(h.patch("unset", map[string]string{"boot.autostart": "false"}, nil))
 		for _, name := range []string{"refused", "auto"} {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -61,31 +60,23 @@ func (s *Service) Names(ctx context.Context, project string, keep func(api.Insta
 	}
 }
 
-// atOnce bounds how many live states are read side by side.
-const atOnce = 8
-
 // ListFull is List with the live state and the snapshots of each.
 func (s *Service) ListFull(ctx context.Context, project string, keep func(*api.InstanceFull) bool) []*api.InstanceFull {
 	rows := s.seen(ctx, project)
 	list := make([]*api.InstanceFull, len(rows))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
+	var running []int
 	for n, i := range rows {
-		if !s.running(i) { // no need of a goroutine, nor of the disk
-			full := s.showFull(ctx, i)
-			list[n] = &full
+		if s.running(i) {
+			running = append(running, n)
 			continue
 		}
-		wg.Add(1)
-		slots <- struct{}{}
-		go func() {
-			defer wg.Done()
-			defer func() { <-slots }()
-			full := s.showFull(ctx, i)
-			list[n] = &full
-		}()
+		full := s.showFull(ctx, i) // no need of a goroutine, nor of the disk
+		list[n] = &full
 	}
-	wg.Wait()
+	sideBySide(running, func(_, n int) {
+		full := s.showFull(ctx, rows[n])
+		list[n] = &full
+	})
 	if keep == nil {
 		return list
 	}

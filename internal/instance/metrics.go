@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -69,16 +68,7 @@ func (s *Service) Measure(ctx context.Context) []Metrics {
 		}
 	}
 	found := make([]*Metrics, len(running))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
-	for n, i := range running {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			found[n] = s.measure(ctx, meter, i)
-		})
-	}
-	wg.Wait()
+	sideBySide(running, func(n int, i *Instance) { found[n] = s.measure(ctx, meter, i) })
 	list := make([]Metrics, 0, len(found))
 	for _, m := range found {
 		if m != nil {

@@ -128,11 +128,12 @@ func (s *Service) inProject(old *Instance, of, name string) *Instance {
 	return next
 }
 
-// pinRoot gives an instance the root disk that it had elsewhere, where the profiles of its project give it none of its pool.
-func (s *Service) pinRoot(was, now *Instance) {
+// pinRoot gives an instance the root disk that it had elsewhere, where the profiles of its project give it none of its pool. It returns the name of the
+// device, if it was needed.
+func (s *Service) pinRoot(was, now *Instance) (name string) {
 	before, after := s.effectiveOf(was), s.effectiveOf(now)
 	if after.Root != "" && after.Devices[after.Root]["pool"] == was.Pool || before.Root == "" {
-		return
+		return ""
 	}
 	at := after.Root
 	if at == "" {
@@ -144,6 +145,7 @@ func (s *Service) pinRoot(was, now *Instance) {
 	}
 	devices[at] = maps.Clone(before.Devices[before.Root])
 	now.Devices = devices
+	return at
 }
 
 // snapshotIn is a snapshot of an instance as it is once that is in another project: a restore finds its root disk there.
@@ -155,7 +157,27 @@ func (s *Service) snapshotIn(from, to *Instance, snap *Snapshot) *Snapshot {
 	now := *was
 	now.Project, now.Name = to.Project, to.Name
 	now.Profiles, _ = s.existing(to.Project, was.Profiles)
-	s.pinRoot(was, &now)
+	pinned := s.pinRoot(was, &now)
 	now.Profiles = was.Profiles
-	return newSnapshot(now.Body, snap.ExpiresAt)
+	moved := newSnapshot(now.Body, snap.ExpiresAt)
+	if pinned != "" {
+		moved.rest.pinned = &pinnedRoot{Device: pinned, Was: was.Devices[pinned]}
+	}
+	return moved
+}
+
+// snapshotBack undoes snapshotIn.
+func (s *Service) snapshotBack(from, to *Instance, snap *Snapshot) *Snapshot {
+	pinned := snap.rest.pinned
+	if from.Project == to.Project || pinned == nil {
+		return snap
+	}
+	body := snap.body()
+	body.Devices = maps.Clone(body.Devices)
+	if pinned.Was == nil {
+		delete(body.Devices, pinned.Device)
+	} else {
+		body.Devices[pinned.Device] = pinned.Was
+	}
+	return newSnapshot(body, snap.ExpiresAt)
 }

@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/journal"
@@ -64,12 +63,19 @@ func (s *Service) guardMoveRest() {
 	})
 }
 
-// rest are those of the volumes that are nobody's: by a later move an instance may be where they were.
-func (s *Service) rest(c change) []storage.VolumeID {
-	return slices.DeleteFunc(slices.Clone(c.Volumes), func(v storage.VolumeID) bool {
+// rest are those of the volumes that their instance is not on, as it is after a later move back. Another instance may be where they were: amongst its
+// volumes those left are told by their identity alone.
+func (s *Service) rest(c change) (nobodys, amongOthers []storage.VolumeID) {
+	for _, v := range c.Volumes {
 		row, ok := s.instances.Get(v.Project, v.Name)
-		return ok && row.Value.Pool == v.Pool
-	})
+		switch {
+		case !ok || row.Value.Pool != v.Pool:
+			nobodys = append(nobodys, v)
+		case row.Value.UUID != c.UUID:
+			amongOthers = append(amongOthers, v)
+		}
+	}
+	return nobodys, amongOthers
 }
 
 // removeMoveRest sets the links right, and removes the volumes that an entry names: of a move that failed only those that it has made.
@@ -86,16 +92,21 @@ func (s *Service) removeMoveRest(ctx context.Context, c change) error {
 	if c.NewPool != "" {
 		remove = s.Volumes.Undo
 	}
-	if err := remove(ctx, s.rest(c)...); err != nil && !api.IsNotFound(err) {
+	nobodys, amongOthers := s.rest(c)
+	if err := remove(ctx, nobodys...); err != nil && !api.IsNotFound(err) {
+		return err
+	}
+	if err := s.Volumes.Undo(ctx, amongOthers...); err != nil && !api.IsNotFound(err) {
 		return err
 	}
 	return nil
 }
 
-// forgetMoveRest removes the records of those volumes.
+// forgetMoveRest removes the records of those volumes, which go by name: where another instance is they are its own.
 func (s *Service) forgetMoveRest(ctx context.Context, c change) error {
 	var ops []store.Op
-	for _, v := range s.rest(c) {
+	nobodys, _ := s.rest(c)
+	for _, v := range nobodys {
 		ops = append(ops, s.Volumes.Forget(v))
 	}
 	_, err := s.Store.CommitAll(ctx, ops)

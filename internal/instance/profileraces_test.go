@@ -11,6 +11,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/lock"
+	"github.com/berthd/berth/internal/storage"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -102,21 +103,35 @@ func TestAFailedRenameOfAProfileTouchesNobodyElsesSnapshots(t *testing.T) {
 	}
 }
 
-// One that uses a profile is busy for long. Whoever changes the profile meanwhile waits for it; whoever wants the profile does not.
+// What a change of a profile needs is busy for long: one that uses it, a volume that it names, or the ranges of IDs. Whoever changes the profile
+// meanwhile waits for that; whoever wants the profile, or who uses it, does not.
 func TestAProfileThatCannotBeChangedNowKeepsNobodyWaiting(t *testing.T) {
-	for name, change := range map[string]func(h *house) error{
-		"update": func(h *house) error { return h.putProfile("big", map[string]string{"user.a": "1"}, nil) },
-		"rename": func(h *house) error { return h.profiles.Rename(h.t.Context(), "default", "big", "large") },
+	volume := storage.VolumeID{Pool: "p1", Project: "default", Type: storage.VolumeCustom, Name: "v"}
+	disk := map[string]map[string]string{"d": {"type": "disk", "pool": "p1", "source": "v", "path": "/mnt"}}
+	for name, one := range map[string]struct {
+		busy   lock.Object
+		change func(h *house) error
+		status int
+		text   string
+	}{
+		"update": {lock.ForInstance("default", "c1"), func(h *house) error { return h.putProfile("big", map[string]string{"user.a": "1"}, nil) },
+			http.StatusBadRequest, `Instance is busy running a "create" operation`},
+		"rename": {lock.ForInstance("default", "c1"), func(h *house) error { return h.profiles.Rename(h.t.Context(), "default", "big", "large") },
+			http.StatusBadRequest, `Instance is busy running a "create" operation`},
+		"volume": {volume.Object(), func(h *house) error { return h.putProfile("big", nil, disk) },
+			http.StatusConflict, `Storage volume "v" is busy running a "create" operation`},
+		"IDs": {lock.ForIDs(), func(h *house) error { return h.putProfile("big", map[string]string{"user.a": "1"}, nil) },
+			http.StatusConflict, `ID range "host" is busy running a "create" operation`},
 	} {
 		for _, takes := range []time.Duration{time.Minute, 10 * time.Second} {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, nil)
 				h.profile("big", nil, nil)
 				h.create("c1", using("big"))
-				copied, err := h.Locks.Acquire(t.Context(), claim("create", lock.Short), lock.Exclusive(lock.ForInstance("default", "c1")))
+				copied, err := h.Locks.Acquire(t.Context(), claim("create", lock.Short), lock.Exclusive(one.busy))
 				h.do(err)
 				begun, changed := time.Now(), make(chan error)
-				go func() { changed <- change(h) }()
+				go func() { changed <- one.change(h) }()
 				synctest.Wait()
 				other, err := h.holdProfiles(t.Context(), "create", "default", []string{"big"})
 				h.do(err)
@@ -124,13 +139,20 @@ func TestAProfileThatCannotBeChangedNowKeepsNobodyWaiting(t *testing.T) {
 					t.Errorf("%s: another waited %s for the profile", name, waited)
 				}
 				other.Release()
+				if one.busy.Kind != lock.Instance {
+					synctest.Wait()
+					h.do(h.patch("c1", map[string]string{"user.b": "1"}, nil))
+				}
+				if waited := time.Since(begun); waited > 2*lock.Grace {
+					t.Errorf("%s: another waited %s for who uses it", name, waited)
+				}
 				go func() {
 					time.Sleep(takes - time.Since(begun))
 					copied.Release()
 				}()
 				err = <-changed
 				switch busy := takes > lock.Bound; {
-				case busy && (api.StatusOf(err) != http.StatusBadRequest || err.Error() != `Instance is busy running a "create" operation` || time.Since(begun) != lock.Bound):
+				case busy && (api.StatusOf(err) != one.status || err.Error() != one.text || time.Since(begun) != lock.Bound):
 					t.Errorf("%s: %v after %s", name, err, time.Since(begun))
 				case !busy && (err != nil || time.Since(begun) != takes):
 					t.Errorf("%s: %v after %s", name, err, time.Since(begun))

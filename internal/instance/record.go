@@ -105,6 +105,9 @@ func id(project, name string) string {
 
 func (i *Instance) id() string { return id(i.Project, i.Name) }
 
+// identity tells an instance from all others, whatever their names: its UUID, or of records that have none its ID.
+func (i *Instance) identity() string { return first(i.UUID, i.id()) }
+
 // ofID takes an ID apart: no name of an instance has an underscore.
 func ofID(id string) (project, name string) {
 	if at := strings.LastIndexByte(id, '_'); at >= 0 {

@@ -162,11 +162,19 @@ func (s *Service) relocate(ctx context.Context, old, next *Instance, with ...sto
 	return nil
 }
 
-// moveSnapshots gives the records of an instance's snapshots, and of their volumes, to the instance of another name.
-func (s *Service) moveSnapshots(from, to *Instance) (ops []store.Op) {
+// moveSnapshots gives the records of an instance's snapshots, and of their volumes, to the instance of another name, and moveSnapshotsBack takes that back.
+func (s *Service) moveSnapshots(from, to *Instance) []store.Op {
+	return s.giveSnapshots(from, to, s.snapshotIn)
+}
+
+func (s *Service) moveSnapshotsBack(from, to *Instance) []store.Op {
+	return s.giveSnapshots(from, to, s.snapshotBack)
+}
+
+func (s *Service) giveSnapshots(from, to *Instance, as func(from, to *Instance, snap *Snapshot) *Snapshot) (ops []store.Op) {
 	for _, snap := range s.snapshots.List(from.Project, from.Name) {
 		n := snap.Path[2]
-		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(s.snapshotIn(from, to, snap.Value), to.Project, to.Name, n),
+		ops = append(ops, s.snapshots.Remove(snap.Path...), s.snapshots.Put(as(from, to, snap.Value), to.Project, to.Name, n),
 			s.Volumes.Forget(from.snapshotVolume(n)), s.Volumes.Record(to.snapshotVolume(n), from.snapshotVolume(n)))
 	}
 	return ops
@@ -219,7 +227,7 @@ func (s *Service) undoRename(ctx context.Context, c change) error {
 		return err
 	}
 	if _, taken := s.instances.Get(next.Project, next.Name); !taken { // else what is there is that one's: see unshared
-		if _, err := s.Store.CommitAll(ctx, s.moveSnapshots(next, old)); err != nil { // as many of them as had gone
+		if _, err := s.Store.CommitAll(ctx, s.moveSnapshotsBack(next, old)); err != nil { // as many of them as had gone
 			return err
 		}
 	}

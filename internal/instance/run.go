@@ -42,37 +42,51 @@ type runs struct {
 	mu    sync.Mutex
 	list  map[string]*run
 	cpus  sync.Mutex // see rebalance
-	// revived are instances that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say, and
-	// pauses again those that are true here.
+	// revived are instances, by identity, that a change had stopped when the daemon ended. Autostart starts them whatever their boot.* keys say,
+	// and pauses again those that are true here.
 	revived map[string]bool
 	picked  bool // Autostart has read that already
-	// requests counts, by instance, what users have asked for that ends the wish to start it at the daemon's start.
+	// requests counts, by identity, what users have asked for that ends the wish to start an instance at the daemon's start.
 	requests map[string]int
 }
 
-func (r *runs) ask(id string) {
+// ask counts a request of a user for an instance, if there is one of that name.
+func (s *Service) ask(project, name string) {
+	r := &s.runs
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	row, err := s.get(project, name) // after the deletion it is not there, and before it forget is still to come
+	if err != nil {
+		return
+	}
 	if r.requests == nil {
 		r.requests = map[string]int{}
 	}
-	r.requests[id]++
+	r.requests[row.Value.identity()]++
 }
 
-func (r *runs) asked(id string) int {
+func (r *runs) asked(identity string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.requests[id]
+	return r.requests[identity]
+}
+
+// forget drops what is known of an instance that has been deleted.
+func (r *runs) forget(identity string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.requests, identity)
+	delete(r.revived, identity)
 }
 
 // revive has Autostart start an instance, unless it is late for that; one that was paused is paused again in either case.
-func (r *runs) revive(id string, paused bool) (late bool) {
+func (r *runs) revive(identity string, paused bool) (late bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.revived == nil {
 		r.revived = map[string]bool{}
 	}
-	r.revived[id] = r.revived[id] || paused
+	r.revived[identity] = r.revived[identity] || paused
 	return r.picked
 }
 
@@ -83,17 +97,17 @@ func (r *runs) pick() {
 	r.picked = true
 }
 
-func (r *runs) isRevived(id string) bool {
+func (r *runs) isRevived(identity string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.revived[id]
+	_, ok := r.revived[identity]
 	return ok
 }
 
-func (r *runs) wasPaused(id string) bool {
+func (r *runs) wasPaused(identity string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.revived[id]
+	return r.revived[identity]
 }
 
 func (r *runs) all() []*run {
@@ -187,7 +201,7 @@ func (s *Service) look(ctx context.Context, project, name string) (row store.Row
 // cleanUp cleans up the host after a run (processes, devices, mounts) and updates the record: it says stopped, or still running
 // if the instance ended with the host, or is to be started again (not last), and nobody had asked for its stop: so the next daemon
 // starts it. The record of an ephemeral instance that has ended for good goes on saying that it is being stopped: so it is
-// removed, if not now by the next daemon.
+// removed, if not now once what keeps it is settled, or by the next daemon.
 func (s *Service) cleanUp(ctx context.Context, r *run, last bool) (*Instance, error) {
 	s.visits.expel(visited{r.id, true})
 	s.visits.expel(visited{r.id, false}) // whoever could not get at the root of the run

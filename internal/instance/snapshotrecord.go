@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -26,12 +27,20 @@ type Snapshot struct {
 
 type storedSnapshot struct {
 	Body
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt time.Time   `json:"expires_at"`
+	Pinned    *pinnedRoot `json:"pinned,omitempty"`
+}
+
+// pinnedRoot is the device that a move to another project has given a snapshot as its root disk, so that a move that is taken back takes it away.
+type pinnedRoot struct {
+	Device string        `json:"device"`
+	Was    device.Config `json:"was,omitempty"` // what it had of that name before; nil for none
 }
 
 // snapshotRest is what a snapshot has besides its times and its config, and as a rule in common with those beside it.
 type snapshotRest struct {
-	body Body // without what Snapshot has
+	body   Body // without what Snapshot has
+	pinned *pinnedRoot
 	// members are those of the record that it was read from, in their order and without what Snapshot has; nil if it was not read, or
 	// is of another shape than MarshalJSON's.
 	members []string
@@ -45,6 +54,13 @@ func newSnapshot(b Body, expiresAt time.Time) *Snapshot {
 	return s
 }
 
+// withBody is the snapshot with another body.
+func (s *Snapshot) withBody(b Body) *Snapshot {
+	next := newSnapshot(b, s.ExpiresAt)
+	next.rest.pinned = s.rest.pinned
+	return next
+}
+
 // body makes what is in common with an instance. The config is the caller's own, the rest is shared.
 func (s *Snapshot) body() Body {
 	b := s.rest.body
@@ -54,7 +70,7 @@ func (s *Snapshot) body() Body {
 
 // MarshalJSON implements json.Marshaler.
 func (s *Snapshot) MarshalJSON() ([]byte, error) {
-	return json.Marshal(&storedSnapshot{s.body(), s.ExpiresAt})
+	return json.Marshal(&storedSnapshot{s.body(), s.ExpiresAt, s.rest.pinned})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -64,7 +80,7 @@ func (s *Snapshot) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*s = *newSnapshot(stored.Body, stored.ExpiresAt)
-	s.rest.members = restMembers(data)
+	s.rest.pinned, s.rest.members = stored.Pinned, restMembers(data)
 	return nil
 }
 

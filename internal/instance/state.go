@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/berthd/berth/api"
@@ -44,11 +43,11 @@ func (s *Service) action(req api.InstanceStatePut) (act func(ctx context.Context
 	}
 	return func(ctx context.Context, project, name string) error {
 		if req.Action == "stop" { // that it is not running yet is an error, and is meant to stay so
-			s.runs.ask(id(project, name))
+			s.ask(project, name)
 		}
 		err := do(ctx, project, name)
 		if err == nil || req.Action == "stop" { // a recovery that it has waited for may have made it a candidate meanwhile
-			s.runs.ask(id(project, name))
+			s.ask(project, name)
 		}
 		return err
 	}, description, nil
@@ -235,20 +234,11 @@ func (s *Service) SetStateAll(_ context.Context, project string, req api.Instanc
 		Bound:       stateBound(req),
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			errs := make([]error, len(names))
-			var wg sync.WaitGroup
-			slots := make(chan struct{}, atOnce)
-			for n, name := range names {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
-					slots <- struct{}{}
-					defer func() { <-slots }()
-					if err := act(ctx, project, name); err != nil {
-						errs[n] = fmt.Errorf("Instance: %s: %w", name, err)
-					}
-				}()
-			}
-			wg.Wait()
+			sideBySide(names, func(n int, name string) {
+				if err := act(ctx, project, name); err != nil {
+					errs[n] = fmt.Errorf("Instance: %s: %w", name, err)
+				}
+			})
 			if err := errors.Join(errs...); err != nil {
 				return fmt.Errorf("The following instances failed to update state:\n%w", err)
 			}

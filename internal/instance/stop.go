@@ -48,18 +48,25 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 		return api.BadRequest("The instance is already stopped")
 	}
 	if other != nil && other.Action() == "stop" {
-		return s.joinStop(ctx, i, other, force)
+		if joined, err := s.joinStop(ctx, i, other, force); joined {
+			return err
+		}
 	}
-	if s.urgent(i, other, force) {
-		return s.stopBeside(ctx, i, force, timeout)
+	if r := s.urgent(i, other, force); r != nil {
+		if stopped, err := s.stopBeside(ctx, i, r, other, force, timeout); stopped {
+			return err
+		}
 	}
-	l, beside, err := s.holdToStop(ctx, i, other, force)
-	if beside != nil {
-		return s.passBy(ctx, i, beside, func() error { return s.stopBeside(ctx, i, force, timeout) })
+	l, done, err := s.holdToStop(ctx, i, other, force, timeout)
+	if done {
+		return err
 	}
 	if err != nil {
-		if s.urgent(i, s.holder(i), force) { // it has begun meanwhile
-			return s.stopBeside(ctx, i, force, timeout)
+		other = s.holder(i)
+		if r := s.urgent(i, other, force); r != nil { // a recovery has begun meanwhile
+			if stopped, err := s.stopBeside(ctx, i, r, other, force, timeout); stopped {
+				return err
+			}
 		}
 		return err
 	}
@@ -75,25 +82,36 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 	return s.halt(ctx, i, force, timeout, true)
 }
 
-func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, force bool) error {
+// joinStop waits for a stop that is under way. It tells whether there still was one to be hastened by force.
+func (s *Service) joinStop(ctx context.Context, i *Instance, other *lock.Held, force bool) (joined bool, err error) {
 	if force {
-		if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
-			s.recordStopping(ctx, i, stopForce)
-		}
-		s.copyFreezes.abort(i.id())
-		if err := s.Runtime.Kill(ctx, i.id()); err != nil {
-			return err
+		if joined, err = s.hasten(ctx, i, other); !joined || err != nil {
+			return joined, err
 		}
 	}
 	select {
 	case <-other.Done():
 	case <-ctx.Done():
-		return ctx.Err()
+		return true, ctx.Err()
 	}
 	if s.running(i) {
-		return fmt.Errorf("Failed shutting down instance, status is %q", s.Runtime.Status(i.id()))
+		return true, fmt.Errorf("Failed shutting down instance, status is %q", s.Runtime.Status(i.id()))
 	}
-	return nil
+	return true, nil
+}
+
+// hasten makes a stop that is under way a forced one, before somebody else can have started the instance again.
+func (s *Service) hasten(ctx context.Context, i *Instance, other *lock.Held) (hastened bool, err error) {
+	release, ok := other.Keep()
+	if !ok {
+		return !s.running(i), nil // it may have failed
+	}
+	defer release()
+	if r := s.runs.get(i.id()); r != nil && !r.atShutdown.Load() {
+		s.recordStopping(ctx, i, stopForce)
+	}
+	s.copyFreezes.abort(i.id())
+	return true, s.Runtime.Kill(ctx, i.id())
 }
 
 // halt ends an instance whose lock is held, and cleans up after it. last as in finish.

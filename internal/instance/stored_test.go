@@ -38,7 +38,9 @@ func TestRecordOfSnapshotKeepsItsForm(t *testing.T) {
 func TestRecordHasEveryField(t *testing.T) {
 	var want storedSnapshot
 	new(filler).fill(reflect.ValueOf(&want).Elem())
-	data, err := json.Marshal(newSnapshot(want.Body, want.ExpiresAt))
+	full := newSnapshot(want.Body, want.ExpiresAt)
+	full.rest.pinned = want.Pinned
+	data, err := json.Marshal(full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ func TestRecordHasEveryField(t *testing.T) {
 	if err := json.Unmarshal(data, &alone); err != nil {
 		t.Fatal(err)
 	}
-	if got := (storedSnapshot{alone.body(), alone.ExpiresAt}); !reflect.DeepEqual(got, want) {
+	if got := (storedSnapshot{alone.body(), alone.ExpiresAt, alone.rest.pinned}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, not %+v", got, want)
 	}
 	if !checkDelta(t, string(data), string(data)) {
@@ -86,7 +88,7 @@ func TestRecordsInAnotherOrderAreShared(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.CreatedAt = time.Date(2001+n, 9, 9, 1, 46, 40, 0, time.UTC)
-		if got := (storedSnapshot{row.Value.body(), row.Value.ExpiresAt}); !reflect.DeepEqual(got, want) {
+		if got := (storedSnapshot{row.Value.body(), row.Value.ExpiresAt, row.Value.rest.pinned}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%d: %+v, not %+v", n, got, want)
 		}
 		rests = append(rests, row.Value.rest)

@@ -266,11 +266,11 @@ func (s *Service) recoverSwap(ctx context.Context, data json.RawMessage) error {
 		return s.Volumes.Delete(ctx, record.Stage) // the instance has gone meanwhile
 	}
 	start := record.Running && row.Value.Stopping == "" && row.Value.Config["volatile.last_state.power"] == powerRunning
-	late := start && s.runs.revive(row.Value.id(), false)
+	late := start && s.runs.revive(row.Value.identity(), false)
 	if err := s.endSwap(ctx, &record); err != nil || !start {
 		return err
 	}
-	s.runs.revive(row.Value.id(), record.Paused && !record.Committed)
+	s.runs.revive(row.Value.identity(), record.Paused && !record.Committed)
 	if late {
 		s.startLater(row.Value)
 	}

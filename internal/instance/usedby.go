@@ -117,7 +117,7 @@ func (s *Service) withProfiles(row store.Row[Instance], profiles []string) store
 func (s *Service) snapshotWithProfiles(row store.Row[Snapshot], profiles []string) store.Op {
 	next := row.Value.body().clone()
 	next.Profiles = slices.Clone(profiles)
-	return s.snapshots.Replace(row, newSnapshot(next, row.Value.ExpiresAt))
+	return s.snapshots.Replace(row, row.Value.withBody(next))
 }
 
 // replaced are names with another one in place of one of them.

@@ -55,6 +55,7 @@ type leftovers struct {
 	mu       sync.RWMutex
 	list     map[string]*left   // by entry
 	objects  map[string][]*left // by what they concern, oldest first
+	settled  map[string]chan struct{}
 	attempts bounded.Calls
 }
 
@@ -90,6 +91,10 @@ func (l *leftovers) drop(ids ...string) {
 			l.objects[o] = slices.DeleteFunc(l.objects[o], func(other *left) bool { return other == one })
 			if len(l.objects[o]) == 0 {
 				delete(l.objects, o)
+			}
+			if told := l.settled[o]; told != nil {
+				close(told)
+				delete(l.settled, o)
 			}
 		}
 	}
@@ -161,6 +166,25 @@ func (j *Journal) Unsettled(object string, harmless func(kind string) bool) erro
 	return nil
 }
 
+// NextSettled returns what is closed when the next change that is left of an object is settled: for who asks Unsettled afterwards, and waits if it fails.
+func (j *Journal) NextSettled(object string) <-chan struct{} {
+	j.left.mu.Lock()
+	defer j.left.mu.Unlock()
+	told := j.left.settled[object]
+	if told == nil {
+		told = make(chan struct{})
+		if len(j.left.objects[object]) == 0 {
+			close(told)
+			return told
+		}
+		if j.left.settled == nil {
+			j.left.settled = map[string]chan struct{}{}
+		}
+		j.left.settled[object] = told
+	}
+	return told
+}
+
 // Settle makes an attempt at what is left of an object, the oldest first, for a caller that needs it and does not hold it yet.
 func (j *Journal) Settle(ctx context.Context, object string, harmless func(kind string) bool) {
 	list := j.left.of(object)
@@ -189,7 +213,9 @@ func (j *Journal) attempt(ctx context.Context, one *left) error {
 	}
 	if ready := j.guards[one.kind].Ready; ready != nil {
 		if err := ready(ctx, row.Value.Data); err != nil {
-			j.left.failed(one, err)
+			if j.left.failed(one, err) {
+				slog.Warn("An unfinished change waits for what it works on", "kind", one.kind, "id", one.id, "err", err)
+			}
 			return err
 		}
 	}

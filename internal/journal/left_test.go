@@ -261,3 +261,43 @@ func TestWhyAnObjectIsKeptBack(t *testing.T) {
 		says("left once more", undo)
 	})
 }
+
+// TestWhoWaitsIsToldOfEachThatIsSettled, and of nothing else; where none is left there is nothing to wait for.
+func TestWhoWaitsIsToldOfEachThatIsSettled(t *testing.T) {
+	closed := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	p := newPatient(t, store.NewMemory())
+	if !closed(p.NextSettled("a")) {
+		t.Error("somebody waits for nothing")
+	}
+	first := true
+	p.fails = func(a about) error {
+		if a.N == 2 && first {
+			first = false
+			return errors.New("not yet")
+		}
+		return nil
+	}
+	for _, a := range []about{{"a", 1}, {"a", 2}, {"b", 1}} {
+		p.begin(t, a).Leave(errors.New("the pool is away"))
+	}
+	one, other, elsewhere := p.NextSettled("a"), p.NextSettled("a"), p.NextSettled("b")
+	p.Settle(t.Context(), "a", none)
+	if !closed(one) || !closed(other) || closed(elsewhere) {
+		t.Errorf("told: %v, %v; of another object: %v", closed(one), closed(other), closed(elsewhere))
+	}
+	next := p.NextSettled("a")
+	if closed(next) || p.Unsettled("a", none) == nil {
+		t.Error("all of it is settled")
+	}
+	p.Settle(t.Context(), "a", none)
+	if !closed(next) || p.Unsettled("a", none) != nil || closed(elsewhere) {
+		t.Error("the last is not told of")
+	}
+}

@@ -1,9 +1,13 @@
 package journal_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	stdlog "log"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,4 +88,35 @@ func TestWhatIsAsideHoldsUpNothingLater(t *testing.T) {
 		}
 		_ = p.store.Close()
 	}
+}
+
+// TestWhatIsNotReadyIsLoggedOnce for each cause, however often it is tried.
+func TestWhatIsNotReadyIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	before, output := slog.Default(), stdlog.Writer()
+	defer func() { slog.SetDefault(before); stdlog.SetOutput(output) }()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	p := newPatient(t, store.NewMemory())
+	defer func() { _ = p.store.Close() }()
+	answer := errors.New("the pool does not answer")
+	p.Guard("change", journal.Guard{
+		Objects: func(json.RawMessage) []string { return []string{"a"} },
+		Ready:   func(context.Context, json.RawMessage) error { return answer },
+	})
+	p.begin(t, about{Object: "a"}).Leave(errors.New("undo failed"))
+	logged := func(text string, want int) {
+		t.Helper()
+		for range 3 {
+			p.Settle(t.Context(), "a", none)
+		}
+		if n := strings.Count(log.String(), text); n != want {
+			t.Errorf("logged %d times, not %d: %s", n, want, log.String())
+		}
+	}
+	logged("the pool does not answer", 1)
+	answer = errors.New("still being mounted")
+	logged("still being mounted", 1)
+	answer = nil
+	logged("recovered an unfinished change", 1)
+	logged("waits for what it works on", 2)
 }

@@ -281,3 +281,45 @@ func TestWhoWaitsBehindOneThatGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsKeptIsNobodyElses, although its owner is done with it, until the last that keeps it is too.
+func TestWhatIsKeptIsNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m lock.Manager
+		h := acquire(t, &m, lock.Claim{Action: "recover", Brief: true}, lock.Exclusive(web), lock.Shared(pool))
+		ctx := h.Context(t.Context())
+		first, ok := h.Keep()
+		second, also := h.Keep()
+		if !ok || !also {
+			t.Fatal("what is held cannot be kept")
+		}
+		h.Release()
+		granted, result := later(t, &m, lock.Claim{Action: "start"}, lock.Exclusive(web))
+		first()
+		first()
+		synctest.Wait()
+		if granted.Load() || m.Holder(web) != h {
+			t.Error("somebody else has it")
+		}
+		select {
+		case <-h.Done():
+			t.Error("it is said to be given back")
+		default:
+		}
+		if held, err := m.Acquire(ctx, patient, lock.Exclusive(db)); err != nil { // its owner has nothing any more
+			t.Error(err)
+		} else {
+			held.Release()
+		}
+		if _, ok := h.Keep(); ok {
+			t.Error("it can be kept once its owner is done with it")
+		}
+		second()
+		<-h.Done()
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		h.Release()
+		acquire(t, &m, patient, lock.Exclusive(web), lock.Exclusive(pool)).Release()
+	})
+}

@@ -30,8 +30,11 @@ type Held struct {
 	claim   Claim
 	manager *Manager
 	wants   []Want // those granted so far, in order
-	once    sync.Once
 	done    chan struct{}
+
+	// With the manager's mutex held:
+	kept     int  // by how many Keep
+	released bool // by its owner
 }
 
 // Action is what the objects are held for.
@@ -40,16 +43,43 @@ func (h *Held) Action() string { return h.claim.Action }
 // Done is closed at the release.
 func (h *Held) Done() <-chan struct{} { return h.done }
 
-// Release gives everything back. A second call does nothing, so that it can be deferred.
+// Release gives everything back, once nobody keeps it any more. A second call does nothing, so that it can be deferred.
 func (h *Held) Release() {
-	h.once.Do(func() {
+	h.manager.mu.Lock()
+	defer h.manager.mu.Unlock()
+	if h.released {
+		return
+	}
+	h.released = true
+	h.giveBack()
+}
+
+// giveBack drops what is neither its owner's any more nor kept; the manager's mutex is held.
+func (h *Held) giveBack() {
+	if !h.released || h.kept > 0 {
+		return
+	}
+	for _, w := range h.wants {
+		h.manager.drop(w, h)
+	}
+	close(h.done)
+}
+
+// Keep is for whoever does something beside the holder, such as ending what it works on: nobody else has the objects before release is called, even if
+// the holder is done with them. It fails if they have been given back already, when somebody else may have them.
+func (h *Held) Keep() (release func(), ok bool) {
+	h.manager.mu.Lock()
+	defer h.manager.mu.Unlock()
+	if h.released {
+		return nil, false
+	}
+	h.kept++
+	return sync.OnceFunc(func() {
 		h.manager.mu.Lock()
-		for _, w := range h.wants {
-			h.manager.drop(w, h)
-		}
-		h.manager.mu.Unlock()
-		close(h.done)
-	})
+		defer h.manager.mu.Unlock()
+		h.kept--
+		h.giveBack()
+	}), true
 }
 
 type heldKey struct{}
@@ -64,11 +94,11 @@ func inContext(ctx context.Context) []*Held {
 	var live []*Held
 	all, _ := ctx.Value(heldKey{}).([]*Held)
 	for _, h := range all {
-		select {
-		case <-h.done:
-		default:
+		h.manager.mu.Lock()
+		if !h.released {
 			live = append(live, h)
 		}
+		h.manager.mu.Unlock()
 	}
 	return live
 }

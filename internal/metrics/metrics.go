@@ -5,7 +5,6 @@ package metrics
 import (
 	"context"
 	"runtime"
-	"sync"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -43,18 +42,23 @@ type Service struct {
 	Deps
 	now func() time.Time
 
-	mu   sync.Mutex // held while instances are measured: others wait for the same figures
+	turn chan struct{} // held while instances are measured: others wait for the same figures, for as long as their requests last
 	at   time.Time
 	last []instance.Metrics
 }
 
 // New makes the service.
-func New(d Deps) *Service { return &Service{Deps: d, now: time.Now} }
+func New(d Deps) *Service { return &Service{Deps: d, now: time.Now, turn: make(chan struct{}, 1)} }
 
-// Families are the series of the instances in the projects that allowed accepts; nil accepts all. server adds those of the daemon itself.
-func (s *Service) Families(ctx context.Context, allowed func(project string) bool, server bool) []*dto.MetricFamily {
+// Families are the series of the instances in the projects that allowed accepts; nil accepts all. server adds those of the daemon itself. It fails
+// if ctx ends while others read the figures.
+func (s *Service) Families(ctx context.Context, allowed func(project string) bool, server bool) ([]*dto.MetricFamily, error) {
+	measured, err := s.measured(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var b builder
-	for _, m := range s.measured(ctx) {
+	for _, m := range measured {
 		if allowed == nil || allowed(m.Project) {
 			b.instance(&m)
 		}
@@ -69,20 +73,24 @@ func (s *Service) Families(ctx context.Context, allowed func(project string) boo
 	if server {
 		s.server(&b)
 	}
-	return b.families()
+	return b.families(), nil
 }
 
 // measured are figures that are fresh enough. Whoever asks first reads them for all, and its end is not theirs.
-func (s *Service) measured(ctx context.Context) []instance.Metrics {
+func (s *Service) measured(ctx context.Context) ([]instance.Metrics, error) {
 	if s.Instances == nil {
-		return nil
+		return nil, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.turn }()
 	if s.at.IsZero() || s.now().Sub(s.at) >= fresh {
 		s.last, s.at = s.Instances.Measure(context.WithoutCancel(ctx)), s.now()
 	}
-	return s.last
+	return s.last, nil
 }
 
 func (s *Service) server(b *builder) {

@@ -55,7 +55,11 @@ func exposed(t *testing.T, s *Service, allowed func(string) bool, server bool) s
 	t.Helper()
 	var out bytes.Buffer
 	encoder := expfmt.NewEncoder(&out, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, f := range s.Families(t.Context(), allowed, server) {
+	families, err := s.Families(t.Context(), allowed, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
 		if err := encoder.Encode(f); err != nil {
 			t.Fatal(err)
 		}

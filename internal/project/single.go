@@ -25,6 +25,9 @@ func (Single) Admit(context.Context, string, string, Contents) (func(), error) {
 	return func() {}, nil
 }
 
+// Reserve counts nothing.
+func (Single) Reserve(_, _ string) *Reservation { return &Reservation{} }
+
 // Hold holds nothing.
 func (Single) Hold(ctx context.Context, _, _ string) (context.Context, func(), error) {
 	return ctx, func() {}, nil

@@ -36,13 +36,16 @@ func (c Caller) May(want access.Entitlement, o access.Object) bool {
 // Unbound tells whether nothing is kept from the caller.
 func (c Caller) Unbound() bool { return c.Protocol == "" || c.Rights.All() }
 
+// ErrNotAuthorized is what everybody hears who may not do something.
+var ErrNotAuthorized = api.Forbidden("not authorized")
+
 // Require fails with 403 if the caller of ctx has no entitlement on an object. What is said is the same for objects that there are and that
 // there are not: it has to be asked before either is known.
 func Require(ctx context.Context, want access.Entitlement, o access.Object) error {
 	if CallerFrom(ctx).May(want, o) {
 		return nil
 	}
-	return api.Forbidden("not authorized")
+	return ErrNotAuthorized
 }
 
 // Viewer tells which objects of a kind the caller of ctx sees; nil: all of them.

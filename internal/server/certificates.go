@@ -7,6 +7,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/certificate"
+	"github.com/berthd/berth/internal/request"
 )
 
 type certificatesAPI struct{ svc *certificate.Service }
@@ -72,7 +73,7 @@ func mayAdd(r *Request, req api.CertificatesPost) error {
 	case r.Trusted() && req.Certificate == "" && !req.Token:
 		return api.BadRequest("Client is already trusted")
 	case r.Trusted() || r.caller.May(access.CanViewMetrics, access.Object{Entity: access.Server}):
-		return errNotAuthorized
+		return request.ErrNotAuthorized
 	}
 	return nil
 }

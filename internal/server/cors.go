@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/berthd/berth/internal/serverconfig"
 )
@@ -16,6 +17,11 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, c *serverconfig.Service
 	if allowed == "" {
 		return false
 	}
+	origin := r.Header.Get("Origin")
+	same := isOrigin(allowed, origin)
+	if same {
+		allowed = origin // browsers compare bytes
+	}
 	w.Header().Set("Access-Control-Allow-Origin", allowed)
 	w.Header().Add("Vary", "Origin")
 	if v := c.Get("core.https_allowed_methods"); v != "" {
@@ -27,11 +33,16 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, c *serverconfig.Service
 	if c.Bool("core.https_allowed_credentials") {
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
 	}
-	return r.Header.Get("Origin") == allowed
+	return same
+}
+
+// isOrigin tells whether a page's origin is the one that the administrator allowed, as people write it.
+func isOrigin(allowed, origin string) bool {
+	return origin != "" && strings.EqualFold(strings.TrimSuffix(allowed, "/"), origin)
 }
 
 // allowedOrigin tells whether the administrator allowed the pages of an origin to use the API.
 func (s *Server) allowedOrigin(origin string) bool {
 	c := s.services.Config
-	return c != nil && origin != "" && c.Get("core.https_allowed_origin") == origin
+	return c != nil && isOrigin(c.Get("core.https_allowed_origin"), origin)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/request"
 )
 
 type eventsAPI struct {
@@ -85,7 +86,7 @@ func eventFilter(r *Request) (event.Filter, error) {
 			f.Types[one] = true
 		case event.TypeLogging:
 			if !logs {
-				return f, errNotAuthorized
+				return f, request.ErrNotAuthorized
 			}
 			f.Types[one] = true
 		default:

@@ -12,6 +12,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/metrics"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/serverconfig"
 )
 
@@ -37,13 +38,20 @@ func (a metricsAPI) get(r *Request) Response {
 	all := r.caller.May(access.CanViewMetrics, access.Object{Entity: access.Server}) || a.config != nil && !a.config.Bool("core.metrics_authentication")
 	switch {
 	case one != "" && (all || ofProject(one)):
-		return exposition(a.svc.Families(r.Context(), func(project string) bool { return project == one }, false))
+		return exposed(a.svc.Families(r.Context(), func(project string) bool { return project == one }, false))
 	case one == "" && all:
-		return exposition(a.svc.Families(r.Context(), nil, true))
+		return exposed(a.svc.Families(r.Context(), nil, true))
 	case one == "" && r.caller.Rights.Somewhere(access.CanViewMetrics):
-		return exposition(a.svc.Families(r.Context(), ofProject, false))
+		return exposed(a.svc.Families(r.Context(), ofProject, false))
 	}
-	return Fail(errNotAuthorized)
+	return Fail(request.ErrNotAuthorized)
+}
+
+func exposed(families []*dto.MetricFamily, err error) Response {
+	if err != nil {
+		return Fail(err)
+	}
+	return exposition(families)
 }
 
 // exposition answers with series, in the format that the client prefers.

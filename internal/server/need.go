@@ -6,6 +6,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/request"
 )
 
 // Need is what a caller must be allowed to do for a route to be taken. It is asked before anything is looked up, so that the answer to those
@@ -38,8 +39,6 @@ func on(kind access.Entity, variable string, may access.Entitlement) Need {
 // amid is the need of an entitlement on the project, about all its objects of a kind.
 func amid(kind access.Entity, may access.Entitlement) Need { return Need{May: may, On: kind} }
 
-var errNotAuthorized = api.Forbidden("not authorized")
-
 // admit refuses callers who may not take a route.
 func (s *Server) admit(r *Request, route Route) error {
 	if route.Public {
@@ -50,7 +49,7 @@ func (s *Server) admit(r *Request, route Route) error {
 	}
 	if !s.allows(r, route.Need) {
 		slog.Warn("Rejecting request that is not allowed", "ip", r.caller.Address, "method", r.Method, "url", r.URL.Path, "username", r.caller.Username)
-		return errNotAuthorized
+		return request.ErrNotAuthorized
 	}
 	return nil
 }

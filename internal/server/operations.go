@@ -11,6 +11,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 )
 
 type operationsAPI struct{ ops *operation.Manager }
@@ -84,7 +85,7 @@ func (a operationsAPI) cancel(r *Request) Response {
 		return Fail(err)
 	}
 	if !o.Owned(r.caller) && !r.caller.May(access.Operator, access.InProject(o.Project())) {
-		return Fail(errNotAuthorized)
+		return Fail(request.ErrNotAuthorized)
 	}
 	if err := o.Cancel(); err != nil {
 		return Fail(err)
@@ -142,7 +143,7 @@ func (a operationsAPI) open(r *Request) (*operation.Operation, error) {
 		return o, nil
 	}
 	if !r.Trusted() {
-		return nil, errNotAuthorized
+		return nil, request.ErrNotAuthorized
 	}
 	return nil, operation.ErrNotFound
 }

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -82,6 +85,7 @@ func (r *Request) Decode(v any) error {
 
 // IfMatch fails with 412 if the caller expects another version of the object than the one with this ETag.
 func (r *Request) IfMatch(etag string) error {
+	etag = r.server.shownETag(etag)
 	want := r.Header.Get("If-Match")
 	if want == "" || want == "*" || strings.Trim(want, `"`) == etag {
 		return nil
@@ -95,8 +99,19 @@ func (r *Request) Trusted() bool { return r.caller.Trusted }
 // Caller is who makes the request.
 func (r *Request) Caller() request.Caller { return r.caller }
 
-// ETag is the version of an object that was written at rev.
+// ETag is the version of an object that was written at rev, for SyncETag and IfMatch. Callers see it as shownETag makes it.
 func ETag(rev store.Revision) string { return strconv.FormatUint(uint64(rev), 10) }
+
+// shownETag is a version as callers see it. The store has one revision for all that it holds: from a plain number everybody could read off how much
+// everybody else changes, and when.
+func (s *Server) shownETag(version string) string {
+	if s == nil || len(s.services.ETagKey) == 0 { // only in tests
+		return version
+	}
+	mac := hmac.New(sha256.New, s.services.ETagKey)
+	mac.Write([]byte(version))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
 
 func isTrue(s string) bool {
 	switch strings.ToLower(s) {

@@ -55,7 +55,7 @@ type encodedResponse struct {
 	header http.Header
 }
 
-// encodeSync is SyncETag, encoded at once.
+// encodeSync is SyncETag, encoded at once, with the version as callers see it.
 func encodeSync(v any, etag string) (Response, error) {
 	body, err := json.Marshal(envelope{
 		Type: api.SyncResponse, Status: api.Success.String(), StatusCode: int(api.Success), Metadata: v,
@@ -87,9 +87,9 @@ func Created(url string) Response {
 	return syncResponse{status: http.StatusCreated, metadata: struct{}{}, location: url}
 }
 
-func (s syncResponse) respond(w http.ResponseWriter, _ *Request) error {
+func (s syncResponse) respond(w http.ResponseWriter, r *Request) error {
 	if s.etag != "" {
-		w.Header().Set("ETag", strconv.Quote(s.etag))
+		w.Header().Set("ETag", strconv.Quote(r.server.shownETag(s.etag)))
 	}
 	if s.location != "" {
 		w.Header().Set("Location", s.location)

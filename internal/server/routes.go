@@ -37,6 +37,8 @@ type Services struct {
 	Networks     *network.Service
 	Images       *image.Service
 	Metrics      *metrics.Service
+
+	ETagKey []byte // secret, and the same after a restart: clients keep ETags
 }
 
 // Routes lists all routes. Each resource's file makes its own; this is where they are joined.

@@ -61,7 +61,7 @@ func (r *Request) requireIn(project string, need Need) error {
 	if project == "" || project == r.Project() || r.server.allowsIn(r, need, project) {
 		return nil
 	}
-	return errNotAuthorized
+	return request.ErrNotAuthorized
 }
 
 // viewer tells which objects of a kind the caller sees in a list that reaches over projects; nil: all of them.

@@ -105,6 +105,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	before := s.sessions.changes.Load()
 	caller := s.auth.Authenticate(hr)
 	if caller.Protocol == "" {
 		caller.Protocol = "unknown" // from outside comes nobody who is the daemon itself
@@ -118,7 +119,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	} else { // whoever could open the socket stays who they are
 		ctx, cancel := context.WithCancelCause(ctx)
 		r.Request = hr.WithContext(ctx)
-		defer s.begin(r, cancel)()
+		defer s.begin(r, w, before, cancel)()
+		bound := &boundWriter{ResponseWriter: w, session: r.session}
+		r.Body, w = &boundBody{r.Body, r.session}, bound
+		defer s.conclude(bound, r)
 	}
 	ended := s.counters.began(hr.URL.Path)
 	status := http.StatusInternalServerError // unless it comes to an answer
@@ -128,9 +132,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 			s.crashed(w, r, p)
 		}
 	}()
-	resp := s.dispatch(w, r)
+	resp := s.take(w, r)
 	status = statusOf(resp)
 	s.answer(w, r, resp)
+}
+
+// take answers those whose rights have ended since they were found, and dispatches what others ask for.
+func (s *Server) take(w http.ResponseWriter, r *Request) Response {
+	if r.session != nil && r.session.ended.Load() {
+		return Fail(errTrustEnded)
+	}
+	return s.dispatch(w, r)
 }
 
 // dispatch finds the route of a request, checks that the caller may take it, and handles it.
@@ -207,7 +219,7 @@ func (s *Server) checkBrowser(r *http.Request) error {
 		return nil
 	}
 	if err := s.origins.Check(r); err != nil {
-		return api.Forbidden("not authorized: %w", err)
+		return api.Forbidden("%w: %w", request.ErrNotAuthorized, err)
 	}
 	return nil
 }

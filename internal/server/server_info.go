@@ -59,7 +59,7 @@ func (a serverAPI) get(r *Request) Response {
 	shown, rev := a.config.Show()
 	answer, err := encodeSync(api.Server{
 		ServerPut: api.ServerPut{Config: shown}, ServerUntrusted: about, Environment: environment,
-	}, ETag(rev))
+	}, r.server.shownETag(ETag(rev)))
 	if err != nil {
 		return Fail(err)
 	}

@@ -2,58 +2,73 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/rawconn"
 	"github.com/berthd/berth/internal/request"
 )
 
 // trustCheck is how often the callers of requests that last are looked at again. Changes of certificates by this server are seen at once; this
-// is for those that come by themselves, as a certificate's end in time.
+// is for those that come by themselves, as a certificate's end in time, or a list of revoked ones that is replaced.
 const trustCheck = 10 * time.Second
 
-var errTrustEnded = errors.New("the caller's rights have ended")
+var errTrustEnded = api.Forbidden("%w: the caller's rights have ended", request.ErrNotAuthorized)
 
 // sessions are the requests over the network that are under way, with the connections that were taken over from them: what such a caller hears
-// ends with the rights it was heard by.
+// ends with the rights it was heard by. Nothing is locked while callers are looked at.
 type sessions struct {
-	mu   sync.Mutex
-	open map[*session]struct{}
-	next *time.Timer
+	open    sync.Map // of *session
+	count   atomic.Int64
+	changes atomic.Uint64 // of anybody's rights
+	armed   atomic.Bool   // callers are looked at after trustCheck
 }
 
+func (all *sessions) add(one *session) {
+	all.open.Store(one, nil)
+	all.count.Add(1)
+}
+
+func (all *sessions) drop(one *session) {
+	if _, there := all.open.LoadAndDelete(one); there {
+		all.count.Add(-1)
+	}
+}
+
+// session is a request that is under way, or an operation that was asked for.
 type session struct {
 	request *http.Request
 	caller  request.Caller
 	cancel  context.CancelCauseFunc
-	conn    net.Conn // taken over; nil: none
-	ended   bool     // before its connection was taken over
+	ended   atomic.Bool // with the caller's rights
+
+	mu      sync.Mutex
+	control *http.ResponseController // nil: none, or it has been answered
+	conn    net.Conn                 // taken over; nil: none
 }
 
-// begin keeps a request in sight; the function that is returned lets it go, unless its connection was taken over, which ends by itself.
-func (s *Server) begin(r *Request, cancel context.CancelCauseFunc) func() {
-	one := &session{request: r.Request, caller: r.caller, cancel: cancel}
+// begin keeps a request in sight; the function that is returned lets it go, unless its connection was taken over, which ends by itself. before
+// is how often rights had changed when its caller was found.
+func (s *Server) begin(r *Request, w http.ResponseWriter, before uint64, cancel context.CancelCauseFunc) func() {
+	one := &session{request: r.Request, caller: r.caller, cancel: cancel, control: http.NewResponseController(w)}
 	r.session = one
-	all := &s.sessions
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	if all.open == nil {
-		all.open = map[*session]struct{}{}
-	}
-	all.open[one] = struct{}{}
-	if all.next == nil {
-		all.next = time.AfterFunc(trustCheck, s.checkLater)
+	s.sessions.add(one)
+	s.checkSoon()
+	if s.sessions.changes.Load() != before && one.outlives(s.auth.Authenticate(one.request)) {
+		s.end(one, errTrustEnded)
 	}
 	return func() {
-		all.mu.Lock()
-		defer all.mu.Unlock()
-		if one.conn == nil {
-			delete(all.open, one)
+		one.mu.Lock()
+		one.control = nil // it is of no use any more
+		taken := one.conn != nil
+		one.mu.Unlock()
+		if !taken {
+			s.sessions.drop(one)
 			cancel(nil)
 		}
 	}
@@ -63,23 +78,18 @@ func (s *Server) begin(r *Request, cancel context.CancelCauseFunc) func() {
 // who asked for it.
 func (s *Server) watch(r *Request, o *operation.Operation) {
 	one := &session{request: r.Request, caller: r.caller, cancel: func(error) { _ = o.Cancel() }} // one that has ended is fine
-	s.sessions.mu.Lock()
-	s.sessions.open[one] = struct{}{} // beside that of the request
-	s.sessions.mu.Unlock()
+	s.sessions.add(one)
+	if r.session.ended.Load() { // as it was started
+		s.end(one, errTrustEnded)
+	}
 	go func() {
 		<-o.Done()
-		s.sessions.mu.Lock()
-		defer s.sessions.mu.Unlock()
-		delete(s.sessions.open, one)
+		s.sessions.drop(one)
 	}()
 }
 
 // Sessions counts the requests and connections over the network that are under way.
-func (s *Server) Sessions() int {
-	s.sessions.mu.Lock()
-	defer s.sessions.mu.Unlock()
-	return len(s.sessions.open)
-}
+func (s *Server) Sessions() int { return int(s.sessions.count.Load()) }
 
 // took notes that the connection of a request was taken over. Only a connection of our own listeners tells when it ends.
 func (s *Server) took(one *session, conn net.Conn) {
@@ -87,53 +97,72 @@ func (s *Server) took(one *session, conn net.Conn) {
 	if one == nil || !ok {
 		return
 	}
-	s.sessions.mu.Lock()
+	one.mu.Lock()
 	one.conn = conn
-	ended := one.ended
-	s.sessions.mu.Unlock()
-	if ended {
+	one.mu.Unlock()
+	if one.ended.Load() {
 		_ = rawconn.Close(conn)
 		return
 	}
 	ours.whenClosed(func() { s.end(one, nil) })
 }
 
-// end forgets a session, and its request. With a cause its connection ends, too, whether it was taken over or is about to be.
+// end forgets a session, and its request. With a cause its connection ends, too, if it was taken over or is about to be; else nothing more is
+// read from the caller or written.
 func (s *Server) end(one *session, cause error) {
-	s.sessions.mu.Lock()
-	delete(s.sessions.open, one)
-	one.ended = cause != nil
-	conn := one.conn
-	s.sessions.mu.Unlock()
-	if cause != nil && conn != nil {
-		_ = rawconn.Close(conn)
+	s.sessions.drop(one)
+	if cause != nil {
+		one.ended.Store(true)
 	}
 	one.cancel(cause)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	switch {
+	case cause == nil:
+	case one.conn != nil:
+		_ = rawconn.Close(one.conn)
+	case one.control != nil: // whoever waits for the caller to read or to send is woken
+		_ = one.control.SetReadDeadline(past)
+		_ = one.control.SetWriteDeadline(past)
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// outlives tells whether a session was begun by more rights than its caller has now.
+func (one *session) outlives(now request.Caller) bool {
+	return one.caller.Trusted && !now.Trusted || !now.Rights.Cover(one.caller.Rights)
 }
 
 // TrustChanged ends the requests of callers who may do less than when they began.
 func (s *Server) TrustChanged() {
-	s.sessions.mu.Lock()
-	var ended []*session
-	for one := range s.sessions.open {
-		now := s.auth.Authenticate(one.request)
-		if one.caller.Trusted && !now.Trusted || !now.Rights.Cover(one.caller.Rights) {
-			ended = append(ended, one)
+	s.sessions.changes.Add(1)
+	found := map[string]request.Caller{} // of many requests few callers
+	s.sessions.open.Range(func(key, _ any) bool {
+		one := key.(*session)
+		now, known := found[one.caller.Identity()]
+		if !known {
+			now = s.auth.Authenticate(one.request)
+			found[one.caller.Identity()] = now
 		}
-	}
-	s.sessions.mu.Unlock()
-	for _, one := range ended {
-		s.end(one, errTrustEnded)
+		if one.outlives(now) {
+			s.end(one, errTrustEnded)
+		}
+		return true
+	})
+}
+
+// checkSoon has callers looked at from time to time for as long as there are any.
+func (s *Server) checkSoon() {
+	if !s.sessions.armed.Load() && s.sessions.armed.CompareAndSwap(false, true) {
+		time.AfterFunc(trustCheck, s.checkLater)
 	}
 }
 
-// checkLater looks at callers from time to time for as long as there are any.
 func (s *Server) checkLater() {
 	s.TrustChanged()
-	s.sessions.mu.Lock()
-	defer s.sessions.mu.Unlock()
-	s.sessions.next = nil
-	if len(s.sessions.open) > 0 {
-		s.sessions.next = time.AfterFunc(trustCheck, s.checkLater)
+	s.sessions.armed.Store(false)
+	if s.Sessions() > 0 {
+		s.checkSoon()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/storage"
 )
 
@@ -127,7 +128,7 @@ func (a storageVolumesAPI) mayCopy(r *Request, from api.StorageVolumeSource) err
 	if name == "" || r.caller.May(access.CanManageBackups, access.Object{Entity: access.StorageVolume, Project: of, Name: name}) {
 		return nil
 	}
-	return errNotAuthorized
+	return request.ErrNotAuthorized
 }
 
 func (a storageVolumesAPI) get(r *Request) Response {

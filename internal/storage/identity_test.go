@@ -121,7 +121,7 @@ func TestAPoolThatHoldsSomethingIsNotRemoved(t *testing.T) {
 	if !ok {
 		t.Fatal("the pool is unknown")
 	}
-	_, err := w.journal.Begin(w.ctx, kindPoolCreate, poolEntry{"p", *pool.Value}, w.service.pools.Remove("p"))
+	_, err := w.journal.Begin(w.ctx, kindPoolCreate, poolEntry{Name: "p", Pool: *pool.Value}, w.service.pools.Remove("p"))
 	w.ok(err)
 	w.restart()
 	w.keeps("storage-pools/p/containers/pre")

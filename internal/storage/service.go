@@ -70,6 +70,8 @@ type Service struct {
 }
 
 type poolRecord struct {
+	// UUID tells a pool from a later one of its name; empty of those that an earlier version has made.
+	UUID        string            `json:"uuid,omitempty"`
 	Driver      string            `json:"driver"`
 	Description string            `json:"description"`
 	Config      map[string]string `json:"config"`

@@ -183,7 +183,7 @@ func TestPoolWithSource(t *testing.T) {
 func TestRecoveryOfPools(t *testing.T) {
 	w := newWorld(t)
 	record := poolRecord{Driver: "dir", Config: map[string]string{"source": filepath.Join(w.root, "storage-pools", "half")}}
-	_, err := w.journal.Begin(w.ctx, kindPoolCreate, poolEntry{"half", record})
+	_, err := w.journal.Begin(w.ctx, kindPoolCreate, poolEntry{Name: "half", Pool: record})
 	w.ok(err)
 	d, err := w.service.newDriver("half", &record)
 	w.ok(err)
@@ -191,7 +191,7 @@ func TestRecoveryOfPools(t *testing.T) {
 	w.ok(d.Mount(w.ctx))
 	w.ok(w.pool("going", nil))
 	row, _ := w.service.pools.Get("going")
-	_, err = w.journal.Begin(w.ctx, kindPoolDelete, poolEntry{"going", *row.Value})
+	_, err = w.journal.Begin(w.ctx, kindPoolDelete, poolEntry{Name: "going", Pool: *row.Value})
 	w.ok(err)
 	w.restart()
 	if names := w.service.Pools(); len(names) != 0 {

@@ -33,6 +33,29 @@ func (s *Service) realSource(ctx context.Context, source string) (string, error)
 	})
 }
 
+// folderID tells folders apart that have been at one path at different times, such as the top of a disk and the empty folder that it is mounted at.
+// It stays what it is when the host starts again, as device numbers do not.
+type folderID struct {
+	System [2]int32 `json:"system"` // f_fsid of statfs(2)
+	Inode  uint64   `json:"inode"`
+}
+
+// sourceID is the identity of the folder at a source; nil if there is none.
+func (s *Service) sourceID(ctx context.Context, source string) (*folderID, error) {
+	return ofSource(ctx, s, source, func() (*folderID, error) {
+		var st unix.Stat_t
+		var system unix.Statfs_t
+		err := unix.Stat(source, &st)
+		if err == nil {
+			err = unix.Statfs(source, &system)
+		}
+		if err != nil {
+			return nil, nil
+		}
+		return &folderID{system.Fsid.Val, st.Ino}, nil
+	})
+}
+
 // holdSource keeps creations and deletions of pools on one folder apart, whatever the pools are called: a creation finds it empty, and
 // what it undoes, or a deletion clears, must not be what another has made there since. A lock on the folder itself tells other daemons
 // of the host. Where the file system has no such locks, or the folder is yet to be made, there is only ours.

@@ -15,6 +15,7 @@ import (
 
 // guardJournal has the entries of custom volumes keep back what they concern.
 func (s *Service) guardJournal() {
+	s.guardPools()
 	of := func(all []VolumeID) []VolumeID { return all }
 	s.Journal.Guard(kindVolumeCreate, guardOf(s, of))
 	s.Journal.Guard(kindVolumeDelete, guardOf(s, of))
@@ -35,6 +36,13 @@ func guardOf[T any](s *Service, of func(T) []VolumeID) journal.Guard {
 			slices.Sort(objects)
 			return slices.Compact(objects)
 		},
+		Ready: func(ctx context.Context, data json.RawMessage) error {
+			var v T
+			if err := json.Unmarshal(data, &v); err != nil {
+				return err
+			}
+			return s.answerAll(ctx, of(v))
+		},
 		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
 			var v T
 			if err := json.Unmarshal(data, &v); err != nil {
@@ -47,6 +55,21 @@ func guardOf[T any](s *Service, of func(T) []VolumeID) journal.Guard {
 			return s.hold(ctx, "recover", wants...)
 		},
 	}
+}
+
+// answerAll fails if a pool that one of the volumes is in hangs.
+func (s *Service) answerAll(ctx context.Context, all []VolumeID) error {
+	asked := map[string]bool{}
+	for _, id := range all {
+		if asked[id.Pool] {
+			continue
+		}
+		asked[id.Pool] = true
+		if err := s.Answers(ctx, id.Pool); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uuidOf is the identity that the store has of a volume; "" if it has none.

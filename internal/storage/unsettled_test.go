@@ -103,7 +103,7 @@ func TestAPoolThatIsUsedAgainStays(t *testing.T) {
 	w := newWorld(t)
 	w.ok(w.pool("p", nil))
 	row, _ := w.service.pools.Get("p")
-	data, err := json.Marshal(poolEntry{"p", *row.Value})
+	data, err := json.Marshal(poolEntry{Name: "p", Pool: *row.Value})
 	w.ok(err)
 	_, err = w.service.CreateVolume(w.ctx, "p", "default", api.StorageVolumesPost{Name: "v", Type: "custom"})
 	w.ok(err)

@@ -21,6 +21,7 @@ const (
 	createSubvolume    = 0x50009418 // BTRFS_IOC_SUBVOL_CREATE_V2
 	getFlags           = 0x80089419 // BTRFS_IOC_SUBVOL_GETFLAGS
 	setFlags           = 0x4008941a // BTRFS_IOC_SUBVOL_SETFLAGS
+	systemInfo         = 0x8400941f // BTRFS_IOC_FS_INFO
 	limitQuota         = 0x8030942b // BTRFS_IOC_QGROUP_LIMIT
 	destroySubvolumeV2 = 0x5000943f // BTRFS_IOC_SNAP_DESTROY_V2, since Linux 5.7
 
@@ -77,6 +78,13 @@ type search struct {
 
 // foundHeader is the size of btrfs_ioctl_search_header: transid, objectid, offset; then type and length, 32 bits each.
 const foundHeader = 32
+
+// system is btrfs_ioctl_fs_info_args.
+type system struct {
+	_, _ uint64 // max_id, num_devices
+	id   [16]byte
+	_    [992]byte
+}
 
 // quota is btrfs_ioctl_qgroup_limit_args; with group 0 it is that of the subvolume that the open file is in.
 type quota struct {

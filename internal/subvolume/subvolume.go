@@ -11,6 +11,7 @@ package subvolume
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +28,21 @@ type FS struct{}
 func On(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.BTRFS_SUPER_MAGIC
+}
+
+// System is the identity of the file system that the folder at path lies on, as 32 hexadecimal digits, whichever of its subvolumes that is in. It fails
+// if that is not btrfs.
+func System(path string) (string, error) {
+	folder, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return "", err
+	}
+	defer folder.Close()
+	var args system
+	if err := call(folder, systemInfo, &args); err != nil {
+		return "", fmt.Errorf("file system of %s: %w", path, err)
+	}
+	return hex.EncodeToString(args.id[:]), nil
 }
 
 // Make makes an empty subvolume, open to its owner only.

@@ -185,6 +185,18 @@ func (r *remover) unlink(dir int, name string, flags int) error {
 	return err
 }
 
+// ClearFlags takes the immutable and append-only flags off the folder at path, of which the parent is trusted: with one it cannot be renamed. Errors are
+// left to the call that the flags were in the way of.
+func ClearFlags(path string) {
+	// lint:allow guest-paths: the parent is the caller's
+	parent, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	defer parent.Close()
+	clearFlags(int(parent.Fd()), filepath.Base(path))
+}
+
 // clearFlags takes the immutable and append-only flags off a file or folder, or off dir itself without a name.
 // Errors are left to the call that the flags were in the way of.
 func clearFlags(dir int, name string) {

@@ -146,9 +146,21 @@ func (c *container) halt() (sure bool, err error) {
 
 // sameProgram tells whether two processes run the same program.
 func sameProgram(a, b int) bool {
-	first, err1 := os.Stat(fmt.Sprintf("/proc/%d/exe", a))
-	second, err2 := os.Stat(fmt.Sprintf("/proc/%d/exe", b))
-	return err1 == nil && err2 == nil && os.SameFile(first, second)
+	first, err1 := identify(fmt.Sprintf("/proc/%d/exe", a))
+	second, err2 := identify(fmt.Sprintf("/proc/%d/exe", b))
+	return err1 == nil && err2 == nil && first == second
+}
+
+type file struct {
+	major, minor uint32
+	inode        uint64
+}
+
+// identify says which file a link of /proc leads to, from what the kernel has in memory: a guest's file is on a file system that may not answer.
+func identify(link string) (file, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+	return file{st.Dev_major, st.Dev_minor, st.Ino}, err
 }
 
 // kill ends the process of a pidfd; that it has ended already is no error.

@@ -14,11 +14,13 @@
 //
 //	Create ─→ Mount ─→ (volumes come and go) ─→ Unmount ─→ Delete
 //
-// Create makes the pool where nothing is: it must fail, and touch nothing, if the place is taken. Mount makes it
+// Create makes the pool where nothing is: it must fail, and touch nothing, if the place is taken. Repair lays anew what is missing of a
+// pool that Create has made, as after a Delete that failed half way, and touches nothing that is there. Mount makes it
 // reachable at Root, at every start of the daemon again; it also removes what a daemon that was killed left
 // unfinished in the pool. Unmount undoes Mount, Delete removes all that Create made (and nothing more: a folder that the
-// user gave as source stays, empty). Mount, Unmount and Delete are idempotent, and Delete after a
-// Create that was cut off leaves nothing.
+// user gave as source stays, empty). Repair, Mount, Unmount and Delete are idempotent, and Delete after a
+// Create that was cut off leaves nothing. Of a pool whose place is not there, or takes no changes, Unmount and Delete remove what is at
+// Root all the same; Delete then fails with ErrAway.
 //
 // # Life of a volume
 //
@@ -68,6 +70,7 @@ var (
 	ErrForeign  = errors.New("is another volume of that name")
 	ErrUnmarked = errors.New("is a volume of unknown origin")
 	ErrNotEmpty = errors.New("holds what no volume accounts for")
+	ErrAway     = errors.New("cannot be reached or changed")
 )
 
 // Unfinished begins the names of what is not, or no longer, a volume. As it has a space in it, no name of a user's is one.
@@ -122,6 +125,7 @@ type Fill func(ctx context.Context, dir string) error
 // Pool is the life of the pool itself.
 type Pool interface {
 	Create(ctx context.Context) error
+	Repair(ctx context.Context) error
 	Delete(ctx context.Context) error
 	Mount(ctx context.Context) error
 	Unmount(ctx context.Context) error

@@ -68,10 +68,15 @@ func layout() map[string]os.FileMode {
 }
 
 // Create implements storagedriver.Pool.
-func (d *Dir) Create(context.Context) error {
+func (d *Dir) Create(ctx context.Context) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	return d.Repair(ctx)
+}
+
+// Repair implements storagedriver.Pool.
+func (d *Dir) Repair(context.Context) error {
 	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
@@ -130,7 +135,8 @@ func (d *Dir) Check() error {
 func (d *Dir) Mount(ctx context.Context) error {
 	// An empty folder is where a disk was to be mounted: volumes would be missed, and forgotten.
 	if !d.laid() {
-		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on?", d.source)
+		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on? If it has gone for good, make the folder \"containers\" in it, "+
+			"and what the pool had can be deleted", d.source)
 	}
 	bound := false
 	if d.external() {
@@ -261,79 +267,4 @@ func (d *Dir) sweepFolder(ctx context.Context, parent string, dropEmpty bool) er
 		_ = os.Remove(parent) // the folder for snapshots of a volume that has none
 	}
 	return errors.Join(errs...)
-}
-
-// Unmount implements storagedriver.Pool.
-func (d *Dir) Unmount(context.Context) error {
-	if !d.external() {
-		return nil
-	}
-	for {
-		mounted, err := d.bound()
-		if err != nil || !mounted {
-			return err
-		}
-		if err := unix.Unmount(d.root, unix.UMOUNT_NOFOLLOW); err != nil {
-			return fmt.Errorf("unmount %s: %w", d.root, err)
-		}
-	}
-}
-
-// Delete implements storagedriver.Pool.
-func (d *Dir) Delete(ctx context.Context) error {
-	if _, err := os.Stat(d.source); err == nil {
-		if err := d.Unmount(ctx); err != nil {
-			return err
-		}
-		if err := d.clear(ctx); err != nil {
-			return err
-		}
-	}
-	err := os.Remove(d.root)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// clear removes what the driver made in the pool's folder: prepared images, remains, and folders that are empty. It removes
-// nothing if there is anything else.
-func (d *Dir) clear(ctx context.Context) error {
-	for name := range layout() {
-		if name == string(storagedriver.Images) {
-			continue
-		}
-		entries, err := os.ReadDir(filepath.Join(d.source, name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), tmpPrefix) && !d.emptyFolder(name, e.Name()) {
-				return fmt.Errorf("%s/%s/%s: the pool %w", d.source, name, e.Name(), storagedriver.ErrNotEmpty)
-			}
-		}
-	}
-	for name := range layout() {
-		if err := d.removeTree(ctx, filepath.Join(d.source, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// emptyFolder tells whether a folder for snapshots has none in it.
-func (d *Dir) emptyFolder(kind, name string) bool {
-	if !strings.HasSuffix(kind, "-snapshots") {
-		return false
-	}
-	entries, err := os.ReadDir(filepath.Join(d.source, kind, name))
-	if err != nil {
-		return false
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tmpPrefix) {
-			return false
-		}
-	}
-	return true
 }

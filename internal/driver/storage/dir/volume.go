@@ -12,6 +12,7 @@ import (
 
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
 	"github.com/berthd/berth/internal/fault"
+	"github.com/berthd/berth/internal/treecopy"
 )
 
 var (
@@ -248,8 +249,9 @@ func (d *Dir) discard(ctx context.Context, path string) error {
 func (d *Dir) remove(ctx context.Context, path string) error {
 	tmp := tmpName(filepath.Dir(path))
 	err := os.Rename(path, tmp)
-	if errors.Is(err, os.ErrPermission) { // a flag on the folder itself: nothing to hide it with
-		return d.removeTree(ctx, path)
+	if errors.Is(err, os.ErrPermission) { // a flag on the folder itself
+		treecopy.ClearFlags(path)
+		err = os.Rename(path, tmp)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -35,6 +35,7 @@ func Run(t *testing.T, folder string, make Factory) {
 		run  func(*suite)
 	}{
 		{"pool can be made, mounted twice and deleted twice", (*suite).pool},
+		{"pool is made once, and laid again", (*suite).repair},
 		{"volume appears whole or not at all", (*suite).create},
 		{"volume and its snapshots are renamed together", (*suite).rename},
 		{"two volumes change places", (*suite).exchange},
@@ -189,6 +190,32 @@ func (s *suite) pool() {
 	s.ok(s.driver.Delete(s.ctx))
 	s.ok(s.driver.Create(s.ctx)) // nothing is in the way of the next
 	s.ok(s.driver.Mount(s.ctx))
+}
+
+// repair makes what is missing of the pool, which Create must not: what is there may be another's.
+func (s *suite) repair() {
+	s.ok(s.driver.CreateVolume(s.ctx, container("a"), fill("x")))
+	if err := s.driver.Create(s.ctx); err == nil {
+		s.Fatal("a pool was made where there is one")
+	}
+	s.ok(s.driver.Repair(s.ctx)) // in use
+	s.holds(container("a"), "x")
+	s.ok(s.driver.DeleteVolume(s.ctx, container("a")))
+	for name, damage := range map[string]func() error{
+		"of which a part has gone": func() error { return os.Remove(filepath.Join(s.config.Root, "custom")) },
+		"that has been deleted":    func() error { return errors.Join(s.driver.Unmount(s.ctx), s.driver.Delete(s.ctx)) },
+	} {
+		s.ok(damage())
+		d := s.make(s.config)
+		s.ok(d.Repair(s.ctx))
+		s.ok(d.Repair(s.ctx))
+		s.ok(d.Mount(s.ctx))
+		v := storagedriver.Volume{Kind: storagedriver.Custom, Name: "v"}
+		if err := d.CreateVolume(s.ctx, v, fill("y")); err != nil {
+			s.Fatalf("a pool %s: %v", name, err)
+		}
+		s.ok(d.DeleteVolume(s.ctx, v))
+	}
 }
 
 func (s *suite) create() {
