@@ -84,39 +84,29 @@ func (s *Service) takeTurns(steps []*step) (done func(), err error) {
 	return done, nil
 }
 
-// passed is a run that is to be ended beside a change that has the instance.
-type passed struct {
-	*run
-	change *lock.Held
-}
-
 // holdToStop takes the lock of an instance that is to be stopped; other has it now. Where it is not to be had soon, a stop that must not wait ends the
-// run beside the holder, if that does nothing to it: then that is beside, to be given to passBy.
-func (s *Service) holdToStop(ctx context.Context, i *Instance, other *lock.Held, force bool) (held *lock.Held, beside *passed, err error) {
+// run beside the holder, if that does nothing to it, and is done. Who notices the end of the run cleans up once the holder is through.
+func (s *Service) holdToStop(ctx context.Context, i *Instance, other *lock.Held, force bool, timeout time.Duration) (held *lock.Held, done bool, err error) {
 	r := s.runs.get(i.id())
-	if r != nil && (force || r.atShutdown.Load()) && (other == nil || passes(other)) {
+	if r != nil && r.uuid == i.UUID && (force || r.atShutdown.Load()) && (other == nil || passes(other)) {
 		held, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Soon)
 		busy := (*lock.Busy)(nil)
 		if !errors.As(err, &busy) {
-			return held, nil, err
+			return held, false, err
 		}
 		if passes(busy.Holder) && r.turn.end() {
-			return nil, &passed{r, busy.Holder}, nil
+			s.Log.Warn("An instance is stopped beside a change that does not come to an end", "instance", i.Name, "project", i.Project, "change", busy.Holder.Action())
+			stopped, err := s.stopBeside(ctx, i, r, busy.Holder, force, timeout)
+			if !stopped || err != nil {
+				r.turn.goesOn()
+			}
+			if stopped {
+				return nil, true, err
+			}
 		}
 	}
 	held, err = s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
-	return held, nil, err
-}
-
-// passBy ends a run beside a change that has not begun with it. Who notices its end cleans up once that is over. It tells whether the change was still
-// there.
-func (s *Service) passBy(ctx context.Context, i *Instance, beside *passed, force bool, timeout time.Duration) (stopped bool, err error) {
-	s.Log.Warn("An instance is stopped beside a change that does not come to an end", "instance", i.Name, "project", i.Project)
-	stopped, err = s.stopBeside(ctx, i, beside.run, beside.change, force, timeout)
-	if !stopped || err != nil {
-		beside.turn.goesOn()
-	}
-	return stopped, err
+	return held, false, err
 }
 
 // sourcesAnswer asks, before anything is held, what the devices of the host are on that edit adds to an instance, or changes. All else that is wrong with

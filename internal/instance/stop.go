@@ -57,12 +57,9 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 			return err
 		}
 	}
-	l, beside, err := s.holdToStop(ctx, i, other, force)
-	if beside != nil {
-		if stopped, err := s.passBy(ctx, i, beside, force, timeout); stopped {
-			return err
-		}
-		l, err = s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
+	l, done, err := s.holdToStop(ctx, i, other, force, timeout)
+	if done {
+		return err
 	}
 	if err != nil {
 		other = s.holder(i)
