@@ -20,10 +20,10 @@ func limitedService(t *testing.T, limit string) (*Service, *journal.Journal) {
 	t.Helper()
 	st, locks := store.New(store.NewMemory()), &lock.Manager{}
 	var s *Service
-	projects := project.New(project.Deps{
-		Store: st, Events: event.Nobody{}, Locks: locks, Contents: func(name string) project.Contents { return project.Contents{Images: s.Size(name)} },
-	})
 	j := journal.New(st)
+	projects := project.New(project.Deps{
+		Store: st, Journal: j, Events: event.Nobody{}, Locks: locks, Contents: func(name string) project.Contents { return project.Contents{Images: s.Size(name)} },
+	})
 	s = New(Deps{Store: st, Journal: j, Locks: locks, Events: event.Nobody{}, Dir: t.TempDir(), Projects: projects})
 	if err := st.Load(t.Context()); err != nil {
 		t.Fatal(err)

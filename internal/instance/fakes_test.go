@@ -745,7 +745,7 @@ func newHouse(t *testing.T, before *house) *house {
 	locks := &lock.Manager{}
 	entries := journal.New(st)
 	h.projects = project.New(project.Deps{
-		Store: st, Events: event.Nobody{}, Locks: locks, Users: func(string) []string { return nil },
+		Store: st, Journal: entries, Events: event.Nobody{}, Locks: locks, Users: func(string) []string { return nil },
 		Contents: func(name string) project.Contents { return project.Contents{Instances: h.Contents(name)} },
 		Profiles: func() project.ProfilesOf { return h.profiles },
 	})
