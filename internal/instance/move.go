@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/berthd/berth/api"
@@ -90,7 +91,11 @@ func (s *Service) move(ctx context.Context, project, name, newName, pool string)
 			return err
 		}
 	}
-	return s.renameHeld(ctx, row.Value, newName)
+	err = s.renameHeld(ctx, row.Value, newName)
+	if err != nil && !there {
+		return fmt.Errorf("Instance %q is on storage pool %q now, and has its name still: %w", name, pool, err)
+	}
+	return err
 }
 
 // movePool copies the volumes of a stopped instance to another pool, and removes the old ones once the record says so. The instance and
