@@ -24,6 +24,8 @@ type CertificateAddToken struct {
 	Addresses   []string  `json:"addresses"`   // host:port, at which the server may be reached
 	Secret      string    `json:"secret"`
 	ExpiresAt   time.Time `json:"expires_at"` // zero: never
+	// Type says what it makes, as far as that is not a certificate of the trust store: an identity of this type.
+	Type string `json:"type,omitempty"`
 }
 
 // String is the token as users hand it on.

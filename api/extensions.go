@@ -138,4 +138,6 @@ var Extensions = []string{
 	"storage_volumes_all_projects",
 	"projects_networks_restricted_access",
 	"remote_token_expiry",
+	"access_management",
+	"access_management_tls",
 }

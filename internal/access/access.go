@@ -19,15 +19,23 @@ const (
 	StoragePool   Entity = "storage_pool"
 	StorageVolume Entity = "storage_volume"
 	Certificate   Entity = "certificate"
+
+	Identity              Entity = "identity"
+	Group                 Entity = "group"
+	IdentityProviderGroup Entity = "identity_provider_group"
 )
 
 // Object is what a right is asked for. The project is that in which the object is, where kinds are shared with the default project too; a
-// server, storage pool or certificate has none, and a project is named by Name.
+// server, storage pool, certificate, identity or group has none, and a project is named by Name. A volume is named by VolumeName, and an
+// identity by its method and identifier with a slash between them.
 type Object struct {
 	Entity  Entity
 	Project string
 	Name    string
 }
+
+// VolumeName is the name of a volume as an object: of one name there may be a volume of each type in each pool.
+func VolumeName(pool, kind, name string) string { return pool + "/" + kind + "/" + name }
 
 // InProject is a project as an object.
 func InProject(name string) Object { return Object{Entity: Project, Name: name} }
@@ -41,6 +49,8 @@ type Grant struct {
 // Rights are all that a caller may do. The zero value is none. They do not change: other rights of the same caller are another value.
 type Rights struct {
 	all    bool
+	fine   bool
+	seen   []Object
 	grants []Grant
 }
 
@@ -49,6 +59,15 @@ func Full() Rights { return Rights{all: true} }
 
 // Of are the rights that come of grants, from whatever sources.
 func Of(grants ...Grant) Rights { return Rights{grants: grants} }
+
+// FineGrained are the rights of an identity that has them by its groups: lists show its holder what there is of them, instead of being refused.
+func FineGrained(grants ...Grant) Rights { return Rights{fine: true, grants: grants} }
+
+// Seeing are the rights with those to see some objects, which nothing that lasts hangs on: Cover does not count them.
+func (r Rights) Seeing(objects ...Object) Rights {
+	r.seen = objects
+	return r
+}
 
 // Restricted are the rights of a client certificate that is restricted to projects: to use these, without changing what they are, and to see
 // what the host has. Its holder may look at the certificate and renew it.
@@ -76,13 +95,19 @@ func MetricsOf(projects []string) Rights {
 // All tells whether nothing is kept from the caller.
 func (r Rights) All() bool { return r.all }
 
+// Fine tells whether the rights come of groups.
+func (r Rights) Fine() bool { return r.fine }
+
+// Grants are what the rights are made of.
+func (r Rights) Grants() []Grant { return slices.Clone(r.grants) }
+
 // Cover tells whether all that others may do is among the rights.
 func (r Rights) Cover(others Rights) bool {
 	if r.all || others.all {
 		return r.all
 	}
 	for _, g := range others.grants {
-		if !slices.Contains(r.grants, g) {
+		if !slices.Contains(r.grants, g) && !r.May(g.Entitlement, g.Object) {
 			return false
 		}
 	}
@@ -99,7 +124,7 @@ func (r Rights) May(want Entitlement, o Object) bool {
 			return true
 		}
 	}
-	return false
+	return want == CanView && slices.Contains(r.seen, o)
 }
 
 // Somewhere tells whether an entitlement is among the rights on any object.
@@ -107,19 +132,32 @@ func (r Rights) Somewhere(want Entitlement) bool {
 	return r.all || slices.ContainsFunc(r.grants, func(g Grant) bool { return g.implies(want, g.Object) })
 }
 
-// Viewer tells which objects of a kind may be seen, for lists that reach over projects; nil: all of them, so that such a list costs nothing.
+// Viewer tells which objects of a kind may be seen, for lists; nil: all of them, so that such a list costs nothing. What is asked of each object
+// costs the same for any number of grants.
 func (r Rights) Viewer(kind Entity) func(project, name string) bool {
-	if r.all || r.May(Viewer, Object{Entity: Server}) {
+	if r.May(CanView, Object{Entity: kind, Project: anyProject, Name: anyName}) {
 		return nil
 	}
 	// Whoever sees one object of any name sees all of the project.
-	whole := map[string]bool{}
+	whole, single := map[string]bool{}, map[Object]bool{}
 	for _, g := range r.grants {
-		if g.Entity == Project && g.implies(CanView, Object{Entity: kind, Project: g.Name}) {
+		switch {
+		case g.Entity == Project && g.implies(CanView, Object{Entity: kind, Project: g.Name, Name: anyName}):
 			whole[g.Name] = true
+		case g.Entity == kind:
+			single[g.Object] = true // whoever may do anything with it may see it
 		}
 	}
 	return func(project, name string) bool {
-		return whole[project] || r.May(CanView, Object{Entity: kind, Project: project, Name: name})
+		return whole[project] || single[Object{Entity: kind, Project: project, Name: name}]
 	}
+}
+
+// Names that no object has: what may be done with it by rights on what holds it.
+const anyProject, anyName = "*", "*"
+
+// Some tells whether there may be objects of a kind in a project that may be seen.
+func (r Rights) Some(kind Entity, project string) bool {
+	return r.May(CanView, Object{Entity: kind, Project: project, Name: anyName}) ||
+		slices.ContainsFunc(r.grants, func(g Grant) bool { return g.Entity == kind && g.Project == project })
 }

@@ -18,16 +18,21 @@ const (
 	CanViewResources    Entitlement = "can_view_resources"
 	CanViewMetrics      Entitlement = "can_view_metrics" // also on a project
 	CanViewWarnings     Entitlement = "can_view_warnings"
-	CanViewPrivileged   Entitlement = "can_view_privileged_events" // the daemon's log
+	PermissionManager   Entitlement = "permission_manager"
+	CanViewPermissions  Entitlement = "can_view_permissions"
 	CanCreateIdentities Entitlement = "can_create_identities"
 	CanViewIdentities   Entitlement = "can_view_identities"
+	CanCreateGroups     Entitlement = "can_create_groups"
+	CanEditGroups       Entitlement = "can_edit_groups"
+	CanCreateIdPGroups  Entitlement = "can_create_identity_provider_groups"
+	CanViewUnmanaged    Entitlement = "can_view_unmanaged_networks"
 )
 
 // Entitlements on a project. Each kind of object in it has four more, such as can_edit_instances, and a manager's role.
 const (
-	Operator          Entitlement = "operator" // all but to change the project itself; also on an instance
-	CanViewOperations Entitlement = "can_view_operations"
-	CanViewEvents     Entitlement = "can_view_events"
+	Operator          Entitlement = "operator"            // all but to change the project itself; also on an instance
+	CanViewOperations Entitlement = "can_view_operations" // also on a server, for those of no project
+	CanViewEvents     Entitlement = "can_view_events"     // also on a server: the daemon's log, and what is of no project
 
 	CanCreateInstances Entitlement = "can_create_instances"
 	CanViewInstances   Entitlement = "can_view_instances"
@@ -110,13 +115,51 @@ func (g Grant) onServer(want Entitlement, o Object) bool {
 	}
 	switch o.Entity {
 	case Server:
-		return want == g.Entitlement || want == CanCreateProjects && g.Entitlement == ProjectManager || want == CanCreatePools && g.Entitlement == PoolManager
-	case Project:
-		return g.managed(want, "projects", ProjectManager)
+		return want == g.Entitlement || g.expands(want)
 	case StoragePool:
 		return g.managed(want, "storage_pools", PoolManager)
+	case Identity, Certificate:
+		return g.managed(want, "identities", PermissionManager)
+	case Group:
+		return g.managed(want, "groups", PermissionManager)
+	case IdentityProviderGroup:
+		return g.managed(want, "identity_provider_groups", PermissionManager)
+	case Project:
+		return g.managed(want, "projects", ProjectManager) || g.onAllProjects(want) || g.Entitlement == want && want == CanViewMetrics
+	case Network:
+		if o.Project == Unmanaged {
+			return want == CanView && g.Entitlement == CanViewUnmanaged
+		}
+	}
+	return plurals[o.Entity] != "" && g.onAllProjects(want)
+}
+
+// Unmanaged is where the interfaces of the host are, which are networks of no project.
+const Unmanaged = ""
+
+// onAllProjects tells whether a grant about projects in general covers an entitlement on what is in one.
+func (g Grant) onAllProjects(want Entitlement) bool {
+	switch g.Entitlement {
+	case ProjectManager:
+		return true
+	case "can_view_projects":
+		return want.View()
+	case "can_edit_projects":
+		return want.View() || want == CanEdit
 	}
 	return false
+}
+
+// serverRoles are the roles on a server, with what of it their entitlements end in.
+var serverRoles = map[Entitlement][]string{
+	ProjectManager:    {"_projects"},
+	PoolManager:       {"_storage_pools"},
+	PermissionManager: {"_permissions", "_identities", "_groups", "_identity_provider_groups"},
+}
+
+// expands tells whether a role on a server has an entitlement on it.
+func (g Grant) expands(want Entitlement) bool {
+	return slices.ContainsFunc(serverRoles[g.Entitlement], func(suffix string) bool { return strings.HasSuffix(string(want), suffix) })
 }
 
 // managed tells whether a grant on what holds objects of a kind covers an entitlement on one of them: can_edit_images is can_edit of each.
@@ -128,7 +171,7 @@ func (g Grant) managed(want Entitlement, plural string, manager Entitlement) boo
 	if !ok || verb == "can_create" {
 		return false
 	}
-	return want == Entitlement(verb) || want == CanView
+	return want == Entitlement(verb) || want == CanView || verb == "can_edit" && want == CanRenew
 }
 
 func (g Grant) onContent(want Entitlement, kind Entity) bool {
@@ -147,6 +190,8 @@ func (g Grant) onContent(want Entitlement, kind Entity) bool {
 func (g Grant) onItself(want Entitlement) bool {
 	switch {
 	case want == g.Entitlement, want == CanView:
+		return true
+	case g.Entitlement == CanEdit && want == CanRenew:
 		return true
 	case g.Entity == Project:
 		return g.onProject(want)

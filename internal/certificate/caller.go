@@ -23,6 +23,29 @@ func mayAdd(c request.Caller) bool {
 	return c.May(access.CanCreateIdentities, access.Object{Entity: access.Server})
 }
 
+// mayGive fails unless the caller has all rights that a new certificate gives, or could have them, as they may change any certificate.
+func mayGive(c request.Caller, put api.CertificatePut) error {
+	var given access.Rights
+	switch {
+	case c.May(access.CanEdit, object("")):
+		return nil
+	case put.Type == "metrics":
+		given = access.Metrics()
+	case put.Restricted:
+		for _, name := range put.Projects {
+			if !c.May(access.Operator, access.InProject(name)) {
+				return request.ErrNotAuthorized
+			}
+		}
+	default:
+		given = access.Full()
+	}
+	if !c.Unbound() && !c.Rights.Cover(given) {
+		return request.ErrNotAuthorized
+	}
+	return nil
+}
+
 // mayEdit tells whether the caller may change what a certificate is for. Others who get so far may renew their own.
 func mayEdit(ctx context.Context, fingerprint string) bool {
 	return request.CallerFrom(ctx).May(access.CanEdit, object(fingerprint))

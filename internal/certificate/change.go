@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,7 +76,7 @@ func (s *Service) exchange(ctx context.Context, row store.Row[api.Certificate], 
 	if next.Certificate == row.Value.Certificate {
 		return []store.Op{s.table.Replace(row, next)}, nil
 	}
-	cert, err := parse(next.Certificate)
+	cert, err := Parse(next.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -94,12 +95,16 @@ func (s *Service) exchange(ctx context.Context, row store.Row[api.Certificate], 
 	switch own := !mayEdit(ctx, row.Value.Fingerprint); {
 	case own && there:
 		return []store.Op{gone, s.table.Unchanged(other)}, nil
-	case own && s.Vouches != nil && s.Vouches(cert):
+	case own && (s.known(next.Fingerprint) || s.Vouches != nil && s.Vouches(cert)):
 		return []store.Op{gone}, nil
-	case there:
+	case s.known(next.Fingerprint):
 		return nil, errThere
 	}
-	return []store.Op{s.table.Create(next, next.Fingerprint), gone}, nil
+	ops := []store.Op{s.table.Create(next, next.Fingerprint), gone}
+	if s.Identities != nil {
+		ops = append(ops, s.Identities.Missing(next.Fingerprint))
+	}
+	return ops, nil
 }
 
 // staysOut fails for a certificate that has fewer rights by being in the store than it would have without: an authority that is trusted would
@@ -108,11 +113,19 @@ func (s *Service) staysOut(c *api.Certificate) error {
 	if c.Type == "client" && !c.Restricted || s.Vouches == nil {
 		return nil
 	}
-	cert, err := parse(c.Certificate)
-	if err != nil || !s.Vouches(cert) || s.refuses(cert) != nil {
+	cert, err := Parse(c.Certificate)
+	if err != nil {
 		return nil
 	}
-	return api.BadRequest("Without its entry the authority lets certificate %q in with full rights: revoke it in ca.crl first", c.Fingerprint)
+	return s.StaysOut(cert)
+}
+
+// StaysOut fails for a certificate that the authority would let in with all rights as soon as nothing restricts it.
+func (s *Service) StaysOut(cert *x509.Certificate) error {
+	if s.Vouches == nil || !s.Vouches(cert) || s.refuses(cert) != nil {
+		return nil
+	}
+	return api.BadRequest("Without its entry the authority lets certificate %q in with full rights: revoke it in ca.crl first", Fingerprint(cert))
 }
 
 // Delete takes a certificate out of the trust store.

@@ -16,8 +16,8 @@ func Fingerprint(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// parse reads a certificate in PEM, or in the base64 of DER that the API also takes.
-func parse(text string) (*x509.Certificate, error) {
+// Parse reads a certificate in PEM, or in the base64 of DER that the API also takes.
+func Parse(text string) (*x509.Certificate, error) {
 	var der []byte
 	if block, _ := pem.Decode([]byte(text)); block != nil {
 		if block.Type != "CERTIFICATE" {

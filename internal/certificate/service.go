@@ -38,6 +38,15 @@ type Deps struct {
 	Tokens  TokenDeps
 	// Changed, if set, is called when the store has changed, whoever changed it. It must be quick.
 	Changed func()
+	// Identities are the clients whose rights come of groups; nil: none.
+	Identities Identities
+}
+
+// Identities is another place where certificates are trusted; *identity.Service implements it.
+type Identities interface {
+	Has(fingerprint string) bool
+	// Missing holds for a commit while a certificate is not there.
+	Missing(fingerprint string) store.Op
 }
 
 // Service is the trust store.
@@ -132,7 +141,10 @@ func (s *Service) Add(ctx context.Context, req api.CertificatesPost, shown *x509
 	case !mayAdd(caller):
 		return "", request.ErrNotAuthorized
 	}
-	cert, err := parse(req.Certificate)
+	if err := mayGive(caller, req.CertificatePut); err != nil {
+		return "", err
+	}
+	cert, err := Parse(req.Certificate)
 	if err != nil {
 		return "", err
 	}
@@ -188,6 +200,9 @@ func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Ce
 	if c.Name == "" {
 		c.Name = cert.Subject.CommonName
 	}
+	if s.known(c.Fingerprint) {
+		return "", errThere
+	}
 	if err := s.insert(ctx, &c, more); err != nil {
 		return "", err
 	}
@@ -197,12 +212,16 @@ func (s *Service) add(ctx context.Context, put api.CertificatePut, cert *x509.Ce
 
 // insert keeps a certificate that is not there yet. With more to commit, store.ErrConflict is about that.
 func (s *Service) insert(ctx context.Context, c *api.Certificate, more []store.Op) error {
+	ops := append(slices.Clip(more), s.table.Create(c, c.Fingerprint))
+	if s.Identities != nil {
+		ops = append(ops, s.Identities.Missing(c.Fingerprint))
+	}
 	for {
-		err := s.commit(ctx, append(slices.Clip(more), s.table.Create(c, c.Fingerprint))...)
+		err := s.commit(ctx, ops...)
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
-		if _, there := s.table.Get(c.Fingerprint); there {
+		if s.known(c.Fingerprint) {
 			return errThere
 		}
 		if len(more) > 0 || ctx.Err() != nil {
@@ -219,6 +238,24 @@ func checkType(kind string) error {
 	}
 	return nil
 }
+
+// known tells whether a certificate is trusted already.
+func (s *Service) known(fingerprint string) bool {
+	_, ok := s.table.Get(fingerprint)
+	return ok || s.Identities != nil && s.Identities.Has(fingerprint)
+}
+
+// Has tells whether a certificate is in the store.
+func (s *Service) Has(fingerprint string) bool {
+	_, ok := s.table.Get(fingerprint)
+	return ok
+}
+
+// Missing holds for a commit while a certificate is not in the store.
+func (s *Service) Missing(fingerprint string) store.Op { return s.table.Absent(fingerprint) }
+
+// Check refuses a certificate with which nobody could get in.
+func (s *Service) Check(cert *x509.Certificate) error { return s.checkMaterial(cert) }
 
 // checkMaterial refuses a certificate with which nobody could get in.
 func (s *Service) checkMaterial(cert *x509.Certificate) error {

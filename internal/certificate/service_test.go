@@ -200,7 +200,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("Zm9v")
 	f.Add("-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := parse(text); err != nil && api.StatusOf(err) != 400 {
+		if _, err := Parse(text); err != nil && api.StatusOf(err) != 400 {
 			t.Error(err)
 		}
 	})

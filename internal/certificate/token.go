@@ -57,6 +57,9 @@ func (s *Service) IssueToken(ctx context.Context, req api.CertificatesPost) (*op
 	if !mayAdd(request.CallerFrom(ctx)) {
 		return nil, request.ErrNotAuthorized
 	}
+	if err := mayGive(request.CallerFrom(ctx), req.CertificatePut); err != nil {
+		return nil, err
+	}
 	switch {
 	case req.Certificate != "":
 		return nil, api.BadRequest("Can't use certificate if token is requested")

@@ -215,7 +215,7 @@ func TestKeysOfTheRemoteThatIsMeant(t *testing.T) {
 
 // freeText are arguments that cannot be completed: their words are new, or not to be counted up.
 var freeText = strings.Split("<command line>,<value>,<filter>,<filters>,<API path>,<device name>,<interface name>,<path>,<distribution>[/<release>],<URL>,"+
-	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>]", ",")
+	"<IP|FQDN|URL|token>,<token name>,<pool>/<volume>,<pool>/<volume>[/<snapshot>],<entity_name>,<entitlement>,tls/<name>,project=<project_name>,entity_type=<entity_type>", ",")
 
 func TestEveryArgumentOfAUsageLineIsKnown(t *testing.T) {
 	newFake(t)

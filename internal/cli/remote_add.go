@@ -246,7 +246,11 @@ func (a *remoteAdd) login(name string, r cliconf.Remote, server *client.Client, 
 		if err := a.isFor(secret, r.Addr, cert); err != nil {
 			return err
 		}
-		if err := server.CreateCertificate(api.CertificatesPost{Password: secret, CertificatePut: api.CertificatePut{Type: "client"}}); err != nil && !api.IsConflict(err) {
+		if token, err := api.ParseCertificateAddToken(secret); err == nil && token.Type == api.IdentityClient {
+			if err := server.CreateIdentityTLS(api.IdentitiesTLSPost{TrustToken: secret}); err != nil {
+				return err
+			}
+		} else if err := server.CreateCertificate(api.CertificatesPost{Password: secret, CertificatePut: api.CertificatePut{Type: "client"}}); err != nil && !api.IsConflict(err) {
 			return err
 		}
 		if info, _, err = server.Server(); err != nil {

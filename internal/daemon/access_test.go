@@ -58,6 +58,31 @@ func newTenants(t *testing.T) *tenants {
 	return w
 }
 
+// fine are callers whose rights come of a group, with what that may do.
+var fine = map[string]string{
+	"fine none":     ``,
+	"fine viewer":   `{"entity_type":"project","url":"/1.0/projects/a","entitlement":"viewer"}`,
+	"fine operator": `{"entity_type":"project","url":"/1.0/projects/a","entitlement":"operator"}`,
+	"fine instance": `{"entity_type":"instance","url":"/1.0/instances/thing?project=a","entitlement":"can_view"}`,
+	"fine admin":    `{"entity_type":"server","url":"/1.0","entitlement":"admin"}`,
+}
+
+// trustByGroups adds the callers whose rights come of groups.
+func (w *tenants) trustByGroups() {
+	for name, permission := range fine {
+		w.trustFine(name, permission)
+	}
+}
+
+// trustFine adds a caller in a group of their own.
+func (w *tenants) trustFine(name, permissions string) {
+	w.t.Helper()
+	c := certificateOf(w.t, name)
+	w.must("POST", "/1.0/auth/groups", fmt.Sprintf(`{"name":%q,"permissions":[%s]}`, name, permissions))
+	w.must("POST", "/1.0/auth/identities/tls", fmt.Sprintf(`{"name":%q,"certificate":%q,"groups":[%q]}`, name, base64.StdEncoding.EncodeToString(c.Raw), name))
+	w.shown[name] = c
+}
+
 func certificateOf(t *testing.T, name string) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -154,11 +179,15 @@ const (
 var rows = map[access.Entity]map[access.Entitlement]string{
 	access.Server: {
 		access.Admin: onlyFull, access.CanEdit: onlyFull, access.CanCreateProjects: onlyFull, access.CanCreatePools: onlyFull,
-		access.CanViewWarnings: onlyFull, access.Authenticated: anyTrusted, access.CanViewResources: anyTrusted,
+		access.CanViewWarnings: onlyFull, access.CanViewPermissions: onlyFull, access.CanCreateGroups: onlyFull, access.CanCreateIdPGroups: onlyFull,
+		access.Authenticated: anyTrusted, access.CanViewResources: anyTrusted,
 	},
-	access.StoragePool: {access.CanEdit: onlyFull, access.CanDelete: onlyFull},
-	access.Project:     {access.CanView: ofProject, access.CanViewEvents: ofProject, access.CanEdit: onlyFull, access.CanDelete: onlyFull},
-	access.Certificate: {access.CanView: ownOnly, access.CanRenew: ownOnly, access.CanDelete: onlyFull},
+	access.StoragePool:           {access.CanEdit: onlyFull, access.CanDelete: onlyFull},
+	access.Project:               {access.CanView: ofProject, access.CanViewEvents: ofProject, access.CanEdit: onlyFull, access.CanDelete: onlyFull},
+	access.Certificate:           {access.CanView: ownOnly, access.CanRenew: ownOnly, access.CanDelete: onlyFull},
+	access.Identity:              {access.CanView: onlyFull, access.CanRenew: onlyFull, access.CanDelete: onlyFull},
+	access.Group:                 {access.CanView: onlyFull, access.CanEdit: onlyFull, access.CanDelete: onlyFull},
+	access.IdentityProviderGroup: {access.CanView: onlyFull, access.CanEdit: onlyFull, access.CanDelete: onlyFull},
 	access.Instance: {
 		access.CanViewInstances: ofProject, access.CanCreateInstances: ofProject, access.CanOperate: ofProject, access.CanView: ofProject,
 		access.CanEdit: ofProject, access.CanDelete: ofProject, access.CanUpdateState: ofProject, access.CanManageSnapshots: ofProject,
@@ -180,11 +209,30 @@ var rows = map[access.Entity]map[access.Entitlement]string{
 
 // open are the routes that let everybody in; what they show to whom, tests of their own say.
 var open = []string{
-	"GET /", "GET /1.0", "POST /1.0/certificates", "GET /1.0/images", "GET /1.0/images/{fingerprint}", "GET /1.0/images/{fingerprint}/export",
+	"GET /", "GET /1.0", "POST /1.0/certificates", "POST /1.0/auth/identities/tls", "GET /1.0/images", "GET /1.0/images/{fingerprint}", "GET /1.0/images/{fingerprint}/export",
 	"GET /1.0/images/aliases", "GET /1.0/images/aliases/{name...}", "GET /1.0/operations/{id}/wait", "GET /1.0/operations/{id}/websocket", "GET /1.0/metrics",
 }
 
 var projectsOf = map[string][]string{"a": {"a"}, "ab": {"a", "b"}, "shares": {"shares"}}
+
+// mayFine says whether a caller whose rights come of a group may take a route. Lists show them what they see, in any project.
+func mayFine(need server.Need, who, caller, project, object string) bool {
+	switch {
+	case caller == "fine admin":
+		return true
+	case who == anyTrusted:
+		return need.May == access.Authenticated
+	case need.Rows:
+		return true
+	case who == onlyFull || who == ownOnly || project != "a":
+		return false
+	case caller == "fine operator":
+		return true
+	case caller == "fine viewer":
+		return need.May == access.CanView || strings.HasPrefix(string(need.May), "can_view_")
+	}
+	return caller == "fine instance" && need.On == access.Instance && need.May == access.CanView && object == "thing"
+}
 
 // may says whether a caller may take a route of a kind, about a project or the certificate of a holder.
 func may(who, caller, project, holder string) bool {
@@ -207,6 +255,7 @@ func may(who, caller, project, holder string) bool {
 // same, whatever there is.
 func TestTheMatrix(t *testing.T) {
 	w := newTenants(t)
+	w.trustByGroups()
 	callers := slices.Sorted(maps.Keys(w.shown))
 	for _, route := range w.d.server.Routes() {
 		name := route.Method + " " + route.Path
@@ -241,6 +290,9 @@ func (w *tenants) row(name string, route server.Route, who, caller string) {
 			}
 			for _, holder := range holders {
 				want := may(who, caller, project, holder)
+				if _, ok := fine[caller]; ok {
+					want = mayFine(route.Need, who, caller, project, object)
+				}
 				there := object == "thing" || route.Need.On == access.Project || w.prints[holder] != ""
 				if want && there && route.Method != "GET" {
 					continue // it is not for this test to take away what the next cell needs
@@ -267,7 +319,7 @@ func fill(route server.Route, project, object, fingerprint string) string {
 	}
 	for variable, value := range map[string]string{
 		"{pool}": "pool", "{type}": "custom", "{name}": object, "{name...}": object, "{fingerprint}": fingerprint,
-		"{snapshot}": object, "{file}": object, "{network}": object, "{id}": object,
+		"{snapshot}": object, "{file}": object, "{network}": object, "{id}": object, "{method}": "tls",
 	} {
 		path = strings.ReplaceAll(path, variable, value)
 	}

@@ -18,6 +18,7 @@ import (
 	lxchelper "github.com/berthd/berth/internal/driver/lxc/helper"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/hostinfo"
+	"github.com/berthd/berth/internal/identity"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
@@ -51,6 +52,7 @@ type Daemon struct {
 	trust     chan struct{} // that rights may be others than they were
 	warnings  *warning.Service
 	certs     *certificate.Service
+	identity  *identity.Service
 	authority authority
 	projects  *project.Service
 	helper    *hostinfo.Helper
@@ -147,8 +149,8 @@ func (d *Daemon) build() error {
 	d.warnings = warning.New(d.store, d.Hub)
 	d.ops.Remarked = d.recordWarnings
 	d.projects = project.New(project.Deps{
-		Store: d.store, Events: d.Hub, Locks: &d.locks, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
-		Profiles: func() project.ProfilesOf { return d.resources.profiles },
+		Store: d.store, Events: d.Hub, Locks: &d.locks, Journal: d.journal, Users: d.usersOfProject, Contents: d.contentsOfProject, Network: d.networkConfig,
+		Profiles: func() project.ProfilesOf { return d.resources.profiles }, EndOperations: d.ops.EndIn,
 	})
 	d.wireListeners()
 	d.wireTrust()
@@ -159,7 +161,7 @@ func (d *Daemon) build() error {
 	d.services = server.Services{
 		ETagKey:    []byte(etags),
 		Operations: d.ops, Events: d.Hub, Config: d.config, Environment: d.describe, Lifetime: d,
-		Certificates: d.certs, Projects: d.projects, Warnings: d.warnings,
+		Certificates: d.certs, Identities: d.identity, Projects: d.projects, Warnings: d.warnings,
 	}
 	if err := d.wire(); err != nil {
 		return err
@@ -167,7 +169,7 @@ func (d *Daemon) build() error {
 	if err := d.store.Load(context.Background()); err != nil {
 		return err
 	}
-	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority}})
+	d.server = server.New(d.services, server.SocketAuth{TLS: server.TLSAuth{Store: d.certs, Authority: d.authority, Identities: d.identity}})
 	return nil
 }
 

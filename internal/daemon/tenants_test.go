@@ -300,3 +300,19 @@ func TestRequestsEndWithTheRightsOfTheirCaller(t *testing.T) {
 	default:
 	}
 }
+
+// TestAProfilesChangeTellsNothingOfOtherProjects that share it: why it cannot be made is kept from whoever does not see the instance.
+func TestAProfilesChangeTellsNothingOfOtherProjects(t *testing.T) {
+	w := newTenants(t)
+	w.trust("home", `"restricted":true,"projects":["default"]`)
+	w.must("POST", "/1.0/profiles", `{"name":"common","config":{"limits.processes":"5"},"devices":{"root":{"type":"disk","path":"/","pool":"pool"}}}`)
+	w.must("POST", "/1.0/instances?project=shares", `{"name":"hidden","source":{"type":"none"},"profiles":["common"]}`)
+	w.must("PATCH", "/1.0/projects/shares", `{"config":{"limits.processes":"10"}}`)
+	for _, body := range []string{`{"config":{"limits.processes":"100"}}`, `{"config":{"limits.processes":""}}`, `{"devices":{"root":{"type":"none"}}}`} {
+		full, why := w.answer("full", "PATCH", "/1.0/profiles/common", body)
+		got, text := w.answer("home", "PATCH", "/1.0/profiles/common", body)
+		if got < 400 || got != full || strings.Contains(text, "hidden") || strings.Contains(text, "shares") || !strings.Contains(text, "instance of another project cannot follow") {
+			t.Errorf("%s: %d %s, of full rights %d %s", body, got, text, full, why)
+		}
+	}
+}

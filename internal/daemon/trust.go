@@ -43,7 +43,9 @@ func (d *Daemon) wireTrust() {
 			},
 		},
 	})
-	d.projects.Certificates = d.certs
+	d.wireIdentities()
+	d.certs.Identities = d.identity
+	d.projects.Certificates = named{d.certs, d.identity}
 	d.parts = append(d.parts, part{name: "certificates", recover: d.openTokens})
 }
 

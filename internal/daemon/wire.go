@@ -48,10 +48,11 @@ func (d *Daemon) wire() error {
 	d.services.Files = files.New(r.instances, d.Hub)
 	d.parts = append(d.parts, part{name: "files", close: d.services.Files.Close})
 	r.profiles.SetInstances(r.instances)
+	r.profiles.SetImages(r.images)
 	d.parts = append(d.parts, part{
 		name: "profiles",
 		recover: func(ctx context.Context) error {
-			return errors.Join(d.projects.EnsureDefault(ctx), r.profiles.EnsureDefault(ctx, api.ProjectDefault))
+			return errors.Join(d.projects.EnsureDefault(ctx), d.projects.Identify(ctx), r.profiles.EnsureDefault(ctx, api.ProjectDefault))
 		},
 	})
 	return nil

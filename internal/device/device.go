@@ -78,6 +78,10 @@ type Module interface {
 type Running interface {
 	// NetworkNamespace is the instance's own; the caller closes it.
 	NetworkNamespace() (*os.File, error)
+	// NetworkNamespaces has look called for each network namespace of the instance, its own first, while its processes stand still: those that the
+	// guest has made, too, wherever it keeps them. The file is closed after the call; an error of look ends it. A bound in time and number is met,
+	// or what cannot be seen through, with an Unseen, after all that could be seen was shown.
+	NetworkNamespaces(ctx context.Context, look func(ns *os.File) error) error
 	// Mount makes a bind mount appear inside, or fails and has made none.
 	Mount(ctx context.Context, m spec.Mount) error
 	// Unmount takes away what Mount, or the start, made of m; only its source and its target count. It is found by its source, wherever
@@ -89,6 +93,17 @@ type Running interface {
 	// AllowDevice changes the device rules.
 	AllowDevice(ctx context.Context, r spec.DeviceRule) error
 }
+
+// Unseen is an error of NetworkNamespaces after which there may be more of them.
+type Unseen struct{ Err error }
+
+// Error implements error.
+func (u *Unseen) Error() string {
+	return "not all network namespaces of the instance could be seen: " + u.Err.Error()
+}
+
+// Unwrap gives what kept them from being seen.
+func (u *Unseen) Unwrap() error { return u.Err }
 
 // HotPlugger is a module whose devices can come and go while the instance runs.
 type HotPlugger interface {
@@ -130,6 +145,12 @@ type Updater interface {
 // later without making the device wrong, such as the source of a disk. Start checks it again.
 type Checker interface {
 	Check(ctx context.Context, inst Instance, name string, cfg Config) error
+}
+
+// Answerer is a module whose devices may be on a disk or a server of the host that hangs. It is asked before anything is locked for a device that is
+// about to be added or changed, and fails with api.Unavailable if that does not answer in time; of all else it says nothing.
+type Answerer interface {
+	Answers(ctx context.Context, inst Instance, cfg Config) error
 }
 
 // Describer is a module that tells which keys its devices have: a table for each kind of the type, by the kind's name. A type without

@@ -39,6 +39,8 @@ type Hub struct {
 	mu        sync.RWMutex
 	listeners map[*Listener]struct{}
 	closed    bool
+	// OnLifecycle is told of each event before anybody else, by who publishes it; nil: nobody. It is set before the first.
+	OnLifecycle func(ctx context.Context, action, source string, details map[string]any)
 }
 
 // NewHub makes a hub without listeners.
@@ -94,6 +96,9 @@ func (h *Hub) Close() {
 
 // Lifecycle implements Publisher.
 func (h *Hub) Lifecycle(ctx context.Context, project, action, source string, details map[string]any) {
+	if h.OnLifecycle != nil {
+		h.OnLifecycle(ctx, action, source, details)
+	}
 	h.publish(project, TypeLifecycle, 0, func(bool) any {
 		return api.EventLifecycle{Action: action, Source: source, Context: details, Requestor: request.Requestor(ctx)}
 	})

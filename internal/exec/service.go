@@ -23,6 +23,7 @@ import (
 // Target is an instance as a session needs it.
 type Target struct {
 	ID          string // as the runtime knows it
+	UUID        string // of the instance, whatever its name
 	Name        string
 	Project     string
 	VM          bool
@@ -105,7 +106,7 @@ func (s *Service) Exec(ctx context.Context, project, name string, post api.Insta
 	task.Connect = session.connect
 	task.Run = func(ctx context.Context, p operation.Progress) error {
 		defer session.close()
-		status, err := session.run(ctx, s.Runtime, t.ID, request, size{post.Width, post.Height}, began)
+		status, err := session.run(ctx, s.same(t), t.ID, request, size{post.Width, post.Height}, began)
 		if err == nil || notRun(err) {
 			p.Update(map[string]any{"return": status})
 		}
@@ -185,7 +186,7 @@ func (s *Service) alone(ctx context.Context, t Target, r runtime.ExecRequest, re
 		defer func() { err = errors.Join(err, rec.close()) }()
 		r.Stdout, r.Stderr, output = rec.stdout, rec.stderr, rec.urls
 	}
-	c, err := s.Runtime.Exec(ctx, t.ID, r)
+	c, err := s.same(t).Exec(ctx, t.ID, r)
 	if err != nil {
 		return err
 	}
@@ -264,7 +265,7 @@ func (s *Service) Console(ctx context.Context, project, name string, post api.In
 		Metadata: map[string]any{"fds": session.secrets()}, Connect: session.connect,
 		Run: func(ctx context.Context, _ operation.Progress) error {
 			defer session.close()
-			return session.console(ctx, s.Runtime, t.ID, size{post.Width, post.Height}, func(ctx context.Context) {
+			return session.console(ctx, s.same(t), t.ID, size{post.Width, post.Height}, func(ctx context.Context) {
 				s.Events.Lifecycle(ctx, project, "instance-console", source(t), map[string]any{"type": "console"})
 			})
 		},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 )
@@ -52,6 +53,9 @@ type Pruner struct {
 	// Delete deletes one, unless it is gone or its date has been changed meanwhile. It waits for nobody: those behind it would wait too,
 	// and so would whoever wants what it holds. Where others use what it needs it returns ErrBusy, and is called again.
 	Delete func(ctx context.Context, path []string) error
+	// Group names what a deletion may hang on, such as a pool: within a group one is deleted after the other, groups beside each other. With nil
+	// all are one group.
+	Group func(path []string) string
 	// Log is told of deletions that fail.
 	Log *slog.Logger
 
@@ -75,22 +79,13 @@ func (p *Pruner) Run(ctx context.Context) {
 	var changed changes
 	// Whoever gave something a date that had passed just before the daemon ended, or while it did not run, has had no time to see it.
 	changed.add(time.Now())
+	under := map[string]bool{} // groups of which something is being deleted
+	ended := make(chan round)
 	for ctx.Err() == nil {
-		due, next := p.due(time.Now(), changed, failed)
-		for _, path := range due {
-			name := strings.Join(path, "/")
-			delete(failed, name)
-			switch err := p.Delete(ctx, path); {
-			case err == nil || ctx.Err() != nil:
-			case errors.Is(err, ErrBusy):
-				failed[name] = time.Now().Add(soon)
-			default:
-				p.Log.Error("An expired snapshot could not be deleted", "snapshot", name, "err", err)
-				failed[name] = time.Now().Add(again)
-			}
-		}
-		if len(due) > 0 {
-			continue // time has passed
+		due, next := p.due(time.Now(), changed, failed, under)
+		for group, paths := range due {
+			under[group] = true
+			go func() { ended <- p.deleteAll(ctx, group, paths) }()
 		}
 		var timer <-chan time.Time
 		if !next.IsZero() {
@@ -100,27 +95,73 @@ func (p *Pruner) Run(ctx context.Context) {
 		case <-timer:
 		case <-p.wake:
 			changed.add(time.Now())
+		case r := <-ended:
+			delete(under, r.group)
+			for _, path := range r.paths {
+				delete(failed, name(path))
+			}
+			maps.Copy(failed, r.failed)
 		case <-ctx.Done():
 		}
 	}
+	for range under {
+		<-ended
+	}
 }
 
-// due lists what to delete now, and when the next one has to be looked at; zero: never.
-func (p *Pruner) due(now time.Time, changed changes, failed map[string]time.Time) (due [][]string, next time.Time) {
+// round is what has come of deletions in a group.
+type round struct {
+	group  string
+	paths  [][]string
+	failed map[string]time.Time // as in Run
+}
+
+// deleteAll deletes what is due in a group.
+func (p *Pruner) deleteAll(ctx context.Context, group string, paths [][]string) round {
+	r := round{group: group, paths: paths, failed: map[string]time.Time{}}
+	for _, path := range paths {
+		if ctx.Err() != nil {
+			break
+		}
+		switch err := p.Delete(ctx, path); {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, ErrBusy):
+			r.failed[name(path)] = time.Now().Add(soon)
+		default:
+			p.Log.Error("An expired snapshot could not be deleted", "snapshot", name(path), "err", err)
+			r.failed[name(path)] = time.Now().Add(again)
+		}
+	}
+	return r
+}
+
+func name(path []string) string { return strings.Join(path, "/") }
+
+// due lists what to delete now, by group, and when the next one has to be looked at; zero: never. Groups that are under way are left out.
+func (p *Pruner) due(now time.Time, changed changes, failed map[string]time.Time, under map[string]bool) (due map[string][][]string, next time.Time) {
+	due = map[string][][]string{}
 	for path, at := range p.Dates() {
 		if at.Unix() <= 0 {
 			continue
 		}
 		at = changed.due(at)
 		if len(failed) > 0 {
-			if later := failed[strings.Join(path, "/")]; later.After(at) {
+			if later := failed[name(path)]; later.After(at) {
 				at = later
 			}
 		}
-		if !at.After(now) {
-			due = append(due, path)
-		} else if next.IsZero() || at.Before(next) {
-			next = at
+		if at.After(now) {
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+			continue
+		}
+		group := ""
+		if p.Group != nil {
+			group = p.Group(path)
+		}
+		if !under[group] {
+			due[group] = append(due[group], path)
 		}
 	}
 	return due, next

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -209,6 +210,44 @@ func TestPrunerKeepsGraceAfterStart(t *testing.T) {
 		if left() != 0 {
 			t.Error("it stays")
 		}
+		cancel()
+		<-done
+	})
+}
+
+// TestAGroupThatHangsKeepsOnlyItsOwn: the others go in their time, and its own once it answers.
+func TestAGroupThatHangsKeepsOnlyItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		s := &shelf{dates: map[string]time.Time{"hung/1": now.Add(time.Hour), "hung/2": now.Add(2 * time.Hour), "fast/1": now.Add(time.Hour), "fast/2": now.Add(3 * time.Hour)}}
+		answer := make(chan struct{})
+		p := New()
+		p.Dates, p.Log = s.all, slog.New(slog.DiscardHandler)
+		p.Group = func(path []string) string { group, _, _ := strings.Cut(path[1], "/"); return group }
+		p.Delete = func(ctx context.Context, path []string) error {
+			if strings.HasPrefix(path[1], "hung") {
+				<-answer
+			}
+			return s.remove(ctx, path)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Run(ctx) }()
+		left := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if got := slices.Sorted(maps.Keys(s.dates)); !slices.Equal(got, want) {
+				t.Errorf("after %s: %q is left, want %q", time.Since(now), got, want)
+			}
+		}
+		time.Sleep(time.Hour)
+		left("fast/2", "hung/1", "hung/2")
+		time.Sleep(2 * time.Hour)
+		left("hung/1", "hung/2")
+		close(answer)
+		left()
 		cancel()
 		<-done
 	})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/project"
 	"github.com/berthd/berth/internal/store"
@@ -57,7 +58,20 @@ func (s *Service) Aliases(_ context.Context, project string, publicOnly bool) []
 }
 
 func (s *Service) findAlias(project, name string) (store.Row[alias], error) {
-	row, ok := s.aliases.Get(s.Home(project), name)
+	return s.findAliasIn(s.Home(project), name)
+}
+
+// findAliasFor is findAlias for whoever changes it.
+func (s *Service) findAliasFor(ctx context.Context, project, name string, may access.Entitlement) (store.Row[alias], error) {
+	home, err := s.homeFor(ctx, access.ImageAlias, project, may, name)
+	if err != nil {
+		return store.Row[alias]{}, err
+	}
+	return s.findAliasIn(home, name)
+}
+
+func (s *Service) findAliasIn(home, name string) (store.Row[alias], error) {
+	row, ok := s.aliases.Get(home, name)
 	if !ok {
 		return row, api.NotFound("Image alias not found")
 	}
@@ -86,11 +100,14 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 	if err := checkAlias(req.Name); err != nil {
 		return "", err
 	}
-	where := s.Home(project)
+	where, err := s.homeFor(ctx, access.ImageAlias, project, access.CanCreateAliases, "")
+	if err != nil {
+		return "", err
+	}
 	if _, ok := s.aliases.Get(where, req.Name); ok {
 		return "", api.Conflict("Alias %q already exists", req.Name)
 	}
-	img, release, err := s.holdTarget(ctx, project, req.Target)
+	img, release, err := s.holdTarget(ctx, where, req.Target)
 	if err != nil {
 		return "", err
 	}
@@ -107,39 +124,47 @@ func (s *Service) CreateAlias(ctx context.Context, project string, req api.Image
 }
 
 // holdTarget finds what an alias is to name, which must not go before the alias is there.
-func (s *Service) holdTarget(ctx context.Context, project, name string) (img store.Row[record], release func(), err error) {
-	if img, err = s.find(project, name); err != nil {
+func (s *Service) holdTarget(ctx context.Context, home, name string) (img store.Row[record], release func(), err error) {
+	if img, err = s.findIn(home, name, anyImage); err != nil {
 		return img, nil, err
 	}
 	if release, err = s.hold(ctx, "alias", lock.Shared(lock.ForImage(img.Path[1]))); err != nil {
 		return img, nil, err
 	}
-	if img, err = s.find(project, img.Path[1]); err != nil {
+	if img, err = s.findIn(home, img.Path[1], anyImage); err != nil {
 		release()
 		return img, nil, err
 	}
 	return img, release, nil
 }
 
-// UpdateAlias replaces an alias's description and target. guard is the revision the caller saw, or 0.
-func (s *Service) UpdateAlias(ctx context.Context, project, name string, put api.ImageAliasesEntryPut, guard store.Revision) error {
-	row, err := s.findAlias(project, name)
+// UpdateAlias changes what edit changes of an alias; match as in Update.
+func (s *Service) UpdateAlias(ctx context.Context, project, name string, edit func(*api.ImageAliasesEntryPut) error, match func(store.Revision) error) error {
+	return again(ctx, func() error { return s.updateAlias(ctx, project, name, edit, match) })
+}
+
+func (s *Service) updateAlias(ctx context.Context, project, name string, edit func(*api.ImageAliasesEntryPut) error, match func(store.Revision) error) error {
+	row, err := s.findAliasFor(ctx, project, name, access.CanEdit)
 	if err != nil {
+		return err
+	}
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	put := api.ImageAliasesEntryPut{Description: row.Value.Description, Target: row.Value.Target}
+	if err := edit(&put); err != nil {
 		return err
 	}
 	if put.Target == "" {
 		return api.BadRequest("The target field is required")
 	}
-	img, release, err := s.holdTarget(ctx, project, put.Target)
+	img, release, err := s.holdTarget(ctx, row.Path[0], put.Target)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if guard != 0 {
-		row.Revision = guard
-	}
 	if _, err := s.Store.Commit(ctx, s.aliases.Replace(row, &alias{Target: img.Path[1], Description: put.Description})); err != nil {
-		return changed(err)
+		return err
 	}
 	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-updated", aliasURL(row.Path...), map[string]any{"target": img.Path[1]})
 	return nil
@@ -153,18 +178,22 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 	if err := checkAlias(to); err != nil {
 		return "", err
 	}
-	where := s.Home(project)
-	if _, ok := s.aliases.Get(where, to); ok {
-		return "", api.Conflict("Alias %q already exists", to)
-	}
-	row, err := s.findAlias(project, name)
+	where, err := s.homeFor(ctx, access.ImageAlias, project, access.CanEdit, name)
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...), s.aliases.Create(row.Value, where, to)); err != nil {
-		if errors.Is(err, store.ErrConflict) {
-			return "", api.Conflict("Alias %q already exists", to)
+	err = again(ctx, func() error {
+		if _, ok := s.aliases.Get(where, to); ok {
+			return api.Conflict("Alias %q already exists", to)
 		}
+		row, err := s.findAliasIn(where, name)
+		if err != nil {
+			return err
+		}
+		_, err = s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...), s.aliases.Create(row.Value, where, to))
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	s.Events.Lifecycle(ctx, where, "image-alias-renamed", aliasURL(where, to), map[string]any{"old_name": name})
@@ -173,13 +202,19 @@ func (s *Service) RenameAlias(ctx context.Context, project, name, to string) (st
 
 // DeleteAlias removes an alias.
 func (s *Service) DeleteAlias(ctx context.Context, project, name string) error {
-	row, err := s.findAlias(project, name)
+	where := ""
+	err := again(ctx, func() error {
+		row, err := s.findAliasFor(ctx, project, name, access.CanDelete)
+		if err != nil {
+			return err
+		}
+		where = row.Path[0]
+		_, err = s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := s.Store.Commit(ctx, s.aliases.RemoveAt(row.Revision, row.Path...)); err != nil {
-		return err
-	}
-	s.Events.Lifecycle(ctx, row.Path[0], "image-alias-deleted", aliasURL(row.Path...), nil)
+	s.Events.Lifecycle(ctx, where, "image-alias-deleted", aliasURL(where, name), nil)
 	return nil
 }

@@ -23,13 +23,13 @@ type aliasesEntry struct {
 
 // createRecord commits a new image, with its aliases: in one commit, or where there are very many in several, under a journal entry. A
 // failure after the first of these leaves the image as it is, and of its aliases those that it has got: errAliases.
-func (s *Service) createRecord(ctx context.Context, q Request, fingerprint string, image ...store.Op) error {
-	aliases := s.aliasOps(q, fingerprint)
+func (s *Service) createRecord(ctx context.Context, home string, q Request, fingerprint string, image ...store.Op) error {
+	aliases := s.aliasOps(home, q.Aliases, fingerprint)
 	if len(aliases) <= fewAliases {
 		_, err := s.Store.Commit(ctx, append(image, aliases...)...)
 		return err
 	}
-	entry, err := s.Journal.Begin(ctx, kindAliases, aliasesEntry{Project: q.Project, Fingerprint: fingerprint, Aliases: q.Aliases}, image...)
+	entry, err := s.Journal.Begin(ctx, kindAliases, aliasesEntry{Project: home, Fingerprint: fingerprint, Aliases: q.Aliases}, image...)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,6 @@ func (s *Service) finishAliases(ctx context.Context, data json.RawMessage) error
 	if _, ok := s.images.Get(s.Home(e.Project), e.Fingerprint); !ok {
 		return nil
 	}
-	_, err := s.Store.CommitAll(ctx, s.aliasOps(Request{Project: e.Project, Aliases: e.Aliases}, e.Fingerprint))
+	_, err := s.Store.CommitAll(ctx, s.aliasOps(s.Home(e.Project), e.Aliases, e.Fingerprint))
 	return err
 }

@@ -4,26 +4,52 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/store"
 )
 
-// Update replaces what can be changed of an image. As LXD has it, an expiry that is not given keeps the old one, and profiles
-// that are not given become "default".
-func (s *Service) Update(ctx context.Context, project, name string, put api.ImagePut, guard store.Revision) error {
-	row, err := s.find(project, name)
+// again does what commits over what it has read, once more whenever somebody else was quicker.
+func again(ctx context.Context, change func() error) error {
+	for {
+		if err := change(); !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// Update changes what edit changes of an image. As LXD has it, an expiry that is taken away keeps the old one, and profiles
+// that are become "default". match sees the revision that is about to be replaced (ETag). Both may be called more than once, where somebody else is quicker.
+func (s *Service) Update(ctx context.Context, project, name string, edit func(*api.ImagePut) error, match func(store.Revision) error) error {
+	return again(ctx, func() error { return s.update(ctx, project, name, edit, match) })
+}
+
+func (s *Service) update(ctx context.Context, project, name string, edit func(*api.ImagePut) error, match func(store.Revision) error) error {
+	row, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
+		return err
+	}
+	if err := match(row.Revision); err != nil {
+		return err
+	}
+	put := s.show(row, nil).ImagePut
+	if err := edit(&put); err != nil {
 		return err
 	}
 	if put.Profiles == nil {
 		put.Profiles = []string{"default"}
 	}
-	if err := s.checkProfiles(ctx, project, put.Profiles); err != nil {
-		return err
+	if !slices.Equal(put.Profiles, row.Value.Profiles) {
+		var release func()
+		if ctx, release, err = s.holdProfiles(ctx, "update", project, put.Profiles); err != nil {
+			return err
+		}
+		defer release()
 	}
 	next := *row.Value
 	next.Public, next.AutoUpdate, next.Profiles = put.Public, put.AutoUpdate, put.Profiles
@@ -36,27 +62,16 @@ func (s *Service) Update(ctx context.Context, project, name string, put api.Imag
 	if !put.ExpiresAt.IsZero() {
 		next.ExpiresAt = put.ExpiresAt
 	}
-	if guard != 0 {
-		row.Revision = guard
-	}
 	if _, err := s.Store.Commit(ctx, s.images.Replace(row, &next)); err != nil {
-		return changed(err)
+		return err
 	}
 	s.Events.Lifecycle(ctx, row.Path[0], "image-updated", urlOf(row.Path...), nil)
 	return nil
 }
 
-// changed turns a lost race into the answer for a stale ETag.
-func changed(err error) error {
-	if errors.Is(err, store.ErrConflict) {
-		return api.PreconditionFailed("Image was changed meanwhile: %w", err)
-	}
-	return err
-}
-
 // Delete gives the task that removes an image from a project, with its aliases, and its files if no other project has it.
-func (s *Service) Delete(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
+func (s *Service) Delete(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.findFor(ctx, project, name, access.CanDelete)
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +102,14 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 		return err
 	}
 	defer release()
-	if row, ok := s.images.Get(project, fingerprint); !ok || !still(row) {
+	row, ok := s.images.Get(project, fingerprint)
+	if !ok || !still(row) {
 		return api.NotFound("%s", errNotFound)
 	}
-	entry, err := s.forget(ctx, project, fingerprint)
+	left := row.Value.left(fingerprint) // its files stay what they are while it is held
+	entry, err := s.forget(ctx, project, left)
 	for errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
-		entry, err = s.forget(ctx, project, fingerprint)
+		entry, err = s.forget(ctx, project, left)
 	}
 	if err != nil {
 		return err
@@ -101,7 +118,7 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 	if err := faultForgot.Hit(); err != nil {
 		return err
 	}
-	err = s.dropFiles(ctx, fingerprint)
+	err = s.dropFiles(ctx, left)
 	switch {
 	case api.IsUnavailable(err):
 		slog.Warn("Pools keep copies of a deleted image until they are available", "fingerprint", fingerprint, "err", err)
@@ -116,7 +133,8 @@ func (s *Service) deleteIf(ctx context.Context, project, fingerprint string, sti
 
 // forget removes an image's records, and its aliases as they are now: whoever has given one another name or another image in the
 // meantime makes it fail with store.ErrConflict.
-func (s *Service) forget(ctx context.Context, project, fingerprint string) (*journal.Entry, error) {
+func (s *Service) forget(ctx context.Context, project string, left filesEntry) (*journal.Entry, error) {
+	fingerprint := left.Fingerprint
 	var aliases []store.Op
 	for _, row := range s.aliases.List(project) {
 		if row.Value.Target == fingerprint {
@@ -130,5 +148,5 @@ func (s *Service) forget(ctx context.Context, project, fingerprint string) (*jou
 		aliases = nil
 	}
 	ops := append(aliases, s.images.Remove(project, fingerprint), s.uses.Remove(project, fingerprint))
-	return s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: fingerprint}, ops...)
+	return s.Journal.Begin(ctx, kindFiles, left, ops...)
 }

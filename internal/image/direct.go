@@ -23,7 +23,7 @@ func (s *Service) PullURL(address string, q Request) (*operation.Task, error) {
 				return err
 			}
 			defer body.Close()
-			r, err := s.ReceiveFile(ctx, withProgress(body, size, p))
+			r, err := s.ReceiveFile(ctx, q.Project, withProgress(body, size, p))
 			if err != nil {
 				return err
 			}

@@ -9,9 +9,9 @@ import (
 	"os"
 	"sync"
 
-	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/store"
 )
 
 // ExportFile is one file of an image, ready to be sent. Close it.
@@ -27,18 +27,14 @@ func (s *Service) Export(ctx context.Context, project, name string) ([]ExportFil
 	if err != nil {
 		return nil, err
 	}
-	fingerprint := row.Path[1]
-	meta, err := os.Open(s.metaPath(fingerprint))
+	opened, err := s.open(row)
 	if err != nil {
-		return nil, fmt.Errorf("export image: %w", err)
+		return nil, err
 	}
-	files := []ExportFile{{File: meta, Part: "metadata", Name: fingerprint + extension(meta)}}
+	fingerprint := row.Path[1]
+	files := []ExportFile{{File: opened[0], Part: "metadata", Name: fingerprint + extension(opened[0])}}
 	if row.Value.Split {
-		rootfs, err := os.Open(s.rootfsPath(fingerprint))
-		if err != nil {
-			meta.Close()
-			return nil, fmt.Errorf("export image: %w", err)
-		}
+		rootfs := opened[1]
 		part := "rootfs"
 		if row.Value.Type == TypeVM {
 			part = "rootfs.img"
@@ -91,16 +87,16 @@ func (s *Service) Secret(ctx context.Context, project, name string) (*operation.
 	}, nil
 }
 
-// Visible fails, as if the image did not exist, if it is neither public nor opened by the secret.
-func (s *Service) Visible(_ context.Context, project, name, secret string) error {
-	row, err := s.find(project, name)
-	if err != nil { // that there are several is not told either
-		return api.NotFound("%s", errNotFound)
+// Visible gives the fingerprint of the image that a name, which may be the start of one, means to whoever sees those alone that are public or opened by
+// the secret: others are to them as if they did not exist.
+func (s *Service) Visible(_ context.Context, project, name, secret string) (fingerprint string, err error) {
+	row, err := s.findAmong(project, name, func(row store.Row[record]) bool {
+		return row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1])
+	})
+	if err != nil {
+		return "", err
 	}
-	if row.Value.Public || s.secrets.opens(secret, row.Path[0]+"/"+row.Path[1]) {
-		return nil
-	}
-	return api.NotFound("%s", errNotFound)
+	return row.Path[1], nil
 }
 
 func (s *secrets) add(secret, image string) {

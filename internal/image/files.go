@@ -30,28 +30,23 @@ func (s *Service) recoverFiles(ctx context.Context, data json.RawMessage) error 
 // removeUnrecorded removes what an import that came to nothing has put in place, or what a deletion has left.
 func (s *Service) removeUnrecorded(ctx context.Context, entry filesEntry) error {
 	if !entry.Import {
-		return s.dropFiles(ctx, entry.Fingerprint)
+		return s.dropFiles(ctx, entry)
 	}
-	if s.recorded(entry.Fingerprint) {
+	if s.recorded(entry.Fingerprint, func(r *record) bool { return r.files(entry.Fingerprint) == entry.files() }) {
 		return nil
 	}
-	return s.removeFiles(entry.Fingerprint, entry.Before)
+	return s.removeFiles(entry.files(), entry.Before)
 }
 
-// recorded tells whether any project has an image.
-func (s *Service) recorded(fingerprint string) bool {
-	return slices.ContainsFunc(s.images.List(), func(row store.Row[record]) bool { return row.Path[1] == fingerprint })
+// recorded tells whether any project has an image with a fingerprint that fits.
+func (s *Service) recorded(fingerprint string, fits func(*record) bool) bool {
+	return slices.ContainsFunc(s.images.List(), func(row store.Row[record]) bool { return row.Path[1] == fingerprint && fits(row.Value) })
 }
 
-// files are the paths of an image's files, of which a unified image has the first alone.
-func (s *Service) files(fingerprint string) []string {
-	return []string{s.metaPath(fingerprint), s.rootfsPath(fingerprint)}
-}
-
-// removeFiles removes the files of an image but for those to keep, by their names.
-func (s *Service) removeFiles(fingerprint string, keep []string) error {
-	s.verified.forget(fingerprint)
-	for _, path := range s.files(fingerprint) {
+// removeFiles removes the files that go by a name but for those to keep, by their own names.
+func (s *Service) removeFiles(name string, keep []string) error {
+	s.verified.forget(name)
+	for _, path := range s.paths(name) {
 		if slices.Contains(keep, filepath.Base(path)) {
 			continue
 		}
@@ -72,28 +67,28 @@ func (s *Service) hold(ctx context.Context, action string, wants ...lock.Want) (
 	return held.Release, nil
 }
 
-// dropFiles removes the files of an image that no project has. The caller holds the image.
-func (s *Service) dropFiles(ctx context.Context, fingerprint string) error {
-	if s.recorded(fingerprint) {
+// dropFiles removes what is left of an image: files and pools' copies that no project has. The caller holds the image.
+func (s *Service) dropFiles(ctx context.Context, left filesEntry) error {
+	if !s.recorded(left.Fingerprint, func(r *record) bool { return r.files(left.Fingerprint) == left.files() }) {
+		if err := s.removeFiles(left.files(), nil); err != nil {
+			return err
+		}
+	}
+	if s.OnDelete == nil || s.recorded(left.Fingerprint, func(r *record) bool { return r.prepared(left.Fingerprint) == left.prepared() }) {
 		return nil
 	}
-	if err := s.removeFiles(fingerprint, nil); err != nil {
-		return err
-	}
-	if s.OnDelete != nil {
-		if err := s.OnDelete(ctx, fingerprint); err != nil {
-			return fmt.Errorf("remove the pools' copies of image %s: %w", fingerprint, err)
-		}
+	if err := s.OnDelete(ctx, left.prepared()); err != nil {
+		return fmt.Errorf("remove the pools' copies of image %s: %w", left.Fingerprint, err)
 	}
 	return nil
 }
 
 // dropOld is dropFiles for a caller that does not hold the image.
-func (s *Service) dropOld(ctx context.Context, fingerprint string) error {
-	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(fingerprint)))
+func (s *Service) dropOld(ctx context.Context, left filesEntry) error {
+	release, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForImage(left.Fingerprint)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	return s.dropFiles(ctx, fingerprint)
+	return s.dropFiles(ctx, left)
 }

@@ -30,7 +30,7 @@ func TestAFailedImportLeavesWhatWasThere(t *testing.T) {
 		dropped := false
 		s.OnDelete = func(context.Context, string) error { dropped = true; return nil }
 		data := unified(t)
-		r, err := s.ReceiveFile(t.Context(), bytes.NewReader(data))
+		r, err := s.ReceiveFile(t.Context(), "default", bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}

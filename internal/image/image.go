@@ -2,16 +2,16 @@
 //
 // An image is one or two files in images/, named by the image's fingerprint: the SHA-256 over the metadata archive and
 // then the root file system. Records in the store say in which projects it is known and with what properties; the files are
-// shared by all of them and go when the last record goes.
+// shared by all that have them in the same shape, and go when the last record goes.
 package image
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/fetch"
@@ -37,6 +37,8 @@ type record struct {
 	Filename     string            `json:"filename"`
 	Size         int64             `json:"size"`
 	Split        bool              `json:"split"`
+	Shape        string            `json:"shape,omitempty"` // of the files; earlier daemons did not note it
+	Files        string            `json:"files,omitempty"` // their name in images/, if that is not the fingerprint
 	Public       bool              `json:"public"`
 	AutoUpdate   bool              `json:"auto_update"`
 	Cached       bool              `json:"cached"`
@@ -69,8 +71,8 @@ type Deps struct {
 	Events  event.Publisher
 	Dir     string // $BERTH_DIR/images
 
-	// OnDelete, if set, removes what pools prepared from an image that no project has any more.
-	OnDelete func(ctx context.Context, fingerprint string) error
+	// OnDelete, if set, removes what pools prepared, under the name that Prepared gave, from an image that no project has any more.
+	OnDelete func(ctx context.Context, prepared string) error
 	// HasProfile, if set, tells whether a profile exists in a project.
 	HasProfile func(ctx context.Context, project, name string) bool
 	// Projects tells in which project a project's images are; nil: there is the default one alone.
@@ -89,8 +91,9 @@ type Deps struct {
 
 // Projects is what images need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
-	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
+	project.Homes
+	Sharing(kind project.Kind, name string) []string
+	Reserve(action, name string) *project.Reservation
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 }
 
@@ -103,6 +106,7 @@ type Service struct {
 	uses     *store.Table[use]
 	verified verified
 	secrets  secrets
+	updating chan struct{} // holds one for each image that is being updated
 }
 
 // Fault points between the steps of what changes files.
@@ -130,6 +134,8 @@ func New(d Deps) *Service {
 		images:  store.NewTable[record](d.Store, "images"),
 		aliases: store.NewTable[alias](d.Store, "image-aliases"),
 		uses:    store.NewTable[use](d.Store, "image-uses"),
+
+		updating: make(chan struct{}, updatesAtOnce),
 	}
 	d.Journal.Handle(kindUpload, s.undoUpload)
 	d.Journal.Handle(kindFiles, s.recoverFiles)
@@ -144,18 +150,37 @@ func urlOf(path ...string) string { return project.URL(path[0], "images", path[1
 // Home is the project that a project's images are in.
 func (s *Service) Home(name string) string { return s.Projects.Effective(project.Images, name) }
 
-// metaPath is the one file of a unified image and the metadata file of a split one; rootfsPath is the second.
-func (s *Service) metaPath(fingerprint string) string { return filepath.Join(s.Dir, fingerprint) }
-func (s *Service) rootfsPath(fingerprint string) string {
-	return filepath.Join(s.Dir, fingerprint+".rootfs")
+// homeFor is Home for whoever makes or changes an image there, or, with access.ImageAlias, an alias; object is its name.
+func (s *Service) homeFor(ctx context.Context, kind access.Entity, name string, may access.Entitlement, object string) (string, error) {
+	return project.Home(ctx, s.Projects, kind, name, may, object)
 }
 
 var errNotFound = "Image not found"
 
 // find gives the record that a fingerprint or a prefix of one names.
 func (s *Service) find(project, name string) (store.Row[record], error) {
-	project = s.Home(project)
-	if row, ok := s.images.Get(project, name); ok {
+	return s.findIn(s.Home(project), name, anyImage)
+}
+
+func anyImage(store.Row[record]) bool { return true }
+
+// findFor is find for whoever changes the image.
+func (s *Service) findFor(ctx context.Context, project, name string, may access.Entitlement) (store.Row[record], error) {
+	home, err := s.homeFor(ctx, access.Image, project, may, name)
+	if err != nil {
+		return store.Row[record]{}, err
+	}
+	return s.findIn(home, name, anyImage)
+}
+
+// findAmong is find among the images that are seen: others are not told of by a prefix that is theirs, too.
+func (s *Service) findAmong(project, name string, seen func(store.Row[record]) bool) (store.Row[record], error) {
+	return s.findIn(s.Home(project), name, seen)
+}
+
+// findIn is findAmong for the project where the image is.
+func (s *Service) findIn(project, name string, seen func(store.Row[record]) bool) (store.Row[record], error) {
+	if row, ok := s.images.Get(project, name); ok && seen(row) {
 		return row, nil
 	}
 	if name == "" || strings.Trim(name, "0123456789abcdef") != "" {
@@ -163,7 +188,7 @@ func (s *Service) find(project, name string) (store.Row[record], error) {
 	}
 	var found []store.Row[record]
 	for _, row := range s.images.List(project) {
-		if strings.HasPrefix(row.Path[1], name) {
+		if strings.HasPrefix(row.Path[1], name) && seen(row) {
 			found = append(found, row)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/date"
 	"github.com/berthd/berth/internal/durable"
 	"github.com/berthd/berth/internal/fetch"
@@ -34,6 +35,7 @@ type Request struct {
 	ExpiresAt   time.Time // zero takes the metadata's
 	Source      *api.ImageSource
 	Policy      *fetch.Policy // of whoever named the source
+	place       int64         // bytes of the image in whose place it comes
 }
 
 // Import gives the task that checks received files and makes an image of them. The files are gone after it, one way or the other.
@@ -72,7 +74,7 @@ func (s *Service) check(ctx context.Context, r *Received, q Request) (*descripti
 	if err != nil {
 		return nil, err
 	}
-	return d, s.checkProfiles(ctx, q.Project, q.Profiles)
+	return d, s.checkProfiles(ctx, q.Project, q.Profiles) // once more when they are held
 }
 
 func kindOf(d *description) string {
@@ -93,7 +95,15 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 		return err
 	}
 	defer letGo()
-	project := s.Home(q.Project)
+	ctx, leave, err := s.holdProfiles(ctx, "import", q.Project, q.Profiles)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	project, err := s.homeOf(ctx, q)
+	if err != nil {
+		return err
+	}
 	rec := newRecord(r, q, d)
 	release, err := s.hold(ctx, "import", lock.Exclusive(lock.ForImage(r.Fingerprint)))
 	if err != nil {
@@ -103,25 +113,37 @@ func (s *Service) create(ctx context.Context, r *Received, q Request, d *descrip
 	if _, ok := s.images.Get(project, r.Fingerprint); ok {
 		return api.Conflict("Image with same fingerprint already exists")
 	}
-	admitted, err := s.Projects.Admit(ctx, "image creation", project, contentsOf(r))
+	admitted, err := r.room.Admit("image creation", project, contentsOf(r))
 	if err != nil {
 		return err
 	}
 	defer admitted()
-	return s.keep(ctx, r, func(done ...store.Op) error {
-		return s.createRecord(ctx, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
+	return s.keep(ctx, r, rec, func(done ...store.Op) error {
+		return s.createRecord(ctx, project, q, r.Fingerprint, append(done, s.images.Create(rec, project, r.Fingerprint))...)
 	})
 }
 
-// keep puts the files of an upload in place and has commit write what makes an image of them, with the ends of their journal entries. The
-// caller holds the image.
-func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...store.Op) error) error {
-	about := filesEntry{Fingerprint: r.Fingerprint, Import: true, Before: s.present(r.Fingerprint)}
+// homeOf is the project that an image comes into. The cache takes what instances of all projects are made from, whoever makes them.
+func (s *Service) homeOf(ctx context.Context, q Request) (string, error) {
+	if q.Cached {
+		return s.Home(q.Project), nil
+	}
+	return s.homeFor(ctx, access.Image, q.Project, access.CanCreateImages, "")
+}
+
+// keep puts the files of an upload in place, notes in the record that is to be theirs where they are, and has commit write what makes an image of them, with
+// the ends of their journal entries. The caller holds the image.
+func (s *Service) keep(ctx context.Context, r *Received, rec *record, commit func(done ...store.Op) error) error {
+	name := s.nameFor(r)
+	if name != r.Fingerprint {
+		rec.Files = name
+	}
+	about := filesEntry{Fingerprint: r.Fingerprint, Files: name, Import: true, Before: s.present(name)}
 	entry, err := s.Journal.Begin(ctx, kindFiles, about)
 	if err != nil {
 		return err
 	}
-	err = s.place(r)
+	err = s.place(r, name)
 	if err == nil {
 		err = faultPlaced.Hit()
 	}
@@ -136,17 +158,17 @@ func (s *Service) keep(ctx context.Context, r *Received, commit func(done ...sto
 		}
 		return errors.Join(err, entry.Close(ctx))
 	}
-	s.verified.note(r.Fingerprint, s.metaPath(r.Fingerprint), s.rootfsPath(r.Fingerprint))
+	s.verified.note(name, s.paths(name)...)
 	if err := faultCreated.Hit(); err != nil { // the image is there: this is no failure to make it
 		slog.WarnContext(ctx, "After an image was made", "image", r.Fingerprint, "err", err)
 	}
 	return err
 }
 
-// present lists which files of an image there are, by their names. Without a record of it they are what an earlier store knew, and
+// present lists which of the files that go by a name there are, by their own names. Without a record of them they are what an earlier store knew, and
 // are not removed for an import that fails.
-func (s *Service) present(fingerprint string) (names []string) {
-	for _, path := range s.files(fingerprint) {
+func (s *Service) present(name string) (names []string) {
+	for _, path := range s.paths(name) {
 		if _, err := os.Lstat(path); err == nil {
 			names = append(names, filepath.Base(path))
 		}
@@ -155,10 +177,11 @@ func (s *Service) present(fingerprint string) (names []string) {
 }
 
 // place moves the files of an upload to where images are, and makes that last.
-func (s *Service) place(r *Received) error {
-	moves := map[string]string{"meta": s.metaPath(r.Fingerprint)}
+func (s *Service) place(r *Received, name string) error {
+	paths := s.paths(name)
+	moves := map[string]string{"meta": paths[0]}
 	if r.Split {
-		moves["rootfs"] = s.rootfsPath(r.Fingerprint)
+		moves["rootfs"] = paths[1]
 	}
 	for from, to := range moves {
 		if err := os.Rename(filepath.Join(r.dir, from), to); err != nil {
@@ -189,22 +212,10 @@ func newRecord(r *Received, q Request, d *description) *record {
 		expires = time.Unix(d.metadata.ExpiryDate, 0)
 	}
 	return &record{
-		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split,
+		Type: kindOf(d), Architecture: d.metadata.Architecture, Filename: filename, Size: r.Size, Split: r.Split, Shape: r.shape(),
 		Public: q.Public, AutoUpdate: q.AutoUpdate, Cached: q.Cached, Properties: properties, Profiles: profiles, Source: q.Source, Policy: q.Policy,
 		CreatedAt: time.Unix(d.metadata.CreationDate, 0).UTC(), ExpiresAt: date.UTC(expires), UploadedAt: time.Now().UTC(),
 	}
-}
-
-func (s *Service) checkProfiles(ctx context.Context, project string, names []string) error {
-	if s.HasProfile == nil {
-		return nil
-	}
-	for _, name := range names {
-		if !s.HasProfile(ctx, project, name) {
-			return api.BadRequest("Profile '%s' doesn't exist", name)
-		}
-	}
-	return nil
 }
 
 // contentsOf is what an upload adds to a project.

@@ -58,7 +58,7 @@ func TestAPoolThatHangsDoesNotHoldBackADelete(t *testing.T) {
 				if _, _, err := s.Get(ctx, "default", img.Fingerprint); !api.IsNotFound(err) {
 					t.Errorf("after the delete: %v", err)
 				}
-				if _, err := os.Stat(s.metaPath(img.Fingerprint)); !os.IsNotExist(err) {
+				if _, err := os.Stat(s.paths(img.Fingerprint)[0]); !os.IsNotExist(err) {
 					t.Errorf("its file: %v", err)
 				}
 				retried(j)

@@ -55,7 +55,7 @@ func receiveSplit(t *testing.T, s *Service, metadata, rootfs []byte) (*Received,
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return s.ReceiveParts(context.Background(), multipart.NewReader(&body, boundary))
+	return s.ReceiveParts(context.Background(), "default", multipart.NewReader(&body, boundary))
 }
 
 func importSplit(t *testing.T, s *Service, metadata, rootfs []byte, q Request) (*Received, error) {
@@ -113,7 +113,7 @@ func TestTheLastMetadataCounts(t *testing.T) {
 		t.Errorf("%+v, %v", img, err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"metadata.yaml": again, "rootfs/etc/hostname": "second"} {
@@ -150,7 +150,7 @@ func TestContentIsWhatItsFingerprintSays(t *testing.T) {
 		t.Errorf("files: %v", left)
 	}
 	// Changed where they lie, each of the files.
-	for _, path := range s.files(r.Fingerprint) {
+	for _, path := range s.paths(r.Fingerprint) {
 		before, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestContentIsWhatItsFingerprintSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := t.TempDir()
-		if err := s.Unpack(context.Background(), "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
+		if err := s.Unpack(context.Background(), "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
 			t.Errorf("%s changed: %v", filepath.Base(path), err)
 		}
 		if left := names(t, out); len(left) > 0 {
@@ -192,7 +192,7 @@ func TestLimitsAreForAllFilesTogether(t *testing.T) {
 	for quota, fits := range map[int64]bool{1 << 20: false, 2 << 20: true} {
 		out := t.TempDir()
 		room := diskspace.New(out, "the pool", quota)
-		if err := s.Unpack(ctx, "default", r.Fingerprint, out, room, nil); (err == nil) != fits || err != nil && !errors.Is(err, syscall.ENOSPC) {
+		if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, room, nil); (err == nil) != fits || err != nil && !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("unpacked within %d bytes: %v", quota, err)
 		}
 		if left := names(t, out); (len(left) > 0) != fits {
@@ -244,7 +244,7 @@ func TestModesOnTheHost(t *testing.T) {
 	}
 	// What an archive leaves out is made as tar makes it.
 	out := t.TempDir()
-	if err := s.Unpack(context.Background(), "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err != nil {
+	if err := s.Unpack(context.Background(), "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	want = map[string]string{

@@ -57,7 +57,7 @@ func TestAnImageOutlivesAPowerCut(t *testing.T) {
 func wholeImage(t *testing.T, s *Service, fingerprint string) {
 	t.Helper()
 	sum := sha256.New()
-	for _, path := range s.files(fingerprint) {
+	for _, path := range s.paths(fingerprint) {
 		data, err := os.ReadFile(path)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)

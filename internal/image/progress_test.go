@@ -81,7 +81,7 @@ func TestProgressIsOfTheWhole(t *testing.T) {
 		p.ends(t, what, "rootfs: 100% (")
 		percent := 0
 		out := t.TempDir()
-		if err := s.Unpack(ctx, "default", far.fingerprint(), out, diskspace.New(out, "the pool", 0), func(now int, _ int64) {
+		if err := s.Unpack(ctx, "default", far.fingerprint(), preparedOf(t, s, far.fingerprint()), out, diskspace.New(out, "the pool", 0), func(now int, _ int64) {
 			if now < percent {
 				t.Errorf("%s: unpacked %d%% after %d%%", what, now, percent)
 			}

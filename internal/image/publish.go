@@ -8,14 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/archive"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/omitted"
 	"github.com/berthd/berth/internal/operation"
 	"github.com/berthd/berth/internal/project"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/spec"
 )
 
@@ -35,6 +38,11 @@ type Content struct {
 func (s *Service) PublishInstance(ctx context.Context, name, compression string, q Request) (*operation.Task, error) {
 	if s.Publish == nil {
 		return nil, api.NotImplemented("This server does not publish instances")
+	}
+	// An image has all that the instance has, whether that may be looked at or not.
+	of, _, _ := strings.Cut(name, "/")
+	if err := request.Require(ctx, access.CanManageBackups, access.Object{Entity: access.Instance, Project: q.Project, Name: of}); err != nil {
+		return nil, err
 	}
 	if compression == "" && s.Setting != nil {
 		compression = s.Setting(q.Project, "images.compression_algorithm")
@@ -94,7 +102,7 @@ func (s *Service) pack(ctx context.Context, p operation.Progress, name string, c
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.receive(ctx)
+	r, err := s.receive(ctx, q.Project)
 	if err != nil {
 		return nil, err
 	}

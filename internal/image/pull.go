@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/operation"
@@ -46,6 +47,9 @@ func (s *Service) pull(ctx context.Context, p operation.Progress, src api.Images
 	}
 	if err := checkAliases(q.Aliases); err != nil { // before anything is fetched
 		return "", err
+	}
+	if src.Fingerprint != "" { // is what is fetched, as with LXD: nobody says by this what the alias beside it means there
+		src.Alias = ""
 	}
 	far, err := s.Remote.Describe(ctx, src)
 	if err != nil {
@@ -85,7 +89,7 @@ func (s *Service) download(ctx context.Context, p operation.Progress, src api.Im
 		return nil, q, err
 	}
 	defer body.Close()
-	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType)
+	r, err := s.receiveAny(ctx, withProgress(body, far.Size, p), contentType, q)
 	if err != nil {
 		return nil, q, err
 	}
@@ -110,37 +114,42 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 	if len(q.Aliases) == 0 {
 		return nil
 	}
-	_, release, err := s.holdTarget(ctx, q.Project, fingerprint)
+	home, err := s.homeFor(ctx, access.ImageAlias, q.Project, access.CanCreateAliases, "")
+	if err != nil {
+		return err
+	}
+	_, release, err := s.holdTarget(ctx, home, fingerprint)
 	if err != nil {
 		return err
 	}
 	defer release()
-	_, err = s.Store.CommitAll(ctx, s.aliasOps(q, fingerprint))
+	_, err = s.Store.CommitAll(ctx, s.aliasOps(home, q.Aliases, fingerprint))
 	return err
 }
 
-// aliasOps are the ops that make the aliases asked for, whatever they named before.
-func (s *Service) aliasOps(q Request, fingerprint string) []store.Op {
+// aliasOps are the ops that make aliases in the project where they are, whatever they named before.
+func (s *Service) aliasOps(home string, aliases []api.ImageAlias, fingerprint string) []store.Op {
 	var ops []store.Op
-	for n, a := range q.Aliases {
-		if slices.ContainsFunc(q.Aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
+	for n, a := range aliases {
+		if slices.ContainsFunc(aliases[n+1:], func(later api.ImageAlias) bool { return later.Name == a.Name }) {
 			continue // the last of one name counts
 		}
-		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, s.Home(q.Project), a.Name))
+		ops = append(ops, s.aliases.Put(&alias{Target: fingerprint, Description: a.Description}, home, a.Name))
 	}
 	return ops
 }
 
 // receiveAny takes a split image from a multipart body and a unified one from any other.
-func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType string) (*Received, error) {
+func (s *Service) receiveAny(ctx context.Context, body io.Reader, contentType string, q Request) (*Received, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err == nil && kind == "multipart/form-data" {
 		if params["boundary"] == "" {
 			return nil, errors.New("multipart image without a boundary")
 		}
-		return s.ReceiveParts(ctx, multipart.NewReader(body, params["boundary"]))
+		parts := multipart.NewReader(body, params["boundary"])
+		return s.receiveBy(ctx, q.Project, q.place, func(r *Received) error { return r.storeParts(ctx, parts) })
 	}
-	return s.ReceiveFile(ctx, body)
+	return s.receiveBy(ctx, q.Project, q.place, func(r *Received) error { return r.store(ctx, "meta", body) })
 }
 
 // withProgress shows how much of a body has come.

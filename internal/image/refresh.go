@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fetch"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
@@ -17,8 +18,8 @@ import (
 )
 
 // Refresh gives the task that asks an image's source for a newer one. Images that came by upload have no source.
-func (s *Service) Refresh(_ context.Context, project, name string) (*operation.Task, error) {
-	row, err := s.find(project, name)
+func (s *Service) Refresh(ctx context.Context, project, name string) (*operation.Task, error) {
+	row, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +39,7 @@ type successor struct {
 	project, old, fresh string
 	record              *record // what its files and its source say; nil for one that the project has already
 	wanted              func(old *record) bool
+	left                filesEntry     // what the old image leaves
 	from                store.Revision // of the old image that the record was written after; 0 as long as it has not been
 }
 
@@ -62,7 +64,7 @@ func (s *Service) refresh(ctx context.Context, p operation.Progress, row store.R
 	if _, here := s.images.Get(next.project, next.fresh); here {
 		err = s.succeed(ctx, next, nil)
 	} else {
-		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source})
+		err = s.fetchSuccessor(ctx, p, next, src, far, Request{Project: next.project, Source: row.Value.Source, place: row.Value.Size})
 	}
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func (s *Service) succeed(ctx context.Context, next *successor, r *Received) err
 	}
 	// The new image is free for use: the old one's files may have to wait for whoever uses them still.
 	ctx = context.WithoutCancel(ctx)
-	if err = s.dropOld(ctx, next.old); err == nil {
+	if err = s.dropOld(ctx, next.left); err == nil {
 		err = entry.Close(ctx)
 	}
 	if err != nil {
@@ -144,12 +146,12 @@ func (s *Service) exchange(ctx context.Context, next *successor, r *Received) (e
 	if r == nil { // it was here
 		return nil, api.NotFound("%s", errNotFound)
 	}
-	admitted, err := s.Projects.Admit(ctx, "image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
+	admitted, err := r.room.Admit("image refresh", next.project, project.Contents{Images: r.Size - old.Value.Size})
 	if err != nil {
 		return nil, err
 	}
 	defer admitted()
-	err = s.keep(ctx, r, func(done ...store.Op) (err error) {
+	err = s.keep(ctx, r, next.record, func(done ...store.Op) (err error) {
 		entry, err = s.supersede(ctx, next, done)
 		return err
 	})
@@ -177,7 +179,8 @@ func (s *Service) supersede(ctx context.Context, next *successor, done []store.O
 		aliases := s.handOver(next)
 		if len(aliases) <= fewAliases {
 			ops = append(append(ops, aliases...), s.images.RemoveAt(row.Revision, row.Path...), s.uses.Remove(row.Path...))
-			entry, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: next.old}, ops...)
+			next.left = row.Value.left(next.old)
+			entry, err := s.Journal.Begin(ctx, kindFiles, next.left, ops...)
 			if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
 				continue
 			}

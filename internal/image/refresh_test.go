@@ -84,7 +84,7 @@ func TestARefreshKeepsWhatWasChangedMeanwhile(t *testing.T) {
 			change := func() {
 				if c.update {
 					profiles = "p"
-					if err := s.Update(ctx, "default", old, api.ImagePut{Profiles: []string{"p"}}, 0); err != nil {
+					if err := s.Update(ctx, "default", old, put(api.ImagePut{Profiles: []string{"p"}}), anyRevision); err != nil {
 						t.Error(err)
 					}
 				}
@@ -150,7 +150,7 @@ func TestAnImageThatIsNotToBeUpdatedAnyMoreStays(t *testing.T) {
 	ctx, fetches := t.Context(), 0
 	far.during = func() {
 		fetches++
-		if err := s.Update(ctx, "default", old, api.ImagePut{Public: true}, 0); err != nil {
+		if err := s.Update(ctx, "default", old, put(api.ImagePut{Public: true}), anyRevision); err != nil {
 			t.Error(err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestARefreshMovesAnyNumberOfAliases(t *testing.T) {
 	engine := &written{Memory: store.NewMemory()}
 	s, j, far, old := fetched(t, engine, aliases...)
 	engine.key, engine.call = "/image-aliases/default/a100", func() {
-		if err := s.Update(t.Context(), "default", old, api.ImagePut{}, 0); err != nil {
+		if err := s.Update(t.Context(), "default", old, put(api.ImagePut{}), anyRevision); err != nil {
 			t.Error(err)
 		}
 	}

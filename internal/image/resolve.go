@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/operation"
+	"github.com/berthd/berth/internal/request"
 )
 
 // Resolve finds the image that a source names: by alias, by fingerprint or a unique prefix, or by properties, of which
@@ -15,6 +17,20 @@ func (s *Service) Resolve(ctx context.Context, project string, src api.InstanceS
 	if src.Server != "" {
 		return s.resolveRemote(ctx, project, src)
 	}
+	img, err := s.resolveLocal(ctx, project, src)
+	if err != nil {
+		return nil, err
+	}
+	// Whoever may make instances may not see each image by that.
+	c := request.CallerFrom(ctx)
+	if !img.Public && !c.May(access.CanViewImages, access.InProject(project)) &&
+		!c.May(access.CanView, access.Object{Entity: access.Image, Project: s.Home(project), Name: img.Fingerprint}) {
+		return nil, api.NotFound("%s", errNotFound)
+	}
+	return img, nil
+}
+
+func (s *Service) resolveLocal(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
 	switch {
 	case src.Alias != "":
 		if src.Fingerprint != "" {
@@ -84,8 +100,10 @@ func matches(have, want map[string]string) bool {
 // resolveRemote fetches an image from another server unless it is here already. It is kept as cached, and until it goes
 // from the cache is what its alias there means: instances of one day are alike, and need no network.
 func (s *Service) resolveRemote(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error) {
-	if img := s.cached(project, src); img != nil {
-		return img, nil
+	if src.Fingerprint == "" {
+		if img := s.cached(project, src); img != nil {
+			return img, nil
+		}
 	}
 	pull := api.ImagesPostSource{
 		ImageSource: api.ImageSource{Alias: src.Alias, Certificate: src.Certificate, Protocol: src.Protocol, Server: src.Server},

@@ -69,7 +69,7 @@ func importFile(t *testing.T, s *Service, data []byte, q Request) (*Received, er
 	if q.Project == "" {
 		q.Project = "default"
 	}
-	r, err := s.ReceiveFile(context.Background(), bytes.NewReader(data))
+	r, err := s.ReceiveFile(context.Background(), "default", bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestImportUnpackDelete(t *testing.T) {
 		t.Fatalf("duplicate: %v", err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), func(int, int64) {}); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), func(int, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(filepath.Join(out, "rootfs/etc/hostname")); err != nil || string(data) != "x" {
@@ -129,7 +129,7 @@ func TestImportUnpackDelete(t *testing.T) {
 	if err := task.Run(ctx, operation.NoProgress{}); err != nil {
 		t.Fatal(err)
 	}
-	if left := names(t, dir); len(left) > 0 || deleted != r.Fingerprint || j.Pending() != 0 || len(s.Aliases(ctx, "default", false)) != 0 {
+	if left := names(t, dir); len(left) > 0 || deleted != r.Fingerprint+".unified" || j.Pending() != 0 || len(s.Aliases(ctx, "default", false)) != 0 {
 		t.Fatalf("left: %v, pools told of %q, %d journal entries", left, deleted, j.Pending())
 	}
 }
@@ -143,7 +143,7 @@ func TestSplitImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err != nil {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"metadata.yaml", "templates/hostname.tpl", "rootfs/etc/hostname"} {
@@ -205,7 +205,7 @@ func TestHostileImageDoesNotUnpack(t *testing.T) {
 				t.Fatal(err)
 			}
 			out := t.TempDir()
-			if err := s.Unpack(ctx, "default", r.Fingerprint, out, diskspace.New(out, "the pool", 0), nil); err == nil {
+			if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), out, diskspace.New(out, "the pool", 0), nil); err == nil {
 				t.Fatal("was unpacked")
 			}
 			if left := names(t, out); len(left) > 0 {
@@ -230,7 +230,7 @@ func TestDamagedFilesAreNotUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := s.Unpack(ctx, "default", r.Fingerprint, t.TempDir(), nil, nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if err := s.Unpack(ctx, "default", r.Fingerprint, preparedOf(t, s, r.Fingerprint), t.TempDir(), nil, nil); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Fatalf("error: %v", err)
 	}
 }
@@ -239,17 +239,17 @@ func TestDamagedFilesAreNotUnpacked(t *testing.T) {
 func TestACutUploadIsSweptAtTheNextStart(t *testing.T) {
 	ctx, dir, engine := context.Background(), t.TempDir(), store.NewMemory()
 	s, _ := newService(t, engine, dir)
-	if _, err := s.ReceiveFile(ctx, bytes.NewReader(unified(t))); err != nil {
+	if _, err := s.ReceiveFile(ctx, "default", bytes.NewReader(unified(t))); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.ReceiveFile(ctx, bytes.NewReader(unified(t, file{name: "rootfs/other", data: "y"})))
+	r, err := s.ReceiveFile(ctx, "default", bytes.NewReader(unified(t, file{name: "rootfs/other", data: "y"})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Journal.Begin(ctx, kindFiles, filesEntry{Fingerprint: r.Fingerprint}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.place(r); err != nil { // killed before the commit
+	if err := s.place(r, r.Fingerprint); err != nil { // killed before the commit
 		t.Fatal(err)
 	}
 	if len(names(t, dir)) != 2 {
@@ -268,7 +268,7 @@ func TestUploadsAreLimited(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := newService(t, store.NewMemory(), dir)
 	s.MaxSize = 1000
-	if _, err := s.ReceiveFile(context.Background(), io.LimitReader(endless{}, 1<<30)); api.StatusOf(err) != 400 {
+	if _, err := s.ReceiveFile(context.Background(), "default", io.LimitReader(endless{}, 1<<30)); api.StatusOf(err) != 400 {
 		t.Fatalf("error: %v", err)
 	}
 	if left := names(t, dir); len(left) > 0 {
@@ -309,7 +309,7 @@ func TestAliases(t *testing.T) {
 	check(err, 409, `Alias "a1/" already exists`)
 	_, err = s.RenameAlias(ctx, "default", "nope", "b")
 	check(err, 404, "Image alias not found")
-	check(s.UpdateAlias(ctx, "default", "a0/", api.ImageAliasesEntryPut{}, 0), 400, "The target field is required")
+	check(s.UpdateAlias(ctx, "default", "a0/", put(api.ImageAliasesEntryPut{}), anyRevision), 400, "The target field is required")
 	check(s.DeleteAlias(ctx, "default", "nope"), 404, "Image alias not found")
 	if _, err := s.RenameAlias(ctx, "default", "a0/", "b"); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestADeletedImageTakesItsOwnAliases(t *testing.T) {
 		t.Fatal(err)
 	}
 	engine.call = func() {
-		if err := s.UpdateAlias(ctx, "default", "kept", api.ImageAliasesEntryPut{Target: second.Fingerprint}, 0); err != nil {
+		if err := s.UpdateAlias(ctx, "default", "kept", put(api.ImageAliasesEntryPut{Target: second.Fingerprint}), anyRevision); err != nil {
 			t.Error(err)
 		}
 		if _, err := s.RenameAlias(ctx, "default", "renamed", "new"); err != nil {
@@ -113,7 +113,7 @@ func TestAnImageThatGetsAnAliasStays(t *testing.T) {
 			return err
 		}},
 		{"an alias that changes", func() error {
-			return s.UpdateAlias(ctx, "default", "a", api.ImageAliasesEntryPut{Target: first}, 0)
+			return s.UpdateAlias(ctx, "default", "a", put(api.ImageAliasesEntryPut{Target: first}), anyRevision)
 		}},
 		{"a fetch of what is here", func() error { _, err := pull(api.ImageAlias{Name: "b"}); return err }},
 		{"a refresh", func() error {

@@ -22,29 +22,26 @@ import (
 )
 
 // Unpack writes metadata.yaml, templates/ and rootfs/ (of a virtual machine: rootfs.img, as it came) of an image into dir,
-// which must be empty, as far as there is room; on error it is empty again. The files' hash is checked before their first use in the daemon's life, and again
+// which must be empty, as far as there is room; on error it is empty again. prepared is what Prepared said: an image that was deleted and has come again in
+// another shape meanwhile is not found. The files' hash is checked before their first use in the daemon's life, and again
 // if they have changed since.
-func (s *Service) Unpack(ctx context.Context, project, fingerprint, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error {
+func (s *Service) Unpack(ctx context.Context, project, fingerprint, prepared, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error {
 	row, err := s.find(project, fingerprint)
 	if err != nil {
 		return err
 	}
 	fingerprint = row.Path[1]
-	meta, err := os.Open(s.metaPath(fingerprint))
+	if row.Value.prepared(fingerprint) != prepared {
+		return api.NotFound("%s", errNotFound)
+	}
+	files, err := s.open(row)
 	if err != nil {
-		return fmt.Errorf("open image: %w", err)
+		return err
 	}
-	defer meta.Close()
-	files := []*os.File{meta}
-	if row.Value.Split {
-		rootfs, err := os.Open(s.rootfsPath(fingerprint))
-		if err != nil {
-			return fmt.Errorf("open image: %w", err)
-		}
-		defer rootfs.Close()
-		files = append(files, rootfs)
+	for _, f := range files {
+		defer f.Close()
 	}
-	if err := s.verified.check(ctx, fingerprint, files); err != nil {
+	if err := s.verified.check(ctx, row.Value.files(fingerprint), fingerprint, files); err != nil {
 		return err
 	}
 	if err := unpackFiles(ctx, row, files, dir, room, progress); err != nil {
@@ -157,7 +154,7 @@ func copyDisk(ctx context.Context, from *os.File, to string, room *diskspace.Roo
 // verified remembers which files have been hashed, and as what they were then.
 type verified struct {
 	mu   sync.Mutex
-	seen map[string]string // fingerprint -> identity of its files
+	seen map[string]string // name of the files -> their identity
 }
 
 // identity is what changes when a file does: a new inode, length or time of change.
@@ -166,7 +163,7 @@ func identity(st *unix.Stat_t) string {
 }
 
 // note remembers files that were hashed while they were written. A missing second file is a unified image's.
-func (v *verified) note(fingerprint string, paths ...string) {
+func (v *verified) note(name string, paths ...string) {
 	var id string
 	for _, path := range paths {
 		var st unix.Stat_t
@@ -174,25 +171,25 @@ func (v *verified) note(fingerprint string, paths ...string) {
 			id += identity(&st)
 		}
 	}
-	v.set(fingerprint, id)
+	v.set(name, id)
 }
 
-func (v *verified) set(fingerprint, id string) {
+func (v *verified) set(name, id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seen == nil {
 		v.seen = map[string]string{}
 	}
-	v.seen[fingerprint] = id
+	v.seen[name] = id
 }
 
-func (v *verified) forget(fingerprint string) {
+func (v *verified) forget(name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.seen, fingerprint)
+	delete(v.seen, name)
 }
 
-func (v *verified) check(ctx context.Context, fingerprint string, files []*os.File) error {
+func (v *verified) check(ctx context.Context, name, fingerprint string, files []*os.File) error {
 	var id string
 	for _, f := range files {
 		var st unix.Stat_t
@@ -202,7 +199,7 @@ func (v *verified) check(ctx context.Context, fingerprint string, files []*os.Fi
 		id += identity(&st)
 	}
 	v.mu.Lock()
-	known := v.seen[fingerprint] == id
+	known := v.seen[name] == id
 	v.mu.Unlock()
 	if known {
 		return nil
@@ -216,6 +213,6 @@ func (v *verified) check(ctx context.Context, fingerprint string, files []*os.Fi
 	if got := hex.EncodeToString(sum.Sum(nil)); got != fingerprint {
 		return fmt.Errorf("image %s is damaged: its files hash to %s", fingerprint, got)
 	}
-	v.set(fingerprint, id)
+	v.set(name, id)
 	return nil
 }

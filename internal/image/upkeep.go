@@ -19,6 +19,10 @@ const upkeepEvery = time.Hour
 // updateTime bounds the update of one image: a server that sends a little now and then would keep it from the others for ever.
 const updateTime = 2 * time.Hour
 
+// updatesAtOnce bounds how many images are updated at once, one of each project. Projects have their turns image by image, in the order in which they ask:
+// however many slow images one has, it keeps one place from the others.
+const updatesAtOnce = 8
+
 // number is a setting that counts something; 0 if there is none.
 func (s *Service) number(project, key string) int {
 	if s.Setting == nil {
@@ -32,23 +36,38 @@ func (s *Service) number(project, key string) int {
 }
 
 // Upkeep drops cached images that nobody used for long, and updates those that are to be kept up to date, until ctx ends. It
-// begins at once. Neither waits for the other: a server may be slow.
+// begins at once. Neither waits for the other, nor one project for the other: a server may be slow.
 func (s *Service) Upkeep(ctx context.Context) {
-	updated := map[string]time.Time{} // by project
 	var updates sync.WaitGroup
-	updates.Go(func() {
-		everyHour(ctx, func(now time.Time) {
-			for _, project := range s.projects() {
-				hours := s.number(project, "images.auto_update_interval")
-				if hours > 0 && now.Sub(updated[project]) >= time.Duration(hours)*time.Hour {
-					s.updateAll(ctx, project)
-					updated[project] = now
-				}
-			}
-		})
-	})
+	updates.Go(func() { s.keepUpToDate(ctx) })
 	everyHour(ctx, func(now time.Time) { s.dropUnused(ctx, now) })
 	updates.Wait()
+}
+
+// keepUpToDate has the images of each project updated as often as it is to be, until ctx ends.
+func (s *Service) keepUpToDate(ctx context.Context) {
+	var (
+		running sync.WaitGroup
+		busy    sync.Map // projects whose images are being updated
+		begun   = map[string]time.Time{}
+	)
+	everyHour(ctx, func(now time.Time) {
+		for _, project := range s.projects() {
+			hours := s.number(project, "images.auto_update_interval")
+			if hours <= 0 || now.Sub(begun[project]) < time.Duration(hours)*time.Hour {
+				continue
+			}
+			if _, at := busy.LoadOrStore(project, true); at {
+				continue
+			}
+			begun[project] = now
+			running.Go(func() {
+				defer busy.Delete(project)
+				s.updateAll(ctx, project)
+			})
+		}
+	})
+	running.Wait()
 }
 
 // projects lists those that have images of their own.
@@ -122,6 +141,12 @@ func (s *Service) updateAll(ctx context.Context, project string) {
 }
 
 func (s *Service) updateOne(ctx context.Context, row store.Row[record], wanted func(*record) bool) error {
+	select {
+	case s.updating <- struct{}{}:
+		defer func() { <-s.updating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, updateTime)
 	defer cancel()
 	return s.refresh(ctx, operation.NoProgress{}, row, wanted)

@@ -204,8 +204,7 @@ func TestExtremeDates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put := api.ImagePut{ExpiresAt: beyond}
-	if err := s.Update(context.Background(), "default", r.Fingerprint, put, 0); err != nil {
+	if err := s.Update(context.Background(), "default", r.Fingerprint, put(api.ImagePut{ExpiresAt: beyond}), anyRevision); err != nil {
 		t.Error(err)
 	}
 	img, _, err := s.Get(context.Background(), "default", r.Fingerprint)

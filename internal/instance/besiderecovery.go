@@ -57,10 +57,11 @@ func (s *Service) urgent(i *Instance, other *lock.Held, force bool) *run {
 	return r
 }
 
-// stopBeside ends a run whose instance a recovery holds, and keeps others from the instance meanwhile: what they bring about is not to be ended. Who
-// notices the end of the run cleans up once the recovery is over. It tells whether the recovery was still there, and the run.
-func (s *Service) stopBeside(ctx context.Context, i *Instance, r *run, recovery *lock.Held, force bool, timeout time.Duration) (stopped bool, err error) {
-	release, ok := recovery.Keep()
+// stopBeside ends a run whose instance somebody holds who does nothing to it, such as a recovery, and keeps others from the instance meanwhile: what
+// they bring about is not to be ended. Who notices the end of the run cleans up once the holder is done. It tells whether the holder was still there,
+// and the run.
+func (s *Service) stopBeside(ctx context.Context, i *Instance, r *run, holder *lock.Held, force bool, timeout time.Duration) (stopped bool, err error) {
+	release, ok := holder.Keep()
 	if !ok {
 		return false, nil
 	}

@@ -26,6 +26,11 @@ var (
 // New devices are made before old ones go, so most of what fails does so while everything is still there. A daemon that
 // is killed before the records are written is followed by one that goes back; after that, by one that goes on.
 func (s *Service) carryOut(ctx context.Context, steps []*step, commit func(context.Context) error) error {
+	done, err := s.takeTurns(steps)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for _, st := range steps {
 		if st.running && st.before.Config["linux.kernel_modules"] != st.after.Config["linux.kernel_modules"] {
 			// They stay, as they do after a stop: others may use them.
@@ -37,7 +42,7 @@ func (s *Service) carryOut(ctx context.Context, steps []*step, commit func(conte
 	if err := s.begin(ctx, steps); err != nil {
 		return err
 	}
-	err := s.applyAll(ctx, steps)
+	err = s.applyAll(ctx, steps)
 	finishing, cancel := detached(ctx) // whoever asked may go away: from here on it is to be one thing or the other
 	defer cancel()
 	if err == nil {

@@ -31,6 +31,12 @@ func (s *Service) createFromCopy(ctx context.Context, project string, req api.In
 	if err := request.Require(ctx, access.CanManageBackups, access.Object{Entity: access.Instance, Project: from, Name: name}); err != nil {
 		return nil, err
 	}
+	// A refresh changes what is there, and to be told that nothing is takes as much.
+	if req.Source.Refresh {
+		if err := request.Require(ctx, access.CanEdit, access.Object{Entity: access.Instance, Project: project, Name: req.Name}); err != nil {
+			return nil, err
+		}
+	}
 	given := maps.Clone(req.Config)
 	src, i, volume, err := s.lookAtSource(project, req, from, name, snapshot)
 	if err != nil {

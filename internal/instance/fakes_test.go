@@ -225,7 +225,9 @@ func (f *fakeImages) Resolve(_ context.Context, _ string, src api.InstanceSource
 	return img, nil
 }
 
-func (f *fakeImages) Unpack(_ context.Context, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
+func (f *fakeImages) Prepared(_, fingerprint string) (string, error) { return fingerprint, nil }
+
+func (f *fakeImages) Unpack(_ context.Context, _, _, _, dir string, _ *diskspace.Room, progress func(int, int64)) error {
 	progress(100, 1500000)
 	if f.metadata == "" {
 		return nil
@@ -416,6 +418,10 @@ func (r *fakeRuntime) Root(id string) (*os.File, error) {
 }
 
 func (r *fakeRuntime) NetworkNamespace(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func (r *fakeRuntime) NetworkNamespaces(context.Context, string, func(*os.File) error) error {
+	return errors.ErrUnsupported
+}
 
 func (r *fakeRuntime) State(_ context.Context, id string, _ map[string]string) (*api.InstanceState, error) {
 	if r.silent[id] != nil {

@@ -37,6 +37,10 @@ func (o overlay) Definition(project, name string) (map[string]string, map[string
 // come; write is the op that writes it. What is not to be had soon fails with a lock.Busy, as in HoldUsers: the instances and the profile are wanted by
 // others meanwhile.
 func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map[string]string, devices map[string]device.Config, write store.Op) error {
+	return s.discreet(ctx, project, name, s.changeProfile(ctx, project, name, c, devices, write))
+}
+
+func (s *Service) changeProfile(ctx context.Context, project, name string, c map[string]string, devices map[string]device.Config, write store.Op) error {
 	release, err := s.HoldUsers(ctx, "update", project, name)
 	if err != nil {
 		return err
@@ -67,13 +71,13 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		after, err := future.check(ctx, i, i)
 		if err != nil {
 			if e := future.effectiveOf(i); e.Root == "" || e.Devices[e.Root]["pool"] != i.Pool {
-				return api.BadRequest("At least one instance relies on this profile's root disk device")
+				err = api.BadRequest("At least one instance relies on this profile's root disk device")
 			}
-			return err
+			return &cannotFollow{i.Project, i.Name, err}
 		}
 		before := s.effectiveOf(i)
 		if err := refused(togetherChecks, before.Config, after.Config); err != nil {
-			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
+			return &cannotFollow{i.Project, i.Name, fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)}
 		}
 		if r, ok := blockOf(idmap.Encode(after.IDMap)); ok && after.isolated() {
 			future.promised = append(future.promised, r) // the next one must not be given it too
@@ -81,7 +85,7 @@ func (s *Service) ChangeProfile(ctx context.Context, project, name string, c map
 		}
 		st, err := s.plan(ctx, i, i.clone(), before, after)
 		if err != nil {
-			return fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)
+			return &cannotFollow{i.Project, i.Name, fmt.Errorf("Instance %q in project %q cannot follow the profile: %w", i.Name, i.Project, err)}
 		}
 		steps = append(steps, st)
 	}

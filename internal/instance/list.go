@@ -40,6 +40,15 @@ func (s *Service) Exists(project, name string) bool {
 	return ok
 }
 
+// UUID is what tells an instance from another that has its name later.
+func (s *Service) UUID(project, name string) (uuid string, ok bool) {
+	row, ok := s.instances.Get(project, name)
+	if !ok {
+		return "", false
+	}
+	return row.Value.UUID, true
+}
+
 // List returns the instances of a project, or with "" those of all, by project and name. keep chooses.
 func (s *Service) List(ctx context.Context, project string, keep func(*api.Instance) bool) []*api.Instance {
 	var list []*api.Instance
@@ -86,7 +95,7 @@ func (s *Service) ListFull(ctx context.Context, project string, keep func(*api.I
 // seen are the rows of a project, or of all those that the caller sees.
 func (s *Service) seen(ctx context.Context, project string) []*Instance {
 	rows := s.rows(project)
-	if project != "" { // the caller may see it, or would not have come here
+	if project != "" && request.CallerFrom(ctx).May(access.CanViewInstances, access.InProject(project)) {
 		return rows
 	}
 	sees := request.Viewer(ctx, access.Instance)

@@ -22,6 +22,10 @@ var _ device.Running = runningInstance{}
 
 func (r runningInstance) NetworkNamespace() (*os.File, error) { return r.rt.NetworkNamespace(r.id) }
 
+func (r runningInstance) NetworkNamespaces(ctx context.Context, look func(ns *os.File) error) error {
+	return r.rt.NetworkNamespaces(ctx, r.id, look)
+}
+
 func (r runningInstance) Mount(ctx context.Context, m spec.Mount) error {
 	return r.rt.Mount(ctx, r.id, m)
 }

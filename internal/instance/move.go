@@ -64,6 +64,11 @@ func (s *Service) move(ctx context.Context, project, name, newName, pool string)
 	case runs:
 		return api.BadRequest("Instance must be stopped to be moved between storage pools")
 	}
+	if there {
+		if err := s.unsettled(project, name, "rename"); err != nil {
+			return err
+		}
+	}
 	if newName != name {
 		if err := s.checkNewName(project, newName); err != nil {
 			return err

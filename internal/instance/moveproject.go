@@ -61,6 +61,9 @@ func (s *Service) moveProject(ctx context.Context, of, name string, req api.Inst
 		return err
 	}
 	defer release()
+	if err := s.unsettled(of, name, "rename"); err != nil { // as it stays on its pool
+		return err
+	}
 	if !slices.Equal(named, row.Value.Profiles) {
 		return api.Conflict("Profiles of %q were changed meanwhile", name)
 	}

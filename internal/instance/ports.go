@@ -26,8 +26,8 @@ type Volumes interface {
 	// Answers fails if a pool hangs (api.Unavailable), and does not hang itself. What fails at once is no such failure.
 	Answers(ctx context.Context, pool string) error
 	// CreateFromImage makes the volume from an image: fill unpacks the image into an empty folder and is called only
-	// if the pool has no prepared copy of the fingerprint yet. On error nothing is left.
-	CreateFromImage(ctx context.Context, vol storage.VolumeID, fingerprint string, fill func(ctx context.Context, dir string) error) error
+	// if the pool has no prepared copy of that name yet. On error nothing is left.
+	CreateFromImage(ctx context.Context, vol storage.VolumeID, prepared string, fill func(ctx context.Context, dir string) error) error
 	// CreateEmpty makes a volume with an empty rootfs/.
 	CreateEmpty(ctx context.Context, vol storage.VolumeID) error
 	// Copy makes dst with the content of src: instance or snapshot to instance or snapshot, in one pool or two.
@@ -66,8 +66,10 @@ type Volumes interface {
 type Images interface {
 	// Resolve finds the image a source names: by alias, fingerprint (or its unique prefix), or properties.
 	Resolve(ctx context.Context, project string, src api.InstanceSource) (*api.Image, error)
-	// Unpack writes metadata.yaml, templates/ and rootfs/ of an image into an empty folder, as far as there is room.
-	Unpack(ctx context.Context, project, fingerprint, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error
+	// Prepared is what pools call their copy of an image: there may be several images with one fingerprint.
+	Prepared(project, fingerprint string) (string, error)
+	// Unpack writes metadata.yaml, templates/ and rootfs/ of the image of which prepared is the copy's name into an empty folder, as far as there is room.
+	Unpack(ctx context.Context, project, fingerprint, prepared, dir string, room *diskspace.Room, progress func(percent int, bytesPerSecond int64)) error
 	// Used are the ops that note that an image is used now; none if it has gone.
 	Used(project, fingerprint string) []store.Op
 }
@@ -117,6 +119,8 @@ type Runtime interface {
 	// and its network. They fail with api.BadRequest when it has just gone; what they opened is certainly its own.
 	Root(id string) (*os.File, error)
 	NetworkNamespace(id string) (*os.File, error)
+	// NetworkNamespaces shows all of a running instance (see device.Running).
+	NetworkNamespaces(ctx context.Context, id string, look func(ns *os.File) error) error
 	// State reads the live figures of a running instance; disk is filled by the caller.
 	State(ctx context.Context, id string, hostNames map[string]string) (*api.InstanceState, error)
 	Exec(ctx context.Context, id string, r ExecRequest) (Command, error)

@@ -13,6 +13,7 @@ import (
 // PruneSnapshots deletes, in the background, snapshots whose expires_at has come.
 func (s *Service) PruneSnapshots() {
 	s.pruner.Dates, s.pruner.Log = s.dates, s.Log
+	s.pruner.Group = func(path []string) string { return s.poolOf(path[0], path[1]) }
 	s.pruner.Delete = func(ctx context.Context, path []string) error { return s.pruneOne(ctx, path[0], path[1], path[2]) }
 	s.tasks.Add(1)
 	go func() {
@@ -38,6 +39,9 @@ func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) 
 	if err != nil {
 		return err
 	}
+	if err := s.Volumes.Answers(ctx, row.Value.Pool); err != nil { // who deletes there would hold the instance until it does
+		return fmt.Errorf("%w: %w", expiry.ErrBusy, err)
+	}
 	volume := row.Value.volume().Object()
 	held, other := s.Locks.Try(claim("snapshot", lock.Short), lock.Exclusive(lock.ForInstance(project, name)), lock.Exclusive(volume))
 	if other != nil {
@@ -57,4 +61,13 @@ func (s *Service) pruneOne(ctx context.Context, project, name, snapshot string) 
 		return nil
 	}
 	return s.dropSnapshot(ctx, row.Value, snapshot)
+}
+
+// poolOf is the pool of an instance; none if there is no such instance.
+func (s *Service) poolOf(project, name string) string {
+	row, ok := s.instances.Get(project, name)
+	if !ok {
+		return ""
+	}
+	return row.Value.Pool
 }

@@ -96,3 +96,51 @@ func TestAnExpiredSnapshotWaitsForCopiesWithoutHoldingTheInstance(t *testing.T) 
 		h.nothingLeft()
 	})
 }
+
+// TestSnapshotsExpireBesideAPoolThatHangs, also where that is noticed in the middle of a deletion; who is in the pool that hangs is not held for it.
+func TestSnapshotsExpireBesideAPoolThatHangs(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t, nil)
+			defer h.Close()
+			h.create("c1", func(r *api.InstancesPost) {
+				r.Devices = map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p2"}}
+			})
+			h.create("c2", nil)
+			h.PruneSnapshots()
+			for n, name := range []string{"c1", "c2"} {
+				at := time.Now().Add(time.Minute + time.Duration(n)*time.Second)
+				h.do(h.run(h.CreateSnapshot(t.Context(), "default", name, api.InstanceSnapshotsPost{Name: "s0", ExpiresAt: &at})))
+			}
+			answer := make(chan struct{})
+			if late {
+				h.volumes.deleting = func(id storage.VolumeID) error {
+					if id.Pool == "p2" {
+						<-answer
+					}
+					return nil
+				}
+			} else {
+				h.volumes.hung.Store("p2")
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if _, err := h.getSnapshot("default", "c2", "s0"); !api.IsNotFound(err) {
+				t.Errorf("late %v: it waits for the other pool: %v", late, err)
+			}
+			if _, err := h.getSnapshot("default", "c1", "s0"); err != nil {
+				t.Errorf("late %v: in a pool that hangs: %v", late, err)
+			}
+			if other := h.holder(h.stored("c1")); other != nil && !late {
+				t.Errorf("the instance is held for %q", other.Action())
+			}
+			close(answer)
+			h.volumes.hung.Store("")
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if _, err := h.getSnapshot("default", "c1", "s0"); !api.IsNotFound(err) {
+				t.Errorf("late %v: once it answers: %v", late, err)
+			}
+		})
+	}
+}

@@ -18,11 +18,15 @@ import (
 func (s *Service) fillFromImage(ctx context.Context, i *Instance, fingerprint string, p operation.Progress) error {
 	e := s.effectiveOf(i)
 	quota, _ := config.ParseSize(e.Devices[e.Root]["size"]) // checked with the rest of the configuration
-	key := i.Pool + " " + fingerprint
+	prepared, err := s.Images.Prepared(i.Project, fingerprint)
+	if err != nil {
+		return err
+	}
+	key := i.Pool + " " + prepared
 	unpacked := false
-	err := s.Volumes.CreateFromImage(ctx, i.volume(), fingerprint, func(ctx context.Context, dir string) error {
+	err = s.Volumes.CreateFromImage(ctx, i.volume(), prepared, func(ctx context.Context, dir string) error {
 		room := diskspace.New(dir, fmt.Sprintf("storage pool %q", i.Pool), quota)
-		if err := s.Images.Unpack(ctx, i.Project, fingerprint, dir, room, unpackProgress(p)); err != nil {
+		if err := s.Images.Unpack(ctx, i.Project, fingerprint, prepared, dir, room, unpackProgress(p)); err != nil {
 			return err
 		}
 		unpacked = true

@@ -21,6 +21,7 @@ type run struct {
 	has     atomic.Pointer[live]
 	// atShutdown is set when the instance is stopped because the host shuts down: the next daemon starts it again.
 	atShutdown atomic.Bool
+	turn       turn
 
 	once sync.Once
 	done chan struct{} // closed when everything is cleaned up

@@ -73,7 +73,7 @@ type Service struct {
 	visits      visits
 	// rawChecked holds, as rawText, what the runtime understands.
 	rawChecked sync.Map
-	// imageSizes is what images take in pools, in bytes (int64), by pool and fingerprint. It only saves the counting.
+	// imageSizes is what images take in pools, in bytes (int64), by pool and name of the prepared copy. It only saves the counting.
 	imageSizes sync.Map
 
 	// background is ended by Close; what goes on after a request (autostart, exits) runs under it.

@@ -120,6 +120,9 @@ func (s *Service) restart(ctx context.Context, project, name string, force bool,
 	if !s.running(row.Value) {
 		return api.BadRequest("The instance is already stopped")
 	}
+	if err := s.devicesAnswer(ctx, row.Value, nil); err != nil { // else it would be left stopped
+		return err
+	}
 	l, err := s.acquire(ctx, row.Value.Project, row.Value.Name, "restart", lock.Short)
 	if err != nil {
 		return err

@@ -57,7 +57,13 @@ func (s *Service) stop(ctx context.Context, project, name string, force bool, ti
 			return err
 		}
 	}
-	l, err := s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
+	l, beside, err := s.holdToStop(ctx, i, other, force)
+	if beside != nil {
+		if stopped, err := s.passBy(ctx, i, beside, force, timeout); stopped {
+			return err
+		}
+		l, err = s.acquire(ctx, i.Project, i.Name, "stop", lock.Short)
+	}
 	if err != nil {
 		other = s.holder(i)
 		if r := s.urgent(i, other, force); r != nil { // a recovery has begun meanwhile

@@ -25,7 +25,7 @@ func (s *Service) Target(_ context.Context, project, name string) (exec.Target, 
 		}
 	}
 	return exec.Target{
-		ID: i.id(), Name: name, Project: project, VM: i.Type == api.InstanceTypeVM, Status: s.Runtime.Status(i.id()),
+		ID: i.id(), UUID: i.UUID, Name: name, Project: project, VM: i.Type == api.InstanceTypeVM, Status: s.Runtime.Status(i.id()),
 		Environment: env, Logs: s.logPath(i.id()),
 	}, nil
 }

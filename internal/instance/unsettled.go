@@ -19,12 +19,13 @@ import (
 var always = []string{"stop", "exit", "adopt", "unfreeze"}
 
 // harmless are the actions that go on beside an unfinished change of a kind, as its handler touches nothing of theirs: a deletion that is asked for again
-// stands for both, and the remains of a move or a snapshot are other volumes. Beside kindMoveRest all go on.
+// stands for both, and the remains of a move or a snapshot are other volumes, which a copy or a move to another pool leaves where they are. Beside
+// kindMoveRest all go on.
 var harmless = map[string][]string{
 	kindDelete:         {"delete"},
 	kindMove:           {"start", "restart"},
-	kindSnapshot:       {"start", "restart", "snapshot"},
-	kindSnapshotDelete: {"start", "restart", "snapshot"},
+	kindSnapshot:       {"start", "restart", "snapshot", "copy", "move"},
+	kindSnapshotDelete: {"start", "restart", "snapshot", "copy", "move"},
 	kindSnapshotRename: {"start", "restart"},
 	kindUpdate:         {"start", "restart"},
 	kindCopyFreeze:     {"start", "restart"},

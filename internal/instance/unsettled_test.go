@@ -236,7 +236,7 @@ func TestWhatGoesOnBesideAnUnfinishedChange(t *testing.T) {
 	for kind, beside := range map[string]string{
 		kindCreate: "", kindRename: "", kindRestore: "", kindRefresh: "", kindDelete: "delete",
 		kindMove: "start restart", kindMoveRest: "", kindSnapshotRename: "start restart", kindUpdate: "start restart", kindCopyFreeze: "start restart",
-		kindSnapshot: "start restart snapshot", kindSnapshotDelete: "start restart snapshot",
+		kindSnapshot: "start restart snapshot copy move", kindSnapshotDelete: "start restart snapshot copy move",
 	} {
 		for _, action := range actions {
 			want := kind == kindMoveRest || slices.Contains(strings.Fields(beside+" stop exit adopt unfreeze"), action)
@@ -267,4 +267,41 @@ func TestARestoreThatCannotGoBackIsSettledLater(t *testing.T) {
 		h.Close()
 		_ = h.Store.Close()
 	})
+}
+
+// TestASnapshotThatCannotBeTakenBackKeepsNobodyOnItsDisk: the instance can be copied, and moved to another pool, but not take what was to go along.
+func TestASnapshotThatCannotBeTakenBackKeepsNobodyOnItsDisk(t *testing.T) {
+	before := newHouse(t, nil)
+	before.create("c1", nil)
+	before.write("c1", "work")
+	i := before.stored("c1")
+	c := changeOf(i)
+	c.Snapshot, c.Volumes = "s9", []storage.VolumeID{i.snapshotOf("s9", &Snapshot{})}
+	_, err := before.Journal.Begin(t.Context(), kindSnapshot, c)
+	before.do(err)
+	h := before.restart()
+	h.volumes.away.Store(false)
+	h.volumes.deleting = func(id storage.VolumeID) error {
+		if id == c.Volumes[0] {
+			return errors.New("read-only file system")
+		}
+		return nil
+	}
+	if err := h.patch("c1", map[string]string{"user.x": "y"}, nil); !api.IsUnavailable(err) {
+		t.Errorf("a change beside it: %v", err)
+	}
+	h.do(h.run(h.Create(t.Context(), "default", api.InstancesPost{Name: "c2", Source: api.InstanceSource{Type: "copy", Source: "c1"}})))
+	elsewhere := api.InstancePost{Name: "c1", Project: "other", Migration: true}
+	if err := h.run(h.Post(t.Context(), "default", "c1", elsewhere)); err == nil {
+		t.Error("moved on its pool, with what is to go")
+	}
+	h.do(h.run(h.Post(t.Context(), "default", "c1", api.InstancePost{Name: "c1", Pool: "p2", Migration: true})))
+	if got := h.content("c2"); got != "work" || h.stored("c1").Pool != "p2" || h.Journal.Pending() != 1 {
+		t.Errorf("the copy holds %q, it is on %s, %d entries", got, h.stored("c1").Pool, h.Journal.Pending())
+	}
+	h.volumes.deleting = nil
+	h.do(h.patch("c1", map[string]string{"user.x": "y"}, nil)) // once it can be taken back
+	if h.Journal.Pending() != 0 {
+		t.Error("an entry is left")
+	}
 }

@@ -91,6 +91,9 @@ func (s *Service) setArchitecture(i *Instance, arch string) error {
 // update changes an instance as edit says, in the store and, if it runs, live. profiles are those that edit may give it; they are
 // locked meanwhile.
 func (s *Service) update(ctx context.Context, project, name string, profiles []string, match func(store.Revision) error, edit func(*Instance) error) error {
+	if err := s.sourcesAnswer(ctx, project, name, edit); err != nil {
+		return err
+	}
 	given, err := s.holdProfiles(ctx, "update", project, profiles)
 	if err != nil {
 		return err

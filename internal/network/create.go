@@ -29,7 +29,10 @@ func (s *Service) Create(ctx context.Context, project string, req api.NetworksPo
 		return err
 	}
 	defer letGo()
-	if project = s.Home(project); project != api.ProjectDefault {
+	if project, err = s.homeFor(ctx, project); err != nil {
+		return err
+	}
+	if project != api.ProjectDefault {
 		return api.BadRequest("Network type does not support non-default projects") // each has a name on the host, where there is one of each
 	}
 	release, err := s.claim(ctx, "create", project, req.Name)

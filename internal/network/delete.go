@@ -5,12 +5,13 @@ import (
 	"errors"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/store"
 )
 
 // Delete takes a network that nothing uses away.
 func (s *Service) Delete(ctx context.Context, project, name string) error {
-	project, err := s.find(project, name)
+	project, err := s.findFor(ctx, project, name, access.CanDelete)
 	if err != nil {
 		return err
 	}
@@ -53,10 +54,8 @@ func (s *Service) delete(ctx context.Context, row store.Row[record]) error {
 		if err := step(); err != nil {
 			undo, cancel := undoing(ctx)
 			defer cancel()
-			if uerr := s.up(undo, r); uerr != nil {
-				return errors.Join(err, uerr)
-			}
-			return errors.Join(err, entry.Close(undo))
+			// Also if it cannot be brought up again: who wanted it deleted is told that it is there, and the next start brings it to its record.
+			return errors.Join(err, entry.Close(undo), s.up(undo, r))
 		}
 	}
 	s.gone(ctx, r)

@@ -40,6 +40,15 @@ func (s *Service) List(_ context.Context, of string) ([]api.Network, error) {
 	return list, nil
 }
 
+// UUID is what tells a managed network from another that has its name later.
+func (s *Service) UUID(project, name string) (uuid string, ok bool) {
+	row, ok := s.table.Get(s.Home(project), name)
+	if !ok {
+		return "", false
+	}
+	return row.Value.UUID, true
+}
+
 // Managed lists the names of a project's managed networks.
 func (s *Service) Managed(project string) []string {
 	var names []string

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/netstate"
 	"github.com/berthd/berth/internal/store"
@@ -13,7 +14,7 @@ import (
 
 // Rename gives a network that nothing uses another name.
 func (s *Service) Rename(ctx context.Context, project, name string, req api.NetworkPost) error {
-	project, err := s.find(project, name)
+	project, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return err
 	}

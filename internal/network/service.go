@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/event"
@@ -46,7 +47,7 @@ type Deps struct {
 
 // Projects is what networks need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 	Allows(name string, needs ...project.Need) error
 }
@@ -242,14 +243,32 @@ func (s *Service) Home(name string) string { return s.Projects.Effective(project
 // url is where the API shows a network.
 func url(home, name string) string { return project.URL(home, "networks", name) }
 
+// homeFor is Home for whoever makes a network.
+func (s *Service) homeFor(ctx context.Context, name string) (string, error) {
+	return project.Home(ctx, s.Projects, access.Network, name, access.CanCreateNetworks, "")
+}
+
 // find is the project that a project's network is in (api.NotFound: the project is restricted to others).
 func (s *Service) find(of, name string) (home string, err error) {
 	home = s.Home(of)
+	return home, s.findable(of, home, name)
+}
+
+// findFor is find for whoever changes the network.
+func (s *Service) findFor(ctx context.Context, of, name string, may access.Entitlement) (home string, err error) {
+	if home, err = project.Home(ctx, s.Projects, access.Network, of, may, name); err != nil {
+		return "", err
+	}
+	return home, s.findable(of, home, name)
+}
+
+// findable fails where a project is restricted to other networks than one (api.NotFound).
+func (s *Service) findable(of, home, name string) error {
 	_, managed := s.table.Get(home, name)
 	if s.Projects.Allows(of, project.NetworkNeed(name, managed)) != nil {
-		return "", api.NotFound("Network not found")
+		return api.NotFound("Network not found")
 	}
-	return home, nil
+	return nil
 }
 
 func (s *Service) row(project, name string) (store.Row[record], error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/driver/network/bridge"
 	"github.com/berthd/berth/internal/store"
@@ -42,7 +43,7 @@ func (s *Service) Patch(ctx context.Context, project, name string, patch Patch, 
 // update changes a record. A start brings each network to its record, so an update that is cut off needs no journal but
 // for ports: before the commit the next start puts the old state back, after it there is nothing left to do.
 func (s *Service) update(ctx context.Context, project, name string, check func(store.Revision) error, edit func(*record)) error {
-	project, err := s.find(project, name)
+	project, err := s.findFor(ctx, project, name, access.CanEdit)
 	if err != nil {
 		return err
 	}

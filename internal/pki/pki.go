@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,10 +94,16 @@ func (s *state) check(cert *x509.Certificate, use x509.ExtKeyUsage) error {
 	if s.revoked.has(cert) {
 		return errRevoked
 	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: s.roots, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+	chains, err := cert.Verify(x509.VerifyOptions{Roots: s.roots, KeyUsages: []x509.ExtKeyUsage{use}})
+	if err != nil {
 		return fmt.Errorf("it is not of the server's authority: %w", err)
 	}
-	return nil
+	for _, chain := range chains {
+		if !slices.ContainsFunc(chain, s.revoked.has) {
+			return nil
+		}
+	}
+	return errRevoked
 }
 
 // current reads the files if they are not those that were read last. While they cannot be looked at nobody is let in: somebody may have been

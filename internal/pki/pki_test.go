@@ -149,6 +149,37 @@ func TestWhomTheAuthorityLetsIn(t *testing.T) {
 	expect("without the authority again", forged, false, false)
 }
 
+// intermediate makes an authority of which another one says that it is one.
+func (a *authority) intermediate(name string) *authority {
+	a.t.Helper()
+	sub := newAuthority(a.t, name)
+	a.last++
+	template := *sub.cert
+	template.SerialNumber = big.NewInt(a.last)
+	sub.cert = sign(a.t, &template, a.cert, sub.key, a.key)
+	return sub
+}
+
+// TestARevokedIntermediateLetsNobodyIn, wherever it stands in server.ca; one of the same file that was not revoked does.
+func TestARevokedIntermediateLetsNobodyIn(t *testing.T) {
+	dir := t.TempDir()
+	root := newAuthority(t, "root")
+	gone, kept := root.intermediate("gone"), root.intermediate("kept")
+	bad, good := gone.issue(x509.ExtKeyUsageClientAuth), kept.issue(x509.ExtKeyUsageClientAuth)
+	put(t, filepath.Join(dir, "server.ca"), asPEM(root.cert, gone.cert, kept.cert))
+	a := New(dir)
+	if !a.Vouches(bad) || !a.Vouches(good) {
+		t.Fatal("an intermediate lets nobody in")
+	}
+	put(t, filepath.Join(dir, "ca.crl"), root.revoke(time.Now().Add(time.Hour), gone.cert))
+	if err := a.Refuses(bad); !errors.Is(err, errRevoked) || a.Vouches(bad) {
+		t.Errorf("of a revoked one: %v", err)
+	}
+	if err := a.Refuses(good); err != nil || !a.Vouches(good) {
+		t.Errorf("of the other: %v", err)
+	}
+}
+
 // TestWhatCannotBeReadLetsNobodyIn: it might have been what keeps somebody out.
 func TestWhatCannotBeReadLetsNobodyIn(t *testing.T) {
 	ca, imposter := newAuthority(t, "ca"), newAuthority(t, "ca")

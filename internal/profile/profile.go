@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/event"
@@ -52,7 +53,7 @@ type Instances interface {
 
 // Projects is what profiles need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Hold(ctx context.Context, action, name string) (context.Context, func(), error)
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
 }
@@ -64,6 +65,7 @@ type Service struct {
 	table     *store.Table[Profile]
 	events    event.Publisher
 	instances Instances
+	images    Images
 	locks     *lock.Manager
 	journal   *journal.Journal
 	projects  Projects
@@ -76,6 +78,8 @@ func New(s *store.Store, events event.Publisher, locks *lock.Manager, j *journal
 	}
 	profiles := &Service{store: s, table: store.NewTable[Profile](s, "profiles"), events: events, locks: locks, journal: j, projects: projects}
 	j.Handle(kindRename, profiles.finishRename)
+	j.Handle(kindDelete, profiles.finishDelete)
+	j.Guard(kindDelete, journal.Guard{Hold: profiles.holdDeleted})
 	return profiles
 }
 
@@ -195,7 +199,9 @@ func (s *Service) Create(ctx context.Context, project string, req api.ProfilesPo
 		return err
 	}
 	defer release()
-	project = s.Home(project)
+	if project, err = s.homeFor(ctx, project, access.CanCreateProfiles, ""); err != nil {
+		return err
+	}
 	if _, exists := s.table.Get(project, req.Name); exists {
 		return errExists(req.Name)
 	}
@@ -251,6 +257,11 @@ func (s *Service) Contents(home string) []project.Profile {
 		all = append(all, s.counted(home, row.Path[1], row.Value))
 	}
 	return all
+}
+
+// homeFor is Home for whoever makes or changes a profile.
+func (s *Service) homeFor(ctx context.Context, name string, may access.Entitlement, profile string) (string, error) {
+	return project.Home(ctx, s.projects, access.Profile, name, may, profile)
 }
 
 // Home is the project that a project's profiles are in.
@@ -339,7 +350,10 @@ func (s *Service) change(ctx context.Context, project, name string, match func(s
 }
 
 func (s *Service) tryChange(ctx context.Context, project, name string, match func(store.Revision) error, edit func(store.Row[Profile]) *Profile) error {
-	project = s.Home(project)
+	project, err := s.homeFor(ctx, project, access.CanEdit, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "update", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err
@@ -373,7 +387,10 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if name == "default" {
 		return api.Forbidden(`The "default" profile cannot be deleted`)
 	}
-	project = s.Home(project)
+	project, err := s.homeFor(ctx, project, access.CanDelete, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "delete", lock.Exclusive(lock.ForProfile(project, name)))
 	if err != nil {
 		return err
@@ -386,7 +403,7 @@ func (s *Service) Delete(ctx context.Context, project, name string) error {
 	if len(s.instances.ProfileUsers(project, name)) > 0 {
 		return api.BadRequest("Profile is currently in use")
 	}
-	if _, err := s.store.Commit(ctx, s.table.RemoveAt(row.Revision, project, name)); err != nil {
+	if err := s.remove(ctx, row); err != nil {
 		return err
 	}
 	s.events.Lifecycle(ctx, project, "profile-deleted", url(project, name), nil)

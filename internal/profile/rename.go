@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/fault"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
@@ -35,7 +36,7 @@ type renaming struct {
 	ID      string         `json:"id"`
 }
 
-// Rename renames a profile; the instances that use it follow, in as many commits as they take. In between there are both profiles,
+// Rename renames a profile; the instances and images that name it follow, in as many commits as they take. In between there are both profiles,
 // which say the same.
 func (s *Service) Rename(ctx context.Context, project, name, newName string) error {
 	if name == "default" {
@@ -44,10 +45,14 @@ func (s *Service) Rename(ctx context.Context, project, name, newName string) err
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	return patiently(ctx, func() error { return s.tryRename(ctx, s.Home(project), name, newName) })
+	return patiently(ctx, func() error { return s.tryRename(ctx, project, name, newName) })
 }
 
 func (s *Service) tryRename(ctx context.Context, project, name, newName string) error {
+	project, err := s.homeFor(ctx, project, access.CanEdit, name)
+	if err != nil {
+		return err
+	}
 	held, err := s.hold(ctx, "rename", lock.Exclusive(lock.ForProfile(project, name)), lock.Exclusive(lock.ForProfile(project, newName)))
 	if err != nil {
 		return err
@@ -90,13 +95,19 @@ func (s *Service) rename(ctx context.Context, row store.Row[Profile], name strin
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	_, uerr := s.store.CommitAll(undo, back(), s.table.Remove(c.Project, c.New), entry.Done())
+	uerr := s.followed(undo, c.Project, c.New, c.Name)
+	if uerr == nil {
+		_, uerr = s.store.CommitAll(undo, back(), s.table.Remove(c.Project, c.New), entry.Done())
+	}
 	return errors.Join(err, uerr)
 }
 
 // moveUsers carries all users over to the new profile, and ends with the old one.
 func (s *Service) moveUsers(ctx context.Context, c renaming, ops []store.Op, last ...store.Op) error {
 	if _, err := s.store.CommitAll(ctx, ops); err != nil {
+		return err
+	}
+	if err := s.followed(ctx, c.Project, c.Name, c.New); err != nil {
 		return err
 	}
 	if err := renameMoved.Hit(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
@@ -18,7 +20,7 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := checkName(req.Name); err != nil {
 		return err
 	}
-	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config)}
+	r := &record{Description: req.Description, Config: config.WithoutEmpty(req.Config), UUID: uuid.NewString()}
 	for _, kind := range []Kind{Images, Profiles, Volumes} {
 		if r.Config[kind.key()] == "" {
 			r.Config[kind.key()] = "true"
@@ -119,6 +121,7 @@ func (s *Service) commitChange(ctx context.Context, name string, alone bool, mat
 		return err
 	}
 	was, next := row.Value.Config, edit(row.Value)
+	next.UUID = row.Value.UUID
 	for _, check := range []func() error{
 		func() error { return check(was, next.Config) },
 		func() error { return s.checkSubnets(was, next.Config) },
@@ -174,7 +177,7 @@ func (s *Service) rename(ctx context.Context, name, newName string) error {
 	}
 	err := s.takeAway(ctx, "rename", []string{name, newName}, renamable, func(row store.Row[record]) []store.Op {
 		return append(s.Profiles().MoveDefault(name, newName), s.table.RemoveAt(row.Revision, name), s.table.Create(row.Value, newName))
-	}, func(c CertificatesOf) []store.Op { return c.RenameProject(name, newName) })
+	}, func(ctx context.Context, ops []store.Op) error { return s.commitRename(ctx, name, newName, ops) })
 	if err != nil {
 		return err
 	}
@@ -195,7 +198,9 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 	}
 	err := s.takeAway(ctx, "delete", []string{name}, deletable, func(row store.Row[record]) []store.Op {
 		return append(s.defaultProfile(row.Value.Config, nil, name), s.table.RemoveAt(row.Revision, name))
-	}, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) })
+	}, func(ctx context.Context, ops []store.Op) error { // cut off, it leaves certificates with less than they had, and the project to be deleted again
+		return s.commitNamed(ctx, ops, func(c CertificatesOf) []store.Op { return c.RemoveProject(name) }, func() error { return nil })
+	})
 	if err != nil {
 		return err
 	}
@@ -204,9 +209,9 @@ func (s *Service) Delete(ctx context.Context, name string) error {
 }
 
 // takeAway writes what takes a project, the first of some names, from where it is. What is refused anyway is refused before anything is held
-// for it: whoever makes something in the project need not wait for that. named are the ops by which what names the project follows.
+// for it: whoever makes something in the project need not wait for that. commit writes the ops, and what names the project follows.
 func (s *Service) takeAway(ctx context.Context, action string, names []string, check func(store.Row[record]) error, ops func(store.Row[record]) []store.Op,
-	named func(CertificatesOf) []store.Op,
+	commit func(context.Context, []store.Op) error,
 ) error {
 	look := func() (store.Row[record], error) {
 		row, err := s.row(names[0])
@@ -223,13 +228,19 @@ func (s *Service) takeAway(ctx context.Context, action string, names []string, c
 		return err
 	}
 	defer held.Release()
+	if _, err := look(); err != nil {
+		return err
+	}
+	if s.EndOperations != nil {
+		s.EndOperations(ctx, names[0])
+	}
 	s.admissions.Lock() // as commitChange does: what it writes is there before this looks, or finds no project
 	defer s.admissions.Unlock()
 	row, err := look()
 	if err != nil {
 		return err
 	}
-	return s.commitNamed(ctx, ops(row), named)
+	return commit(ctx, ops(row))
 }
 
 // hold claims projects, with their default profiles, which come, go and change with them.

@@ -26,30 +26,46 @@ type admissions struct {
 func (s *Service) Admit(_ context.Context, action, name string, change Contents) (release func(), err error) {
 	s.admissions.Lock()
 	defer s.admissions.Unlock()
+	return s.admitNow(action, name, change)
+}
+
+// admitNow is Admit for who holds the admissions.
+func (s *Service) admitNow(action, name string, change Contents) (release func(), err error) {
+	if err := s.mayHave(action, name, change); err != nil {
+		return nil, err
+	}
+	n := s.admissions.note(name, change)
+	return func() {
+		s.admissions.Lock()
+		defer s.admissions.Unlock()
+		s.admissions.forget(name, n)
+	}, nil
+}
+
+// mayHave fails if a project may not have what is about to be made or changed in it. The caller holds the admissions.
+func (s *Service) mayHave(action, name string, change Contents) error {
 	row, err := s.row(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, i := range change.Instances {
 		if err := refused(row.Value.Config, i.Needs); err != nil {
-			return nil, fmt.Errorf("Failed checking if %s allowed: %w", action, err)
+			return fmt.Errorf("Failed checking if %s allowed: %w", action, err)
 		}
 	}
 	for _, p := range change.Profiles {
 		if err := refused(row.Value.Config, p.Needs); err != nil {
-			return nil, fmt.Errorf("Failed checking if %s allowed: %w", action, err)
+			return fmt.Errorf("Failed checking if %s allowed: %w", action, err)
 		}
 	}
 	if limited(row.Value.Config) {
-		if err := s.admit(action, name, row.Value.Config, change); err != nil {
-			return nil, err
-		}
+		return s.admit(action, name, row.Value.Config, change)
 	}
-	return s.admissions.add(name, change), nil
+	return nil
 }
 
-// add notes a change until the release.
-func (a *admissions) add(name string, change Contents) (release func()) {
+// note counts a change as there until it is forgotten by its number.
+func (a *admissions) note(name string, change Contents) (number int) {
 	if a.pending == nil {
 		a.pending = map[string]map[int]Contents{}
 	}
@@ -57,15 +73,14 @@ func (a *admissions) add(name string, change Contents) (release func()) {
 		a.pending[name] = map[int]Contents{}
 	}
 	a.last++
-	n := a.last
-	a.pending[name][n] = change
-	return func() {
-		a.Lock()
-		defer a.Unlock()
-		delete(a.pending[name], n)
-		if len(a.pending[name]) == 0 {
-			delete(a.pending, name)
-		}
+	a.pending[name][a.last] = change
+	return a.last
+}
+
+func (a *admissions) forget(name string, number int) {
+	delete(a.pending[name], number)
+	if len(a.pending[name]) == 0 {
+		delete(a.pending, name)
 	}
 }
 

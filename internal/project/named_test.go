@@ -56,20 +56,20 @@ func TestWhatNamesAProjectFollowsIt(t *testing.T) {
 	}
 	s := &Service{Deps: Deps{Store: db, Certificates: n}}
 	n.busy = 3
-	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RenameProject("a", "z") }); err != nil {
+	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RenameProject("a", "z") }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if row, _ := n.table.Get("x"); !slices.Equal(*row.Value, []string{"z", "b"}) {
 		t.Errorf("%q", *row.Value)
 	}
-	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RemoveProject("b") }); err != nil {
+	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RemoveProject("b") }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if row, _ := n.table.Get("x"); !slices.Equal(*row.Value, []string{"z"}) {
 		t.Errorf("%q", *row.Value)
 	}
 	n.busy = 1000
-	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RemoveProject("z") }); !errors.Is(err, store.ErrConflict) {
+	if err := s.commitNamed(t.Context(), nil, func(c CertificatesOf) []store.Op { return c.RemoveProject("z") }, nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("one that never rests gives %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
@@ -18,6 +19,8 @@ import (
 type record struct {
 	Description string            `json:"description"`
 	Config      map[string]string `json:"config"`
+	// UUID is which project it is, whatever its name. That of the default one says nothing.
+	UUID string `json:"uuid,omitempty"`
 }
 
 // ProfilesOf is what a project needs of profiles; *profile.Service implements it. Each project with profiles of its own has one called
@@ -44,12 +47,15 @@ type Deps struct {
 	Store    *store.Store
 	Events   event.Publisher
 	Locks    *lock.Manager
+	Journal  *journal.Journal
 	Profiles func() ProfilesOf
 	// Certificates may be nil.
 	Certificates CertificatesOf
 	// Users lists the URLs of what is in a project, and Contents what counts of it.
 	Users    func(project string) []string
 	Contents func(project string) Contents
+	// EndOperations ends what runs in a project that goes, as far as it is of no use elsewhere; nil: nothing does.
+	EndOperations func(ctx context.Context, project string)
 	// Network is the configuration of a network of the default project (api.NotFound).
 	Network func(name string) (map[string]string, error)
 }
@@ -63,7 +69,12 @@ type Service struct {
 
 // New makes the service.
 func New(d Deps) *Service {
-	return &Service{Deps: d, table: store.NewTable[record](d.Store, "projects")}
+	s := &Service{Deps: d, table: store.NewTable[record](d.Store, "projects")}
+	if s.Journal == nil {
+		s.Journal = journal.New(d.Store)
+	}
+	s.Journal.Handle(kindRename, s.undoRename)
+	return s
 }
 
 // EnsureDefault makes the record of the default project if there is none.
@@ -96,8 +107,10 @@ func (s *Service) row(name string) (store.Row[record], error) {
 	case name == api.ProjectDefault:
 		return store.Row[record]{Path: []string{name}, Value: defaultRecord()}, nil
 	}
-	return row, api.NotFound("Project not found")
+	return row, errNotFound
 }
+
+var errNotFound = api.NotFound("Project not found")
 
 // Check tells whether there is such a project (api.NotFound).
 func (s *Service) Check(name string) error {
@@ -160,14 +173,14 @@ func (s *Service) show(row store.Row[record]) *api.Project {
 }
 
 // Hold keeps a project from being deleted, renamed or given other features, until the release. Whoever makes something in a project holds it,
-// before anything else, until that is kept; what is locked then is locked in the context that comes back. There is no such project:
-// api.NotFound.
+// before anything else, until that is kept; what is locked then is locked in the context that comes back. There is no such project, or it is
+// another one than Asked has noted: api.NotFound.
 func (s *Service) Hold(ctx context.Context, action, name string) (context.Context, func(), error) {
 	held, err := s.Locks.Acquire(ctx, lock.Claim{Action: action, Patience: lock.Long}, lock.Shared(lock.ForProject(name)))
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.Check(name); err != nil {
+	if err := s.Still(ctx, name); err != nil {
 		held.Release()
 		return nil, nil, err
 	}

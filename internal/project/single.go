@@ -11,6 +11,9 @@ func (Single) Effective(_ Kind, name string) string { return name }
 // Sharing is the project itself.
 func (Single) Sharing(_ Kind, name string) []string { return []string{name} }
 
+// Still finds each project.
+func (Single) Still(context.Context, string) error { return nil }
+
 // Check finds each project.
 func (Single) Check(string) error { return nil }
 
@@ -24,6 +27,9 @@ func (Single) Permits(string, string, func() ([]Need, error)) error { return nil
 func (Single) Admit(context.Context, string, string, Contents) (func(), error) {
 	return func() {}, nil
 }
+
+// Reserve counts nothing.
+func (Single) Reserve(_, _ string) *Reservation { return &Reservation{} }
 
 // Hold holds nothing.
 func (Single) Hold(ctx context.Context, _, _ string) (context.Context, func(), error) {

@@ -10,12 +10,14 @@ import (
 
 // Caller is who made a request.
 type Caller struct {
-	Protocol string // unix, tls, or empty for the daemon itself
-	Username string // user name on the socket, certificate fingerprint over TLS
+	Protocol string // unix, tls, oidc, or empty for the daemon itself
+	Username string // user name on the socket, certificate fingerprint over TLS, address of e-mail with OpenID Connect
 	Address  string // remote address, or "@" on the socket
 	Trusted  bool
 	Rights   access.Rights // of whoever is not the daemon itself; found anew for each request
 	Listed   bool          // the rights are those of the caller's certificate in the trust store
+	// ProviderGroups are those that an identity provider says the caller is in.
+	ProviderGroups []string
 }
 
 // Identity tells callers apart; that of the daemon itself is empty.

@@ -72,7 +72,7 @@ func eventFilter(r *Request) (event.Filter, error) {
 	}
 	f.Sees = seesEvents(r)
 	// What the daemon logs tells of everybody.
-	logs := r.caller.May(access.CanViewPrivileged, access.Object{Entity: access.Server})
+	logs := r.caller.May(access.CanViewEvents, access.Object{Entity: access.Server})
 	types := r.Query("type")
 	if types == "" {
 		types = "operation,lifecycle"
@@ -103,7 +103,10 @@ func seesEvents(r *Request) func(project string) bool {
 	}
 	caller := r.caller
 	return func(project string) bool {
-		return project != "" && caller.May(access.CanViewEvents, access.InProject(project))
+		if project == "" {
+			return caller.May(access.CanViewEvents, access.Object{Entity: access.Server})
+		}
+		return caller.May(access.CanViewEvents, access.InProject(project))
 	}
 }
 

@@ -85,19 +85,20 @@ func (a imagesAPI) lookIn(r *Request) string {
 	return nowhere
 }
 
-// visible fails with 404 for an image that the caller may not see.
-func (a imagesAPI) visible(r *Request) error {
+// visible gives the fingerprint, or the start of it, by which the caller sees an image; 404 for one that it may not see.
+func (a imagesAPI) visible(r *Request) (string, error) {
 	if r.sees(access.Image, r.Var("fingerprint")) && !r.URL.Query().Has("secret") {
-		return nil
+		return r.Var("fingerprint"), nil
 	}
 	return a.svc.Visible(r.Context(), a.lookIn(r), r.Var("fingerprint"), r.Query("secret"))
 }
 
 func (a imagesAPI) get(r *Request) Response {
-	if err := a.visible(r); err != nil {
+	fingerprint, err := a.visible(r)
+	if err != nil {
 		return Fail(err)
 	}
-	img, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
+	img, rev, err := a.svc.Get(r.Context(), r.Project(), fingerprint)
 	if err != nil {
 		return Fail(err)
 	}
@@ -105,40 +106,37 @@ func (a imagesAPI) get(r *Request) Response {
 }
 
 func (a imagesAPI) put(r *Request) Response {
-	_, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
-	if err == nil {
-		err = r.IfMatch(ETag(rev))
-	}
 	var put api.ImagePut
-	if err == nil {
-		err = r.Decode(&put)
-	}
-	if err == nil {
-		err = a.svc.Update(r.Context(), r.Project(), r.Var("fingerprint"), put, rev)
-	}
-	if err != nil {
-		return Fail(err)
-	}
-	return Empty()
+	return a.change(r, &put, func(p *api.ImagePut) error { *p = put; return nil })
 }
 
 // patch changes the fields that are given.
 func (a imagesAPI) patch(r *Request) Response {
-	img, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
+	var body json.RawMessage
+	return a.change(r, &body, func(p *api.ImagePut) error { return decodeOver(body, p) }) // what is not given is kept, and properties are merged
+}
+
+// change has an image edited by what of the request is decoded into body.
+func (a imagesAPI) change(r *Request, body any, edit func(*api.ImagePut) error) Response {
+	_, rev, err := a.svc.Get(r.Context(), r.Project(), r.Var("fingerprint"))
 	if err == nil {
-		err = r.IfMatch(ETag(rev))
+		err = r.IfMatch(ETag(rev)) // before the body, which may be long in coming
 	}
-	if err != nil {
-		return Fail(err)
+	if err == nil {
+		err = r.Decode(body)
 	}
-	put := img.ImagePut // decoding over it keeps what is not given, and merges properties
-	if err := r.Decode(&put); err != nil {
-		return Fail(err)
+	if err == nil {
+		err = a.svc.Update(r.Context(), r.Project(), r.Var("fingerprint"), edit, matches(r))
 	}
-	if err := a.svc.Update(r.Context(), r.Project(), img.Fingerprint, put, rev); err != nil {
-		return Fail(err)
+	return done(err)
+}
+
+// decodeOver decodes a body over what there is.
+func decodeOver(body json.RawMessage, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return api.BadRequest("%w", err)
 	}
-	return Empty()
+	return nil
 }
 
 func (a imagesAPI) remove(r *Request) Response {
@@ -180,9 +178,9 @@ func (a imagesAPI) create(r *Request) Response {
 		if params["boundary"] == "" {
 			return Fail(api.BadRequest("multipart body without a boundary"))
 		}
-		received, err = a.svc.ReceiveParts(r.Context(), multipart.NewReader(r.Body, params["boundary"]))
+		received, err = a.svc.ReceiveParts(r.Context(), q.Project, multipart.NewReader(r.Body, params["boundary"]))
 	} else {
-		received, err = a.svc.ReceiveFile(r.Context(), r.Body)
+		received, err = a.svc.ReceiveFile(r.Context(), q.Project, r.Body)
 	}
 	if err != nil {
 		return Fail(err)
@@ -272,11 +270,12 @@ func (a imagesAPI) createFrom(r *Request) Response {
 }
 
 func (a imagesAPI) export(r *Request) Response {
-	if err := a.visible(r); err != nil {
+	fingerprint, err := a.visible(r)
+	if err != nil {
 		return Fail(err)
 	}
 	return Raw(func(w http.ResponseWriter, req *http.Request) error {
-		files, err := a.svc.Export(req.Context(), r.Project(), r.Var("fingerprint"))
+		files, err := a.svc.Export(req.Context(), r.Project(), fingerprint)
 		if err != nil {
 			return err
 		}
@@ -353,40 +352,35 @@ func (a imagesAPI) createAlias(r *Request) Response {
 }
 
 func (a imagesAPI) putAlias(r *Request) Response {
-	return a.changeAlias(r, func(*api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error) {
-		var put api.ImageAliasesEntryPut
-		return put, r.Decode(&put)
-	})
+	var put api.ImageAliasesEntryPut
+	return a.changeAlias(r, &put, func(p *api.ImageAliasesEntryPut) error { *p = put; return nil })
 }
 
 func (a imagesAPI) patchAlias(r *Request) Response {
-	return a.changeAlias(r, func(now *api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error) {
-		put := now.ImageAliasesEntryPut
-		err := r.Decode(&put)
+	var body json.RawMessage
+	return a.changeAlias(r, &body, func(p *api.ImageAliasesEntryPut) error {
+		err := decodeOver(body, p)
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
 			err = api.BadRequest("`%s` was not a string", strings.ToLower(wrong.Field))
 		}
-		return put, err
+		return err
 	})
 }
 
-func (a imagesAPI) changeAlias(r *Request, decode func(*api.ImageAliasesEntry) (api.ImageAliasesEntryPut, error)) Response {
-	now, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), false)
+// changeAlias is change for an alias.
+func (a imagesAPI) changeAlias(r *Request, body any, edit func(*api.ImageAliasesEntryPut) error) Response {
+	_, rev, err := a.svc.Alias(r.Context(), r.Project(), r.Var("name"), false)
 	if err == nil {
 		err = r.IfMatch(ETag(rev))
 	}
-	if err != nil {
-		return Fail(err)
-	}
-	put, err := decode(now)
 	if err == nil {
-		err = a.svc.UpdateAlias(r.Context(), r.Project(), r.Var("name"), put, rev)
+		err = r.Decode(body)
 	}
-	if err != nil {
-		return Fail(err)
+	if err == nil {
+		err = a.svc.UpdateAlias(r.Context(), r.Project(), r.Var("name"), edit, matches(r))
 	}
-	return Empty()
+	return done(err)
 }
 
 func (a imagesAPI) renameAlias(r *Request) Response {

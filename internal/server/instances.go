@@ -22,7 +22,7 @@ func (a instancesAPI) routes() []Route {
 	add := func(method, path string, need Need, handle func(*Request) Response) {
 		routes = append(routes, both(method, path, need, handle)...)
 	}
-	add("GET", "", Need{May: access.CanViewInstances, On: access.Instance, Lists: true}, a.list)
+	add("GET", "", Need{May: access.CanViewInstances, On: access.Instance, Lists: true, Rows: true}, a.list)
 	add("POST", "", amid(access.Instance, access.CanCreateInstances), a.create)
 	add("PUT", "", amid(access.Instance, access.CanOperate), a.stateAll)
 	add("GET", "/{name}", ofInstance(access.CanView), a.get)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/berthd/berth/api"
@@ -21,6 +22,8 @@ type Need struct {
 	Name string
 	// Lists says that with ?all-projects= the answer has only what the caller sees, so that whoever is trusted may ask.
 	Lists bool
+	// Rows says that so has the answer for one project, so that whoever sees something of the kind there may ask.
+	Rows bool
 }
 
 // The needs of routes that are about no object in particular.
@@ -39,6 +42,9 @@ func on(kind access.Entity, variable string, may access.Entitlement) Need {
 // amid is the need of an entitlement on the project, about all its objects of a kind.
 func amid(kind access.Entity, may access.Entitlement) Need { return Need{May: may, On: kind} }
 
+// errNothingSeen answers with an empty list those whose rights come of groups: whether there is such a project or not.
+var errNothingSeen = errors.New("nothing is seen")
+
 // admit refuses callers who may not take a route.
 func (s *Server) admit(r *Request, route Route) error {
 	if route.Public {
@@ -48,6 +54,9 @@ func (s *Server) admit(r *Request, route Route) error {
 		return nil
 	}
 	if !s.allows(r, route.Need) {
+		if route.Need.Rows && r.caller.Rights.Fine() {
+			return errNothingSeen
+		}
 		slog.Warn("Rejecting request that is not allowed", "ip", r.caller.Address, "method", r.Method, "url", r.URL.Path, "username", r.caller.Username)
 		return request.ErrNotAuthorized
 	}
@@ -61,9 +70,13 @@ func (s *Server) allows(r *Request, need Need) bool {
 		return r.caller.Unbound()
 	case need.Lists && r.AllProjects():
 		return r.Trusted()
+	case need.Rows:
+		return r.caller.Rights.Some(need.On, r.Project()) || s.allowsIn(r, need, r.Project())
 	}
 	switch need.On {
-	case access.Server, access.StoragePool:
+	case access.Identity:
+		return r.caller.May(need.May, access.Object{Entity: need.On, Name: r.Var("method") + "/" + r.resolveIdentity(need.Name)})
+	case access.Server, access.StoragePool, access.Group, access.IdentityProviderGroup:
 		object := access.Object{Entity: need.On, Name: r.Var(need.Name)}
 		if need.Name == "" {
 			object = access.Object{Entity: access.Server}
@@ -102,18 +115,16 @@ func objectIn(name string, need Need, r *Request) access.Object {
 	if need.Name == "" {
 		return access.InProject(name)
 	}
-	return access.Object{Entity: need.On, Project: name, Name: r.Var(need.Name)}
-}
-
-// features are the kinds of objects that a project may share with the default one.
-var features = map[access.Entity]project.Kind{
-	access.Image: project.Images, access.ImageAlias: project.Images, access.Profile: project.Profiles,
-	access.Network: project.Networks, access.StorageVolume: project.Volumes,
+	object := access.Object{Entity: need.On, Project: name, Name: r.Var(need.Name)}
+	if need.On == access.StorageVolume {
+		object.Name = access.VolumeName(r.Var("pool"), r.Var("type"), object.Name)
+	}
+	return object
 }
 
 // home is the project in which a project's objects of a kind are. Volumes of instances are where these are.
 func (s *Server) home(r *Request, kind access.Entity, name string) string {
-	feature, shared := features[kind]
+	feature, shared := project.Shared(kind)
 	if !shared || s.services.Projects == nil || kind == access.StorageVolume && r.Var("type") != "" && r.Var("type") != "custom" {
 		return name
 	}
@@ -134,6 +145,19 @@ func (s *Server) allowsCertificate(r *Request, need Need) bool {
 		}
 	}
 	return r.caller.May(need.May, access.Object{Entity: access.Certificate, Name: given})
+}
+
+// resolveIdentity is the identifier of the identity that a variable of the path has, or its name.
+func (r *Request) resolveIdentity(variable string) string {
+	return r.server.services.Identities.Resolve(r.Context(), r.Var("method"), r.Var(variable))
+}
+
+// rows tells which objects of a kind the caller sees in a list of the request's project; nil: all of them. may is the entitlement to see all.
+func (r *Request) rows(kind access.Entity, may access.Entitlement) func(project, name string) bool {
+	if r.caller.May(may, access.InProject(r.Project())) {
+		return nil
+	}
+	return r.viewer(kind)
 }
 
 // sees tells whether the caller may see the objects of a kind in the request's project.

@@ -14,7 +14,7 @@ func (a networksAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/1.0/networks", Need: amid(access.Network, access.CanViewNetworks), Handle: a.list},
+		{Method: "GET", Path: "/1.0/networks", Need: Need{May: access.CanViewNetworks, On: access.Network, Rows: true}, Handle: a.list},
 		{Method: "POST", Path: "/1.0/networks", Need: amid(access.Network, access.CanCreateNetworks), Handle: a.create},
 		{Method: "GET", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanView), Handle: a.get},
 		{Method: "PUT", Path: "/1.0/networks/{network}", Need: on(access.Network, "network", access.CanEdit), Handle: a.update},
@@ -41,6 +41,9 @@ func (a networksAPI) list(r *Request) Response {
 	}
 	urls, kept := []string{}, []api.Network{}
 	for _, n := range all {
+		if !a.shows(r, &n) {
+			continue
+		}
 		hide(r, &n)
 		if f.Match(&n) {
 			urls, kept = append(urls, a.url(r, n.Name)), append(kept, n)
@@ -50,6 +53,15 @@ func (a networksAPI) list(r *Request) Response {
 		return Sync(urls)
 	}
 	return Sync(kept)
+}
+
+// shows tells whether a list has a network, or an interface of the host, for the caller.
+func (a networksAPI) shows(r *Request, n *api.Network) bool {
+	if n.Managed {
+		sees := r.rows(access.Network, access.CanViewNetworks)
+		return sees == nil || sees(a.svc.Home(r.Project()), n.Name)
+	}
+	return !r.caller.Rights.Fine() || r.caller.May(access.CanView, access.Object{Entity: access.Network, Project: access.Unmanaged, Name: n.Name})
 }
 
 func (a networksAPI) create(r *Request) Response {

@@ -56,9 +56,13 @@ func (a operationsAPI) list(r *Request) Response {
 	return Sync(urls)
 }
 
-// mayFollow tells whether the caller sees an operation. One that is of no project is the server's.
+// mayFollow tells whether the caller sees an operation: their own, or those that they may. One that is of no project is the server's.
 func mayFollow(r *Request, o *operation.Operation) bool {
-	return r.caller.Unbound() || o.Project() != "" && r.caller.May(access.CanViewOperations, access.InProject(o.Project()))
+	of := access.InProject(o.Project())
+	if of.Name == "" {
+		of = access.Object{Entity: access.Server}
+	}
+	return r.caller.May(access.CanViewOperations, of) || r.Trusted() && o.Owned(r.caller)
 }
 
 // find is an operation that the caller sees.

@@ -14,7 +14,7 @@ func (a profilesAPI) routes() []Route {
 		return nil
 	}
 	return []Route{
-		{Method: "GET", Path: "/1.0/profiles", Need: amid(access.Profile, access.CanViewProfiles), Handle: a.list},
+		{Method: "GET", Path: "/1.0/profiles", Need: Need{May: access.CanViewProfiles, On: access.Profile, Rows: true}, Handle: a.list},
 		{Method: "POST", Path: "/1.0/profiles", Need: amid(access.Profile, access.CanCreateProfiles), Handle: a.create},
 		{Method: "GET", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanView), Handle: a.get},
 		{Method: "PUT", Path: "/1.0/profiles/{name}", Need: on(access.Profile, "name", access.CanEdit), Handle: a.put},
@@ -30,13 +30,20 @@ func (a profilesAPI) list(r *Request) Response {
 		return Fail(err)
 	}
 	home, urls, list := a.svc.Home(r.Project()), []string{}, []*api.Profile{}
+	sees := r.rows(access.Profile, access.CanViewProfiles)
 	if r.Recursion() == 0 && clauses.Empty() {
 		for _, name := range a.svc.Names(r.Project()) {
+			if sees != nil && !sees(home, name) {
+				continue
+			}
 			urls = append(urls, project.URL(home, "profiles", name))
 		}
 		return Sync(urls)
 	}
 	for _, p := range a.svc.List(r.Context(), r.Project()) {
+		if sees != nil && !sees(home, p.Name) {
+			continue
+		}
 		p.UsedBy = r.usedBy(p.UsedBy)
 		if clauses.Match(p) {
 			list = append(list, p)

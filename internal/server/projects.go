@@ -137,6 +137,13 @@ func contentETag(v any) string {
 // operations and warnings are empty in a project that does not exist: a name that is spelled wrong then looks like a loss.
 var ofProjects = []string{"/1.0/profiles", "/1.0/images", "/1.0/networks", "/1.0/storage-pools", "/1.0/instances", "/1.0/containers", "/1.0/virtual-machines"}
 
+// asks notes which project it is that a request is about, by its name.
+func (r *Request) asks(name string) {
+	if projects := r.server.services.Projects; projects != nil && name != api.ProjectDefault {
+		r.Request = r.WithContext(projects.Asked(r.Context(), name))
+	}
+}
+
 // checkProject refuses calls about a project that does not exist.
 func (s *Server) checkProject(r *Request) error {
 	name := r.Query("project")

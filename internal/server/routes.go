@@ -5,6 +5,7 @@ import (
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/event"
 	"github.com/berthd/berth/internal/exec"
+	"github.com/berthd/berth/internal/identity"
 	"github.com/berthd/berth/internal/image"
 	"github.com/berthd/berth/internal/instance"
 	"github.com/berthd/berth/internal/instance/files"
@@ -31,6 +32,7 @@ type Services struct {
 	Environment  Environment
 	Lifetime     Lifetime
 	Certificates *certificate.Service
+	Identities   *identity.Service
 	Projects     *project.Service
 	Warnings     *warning.Service
 	Storage      *storage.Service
@@ -49,6 +51,9 @@ func (s *Server) Routes() []Route {
 	all = append(all, serverAPI{config: s.services.Config, environment: s.services.Environment, last: &s.lastServer}.routes()...)
 	all = append(all, internalAPI{life: s.services.Lifetime}.routes()...)
 	all = append(all, certificatesAPI{svc: s.services.Certificates}.routes()...)
+	all = append(all, identitiesAPI{svc: s.services.Identities}.routes()...)
+	all = append(all, authGroupsAPI{svc: s.services.Identities}.routes()...)
+	all = append(all, providerGroupsAPI{svc: s.services.Identities}.routes()...)
 	all = append(all, projectsAPI{svc: s.services.Projects}.routes()...)
 	all = append(all, warningsAPI{svc: s.services.Warnings}.routes()...)
 	all = append(all, metricsAPI{svc: s.services.Metrics, config: s.services.Config}.routes()...)

@@ -170,7 +170,11 @@ func (s *Server) dispatch(w http.ResponseWriter, r *Request) Response {
 		return Fail(api.NotImplemented("not implemented"))
 	}
 	r.vars = vars
-	if err := s.admit(r, route); err != nil {
+	r.asks(r.Project()) // before it is found that the caller may
+	switch err := s.admit(r, route); {
+	case errors.Is(err, errNothingSeen):
+		return Sync([]string{})
+	case err != nil:
 		return Fail(err)
 	}
 	if slog.Default().Enabled(r.Context(), slog.LevelDebug) {

@@ -19,7 +19,7 @@ func (a storageVolumesAPI) routes() []Route {
 	const volumes = "/1.0/storage-pools/{pool}/volumes"
 	const volume = volumes + "/{type}/{name}"
 	const snapshot = volume + "/snapshots/{snapshot}"
-	list := Need{May: access.CanViewVolumes, On: access.StorageVolume, Lists: true}
+	list := Need{May: access.CanViewVolumes, On: access.StorageVolume, Lists: true, Rows: true}
 	create := amid(access.StorageVolume, access.CanCreateVolumes)
 	view, edit := on(access.StorageVolume, "name", access.CanView), on(access.StorageVolume, "name", access.CanEdit)
 	snap := on(access.StorageVolume, "name", access.CanManageSnapshots)
@@ -79,10 +79,12 @@ func (a storageVolumesAPI) list(r *Request) Response {
 	if project == "" || r.guarded() {
 		sees = r.viewer(access.StorageVolume)
 	}
+	some := project != "" && !r.caller.May(access.CanViewVolumes, access.InProject(project))
 	volumes, urls := []api.StorageVolume{}, []string{}
 	for _, v := range all {
 		// A list of one project also has what it shares, and copies of images, which are of none.
-		if sees != nil && (project == "" || v.Type == "image") && !sees(v.Project, v.Name) {
+		name, _, _ := strings.Cut(v.Name, "/")
+		if sees != nil && (project == "" || some || v.Type == "image") && !sees(v.Project, access.VolumeName(r.Var("pool"), v.Type, name)) {
 			continue
 		}
 		v.UsedBy = r.usedBy(v.UsedBy)
@@ -120,12 +122,13 @@ func (a storageVolumesAPI) create(r *Request) Response {
 
 // mayCopy refuses a source that the caller may not have, before it is looked for.
 func (a storageVolumesAPI) mayCopy(r *Request, from api.StorageVolumeSource) error {
+	pool := cmp.Or(from.Pool, r.Var("pool"))
 	of := from.Project
 	if of == "" {
 		of = r.Project()
 	}
 	name, _, _ := strings.Cut(from.Name, "/")
-	if name == "" || r.caller.May(access.CanManageBackups, access.Object{Entity: access.StorageVolume, Project: of, Name: name}) {
+	if name == "" || r.caller.May(access.CanManageBackups, access.Object{Entity: access.StorageVolume, Project: of, Name: access.VolumeName(pool, "custom", name)}) {
 		return nil
 	}
 	return request.ErrNotAuthorized

@@ -15,7 +15,7 @@ func (s *Service) CustomVolume(pool, project, name string) (map[string]string, e
 	if !ok {
 		return nil, errNoVolume()
 	}
-	if err := s.unsettled(id, ""); err != nil {
+	if err := s.unsettled(id); err != nil {
 		return nil, err
 	}
 	return row.Value.Config, nil

@@ -59,14 +59,14 @@ func (s *Service) copyTask(project string, id VolumeID, record volumeRecord, src
 			defer letGo()
 			id.Project = home
 			from := s.sourceOf(id, src)
-			s.settle(ctx, from, "")
+			s.settle(ctx, from)
 			release, err := s.hold(ctx, "copy", lock.Exclusive(id.Object()), lock.Shared(from.Object()),
 				lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(from.Pool)))
 			if err != nil {
 				return err
 			}
 			defer release()
-			if err := s.unsettled(from, ""); err != nil {
+			if err := s.unsettled(from, kindVolumeCreate); err != nil {
 				return err
 			}
 			return s.copyVolume(ctx, id, from, record, src.VolumeOnly)
@@ -154,14 +154,14 @@ func (s *Service) MoveVolume(id, to VolumeID) (*operation.Task, error) {
 
 // move is MoveVolume for a caller that holds the project that the volume goes to.
 func (s *Service) move(ctx context.Context, id, to VolumeID) error {
-	s.settle(ctx, id, "")
+	s.settle(ctx, id)
 	release, err := s.hold(ctx, "move", lock.Exclusive(id.Object()), lock.Exclusive(to.Object()),
 		lock.Shared(lock.ForPool(id.Pool)), lock.Shared(lock.ForPool(to.Pool)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := s.unsettled(id, ""); err != nil {
+	if err := s.unsettled(id, kindVolumeCreate); err != nil {
 		return err
 	}
 	if len(s.volumeUsers(id)) > 0 { // it may have changed since the request was checked
@@ -173,7 +173,7 @@ func (s *Service) move(ctx context.Context, id, to VolumeID) error {
 	if err := syncContent(s.Path(to)); err != nil { // both stay, and either can be removed
 		return err
 	}
-	return s.deleteVolume(ctx, id)
+	return s.deleteVolume(ctx, id, kindVolumeCreate)
 }
 
 // VolumeSnapshots lists the snapshots of a custom volume.

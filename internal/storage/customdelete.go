@@ -26,12 +26,13 @@ func (s *Service) DeleteVolume(ctx context.Context, id VolumeID) error {
 	return s.deleteVolume(ctx, id)
 }
 
-// deleteVolume is DeleteVolume for a caller that holds the volume exclusively.
-func (s *Service) deleteVolume(ctx context.Context, id VolumeID) error {
+// deleteVolume is DeleteVolume for a caller that holds the volume exclusively. beside are the kinds of unfinished changes that do not keep it back;
+// another attempt at a deletion stands for both.
+func (s *Service) deleteVolume(ctx context.Context, id VolumeID, beside ...string) error {
 	if _, _, err := s.Volume(id); err != nil {
 		return err
 	}
-	if err := s.unsettled(id, kindVolumeDelete); err != nil { // another attempt at it stands for both
+	if err := s.unsettled(id, append(beside, kindVolumeDelete)...); err != nil {
 		return err
 	}
 	if len(s.volumeUsers(id)) > 0 {

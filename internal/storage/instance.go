@@ -41,15 +41,15 @@ func (s *Service) Exists(ctx context.Context, vol VolumeID) (bool, error) {
 	return d.Exists(vol.onDisk())
 }
 
-// CreateFromImage makes an instance's volume from the pool's prepared copy of an image. The first time the image is used
+// CreateFromImage makes an instance's volume from the pool's prepared copy of an image, which goes by a name. The first time the image is used
 // in the pool, fill unpacks it; callers that come meanwhile wait for that.
-func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, fingerprint string,
+func (s *Service) CreateFromImage(ctx context.Context, vol VolumeID, name string,
 	fill func(ctx context.Context, dir string) error) error {
 	d, err := s.driver(ctx, vol.Pool)
 	if err != nil {
 		return err
 	}
-	prepared := VolumeID{Pool: vol.Pool, Type: VolumeImage, Name: fingerprint}
+	prepared := VolumeID{Pool: vol.Pool, Type: VolumeImage, Name: name}
 	image := prepared.onDisk()
 	release, err := s.holdImage(ctx, lock.Shared(prepared.Object()))
 	if err != nil {
@@ -100,16 +100,16 @@ func (s *Service) prepare(ctx context.Context, d storagedriver.Driver, prepared 
 }
 
 // DropImage removes the prepared copies of an image from all pools, for an image that is deleted.
-func (s *Service) DropImage(ctx context.Context, fingerprint string) error {
+func (s *Service) DropImage(ctx context.Context, name string) error {
 	var all error
 	for _, pool := range s.Pools() {
-		all = errors.Join(all, s.dropImage(ctx, pool, fingerprint))
+		all = errors.Join(all, s.dropImage(ctx, pool, name))
 	}
 	return all
 }
 
-func (s *Service) dropImage(ctx context.Context, pool, fingerprint string) error {
-	prepared := VolumeID{Pool: pool, Type: VolumeImage, Name: fingerprint}
+func (s *Service) dropImage(ctx context.Context, pool, name string) error {
+	prepared := VolumeID{Pool: pool, Type: VolumeImage, Name: name}
 	release, err := s.holdImage(ctx, lock.Exclusive(prepared.Object()))
 	if err != nil {
 		return err

@@ -29,7 +29,11 @@ func (s *Service) inProject(ctx context.Context, action, project string) (held c
 	if err != nil {
 		return nil, "", nil, err
 	}
-	return held, s.homeOf(VolumeCustom, project), release, nil
+	if home, err = homeFor(ctx, s.Projects, project); err != nil {
+		release()
+		return nil, "", nil, err
+	}
+	return held, home, release, nil
 }
 
 // holdMount keeps the mount and unmount of one volume apart.

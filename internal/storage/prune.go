@@ -14,6 +14,7 @@ import (
 // PruneSnapshots deletes, in the background until Close, snapshots of custom volumes whose expires_at has come.
 func (s *Service) PruneSnapshots() {
 	s.pruner.Dates, s.pruner.Delete, s.pruner.Log = s.dates, s.pruneOne, slog.Default()
+	s.pruner.Group = func(path []string) string { return idOf(path).Pool }
 	s.tasks.Go(func() { s.pruner.Run(s.life) })
 }
 
@@ -33,6 +34,9 @@ func (s *Service) dates() iter.Seq2[[]string, time.Time] {
 
 func (s *Service) pruneOne(ctx context.Context, path []string) error {
 	id := idOf(path)
+	if err := s.Answers(ctx, id.Pool); err != nil { // who deletes there would hold the volume, and the pool, until it does
+		return fmt.Errorf("%w: %w", expiry.ErrBusy, err)
+	}
 	// Whoever waited for those who read the volume would keep all further ones from it: starts of instances that have it among them.
 	held, other := s.Locks.Try(lock.Claim{Action: "delete"}, lock.Exclusive(id.Object()), lock.Shared(lock.ForPool(id.Pool)))
 	if other != nil {

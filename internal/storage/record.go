@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/lock"
@@ -36,7 +37,7 @@ func ParseVolumeType(name string) (VolumeType, error) {
 
 // Projects is what volumes need of projects; *project.Service implements it.
 type Projects interface {
-	Effective(kind project.Kind, name string) string
+	project.Homes
 	Check(name string) error
 	Allows(name string, needs ...project.Need) error
 	Admit(ctx context.Context, action, name string, change project.Contents) (release func(), err error)
@@ -58,6 +59,11 @@ func (s *Service) homeOf(kind VolumeType, name string) string {
 		return name
 	}
 	return s.Projects.Effective(project.Volumes, name)
+}
+
+// homeFor is the project that whoever makes a custom volume in a project makes it in.
+func homeFor(ctx context.Context, in project.Homes, name string) (string, error) {
+	return project.Home(ctx, in, access.StorageVolume, name, access.CanCreateVolumes, "")
 }
 
 // admit asks the limits of its project whether a custom volume may be as it is about to be; all else is no volume of its own.
@@ -113,6 +119,15 @@ func (s *Service) Volume(id VolumeID) (*api.StorageVolume, store.Revision, error
 	}
 	v := s.showVolume(id, row.Value)
 	return &v, row.Revision, nil
+}
+
+// UUID is what tells a custom volume from another that has its name later; "" for those of instances.
+func (s *Service) UUID(id VolumeID) (uuid string, ok bool) {
+	row, ok := s.volumes.Get(id.path()...)
+	if !ok {
+		return "", false
+	}
+	return row.Value.UUID, true
 }
 
 func (s *Service) showVolume(id VolumeID, r *volumeRecord) api.StorageVolume {

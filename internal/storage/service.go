@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/bounded"
 	storagedriver "github.com/berthd/berth/internal/driver/storage"
@@ -114,7 +116,15 @@ func (s *Service) newDriver(pool string, r *poolRecord) (storagedriver.Driver, e
 	if !ok {
 		return nil, s.errUnknownDriver(r.Driver)
 	}
-	return open(storagedriver.Config{Root: filepath.Join(s.poolsFolder(), pool), Options: r.Config}), nil
+	return open(storagedriver.Config{Root: filepath.Join(s.poolsFolder(), pool), UUID: r.identity(pool), Options: r.Config}), nil
+}
+
+// identity is a pool's UUID. One that an earlier version has made has one of its name, by which an earlier state of the store knows it, too.
+func (r *poolRecord) identity(pool string) string {
+	if r.UUID != "" {
+		return r.UUID
+	}
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(poolURL(pool))).String()
 }
 
 // errUnknownDriver begins with LXD's text and says what there is.

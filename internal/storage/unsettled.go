@@ -81,17 +81,17 @@ func (s *Service) uuidOf(id VolumeID) string {
 	return row.Value.UUID
 }
 
-// settle makes an attempt at what keeps changes of a volume back but for a kind. Its lock is not held yet.
-func (s *Service) settle(ctx context.Context, id VolumeID, but string) {
+// settle makes an attempt at what keeps changes of a volume back but for some kinds. Its lock is not held yet.
+func (s *Service) settle(ctx context.Context, id VolumeID, but ...string) {
 	for _, v := range []VolumeID{id, id.of()} {
-		s.Journal.Settle(ctx, s.uuidOf(v), func(kind string) bool { return kind == but })
+		s.Journal.Settle(ctx, s.uuidOf(v), func(kind string) bool { return slices.Contains(but, kind) })
 	}
 }
 
-// unsettled fails while an unfinished change of a kind other than one keeps a volume, or that of a snapshot, as it is.
-func (s *Service) unsettled(id VolumeID, but string) error {
+// unsettled fails while an unfinished change of a kind other than some keeps a volume, or that of a snapshot, as it is.
+func (s *Service) unsettled(id VolumeID, but ...string) error {
 	for _, v := range []VolumeID{id, id.of()} {
-		if err := s.Journal.Unsettled(s.uuidOf(v), func(kind string) bool { return kind == but }); err != nil {
+		if err := s.Journal.Unsettled(s.uuidOf(v), func(kind string) bool { return slices.Contains(but, kind) }); err != nil {
 			return api.Unavailable("Storage volume %q: %w", v.Name, err)
 		}
 	}
@@ -100,11 +100,11 @@ func (s *Service) unsettled(id VolumeID, but string) error {
 
 // holdSettled is hold for a change of a volume, or that needs it as it is.
 func (s *Service) holdSettled(ctx context.Context, action string, id VolumeID, wants ...lock.Want) (release func(), err error) {
-	s.settle(ctx, id, "")
+	s.settle(ctx, id)
 	if release, err = s.hold(ctx, action, wants...); err != nil {
 		return nil, err
 	}
-	if err := s.unsettled(id, ""); err != nil {
+	if err := s.unsettled(id); err != nil {
 		release()
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/operation"
 )
@@ -76,6 +78,41 @@ func TestAnUnfinishedChangeKeepsAVolumeBack(t *testing.T) {
 		}
 		w.ok(s.DeletePool(w.ctx, "p"))
 	}
+}
+
+// TestASnapshotOfAVolumeThatCannotBeTakenBackKeepsItNotOnItsDisk: it can be copied, and moved to another pool.
+func TestASnapshotOfAVolumeThatCannotBeTakenBackKeepsItNotOnItsDisk(t *testing.T) {
+	w := newWorld(t)
+	disk := w.disk()
+	w.ok(w.pool("p", map[string]string{"source": disk.path}))
+	w.ok(w.pool("q", nil))
+	w.ok(w.create("v", api.StorageVolumeSource{}))
+	w.ok(w.snapshot("v", "s0"))
+	made := custom("v")
+	made.Snapshot, made.UUID = "s9", "3f0b1c6e-0000-4000-8000-000000000009"
+	_, err := w.journal.Begin(w.ctx, kindVolumeCreate, []VolumeID{made})
+	w.ok(err)
+	d, err := w.service.driver(w.ctx, "p")
+	w.ok(err)
+	w.ok(d.CreateSnapshot(w.ctx, made.onDisk()))
+	readOnly := func(flag uintptr) {
+		w.ok(unix.Mount("", disk.path, "", unix.MS_REMOUNT|flag, ""))
+	}
+	readOnly(unix.MS_RDONLY)
+	w.restart()
+	w.fails(w.snapshot("v", "s1"), 503, kindVolumeCreate)
+	w.run(w.service.CreateVolume(w.ctx, "q", "default", api.StorageVolumesPost{Name: "c", Type: "custom",
+		Source: api.StorageVolumeSource{Type: "copy", Name: "v", Pool: "p"}}))
+	if _, _, err := w.service.VolumeSnapshot(VolumeID{Pool: "q", Project: "default", Type: VolumeCustom, Name: "c", Snapshot: "s0"}); err != nil {
+		t.Error(err)
+	}
+	readOnly(0)
+	w.ok(w.snapshot("v", "s1")) // which takes the other one back first
+	if n := w.journal.Pending(); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	w.ok(w.service.DeleteVolume(w.ctx, custom("v")))
+	w.ok(w.service.DeletePool(w.ctx, "p"))
 }
 
 // TestAVolumeThatIsUsedStays: what an earlier daemon let somebody use is neither deleted nor renamed any more.

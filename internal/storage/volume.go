@@ -22,7 +22,7 @@ type VolumeID struct {
 	Pool     string     `json:"pool"`
 	Project  string     `json:"project"` // empty for images
 	Type     VolumeType `json:"type"`
-	Name     string     `json:"name"` // instance name, volume name or fingerprint
+	Name     string     `json:"name"` // instance name, volume name, or what an image's prepared copy goes by
 	Snapshot string     `json:"snapshot,omitempty"`
 	// UUID is the identity that stands on the volume itself; it is no part of its name, and empty where none is known.
 	UUID string `json:"uuid,omitempty"`

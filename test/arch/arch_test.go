@@ -29,7 +29,7 @@ var floors = []struct {
 	{"driver", []string{"internal/driver"}},
 	{"service", []string{
 		"internal/instance", "internal/image", "internal/storage", "internal/network", "internal/project", "internal/profile",
-		"internal/certificate", "internal/warning", "internal/serverconfig", "internal/exec", "internal/resources", "internal/metrics",
+		"internal/certificate", "internal/identity", "internal/warning", "internal/serverconfig", "internal/exec", "internal/resources", "internal/metrics",
 	}},
 	{"server", []string{"internal/server"}},
 	{"command line", []string{"internal/cli"}},

@@ -214,5 +214,9 @@ var probes = []probe{
 	{"server_trusted_proxy", "RUN", `$BERTH config set core.https_trusted_proxy=127.0.0.1 && curl -sk --haproxy-protocol https://127.0.0.1:18553/1.0`, "", []string{"untrusted"}},
 	{"certificate_project", "RUN", `t=$($BERTH config trust add --name narrow --restricted --projects default --quiet) && export BERTH_CONF=$DIR/narrow && $BERTH remote add far "$t" && $BERTH project list far: --format csv && $BERTH project create far:no || true`, "", []string{"default", "not authorized"}},
 	{"certificate_self_renewal", "RUN", `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=n -keyout $DIR/n.key -out $DIR/n.crt && f=$(openssl x509 -in $DIR/narrow/client.crt -outform der | sha256sum | cut -d' ' -f1) && u=https://127.0.0.1:18553/1.0 && curl -sk --cert $DIR/narrow/client.crt --key $DIR/narrow/client.key -X PATCH -d '{"certificate":"'$(grep -v -- ----- $DIR/n.crt | tr -d '\n')'"}' $u/certificates/$f && curl -sk --cert $DIR/n.crt --key $DIR/n.key $u/projects`, "", []string{`["/1.0/projects/default"]`}},
+	{"access_management", "POST", "/1.0/auth/groups", `{"name":"probe","permissions":[{"entity_type":"instance","url":"/1.0/instances/c1","entitlement":"user"}]}`, nil},
+	{"access_management", "GET", "/1.0/auth/groups/probe", "", []string{`"url":"/1.0/instances/c1?project=default"`}},
+	{"access_management", "GET", "/1.0/auth/permissions?entity-type=instance&recursion=1", "", []string{`"groups":["probe"]`}},
+	{"access_management_tls", "RUN", `t=$($BERTH auth identity create tls/fine --group probe --quiet) && export BERTH_CONF=$DIR/fine && $BERTH remote add far "$t" && $BERTH list far: -c n -f csv && $BERTH delete -f far:c1 || true`, "", []string{"c1", "not authorized"}},
 	{"auth_pki", "RUN", `cp $DIR/x.crt $DIR/server.ca && BERTH_CONF=$DIR/joiner $BERTH list far:; rm $DIR/server.ca && BERTH_CONF=$DIR/joiner $BERTH info far:`, "", []string{"not authorized", "auth: trusted"}},
 }

@@ -59,7 +59,10 @@ func (b *bench) content(point string, i instance, folder string) {
 	d.T.Helper()
 	print := i.ExpandedConfig["volatile.base_image"]
 	if b.images[print] == nil {
-		prepared := tree(filepath.Join(d.Dir, "storage-pools", "default", "images", print, "rootfs"))
+		var prepared map[string]string
+		if copies, _ := filepath.Glob(filepath.Join(d.Dir, "storage-pools", "default", "images", print+"*", "rootfs")); len(copies) > 0 {
+			prepared = tree(copies[0])
+		}
 		if len(prepared) == 0 {
 			if get(d, "images/"+print, nil) {
 				d.T.Errorf("%s: %s has no prepared copy in its pool", point, print)

@@ -98,6 +98,13 @@ var scenarios = []*scenario{
 		}, teardown: calls("delete -f c1", "delete -f c2", "profile delete p"), mayFinish: true},
 	{name: "rename a profile", points: list("profile.rename"), setup: calls("profile create p", "init bb c1 -p default -p p", "snapshot c1 s1"),
 		act: calls("profile rename p q"), gone: list("profiles/p"), there: list("profiles/q"), teardown: calls("delete c1", "profile delete q")},
+	{name: "delete a profile that an image names", points: list("profile.delete"),
+		setup: calls("profile create p", "image import $TINY --alias tiny", `query -X PATCH -d {"profiles":["default","p"]} /1.0/images/`+tinyPrint),
+		act:   calls("profile delete p"), gone: list("profiles/p"),
+		happened: func(d *harness.Daemon) bool {
+			var img struct{ Profiles []string }
+			return get(d, "images/"+tinyPrint, &img) && !slices.Contains(img.Profiles, "p")
+		}, teardown: calls("image delete tiny"), mayFinish: true},
 	{name: "plug a disk", points: plugPoints, setup: calls("launch bb c1"),
 		act: calls("config device add c1 data disk source=$SRC path=/mnt"), happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
 	{name: "plug a NIC", points: append(list("nic.start"), plugPoints...), setup: calls("launch bb c1"),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -19,13 +20,21 @@ import (
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/apparmor"
 	"github.com/berthd/berth/internal/driver/lxc/helper/helpertest"
+	"github.com/berthd/berth/internal/nettest/hide"
 	"github.com/berthd/berth/internal/runtime"
 	"github.com/berthd/berth/internal/spec"
 )
 
 var helperPath string
 
-func TestMain(m *testing.M) { os.Exit(helpertest.Main(m, &helperPath)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "hide" { // this program, run by a guest
+		number, err := hide.Namespace(os.Args[2], "")
+		fmt.Println(number, err)
+		hide.Stay()
+	}
+	os.Exit(helpertest.Main(m, &helperPath))
+}
 
 // host is a daemon's folder with a busybox root file system in it.
 type host struct {

@@ -157,6 +157,11 @@ func (d *Driver) take(ctx context.Context, id string, owner runtime.Owner) (c *c
 		return c, c.uuid, nil
 	}
 	identity, stranger := d.checkIdentity(id, owner)
+	if stranger == nil {
+		if err := d.letGo(ctx, id); err != nil {
+			return nil, identity, err
+		}
+	}
 	c, err = d.open(id)
 	if errors.Is(err, unix.ESRCH) {
 		if err := d.payload(id).Empty(context.WithoutCancel(ctx), endTime); err != nil {

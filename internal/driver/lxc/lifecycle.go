@@ -480,7 +480,7 @@ func (d *Driver) Cleanup(ctx context.Context, id, uuid string) error {
 		unstage(l.Stage), d.payload(id).Remove(), d.monitor(id).Remove(), d.cgroups.Group(l.Pivot).Remove(),
 		d.apparmor.Unload(apparmor.Instance, id),
 	}
-	for _, path := range []string{l.Seccomp, l.Restart, l.Plan, lock.Name()} {
+	for _, path := range []string{l.Seccomp, l.Restart, l.Plan, d.stillMark(id), lock.Name()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

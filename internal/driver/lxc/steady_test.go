@@ -47,6 +47,9 @@ func TestEveryMethodGivesDescriptorsBack(t *testing.T) {
 			_, err := d.Mounted(h.context(), id, m, nil)
 			return err
 		},
+		"NetworkNamespaces": func(id string) error {
+			return d.NetworkNamespaces(h.context(), id, func(*os.File) error { return nil })
+		},
 		"Metrics": func(id string) error {
 			_, err := d.Metrics(h.context(), id)
 			return err

@@ -18,7 +18,8 @@
 // pool that Create has made, as after a Delete that failed half way, and touches nothing that is there. Mount makes it
 // reachable at Root, at every start of the daemon again; it also removes what a daemon that was killed left
 // unfinished in the pool. Unmount undoes Mount, Delete removes all that Create made (and nothing more: a folder that the
-// user gave as source stays, empty). Repair, Mount, Unmount and Delete are idempotent, and Delete after a
+// user gave as source stays, empty). Config.UUID says which pool a place is: Create leaves it there, and
+// Mount where there is none; of a place that another pool has marked Mount fails with ErrOther, and Delete leaves all that is in it. Repair, Mount, Unmount and Delete are idempotent, and Delete after a
 // Create that was cut off leaves nothing. Of a pool whose place is not there, or takes no changes, Unmount and Delete remove what is at
 // Root all the same; Delete then fails with ErrAway.
 //
@@ -71,6 +72,7 @@ var (
 	ErrUnmarked = errors.New("is a volume of unknown origin")
 	ErrNotEmpty = errors.New("holds what no volume accounts for")
 	ErrAway     = errors.New("cannot be reached or changed")
+	ErrOther    = errors.New("is another storage pool's")
 )
 
 // Unfinished begins the names of what is not, or no longer, a volume. As it has a space in it, no name of a user's is one.
@@ -115,6 +117,8 @@ func (v Volume) String() string {
 type Config struct {
 	// Root is the folder at which the pool is reachable while it is mounted. Its parent exists.
 	Root string
+	// UUID is the identity of the pool; empty where none is to be left or asked for.
+	UUID string
 	// Options is the pool's configuration.
 	Options map[string]string
 }

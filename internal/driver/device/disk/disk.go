@@ -17,10 +17,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 	"github.com/berthd/berth/internal/config"
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/spec"
@@ -42,6 +44,9 @@ type Pools interface {
 type Module struct {
 	Pools    Pools
 	Projects Projects // nil: disks of the host may be from anywhere
+
+	asked    bounded.Calls // by source
+	patience time.Duration // sourceTime, but in tests
 }
 
 var (
@@ -49,6 +54,7 @@ var (
 	_ device.HotPlugger = (*Module)(nil)
 	_ device.Updater    = (*Module)(nil)
 	_ device.Checker    = (*Module)(nil)
+	_ device.Answerer   = (*Module)(nil)
 	_ device.Adopter    = (*Module)(nil)
 	_ device.Placer     = (*Module)(nil)
 	_ device.Refuser    = (*Module)(nil)
@@ -65,7 +71,7 @@ func required(cfg device.Config) bool {
 }
 
 // Check implements device.Checker: it looks at what may be missing later without making the device's configuration wrong.
-func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg device.Config) error {
+func (m *Module) Check(ctx context.Context, inst device.Instance, name string, cfg device.Config) error {
 	switch {
 	case cfg["pool"] != "":
 		if err := m.Pools.CheckPool(cfg["pool"]); err != nil {
@@ -88,10 +94,14 @@ func (m *Module) Check(_ context.Context, inst device.Instance, name string, cfg
 		return nil
 	}
 	// One that leads out of its project's folders is refused at the start, whether there is something where it leads or not.
-	if _, err := m.stat(inst.Project, cfg["source"]); errors.Is(err, os.ErrNotExist) {
+	_, err := m.stat(ctx, inst.Project, cfg["source"])
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return api.BadRequest("Missing source path %q for disk %q", cfg["source"], name)
+	case api.IsUnavailable(err):
+		return err
 	}
-	return nil
+	return ctx.Err()
 }
 
 // Start implements device.Module.
@@ -110,7 +120,7 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 		return device.Contribution{}, err
 	}
 	defer v.close()
-	if err := v.makeOnHost(inst, name, cfg); err != nil {
+	if err := m.makeOnHost(ctx, v, inst, name, cfg); err != nil {
 		return device.Contribution{}, err
 	}
 	return device.Contribution{Mounts: []spec.Mount{v.mount}}, nil

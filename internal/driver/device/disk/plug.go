@@ -3,7 +3,8 @@ package disk
 import (
 	"context"
 	"encoding/json"
-	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/internal/device"
 	"github.com/berthd/berth/internal/spec"
@@ -99,13 +100,13 @@ func (m *Module) shows(ctx context.Context, inst device.Instance, name string, c
 // onHost is the mount of a disk of which something is made on the host: that is there as long as the disk is, whatever becomes of its source.
 func onHost(inst device.Instance, name string, cfg device.Config) (mount spec.Mount, ok bool) {
 	at := hostPath(inst, name)
-	st, err := os.Stat(at)
-	if err != nil {
+	var st unix.Statx_t // as the kernel has it in memory: what is mounted there may be on a disk or a server that hangs
+	if err := unix.Statx(unix.AT_FDCWD, at, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st); err != nil {
 		return mount, false
 	}
 	mount = mountOf(inst, cfg)
 	mount.Source = at
-	if !st.IsDir() {
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		mount.Create = "file"
 	}
 	return mount, true

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -44,22 +45,9 @@ func (m *Module) open(project, source string) (*os.File, error) {
 	return f, err
 }
 
-// stat looks at a source of the host, as far as its project lets it.
-func (m *Module) stat(project, source string) (os.FileInfo, error) {
-	f, err := m.open(project, source)
-	if err != nil {
-		return nil, err
-	}
-	if f == nil {
-		return os.Stat(source)
-	}
-	defer func() { _ = f.Close() }()
-	return f.Stat()
-}
-
 // mayBeFolder tells whether a source is, or may come to be, a folder.
-func (m *Module) mayBeFolder(project, source string) bool {
-	st, err := m.stat(project, source)
+func (m *Module) mayBeFolder(ctx context.Context, project, source string) bool {
+	st, err := m.stat(ctx, project, source)
 	return err != nil || st.IsDir()
 }
 

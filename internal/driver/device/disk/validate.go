@@ -62,8 +62,10 @@ func (m *Module) checkOptions(project string, was, cfg device.Config) error {
 	if isRoot(cfg) {
 		return api.BadRequest("raw.mount.options=%q has no effect on the root disk", raw)
 	}
-	if cfg["pool"] == "" && m.mayBeBlock(project, cfg["source"]) {
-		return nil
+	if cfg["pool"] == "" {
+		if block, err := m.mayBeBlock(project, cfg["source"]); block || err != nil {
+			return err
+		}
 	}
 	if o := withoutEffect(raw); o != "" {
 		return api.BadRequest("raw.mount.options=%q: %q has no effect on what is no block device (allowed: %s; and what is so without: bind,%s)",
@@ -73,12 +75,15 @@ func (m *Module) checkOptions(project string, was, cfg device.Config) error {
 }
 
 // mayBeBlock tells whether a source is a block device, or may come to be one.
-func (m *Module) mayBeBlock(project, source string) bool {
-	st, err := m.stat(project, source)
-	if err != nil {
-		return strings.HasPrefix(source, "/dev/")
+func (m *Module) mayBeBlock(project, source string) (bool, error) {
+	st, err := m.stat(context.Background(), project, source)
+	switch {
+	case api.IsUnavailable(err):
+		return false, err
+	case err != nil:
+		return strings.HasPrefix(source, "/dev/"), nil
 	}
-	return isBlock(st)
+	return isBlock(st), nil
 }
 
 // cleanPath keeps out what would break the configuration file of the runtime.
@@ -93,7 +98,7 @@ func cleanPath(value string) error {
 func isSpecial(source string) bool { return source == "cloud-init:config" }
 
 // Validate implements device.Module.
-func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg device.Config) error {
+func (m *Module) Validate(ctx context.Context, inst device.Instance, _ string, cfg device.Config) error {
 	if cfg["source"] == "" && !isRoot(cfg) {
 		return api.BadRequest(`Disk entry is missing the required "source" or "path" property`)
 	}
@@ -103,7 +108,7 @@ func (m *Module) Validate(_ context.Context, inst device.Instance, _ string, cfg
 	if err := validateRoot(cfg); err != nil {
 		return err
 	}
-	if err := m.validateSource(inst.Project, cfg); err != nil {
+	if err := m.validateSource(ctx, inst.Project, cfg); err != nil {
 		return err
 	}
 	if cfg["path"] == "" && !isSpecial(cfg["source"]) && !inst.Profile && inst.Type == string(api.InstanceTypeContainer) {
@@ -145,10 +150,10 @@ func validateRoot(cfg device.Config) error {
 	return nil
 }
 
-func (m *Module) validateSource(project string, cfg device.Config) error {
+func (m *Module) validateSource(ctx context.Context, project string, cfg device.Config) error {
 	source := cfg["source"]
 	if config.IsTrue(cfg["recursive"]) {
-		if isRoot(cfg) || cfg["pool"] != "" || !m.mayBeFolder(project, source) {
+		if isRoot(cfg) || cfg["pool"] != "" || !m.mayBeFolder(ctx, project, source) {
 			return api.BadRequest("The recursive option is only supported for additional bind-mounted paths")
 		}
 		if config.IsTrue(cfg["readonly"]) {

@@ -56,11 +56,11 @@ func (m *Module) viewOf(ctx context.Context, inst device.Instance, name string, 
 			return nil, err
 		}
 		var err error
-		if v.held, err = m.open(inst.Project, cfg["source"]); err != nil {
+		if v.held, err = ofSource(ctx, m, cfg["source"], func() (*os.File, error) { return m.open(inst.Project, cfg["source"]) }); err != nil {
 			return nil, missing(name, cfg, err)
 		}
 	}
-	st, err := v.stat()
+	st, err := ofSource(ctx, m, v.mount.Source, v.stat)
 	switch {
 	case err != nil:
 		v.close()
@@ -116,23 +116,23 @@ func passesMounts(cfg device.Config) bool {
 }
 
 // makeOnHost mounts at hostPath what a disk shows, if that is no path of the host that others are kept from changing.
-func (v *view) makeOnHost(inst device.Instance, name string, cfg device.Config) error {
+func (m *Module) makeOnHost(ctx context.Context, v *view, inst device.Instance, name string, cfg device.Config) error {
 	if v.block == "" && v.held == nil {
 		return nil
 	}
 	if err := unmountDevice(inst, name); err != nil {
 		return err
 	}
-	err := v.mountAt(hostPath(inst, name), cfg)
+	err := m.mountAt(ctx, v, hostPath(inst, name), cfg)
 	if err != nil {
 		return errors.Join(fmt.Errorf("Failed mounting disk %q: %w", name, err), unmountDevice(inst, name))
 	}
 	return nil
 }
 
-func (v *view) mountAt(at string, cfg device.Config) error {
+func (m *Module) mountAt(ctx context.Context, v *view, at string, cfg device.Config) error {
 	if v.block == "" {
-		return v.bindAt(at, cfg)
+		return m.bindAt(ctx, v, at, cfg)
 	}
 	if err := makePoint(at, false); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (v *view) mountAt(at string, cfg device.Config) error {
 
 // bindAt binds what was opened, by its descriptor: the path may lead elsewhere by now. The mount is private with all beneath it, as else what
 // is unmounted there would go from the host, too.
-func (v *view) bindAt(at string, cfg device.Config) error {
+func (m *Module) bindAt(ctx context.Context, v *view, at string, cfg device.Config) error {
 	if err := makePoint(at, v.mount.Create == "file"); err != nil {
 		return err
 	}
@@ -154,15 +154,21 @@ func (v *view) bindAt(at string, cfg device.Config) error {
 	if config.IsTrue(cfg["recursive"]) {
 		all = unix.AT_RECURSIVE
 	}
-	fd, err := unix.OpenTree(int(v.held.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|all)
+	tree, err := ofSource(ctx, m, cfg["source"], func() (*os.File, error) {
+		fd, err := unix.OpenTree(int(v.held.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|all)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), cfg["source"]), nil
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|all, &unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
+	defer func() { _ = tree.Close() }()
+	if err := unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|all, &unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
 		return err
 	}
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	return unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // makePoint makes the file or folder that is mounted over, in a folder that only root gets through: what is mounted there may lie in one, too.

@@ -8,8 +8,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"github.com/berthd/berth/internal/device"
 )
 
 // hostEnd finds the host's end of the device, under whichever of its names it is; nil if there is none.
@@ -39,6 +37,9 @@ func (n *nicSpec) hostEnd(volatile map[string]string) (netlink.Link, error) {
 // inside finds the end of the device that is in the namespace ns of the instance, in which h is a socket; nil if it is not there.
 func (n *nicSpec) inside(ns netns.NsHandle, h *netlink.Handle, volatile map[string]string, alone bool) (netlink.Link, error) {
 	if n.target.kind == macvlan {
+		if _, there := n.wentInside(); !there {
+			return nil, nil // what is on the parent is something else
+		}
 		all, err := n.macvlansIn(h)
 		if err != nil || len(all) == 0 {
 			return nil, err
@@ -84,16 +85,17 @@ func (n *nicSpec) macvlansIn(h *netlink.Handle) ([]netlink.Link, error) {
 		return nil, err
 	}
 	defer own.Close()
-	host, err := h.GetNetNsIdByFd(int(own)) // a guest may have a parent of that index in a namespace of its own
+	links, err := h.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	// After the list, which gives a namespace its number if nobody has asked for one before. A guest may have a parent of that index in a namespace of its own.
+	host, err := h.GetNetNsIdByFd(int(own))
 	if err != nil {
 		return nil, fmt.Errorf("number of the host's network namespace: %w", err)
 	}
 	if host < 0 {
 		return nil, nil // nothing there leads to the host
-	}
-	links, err := h.LinkList()
-	if err != nil {
-		return nil, err
 	}
 	return slices.DeleteFunc(links, func(link netlink.Link) bool {
 		a := link.Attrs()
@@ -128,19 +130,6 @@ func (n *nicSpec) certain(all []netlink.Link, alone bool) (netlink.Link, error) 
 		return unmarked[0], nil // all of them go together
 	}
 	return nil, fmt.Errorf("%d interfaces on %s in the instance have lost their marks", len(unmarked), n.target.parent)
-}
-
-// sharesParent tells whether another device of an instance is a macvlan on the same parent.
-func (m *Module) sharesParent(inst device.Instance, name string, t target) bool {
-	for other, cfg := range inst.Devices {
-		if other == name || cfg["type"] != "nic" {
-			continue
-		}
-		if o := m.spec(inst, other, cfg, nil).target; o.kind == macvlan && o.parent == t.parent {
-			return true
-		}
-	}
-	return false
 }
 
 // siblingHas tells whether the device in the other slot has a name on the host.

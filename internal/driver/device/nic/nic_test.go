@@ -56,6 +56,15 @@ func (n networks) Release(_ context.Context, _, file string, _ net.HardwareAddr)
 // running is a guest that NICs are plugged into.
 type running struct{ guest *nettest.Guest }
 
+// NetworkNamespaces shows the one that the guest has.
+func (r running) NetworkNamespaces(_ context.Context, look func(*os.File) error) error {
+	ns, err := r.NetworkNamespace()
+	if err != nil {
+		return err
+	}
+	return errors.Join(look(ns), ns.Close())
+}
+
 func (r running) NetworkNamespace() (*os.File, error) {
 	return os.Open(r.guest.Namespace().Name())
 }

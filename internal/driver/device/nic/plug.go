@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -21,7 +22,7 @@ func (m *Module) spec(inst device.Instance, name string, cfg device.Config, vola
 	if err != nil {
 		t = target{kind: cfg["nictype"], parent: cfg["parent"]} // the network is gone; the interface may not be
 	}
-	return &nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, volatile)}
+	return &nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), file: macvlanFile(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, volatile)}
 }
 
 // Plug moves the interface that Start made into the running instance.
@@ -64,7 +65,7 @@ func (m *Module) Look(_ context.Context, run device.Running, inst device.Instanc
 	n := m.spec(inst, name, cfg, volatile)
 	var is *seen
 	err := networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
-		link, err := n.inside(ns, h, volatile, !m.sharesParent(inst, name, n.target))
+		link, err := n.inside(ns, h, volatile, m.onParent(inst, name, n.target) == 0)
 		if err != nil {
 			return err
 		}
@@ -84,7 +85,10 @@ func (m *Module) Look(_ context.Context, run device.Running, inst device.Instanc
 // elsewhere is what is seen of an interface that the guest has moved on, to a namespace of its own; nil if there is none.
 func (n *nicSpec) elsewhere(volatile map[string]string) (*seen, error) {
 	if n.target.kind == macvlan {
-		return nil, nil
+		if _, inside := n.wentInside(); !inside {
+			return nil, nil
+		}
+		return &seen{Name: n.ifname, Up: true}, nil
 	}
 	host, err := n.hostEnd(volatile)
 	if err != nil || host == nil || host.Attrs().NetNsID < 0 {
@@ -94,14 +98,13 @@ func (n *nicSpec) elsewhere(volatile map[string]string) (*seen, error) {
 }
 
 // Unplug removes the interface: nothing that a guest has is ever moved onto the host, where it would be past all that keeps it in. Of a veth the host's
-// end goes, and the other with it, wherever it is; a macvlan goes where it is. Replug makes it anew.
-func (m *Module) Unplug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+// end goes, and the other with it, wherever it is; a macvlan is looked for. Replug makes it anew.
+func (m *Module) Unplug(ctx context.Context, run device.Running, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
 	n := m.spec(inst, name, cfg, volatile)
 	var err error
 	if n.target.kind == macvlan {
-		err = networkOf(run, func(_ netns.NsHandle, h *netlink.Handle) error {
-			return n.removeInside(h, !m.sharesParent(inst, name, n.target))
-		})
+		n.hwaddr, _ = net.ParseMAC(first("hwaddr", cfg, volatile))
+		err = n.removeMacvlan(ctx, run, m.near(inst, name, n.target))
 	} else {
 		err = n.removePair(volatile)
 	}
@@ -123,28 +126,6 @@ func (n *nicSpec) removePair(volatile map[string]string) error {
 	return nil
 }
 
-// removeInside removes a macvlan from the namespace that h is of, and with the last device on a parent all that the guest has made on it.
-func (n *nicSpec) removeInside(h *netlink.Handle, alone bool) error {
-	all, err := n.macvlansIn(h)
-	if err != nil || len(all) == 0 {
-		return err
-	}
-	if !alone {
-		link, err := n.certain(all, alone)
-		if err != nil || link == nil {
-			return err
-		}
-		all = []netlink.Link{link}
-	}
-	var errs []error
-	for _, link := range all {
-		if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("remove interface %s of the instance: %w", link.Attrs().Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Replug implements device.HotPlugger.
 func (m *Module) Replug(_ context.Context, run device.Running, inst device.Instance, name string, cfg device.Config,
 	volatile map[string]string, before json.RawMessage,
@@ -162,7 +143,7 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 		return err
 	}
 	err = networkOf(run, func(ns netns.NsHandle, h *netlink.Handle) error {
-		link, err := n.inside(ns, h, volatile, !m.sharesParent(inst, name, n.target))
+		link, err := n.inside(ns, h, volatile, m.onParent(inst, name, n.target) == 0)
 		if err != nil {
 			return err
 		}
@@ -171,15 +152,15 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 			if err != nil || there != nil { // it was never unplugged
 				return err
 			}
-			if err := n.plugAnew(ns, h, was.Name); err != nil {
+			if link, err = n.plugAnew(ns, h, was.Name); err != nil {
 				return err
 			}
 		} else if link.Attrs().Name != was.Name { // which a guest can do, too
-			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil {
-				return err
+			if err := errors.Join(h.LinkSetDown(link), h.LinkSetName(link, was.Name)); err != nil { // and give its name to another
+				slog.Warn("An interface does not have the name that it had", "interface", was.Name, "err", err)
 			}
 		}
-		return was.bringBack(h)
+		return was.bringBack(h, link, n.hwaddr)
 	})
 	if err != nil {
 		return fmt.Errorf("replug %s: %w", was.Name, err)
@@ -187,13 +168,21 @@ func (m *Module) Replug(_ context.Context, run device.Running, inst device.Insta
 	return n.routesAgain(volatile)
 }
 
-// plugAnew makes an interface that was removed once more, in the place of what an attempt that was cut off has left of it.
-func (n *nicSpec) plugAnew(ns netns.NsHandle, h *netlink.Handle, name string) error {
+// plugAnew makes an interface that was removed once more, in the place of what an attempt that was cut off has left of it. Where the guest has given
+// its name to another meanwhile, it keeps the one that it has on its way.
+func (n *nicSpec) plugAnew(ns netns.NsHandle, h *netlink.Handle, name string) (netlink.Link, error) {
 	_, guest, err := n.create()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return moveIn(ns, h, guest, name)
+	if _, err := h.LinkByName(name); err == nil {
+		slog.Warn("An interface does not have the name that it had, which another has", "interface", name, "now", guest)
+		name = guest
+	}
+	if err := moveIn(ns, h, guest, name); err != nil {
+		return nil, err
+	}
+	return h.LinkByName(name)
 }
 
 // networkOf gives the network namespace of an instance, and a socket in it.

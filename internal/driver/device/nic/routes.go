@@ -72,12 +72,18 @@ func (n *nicSpec) routesAgain(volatile map[string]string) error {
 }
 
 // Adopt implements device.Adopter. Routes that the kernel has dropped meanwhile are added again. A daemon that kept no record of them made
-// all that the configuration names.
+// all that the configuration names, and kept none of macvlans either.
 func (m *Module) Adopt(_ context.Context, inst device.Instance, name string, cfg device.Config, volatile map[string]string) error {
+	n := m.spec(inst, name, cfg, volatile)
+	if n.target.kind == macvlan {
+		if _, there := n.recorded(); there {
+			return nil
+		}
+		return n.record(macvlanRecord{})
+	}
 	if !hasRoutes(cfg) {
 		return nil
 	}
-	n := m.spec(inst, name, cfg, volatile)
 	host, err := n.hostEnd(volatile)
 	if err != nil || host == nil {
 		return err

@@ -91,21 +91,12 @@ func look(h *netlink.Handle, link netlink.Link) (*seen, error) {
 	return s, err
 }
 
-// bringBack gives the interface of that name what it had.
-func (s *seen) bringBack(h *netlink.Handle) error {
-	link, err := h.LinkByName(s.Name)
-	if err != nil {
-		return err
-	}
+// bringBack gives an interface, whose configured hardware address is own, what it had.
+func (s *seen) bringBack(h *netlink.Handle, link netlink.Link, own net.HardwareAddr) error {
 	if err := s.bringLinkBack(h, link); err != nil { // something else may have the address by now; the interface is worth more than that
 		slog.Warn("An interface is not all that it was", "interface", s.Name, "err", err)
 	}
-	if !s.Up {
-		err = h.LinkSetDown(link)
-	} else {
-		err = h.LinkSetUp(link)
-	}
-	if err != nil {
+	if err := s.bringUpOrDown(h, link, own); err != nil {
 		return err
 	}
 	var errs []error
@@ -136,6 +127,19 @@ func (s *seen) bringBack(h *netlink.Handle) error {
 		left = failed
 	}
 	return errors.Join(errs...)
+}
+
+// bringUpOrDown brings it into the state that it had. A macvlan finds out only then that another one has its hardware address.
+func (s *seen) bringUpOrDown(h *netlink.Handle, link netlink.Link, own net.HardwareAddr) error {
+	if !s.Up {
+		return h.LinkSetDown(link)
+	}
+	err := h.LinkSetUp(link)
+	if err == nil || s.HWAddr == own.String() {
+		return err
+	}
+	slog.Warn("An interface gets the hardware address of its configuration", "interface", s.Name, "instead of", s.HWAddr, "err", err)
+	return errors.Join(h.LinkSetHardwareAddr(link, own), h.LinkSetUp(link))
 }
 
 // bringLinkBack gives an interface that was made anew the hardware address and the size of packets that the guest had chosen.

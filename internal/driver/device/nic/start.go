@@ -49,7 +49,7 @@ func (m *Module) Start(ctx context.Context, inst device.Instance, name string, c
 			all[k] = v
 		}
 	}
-	n := nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, all)}
+	n := nicSpec{owner: ownerOf(inst, name), routes: routesOf(inst, name), file: macvlanFile(inst, name), target: t, cfg: cfg, ifname: first("name", cfg, all)}
 	if n.hwaddr, err = net.ParseMAC(first("hwaddr", cfg, all)); err != nil {
 		return device.Contribution{}, fmt.Errorf("hardware address of device %q: %w", name, err)
 	}
@@ -88,6 +88,7 @@ func (m *Module) Stop(_ context.Context, inst device.Instance, name string, cfg 
 type nicSpec struct {
 	owner  string // as ownerOf makes it
 	routes hostroute.Owner
+	file   string // the record of a macvlan
 	target target
 	cfg    device.Config
 	ifname string // name inside
@@ -306,7 +307,7 @@ func (n *nicSpec) createMacvlan(parent netlink.Link) (string, error) {
 	if err := netlink.LinkSetAlias(link, n.alias()); err != nil {
 		return "", fmt.Errorf("mark %s: %w", guest, err)
 	}
-	return guest, nil
+	return guest, n.record(macvlanRecord{Index: link.Attrs().Index})
 }
 
 // destroy removes what the device has on the host; what is gone already is no error.
@@ -330,6 +331,6 @@ func (n *nicSpec) destroy(host string) error {
 		mine, err := n.removeMine(n.name(prefix, 0), true)
 		errs = append(errs, err, foreign(n.name(prefix, 0), mine || err != nil))
 	}
-	errs = append(errs, removeIfb(n.owner), n.routes.Remove())
+	errs = append(errs, removeIfb(n.owner), n.routes.Remove(), n.dropRecord())
 	return errors.Join(errs...)
 }

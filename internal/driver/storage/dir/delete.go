@@ -65,7 +65,7 @@ func (d *Dir) Delete(ctx context.Context) error {
 func away(err error) bool {
 	return slices.ContainsFunc([]error{
 		os.ErrNotExist, unix.ENOTDIR, unix.EROFS, unix.EIO, unix.EUCLEAN, unix.ENODEV, unix.ENXIO, unix.ESTALE, unix.ENOTCONN, unix.EHOSTDOWN,
-		unix.EHOSTUNREACH, unix.ETIMEDOUT, unix.ESHUTDOWN,
+		unix.EHOSTUNREACH, unix.ETIMEDOUT, unix.ESHUTDOWN, storagedriver.ErrOther,
 	}, func(one error) bool { return errors.Is(err, one) })
 }
 
@@ -76,6 +76,9 @@ func (d *Dir) clear(ctx context.Context) error {
 		if !d.external() && errors.Is(err, os.ErrNotExist) { // there is nothing of the pool elsewhere
 			return nil
 		}
+		return err
+	}
+	if _, err := d.poolMarked(); err != nil {
 		return err
 	}
 	for name := range layout() {
@@ -97,7 +100,7 @@ func (d *Dir) clear(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return d.unmarkPool()
 }
 
 // emptyFolder tells whether a folder for snapshots has none in it.

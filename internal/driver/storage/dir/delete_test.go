@@ -131,3 +131,37 @@ func TestAVolumeWithAFlagGoesFromSightFirst(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// TestASnapshotThatFailsOnAReadOnlyDiskKeepsNothingBack: what was never made is removed, whatever the disk.
+func TestASnapshotThatFailsOnAReadOnlyDiskKeepsNothingBack(t *testing.T) {
+	loopfs.Each(t, func(t *testing.T, _, disk string) {
+		d := New(storagedriver.Config{Root: filepath.Join(disk, "pool")})
+		must(t, errors.Join(d.Create(t.Context()), d.Mount(t.Context())))
+		v := container("a", "")
+		v.UUID = "one"
+		s0, s1 := snapshotOf(v, "s0"), snapshotOf(v, "s1")
+		must(t, errors.Join(d.CreateVolume(t.Context(), v, nil), d.CreateSnapshot(t.Context(), s0)))
+		must(t, unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+		if err := d.CreateSnapshot(t.Context(), s1); !errors.Is(err, unix.EROFS) {
+			t.Errorf("snapshot: %v", err)
+		}
+		other := container("b", "")
+		if err := d.CreateVolume(t.Context(), other, nil); !errors.Is(err, unix.EROFS) {
+			t.Errorf("created: %v", err)
+		}
+		for _, never := range []storagedriver.Volume{s1, other, snapshotOf(other, "s0")} {
+			if err := d.DeleteVolume(t.Context(), never); err != nil {
+				t.Errorf("what was never made is not removed: %v", err)
+			}
+		}
+		for _, there := range []storagedriver.Volume{v, s0} {
+			if err := d.DeleteVolume(t.Context(), there); !errors.Is(err, unix.EROFS) {
+				t.Errorf("deleted: %v", err)
+			}
+		}
+	})
+}
+
+func snapshotOf(v storagedriver.Volume, name string) storagedriver.Volume {
+	return storagedriver.Volume{Kind: v.Kind, Name: v.Name, Snapshot: name, UUID: v.UUID + name}
+}

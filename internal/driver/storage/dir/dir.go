@@ -30,6 +30,7 @@ const tmpPrefix = storagedriver.Unfinished
 type Dir struct {
 	root   string
 	source string // folder that the pool is kept in; root unless the user gave one
+	uuid   string
 
 	at atomic.Pointer[folder] // what root was when it was mounted
 
@@ -48,7 +49,7 @@ var (
 
 // New makes the driver of one pool; it touches nothing.
 func New(c storagedriver.Config) *Dir {
-	d := &Dir{root: c.Root, source: c.Options["source"]}
+	d := &Dir{root: c.Root, source: c.Options["source"], uuid: c.UUID}
 	if d.source == "" {
 		d.source = d.root
 	}
@@ -72,6 +73,9 @@ func (d *Dir) Create(ctx context.Context) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	if err := d.unmarkPool(); err != nil { // of a pool that has been removed by hand: there is nothing of it
+		return err
+	}
 	return d.Repair(ctx)
 }
 
@@ -80,18 +84,23 @@ func (d *Dir) Repair(context.Context) error {
 	if err := os.Mkdir(d.root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if err := d.markPool(); err != nil {
+		return err
+	}
 	return d.lay(d.source) // by which Mount knows it again
 }
 
-// lay makes the folders of a pool.
+// lay makes the folders of a pool. What is as it should be is not touched: the disk may take no changes.
 func (d *Dir) lay(root string) error {
 	for name, mode := range layout() {
 		path := filepath.Join(root, name)
-		if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("pool folder: %w", err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			return fmt.Errorf("pool folder: %w", err)
+		if st, err := os.Stat(path); err != nil || st.Mode() != os.ModeDir|mode {
+			if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
+				return fmt.Errorf("pool folder: %w", err)
+			}
+			if err := os.Chmod(path, mode); err != nil {
+				return fmt.Errorf("pool folder: %w", err)
+			}
 		}
 		setTopDir(path)
 	}
@@ -138,15 +147,19 @@ func (d *Dir) Mount(ctx context.Context) error {
 		return fmt.Errorf("%s holds nothing of the pool: is the disk mounted that it is on? If it has gone for good, make the folder \"containers\" in it, "+
 			"and what the pool had can be deleted", d.source)
 	}
-	bound := false
-	if d.external() {
-		var err error
-		if bound, err = d.bind(); err != nil {
-			return err
-		}
+	if err := d.markMounted(); err != nil {
+		return err
 	}
-	if err := d.lay(d.root); err != nil {
-		if bound { // it may be read-only for now; what is bound stays as it is
+	bound := false
+	var err error
+	if d.external() {
+		bound, err = d.bind()
+	}
+	if err == nil {
+		err = d.layMounted()
+	}
+	if err != nil {
+		if bound {
 			err = errors.Join(err, unix.Unmount(d.root, unix.UMOUNT_NOFOLLOW))
 		}
 		return err
@@ -158,6 +171,16 @@ func (d *Dir) Mount(ctx context.Context) error {
 	at, err := folderAt(d.root)
 	if err == nil {
 		d.at.Store(&at)
+	}
+	return err
+}
+
+// layMounted is lay for a pool that has been made. What a disk that has become read-only holds can be read, and moved elsewhere.
+func (d *Dir) layMounted() error {
+	err := d.lay(d.root)
+	if errors.Is(err, unix.EROFS) {
+		slog.Warn("A storage pool is read-only", "pool", d.root, "err", err)
+		return nil
 	}
 	return err
 }
@@ -199,13 +222,15 @@ func (d *Dir) bind() (bool, error) {
 		return false, err
 	}
 	mounted, err := d.bound()
-	if err != nil || mounted {
+	if err != nil {
 		return false, err
 	}
-	if err := unix.Mount(d.source, d.root, "", unix.MS_BIND, ""); err != nil {
-		return false, fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
+	if !mounted {
+		if err := unix.Mount(d.source, d.root, "", unix.MS_BIND, ""); err != nil {
+			return false, fmt.Errorf("mount %s at %s: %w", d.source, d.root, err)
+		}
 	}
-	return true, nil
+	return !mounted, d.writable()
 }
 
 // bound tells whether root shows the source folder.

@@ -242,11 +242,23 @@ func tmpName(parent string) string { return filepath.Join(parent, tmpPrefix+uuid
 
 // discard removes what came to nothing, also after the context has ended.
 func (d *Dir) discard(ctx context.Context, path string) error {
+	if gone(path) {
+		return nil
+	}
 	return d.removeTree(context.WithoutCancel(ctx), path)
+}
+
+// gone tells whether there is nothing to remove. It is asked first, as a file system that is read-only refuses a removal before it looks.
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // remove takes a folder out of sight in one step and then removes it.
 func (d *Dir) remove(ctx context.Context, path string) error {
+	if gone(path) {
+		return nil
+	}
 	tmp := tmpName(filepath.Dir(path))
 	err := os.Rename(path, tmp)
 	if errors.Is(err, os.ErrPermission) { // a flag on the folder itself

@@ -42,6 +42,7 @@ func Run(t *testing.T, folder string, make Factory) {
 		{"volume and snapshots are deleted one by one", (*suite).delete},
 		{"what another made is left alone", (*suite).identity},
 		{"pool that holds what no volume accounts for stays", (*suite).foreign},
+		{"place of another pool is left alone", (*suite).other},
 		{"snapshot keeps what was, and gives it back", (*suite).snapshot},
 		{"copy is independent of its source", (*suite).copy},
 		{"kinds do not mix", (*suite).kinds},
@@ -57,7 +58,7 @@ func Run(t *testing.T, folder string, make Factory) {
 // newSuite makes and mounts a pool for one test.
 func newSuite(t *testing.T, folder string, make Factory) *suite {
 	s := &suite{T: t, ctx: context.Background(), make: make}
-	s.config = storagedriver.Config{Root: filepath.Join(folder, "pool")}
+	s.config = storagedriver.Config{Root: filepath.Join(folder, "pool"), UUID: "5f75b32a-84c9-4d8f-aadf-364e835a6ff0"}
 	s.driver = make(s.config)
 	s.ok(s.driver.Create(s.ctx))
 	s.ok(s.driver.Mount(s.ctx))
@@ -347,6 +348,26 @@ func (s *suite) foreign() {
 	s.ok(s.driver.Mount(s.ctx))
 	s.exists(container("left"), true)
 	s.ok(os.Remove(left))
+}
+
+func (s *suite) other() {
+	v := container("a")
+	s.ok(s.driver.CreateVolume(s.ctx, v, fill("one")))
+	s.ok(s.driver.Unmount(s.ctx))
+	config := s.config
+	config.UUID = "3f0b1c6e-0000-4000-8000-000000000001"
+	other := s.make(config)
+	s.is(other.Mount(s.ctx), storagedriver.ErrOther)
+	s.is(other.Repair(s.ctx), storagedriver.ErrOther)
+	s.is(other.Delete(s.ctx), storagedriver.ErrAway)
+	s.ok(s.driver.Mount(s.ctx))
+	s.holds(v, "one")
+	s.empty()
+	s.ok(s.driver.Unmount(s.ctx))
+	s.ok(s.driver.Delete(s.ctx)) // with which its mark goes
+	s.ok(other.Create(s.ctx))
+	s.is(s.driver.Mount(s.ctx), storagedriver.ErrOther)
+	s.ok(other.Delete(s.ctx))
 }
 
 func (s *suite) snapshot() {
