@@ -36,6 +36,8 @@ type Deps struct {
 	// Vouches tells whether a certificate that is not in the store would be let in, with full rights.
 	Vouches func(*x509.Certificate) bool
 	Tokens  TokenDeps
+	// Changed, if set, is called when the store has changed, whoever changed it. It must be quick.
+	Changed func()
 	// Identities are the clients whose rights come of groups; nil: none.
 	Identities Identities
 }
@@ -57,9 +59,13 @@ type Service struct {
 
 // New makes the service; it owns the tables "certificates" and "certificate-tokens".
 func New(d Deps) *Service {
+	table := store.NewTable[api.Certificate](d.Store, "certificates")
+	if d.Changed != nil {
+		table.OnChange(d.Changed)
+	}
 	return &Service{
 		Deps: d, limiter: newLimiter(),
-		table: store.NewTable[api.Certificate](d.Store, "certificates"), tokens: store.NewTable[tokenRecord](d.Store, "certificate-tokens"),
+		table: table, tokens: store.NewTable[tokenRecord](d.Store, "certificate-tokens"),
 	}
 }
 

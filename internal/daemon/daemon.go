@@ -49,6 +49,7 @@ type Daemon struct {
 	locks     lock.Manager
 	ops       *operation.Manager
 	config    *serverconfig.Service
+	trust     chan struct{} // that rights may be others than they were
 	warnings  *warning.Service
 	certs     *certificate.Service
 	identity  *identity.Service
@@ -206,6 +207,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var starting sync.WaitGroup
 	starting.Go(func() { d.bringUp(life) })
 	d.running.Go(func() { d.retry(life) })
+	d.running.Go(func() { d.followTrust(life) })
 	d.running.Go(func() { watchdog(life, func() { d.config.Get("core.https_address") }) })
 
 	var req stopRequest

@@ -24,8 +24,13 @@ func (a authority) Vouches(cert *x509.Certificate) bool {
 
 func (d *Daemon) wireTrust() {
 	d.authority = authority{pki.New(d.Root), d.config}
+	d.trust = make(chan struct{}, 1)
+	d.config.OnChange("core.trust_ca_certificates", func(context.Context, string) (commit, abort func(), err error) {
+		return d.trustChanged, func() {}, nil
+	})
 	d.certs = certificate.New(certificate.Deps{
 		Store: d.store, Events: d.Hub, Projects: d.projects, Password: d.config.CheckPassword, Refuses: d.authority.Refuses, Vouches: d.authority.Vouches,
+		Changed: d.trustChanged,
 		Tokens: certificate.TokenDeps{
 			Addresses:   d.https.addresses,
 			Fingerprint: d.cert.Fingerprint,
@@ -42,6 +47,26 @@ func (d *Daemon) wireTrust() {
 	d.certs.Identities = d.identity
 	d.projects.Certificates = named{d.certs, d.identity}
 	d.parts = append(d.parts, part{name: "certificates", recover: d.openTokens})
+}
+
+// trustChanged has the callers looked at who have begun something by rights that they may have no more: also those of a project that was renamed or
+// deleted, and those that an authority vouched for.
+func (d *Daemon) trustChanged() {
+	select {
+	case d.trust <- struct{}{}:
+	default: // they are about to be
+	}
+}
+
+func (d *Daemon) followTrust(ctx context.Context) {
+	for {
+		select {
+		case <-d.trust:
+			d.server.TrustChanged()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // tokenExpiry is when a token expires that is made now; the zero time is never.

@@ -41,6 +41,7 @@ type Table[T any] struct {
 	rows    *btree.Map[string, Row[T]]
 	loaded  Revision // load has read everything up to here
 	changes atomic.Uint64
+	changed func() // nil: nobody is told
 }
 
 // NewTable adds the table `name` (keys "/name/…") to the store. Call it before Load; a second table of the
@@ -53,6 +54,10 @@ func NewTable[T any](s *Store, name string) *Table[T] {
 	s.tables[t.prefix] = t
 	return t
 }
+
+// OnChange has f called after each change of the table, whoever made it, once reads show it. f must be quick and must not commit. It is for the
+// time before Load.
+func (t *Table[T]) OnChange(f func()) { t.changed = f }
 
 // Get returns the row at path.
 func (t *Table[T]) Get(path ...string) (Row[T], bool) {
@@ -186,9 +191,10 @@ func (t *Table[T]) load(scan func(each func(Entry) error) (Revision, error)) (Re
 		return 0, err
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.rows, t.loaded = rows, at
 	t.changes.Add(1)
+	t.mu.Unlock()
+	t.tell()
 	return at, nil
 }
 
@@ -249,6 +255,7 @@ func (t *Table[T]) apply(events []Event) {
 	if len(changes) == 0 {
 		return
 	}
+	defer t.tell()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.changes.Add(1)
@@ -258,6 +265,12 @@ func (t *Table[T]) apply(events []Event) {
 		} else {
 			t.rows.Set(c.key, c.row)
 		}
+	}
+}
+
+func (t *Table[T]) tell() {
+	if t.changed != nil {
+		t.changed()
 	}
 }
 
