@@ -47,6 +47,7 @@ type Driver struct {
 	cores    func() bool
 	network  func(ctx context.Context, ns *os.File, hostNames map[string]string) (map[string]api.InstanceStateNetwork, error)
 	networks bounded.Calls // that are asked for their interfaces
+	sources  bounded.Calls // of mounts, that are looked for
 	log      *slog.Logger
 	cgroups  *cgroup.Host
 	watcher  *watcher

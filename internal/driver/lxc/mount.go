@@ -83,7 +83,10 @@ func (d *Driver) Unmount(ctx context.Context, id string, m spec.Mount, others []
 	if err := validTarget(m.Target); err != nil {
 		return err
 	}
-	from := originOf(m.Source)
+	from, err := d.originOf(ctx, m.Source)
+	if err != nil {
+		return err
+	}
 	for range stack { // one may lie beneath another
 		left := 0
 		err := inside(ctx, i, func(wanted func() bool) error {
@@ -127,7 +130,10 @@ func (d *Driver) Mounted(ctx context.Context, id string, m spec.Mount, others []
 	if err := validTarget(m.Target); err != nil {
 		return false, err
 	}
-	from := originOf(m.Source)
+	from, err := d.originOf(ctx, m.Source)
+	if err != nil {
+		return false, err
+	}
 	err = inside(ctx, i, func(wanted func() bool) error {
 		found := false
 		if from == (origin{}) {

@@ -1,17 +1,20 @@
 package lxc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/bounded"
 )
 
 // self is the daemon's own folder in the host's /proc, for threads that see an instance's. It is opened before there are any.
@@ -23,8 +26,20 @@ type origin struct {
 	root         string
 }
 
-// originOf is what a bind mount of a source of the host shows; a zero one if that cannot be told, as of a source that is gone.
-func originOf(source string) origin {
+// sourceTime bounds the wait for a source that is on a disk or a server that hangs.
+const sourceTime = 5 * time.Second
+
+// originOf is what a bind mount of a source of the host shows; a zero one if that cannot be told, as of a source that is gone. Of one that hangs it is
+// api.Unavailable: by its place alone another mount might be taken for it.
+func (d *Driver) originOf(ctx context.Context, source string) (origin, error) {
+	from, err := bounded.Do(ctx, &d.sources, source, sourceTime, func() (origin, error) { return lookAt(source), nil })
+	if errors.Is(err, bounded.ErrHung) {
+		err = api.Unavailable("Source path %q %w", source, err)
+	}
+	return from, err
+}
+
+func lookAt(source string) origin {
 	fd, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return origin{}
