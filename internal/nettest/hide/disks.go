@@ -22,6 +22,11 @@ func Disk(place, path, file string) (there func() (bool, error), err error) {
 	hidden, ask, answer := make(chan error), make(chan bool), make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		before, failed := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if failed != nil {
+			hidden <- failed
+			return
+		}
 		back, err := hideDisk(place, path)
 		for cpu := 0; place == "mount" && errors.Is(err, unix.EINVAL) && cpu < runtime.NumCPU(); cpu++ {
 			// A namespace can be mounted only in one that has a lower number, and each processor has numbers of its own (Linux 6.18).
@@ -43,6 +48,11 @@ func Disk(place, path, file string) (there func() (bool, error), err error) {
 					at = elsewhere(path)
 				}
 				_, err = os.Stat(filepath.Join(at, file))
+			}
+			if place == "mount" || place == "descriptor" { // or the thread would be the place from now on
+				if left := unix.Setns(before, unix.CLONE_NEWNS); left != nil {
+					err = left
+				}
 			}
 			answer <- err
 		}
