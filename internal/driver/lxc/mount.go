@@ -72,7 +72,7 @@ func (d *Driver) Mount(ctx context.Context, id string, m spec.Mount) error {
 const stack = 64
 
 // Unmount implements instance.Runtime. What goes is the mount of that source, wherever the guest's links lead by now and wherever it has moved it,
-// and any other mount of it that the guest has made in its own mount namespace. Only of a source that cannot be identified, as it is gone, does the
+// and any other mount of it that the guest has made, in its first mount namespace or in one of its own (nested.go). Only of a source that cannot be identified, as it is gone, does the
 // place count. That there is none is no error.
 func (d *Driver) Unmount(ctx context.Context, id string, m spec.Mount, others []string) error {
 	i, err := d.initOf(id)
@@ -87,25 +87,37 @@ func (d *Driver) Unmount(ctx context.Context, id string, m spec.Mount, others []
 	if err != nil {
 		return err
 	}
+	gone := departed{mount: m, from: from, others: others}
+	if err := gone.look(ctx, i); err != nil {
+		return err
+	}
+	if err := unmountAll(ctx, i, m.Source, func() ([]int, error) { return topsOf(from, m.Target, others) }); err != nil {
+		return err
+	}
+	return d.unmountNested(ctx, id, i, gone)
+}
+
+// unmountAll takes mounts of a source out of a mount namespace, until there is none that tops, which is called within it, opens.
+func unmountAll(ctx context.Context, i *initProcess, source string, tops func() ([]int, error)) error {
 	for range stack { // one may lie beneath another
 		left := 0
 		err := inside(ctx, i, func(wanted func() bool) error {
-			tops, err := topsOf(from, m.Target, others)
+			fds, err := tops()
 			if err != nil {
 				return err
 			}
-			defer func() { _ = closeAll(tops...) }()
+			defer func() { _ = closeAll(fds...) }()
 			if !wanted() {
 				return errLate
 			}
-			left = len(tops)
-			return unmountTops(tops)
+			left = len(fds)
+			return unmountTops(fds)
 		})
 		if err != nil || left == 0 {
 			return err
 		}
 	}
-	return fmt.Errorf("%s is mounted inside the instance more than %d times", m.Source, stack)
+	return fmt.Errorf("%s is mounted inside the instance more than %d times", source, stack)
 }
 
 // topsOf opens the mounts of a source that can be reached; none if there are none.

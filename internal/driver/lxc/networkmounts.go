@@ -13,16 +13,22 @@ import (
 )
 
 // mountNamespace shows the network namespaces that are mounted in a mount namespace, and those in the mount namespaces that are, and closes it.
-func (s *networkScan) mountNamespace(ctx context.Context, ns *os.File) error {
+func (s *namespaceScan) mountNamespace(ctx context.Context, ns *os.File) error {
 	n, err := inode(int(ns.Fd()))
 	if err != nil || s.entered[n] || n == s.mount { // the host's: a process that is on its way in
 		return errors.Join(err, ns.Close())
 	}
 	s.entered[n] = true
 	found, err := mounted(ctx, ns)
-	if err = errors.Join(err, ns.Close()); err != nil {
+	if taken := s.give(ns); err == nil {
+		err = taken
+	}
+	if errors.Is(err, errEnough) {
+		return errors.Join(err, found.close())
+	}
+	if err != nil {
 		s.miss("the mounts of a process: %v", err)
-		return nil
+		return found.close()
 	}
 	for _, f := range found.open {
 		switch {
@@ -46,12 +52,31 @@ func (s *networkScan) mountNamespace(ctx context.Context, ns *os.File) error {
 	return err
 }
 
+// give hands on a mount namespace that is the instance's, if it is looked for, and else closes it.
+func (s *namespaceScan) give(ns *os.File) error {
+	if s.enter == nil {
+		return ns.Close()
+	}
+	if mine, err := s.owns(int(ns.Fd())); err != nil || !mine {
+		return errors.Join(err, ns.Close())
+	}
+	return s.enter(ns)
+}
+
 // namespaceMounts are those of a mount namespace.
 type namespaceMounts struct {
 	ids     map[int]bool    // of all its mounts
 	open    []*os.File      // namespaces, by names such as "net:[4026531840]"
 	covered map[uint64]bool // network namespaces that cannot be got at
 	other   bool            // there are mount namespaces that cannot be
+}
+
+func (found namespaceMounts) close() error {
+	var errs []error
+	for _, f := range found.open {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // mounted looks at the mounts of a mount namespace, from within: where they are is the guest's to say.
@@ -69,10 +94,7 @@ func mounted(ctx context.Context, ns *os.File) (result namespaceMounts, err erro
 			}
 		}
 		if !wanted() {
-			for _, f := range found.open {
-				_ = f.Close()
-			}
-			return errLate
+			return errors.Join(errLate, found.close())
 		}
 		result = found
 		return nil
@@ -80,7 +102,8 @@ func mounted(ctx context.Context, ns *os.File) (result namespaceMounts, err erro
 	return result, err
 }
 
-// mountTable lists the mounts of the mount namespace that this thread is in.
+// mountTable lists the mounts of the mount namespace that this thread is in, as it sees it, whose root is the namespace's: that of the instance's init
+// may hide mounts.
 func mountTable() ([]*mountinfo.Info, error) {
 	if errSelf != nil {
 		return nil, errSelf

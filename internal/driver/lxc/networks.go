@@ -29,7 +29,7 @@ func (d *Driver) NetworkNamespaces(ctx context.Context, id string, look func(ns 
 		return err
 	}
 	defer i.release()
-	s, err := newNetworkScan(i, look)
+	s, err := newScan(i, look)
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,14 @@ func (d *Driver) NetworkNamespaces(ctx context.Context, id string, look func(ns 
 	return s.end()
 }
 
-// networkScan is a look for network namespaces.
-type networkScan struct {
-	look  func(ns *os.File) error
-	host  uint64 // the network namespace that this daemon is in
-	mount uint64 // and its mount namespace
-	users uint64 // the instance's user namespace
-	all   bool   // that one is this daemon's own
+// namespaceScan is a look for network namespaces, or for mount namespaces alone.
+type namespaceScan struct {
+	look  func(ns *os.File) error // nil: network namespaces are not looked for
+	enter func(ns *os.File) error // takes over a mount namespace of the instance; nil: those are only looked through
+	host  uint64                  // the network namespace that this daemon is in
+	mount uint64                  // and its mount namespace
+	users uint64                  // the instance's user namespace
+	all   bool                    // that one is this daemon's own
 
 	seen    map[uint64]bool // network namespaces that were come across
 	entered map[uint64]bool // mount namespaces whose mounts were looked through
@@ -80,8 +81,8 @@ type networkScan struct {
 	missed  error           // why there may be more
 }
 
-func newNetworkScan(i *initProcess, look func(ns *os.File) error) (*networkScan, error) {
-	s := &networkScan{look: look, seen: map[uint64]bool{}, entered: map[uint64]bool{}, mounts: map[int]bool{}, paths: map[int]bool{}, covered: map[uint64]bool{}}
+func newScan(i *initProcess, look func(ns *os.File) error) (*namespaceScan, error) {
+	s := &namespaceScan{look: look, seen: map[uint64]bool{}, entered: map[uint64]bool{}, mounts: map[int]bool{}, paths: map[int]bool{}, covered: map[uint64]bool{}}
 	users, err := i.namespace("user")
 	if err != nil {
 		return nil, err
@@ -107,16 +108,16 @@ func inode(fd int) (uint64, error) {
 }
 
 // miss notes, for the first time, why there may be namespaces that are not seen.
-func (s *networkScan) miss(format string, args ...any) {
+func (s *namespaceScan) miss(format string, args ...any) {
 	if s.missed == nil {
 		s.missed = fmt.Errorf(format, args...)
 	}
 }
 
 // end tells whether all was seen.
-func (s *networkScan) end() error {
+func (s *namespaceScan) end() error {
 	for n := range s.covered {
-		if !s.seen[n] {
+		if s.look != nil && !s.seen[n] {
 			s.miss("the instance has mounted something over one")
 		}
 	}
@@ -132,13 +133,13 @@ func (s *networkScan) end() error {
 }
 
 // show shows a network namespace, once, if it is the instance's, and closes it.
-func (s *networkScan) show(ns *os.File) error {
+func (s *namespaceScan) show(ns *os.File) error {
 	defer func() { _ = ns.Close() }()
 	n, err := inode(int(ns.Fd()))
 	if err != nil {
 		return err
 	}
-	if s.seen[n] {
+	if s.look == nil || s.seen[n] {
 		return nil
 	}
 	s.seen[n] = true
@@ -158,9 +159,9 @@ var errEnough = errors.New("bound met")
 // nesting bounds the way up from a user namespace: the kernel nests 32.
 const nesting = 33
 
-// owns tells whether a network namespace belongs to the instance's user namespace or to one beneath it. Whoever it was come across at may be on its
+// owns tells whether a namespace belongs to the instance's user namespace or to one beneath it. Whoever it was come across at may be on its
 // way in from the host, or have been given it by another instance.
-func (s *networkScan) owns(ns int) (bool, error) {
+func (s *namespaceScan) owns(ns int) (bool, error) {
 	if s.all {
 		return true, nil // there is none above, and so nothing to tell them apart by
 	}
@@ -170,7 +171,7 @@ func (s *networkScan) owns(ns int) (bool, error) {
 			return false, nil // it was the topmost
 		}
 		if err != nil {
-			return false, fmt.Errorf("owner of a network namespace: %w", err)
+			return false, fmt.Errorf("owner of a namespace: %w", err)
 		}
 		n, err2 := inode(at)
 		if err2 != nil || n == s.users {

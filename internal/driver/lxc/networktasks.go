@@ -13,7 +13,7 @@ import (
 )
 
 // processes looks at processes that were in a control group a moment ago.
-func (s *networkScan) processes(ctx context.Context, group string, pids []int) error {
+func (s *namespaceScan) processes(ctx context.Context, group string, pids []int) error {
 	for _, pid := range pids {
 		if err := s.process(ctx, group, pid); errors.Is(err, errEnough) {
 			return nil
@@ -33,7 +33,7 @@ type task struct {
 	holder int // pidfd of the process
 }
 
-func (s *networkScan) process(ctx context.Context, group string, pid int) error {
+func (s *namespaceScan) process(ctx context.Context, group string, pid int) error {
 	holder, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return ended(err)
@@ -83,13 +83,15 @@ func inGroup(lines []byte, group string) bool {
 	return false
 }
 
-func (s *networkScan) task(ctx context.Context, t task) error {
-	ns, err := openAt(t.dir, t.path+"/ns/net", unix.O_RDONLY)
-	if err != nil {
-		return s.unread(err)
-	}
-	if err := s.show(ns); err != nil {
-		return err
+func (s *namespaceScan) task(ctx context.Context, t task) error {
+	if s.look != nil {
+		ns, err := openAt(t.dir, t.path+"/ns/net", unix.O_RDONLY)
+		if err != nil {
+			return s.unread(err)
+		}
+		if err := s.show(ns); err != nil {
+			return err
+		}
 	}
 	mnt, err := openAt(t.dir, t.path+"/ns/mnt", unix.O_RDONLY)
 	if err != nil {
@@ -119,7 +121,7 @@ func sameFiles(a, b int) bool {
 	return errno == 0 && r == 0
 }
 
-func (s *networkScan) descriptors(ctx context.Context, t task) error {
+func (s *namespaceScan) descriptors(ctx context.Context, t task) error {
 	names, err := listAt(t.dir, t.path+"/fd")
 	if err != nil {
 		return s.unread(err)
@@ -145,7 +147,7 @@ func (s *networkScan) descriptors(ctx context.Context, t task) error {
 }
 
 // descriptor looks at what one can hold. Nothing of a guest's is opened that is not a namespace: a device would hear of it, and a pipe keep one waiting.
-func (s *networkScan) descriptor(ctx context.Context, t task, fd int) error {
+func (s *namespaceScan) descriptor(ctx context.Context, t task, fd int) error {
 	name := strconv.Itoa(fd)
 	link, err := linkAt(t.dir, t.path+"/fd/"+name)
 	if err != nil {
@@ -192,7 +194,10 @@ func (s *networkScan) descriptor(ctx context.Context, t task, fd int) error {
 }
 
 // holds shows the namespace that a socket, or what holds one, was made in.
-func (s *networkScan) holds(t task, fd int, request uint) error {
+func (s *namespaceScan) holds(t task, fd int, request uint) error {
+	if s.look == nil {
+		return nil
+	}
 	own, err := unix.PidfdGetfd(t.holder, fd, 0)
 	if err != nil {
 		return s.unread(err)
@@ -207,7 +212,7 @@ func (s *networkScan) holds(t task, fd int, request uint) error {
 }
 
 // unread notes what could not be read of a thread that goes on.
-func (s *networkScan) unread(err error) error {
+func (s *namespaceScan) unread(err error) error {
 	if ended(err) != nil {
 		s.miss("a process cannot be looked at: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,8 @@ func lookAt(source string) origin {
 	return origin{m.Major, m.Minor, path.Join(m.Root, strings.TrimPrefix(name, m.Mountpoint))}
 }
 
+func originOfMount(m *mountinfo.Info) origin { return origin{m.Major, m.Minor, m.Root} }
+
 // mountOf is the ID of the mount that a descriptor is on, as mountinfo has it, and whether it is the top of that mount.
 func mountOf(fd int) (id int, top bool, err error) {
 	var st unix.Statx_t
@@ -70,21 +73,21 @@ func mountOf(fd int) (id int, top bool, err error) {
 	return int(st.Mnt_id), st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
-// shown are the mounts of a thread's mount namespace that show o, but for those at the places in others.
+// shown are the mounts of a thread's mount namespace that show o, but for those at the places in others and for its root.
 func shown(o origin, others []string) ([]*mountinfo.Info, error) {
+	all, err := shownAnywhere(o, others)
+	return slices.DeleteFunc(all, func(m *mountinfo.Info) bool { return m.Mountpoint == "/" }), err
+}
+
+// shownAnywhere are those of shown, and the root if that shows o.
+func shownAnywhere(o origin, others []string) ([]*mountinfo.Info, error) {
 	if o == (origin{}) {
 		return nil, nil
 	}
-	if errSelf != nil {
-		return nil, errSelf
-	}
-	// As this thread sees it, whose root is the namespace's: that of the instance's init may hide mounts.
-	fd, err := unix.Openat(self, fmt.Sprintf("task/%d/mountinfo", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	all, err := mountTable()
 	if err != nil {
 		return nil, fmt.Errorf("mounts of the instance: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "mountinfo")
-	defer func() { _ = f.Close() }()
 	keep := map[int]bool{}
 	for _, other := range others {
 		if fd, err := openPlace(other); err == nil {
@@ -94,10 +97,7 @@ func shown(o origin, others []string) ([]*mountinfo.Info, error) {
 			_ = unix.Close(fd)
 		}
 	}
-	return mountinfo.GetMountsFromReader(&shortFields{from: f, place: maxPlace, other: maxOther}, func(m *mountinfo.Info) (skip, stop bool) {
-		same := m.Major == o.major && m.Minor == o.minor && m.Root == o.root
-		return !same || m.Mountpoint == "/" || keep[m.ID], false
-	})
+	return slices.DeleteFunc(all, func(m *mountinfo.Info) bool { return originOfMount(m) != o || keep[m.ID] }), nil
 }
 
 // openPlace opens a path inside, links followed.
