@@ -10,7 +10,7 @@ import (
 )
 
 // TestSessionsEndWhenTheirProjectGetsAnotherName: by that the certificate names another project, or none. Nobody changed the certificate. It is
-// noticed before callers are looked at anyway.
+// noticed before callers are looked at anyway. What is waited for is of another project, and goes on.
 func TestSessionsEndWhenTheirProjectGetsAnotherName(t *testing.T) {
 	for what, change := range map[string]func(w *tenants){
 		"renamed": func(w *tenants) { w.must("POST", "/1.0/projects/e", `{"name":"e2"}`) },
@@ -19,8 +19,8 @@ func TestSessionsEndWhenTheirProjectGetsAnotherName(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			w := newTenants(t)
 			w.must("POST", "/1.0/projects", `{"name":"e"}`)
-			w.trust("e", `"restricted":true,"projects":["e"]`)
-			o, err := w.d.ops.Start(context.Background(), "e", &operation.Task{Class: operation.ClassToken})
+			w.trust("e", `"restricted":true,"projects":["a","e"]`)
+			o, err := w.d.ops.Start(context.Background(), "a", &operation.Task{Class: operation.ClassToken})
 			if err != nil {
 				t.Fatal(err)
 			}
