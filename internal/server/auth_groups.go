@@ -70,6 +70,7 @@ func (a authGroupsAPI) change(r *Request, base func(*api.AuthGroupPut)) Response
 	if err != nil {
 		return Fail(err)
 	}
+	r.changesRights()
 	return done(a.svc.UpdateGroup(r.Context(), r.Var("name"), edit, matches(r)))
 }
 
@@ -78,6 +79,7 @@ func (a authGroupsAPI) rename(r *Request) Response {
 	if err := r.Decode(&req); err != nil {
 		return Fail(err)
 	}
+	r.changesRights()
 	if err := a.svc.RenameGroup(r.Context(), r.Var("name"), req.Name); err != nil {
 		return Fail(err)
 	}
@@ -85,5 +87,6 @@ func (a authGroupsAPI) rename(r *Request) Response {
 }
 
 func (a authGroupsAPI) remove(r *Request) Response {
+	r.changesRights()
 	return done(a.svc.DeleteGroup(r.Context(), r.Var("name")))
 }

@@ -114,10 +114,12 @@ func (a certificatesAPI) change(r *Request, base func(*api.CertificatePut)) Resp
 		}
 		return nil
 	}
+	r.changesRights()
 	return a.changed(r, a.svc.Update(r.Context(), r.Var("fingerprint"), edit, matches(r)))
 }
 
 func (a certificatesAPI) remove(r *Request) Response {
+	r.changesRights()
 	return a.changed(r, a.svc.Delete(r.Context(), r.Var("fingerprint")))
 }
 

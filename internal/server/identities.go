@@ -128,10 +128,12 @@ func (a identitiesAPI) change(r *Request, base func(*api.IdentityPut)) Response 
 	if err != nil {
 		return Fail(err)
 	}
+	r.changesRights()
 	return done(a.svc.Update(r.Context(), r.Var("method"), r.resolveIdentity("id"), edit, matches(r)))
 }
 
 func (a identitiesAPI) remove(r *Request) Response {
+	r.changesRights()
 	return done(a.svc.Delete(r.Context(), r.Var("method"), r.resolveIdentity("id")))
 }
 

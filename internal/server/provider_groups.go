@@ -73,6 +73,7 @@ func (a providerGroupsAPI) change(r *Request, base func(*api.IdentityProviderGro
 	if err != nil {
 		return Fail(err)
 	}
+	r.changesRights()
 	return done(a.svc.UpdateMapping(r.Context(), r.Var("name"), edit, matches(r)))
 }
 
@@ -88,5 +89,6 @@ func (a providerGroupsAPI) rename(r *Request) Response {
 }
 
 func (a providerGroupsAPI) remove(r *Request) Response {
+	r.changesRights()
 	return done(a.svc.DeleteMapping(r.Context(), r.Var("name")))
 }

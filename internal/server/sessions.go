@@ -48,6 +48,7 @@ type session struct {
 	before  uint64 // how often rights had changed when the caller was found
 
 	ended   atomic.Bool // with the caller's rights; it is set with mu held
+	last    atomic.Bool // see Request.changesRights
 	mu      sync.Mutex
 	control *http.ResponseController // nil: none, or it has been answered
 	conn    net.Conn                 // taken over; nil: none
@@ -127,21 +128,35 @@ func (s *Server) took(one *session, conn net.Conn) {
 // read from the caller or written.
 func (s *Server) end(one *session, cause error) {
 	s.sessions.drop(one)
+	if cause != nil && one.last.Load() {
+		return
+	}
 	if cause != nil {
 		one.mu.Lock()
 		one.ended.Store(true)
 		one.mu.Unlock()
 	}
 	one.cancel(cause)
+	if cause == nil {
+		return
+	}
 	one.mu.Lock()
-	defer one.mu.Unlock()
-	switch {
-	case cause == nil:
-	case one.conn != nil:
-		_ = rawconn.Close(one.conn)
-	case one.control != nil: // whoever waits for the caller to read or to send is woken
+	conn := one.conn
+	if conn == nil && one.control != nil { // whoever waits for the caller to read or to send is woken
 		_ = one.control.SetReadDeadline(past)
 		_ = one.control.SetWriteDeadline(past)
+	}
+	one.mu.Unlock()
+	if conn != nil {
+		_ = rawconn.Close(conn) // which comes back here
+	}
+}
+
+// changesRights is for a request, once it is read, that may take its own caller's rights: one who renews a certificate, or takes it out of the store,
+// hears how that went. It goes on to its end, which nobody outside can hold up.
+func (r *Request) changesRights() {
+	if r.session != nil {
+		r.session.last.Store(true)
 	}
 }
 

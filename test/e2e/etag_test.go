@@ -102,5 +102,8 @@ func finish(t *testing.T, d *harness.Daemon, a answer) answer {
 		t.Fatal(err)
 	}
 	a.Error, a.ErrorCode = op.Err, op.ErrCode
+	if op.StatusCode == api.Cancelled {
+		a.Error, a.ErrorCode = "cancelled", int(api.Cancelled)
+	}
 	return a
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -105,6 +106,9 @@ var scenarios = []*scenario{
 			var img struct{ Profiles []string }
 			return get(d, "images/"+tinyPrint, &img) && !slices.Contains(img.Profiles, "p")
 		}, teardown: calls("image delete tiny"), mayFinish: true},
+	{name: "rename a project of many tokens", points: list("project.named"), setup: slices.Concat(calls("config set core.https_address=127.0.0.1:18443", "project create e"), each("config trust add -q --name t%d --restricted --projects e")),
+		act: calls("project rename e e2"), gone: list("projects/e"), there: list("projects/e2"),
+		teardown: slices.Concat(each("config trust revoke-token t%d"), calls("project delete e2", "config unset core.https_address"))},
 	{name: "plug a disk", points: plugPoints, setup: calls("launch bb c1"),
 		act: calls("config device add c1 data disk source=$SRC path=/mnt"), happened: plugged("data"), teardown: calls("delete -f c1"), mayFinish: true},
 	{name: "plug a NIC", points: append(list("nic.start"), plugPoints...), setup: calls("launch bb c1"),
@@ -159,6 +163,15 @@ func calls(lines ...string) [][]string {
 		all = append(all, strings.Fields(l))
 	}
 	return all
+}
+
+// each are calls with one more number than what a project is named by follows it in one commit.
+func each(line string) [][]string {
+	var lines []string
+	for n := range 66 {
+		lines = append(lines, fmt.Sprintf(line, n))
+	}
+	return calls(lines...)
 }
 
 func list(s ...string) []string { return s }
