@@ -107,20 +107,19 @@ func TestSnapshotsExpireBesideAPoolThatHangs(t *testing.T) {
 				r.Devices = map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "p2"}}
 			})
 			h.create("c2", nil)
+			answer := make(chan struct{})
+			h.volumes.deleting = func(id storage.VolumeID) error {
+				if late && id.Pool == "p2" {
+					<-answer
+				}
+				return nil
+			}
 			h.PruneSnapshots()
 			for n, name := range []string{"c1", "c2"} {
 				at := time.Now().Add(time.Minute + time.Duration(n)*time.Second)
 				h.do(h.run(h.CreateSnapshot(t.Context(), "default", name, api.InstanceSnapshotsPost{Name: "s0", ExpiresAt: &at})))
 			}
-			answer := make(chan struct{})
-			if late {
-				h.volumes.deleting = func(id storage.VolumeID) error {
-					if id.Pool == "p2" {
-						<-answer
-					}
-					return nil
-				}
-			} else {
+			if !late {
 				h.volumes.hung.Store("p2")
 			}
 			time.Sleep(2 * time.Minute)
