@@ -114,6 +114,17 @@ func (r Rights) Cover(others Rights) bool {
 	return true
 }
 
+// Lost are the grants of before that are not among the rights any more.
+func (r Rights) Lost(before Rights) []Grant {
+	var lost []Grant
+	for _, g := range before.grants {
+		if !r.May(g.Entitlement, g.Object) && !slices.Contains(r.grants, g) {
+			lost = append(lost, g)
+		}
+	}
+	return lost
+}
+
 // May tells whether an entitlement on an object is among the rights.
 func (r Rights) May(want Entitlement, o Object) bool {
 	if r.all {

@@ -47,6 +47,8 @@ type Identities interface {
 	Has(fingerprint string) bool
 	// Missing holds for a commit while a certificate is not there.
 	Missing(fingerprint string) store.Op
+	// Standing is Service.Standing for callers whose rights come of groups.
+	Standing(ctx context.Context) ([]store.Op, error)
 }
 
 // Service is the trust store.

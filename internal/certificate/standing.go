@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"context"
-	"slices"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
@@ -29,37 +28,37 @@ func RightsOf(c api.Certificate) (trusted bool, rights access.Rights) {
 // commit writes ops for the caller of ctx, by rights that they have until it is done: of two changes at once, the one that takes the other's rights
 // from it stays. store.ErrConflict may be about the caller's own certificate, which is to be looked at again.
 func (s *Service) commit(ctx context.Context, ops ...store.Op) error {
-	own, guarded, err := s.standing(ctx)
-	if err != nil {
-		return err
+	guards, err := s.Standing(ctx)
+	if err == nil && s.Identities != nil {
+		var more []store.Op
+		more, err = s.Identities.Standing(ctx)
+		guards = append(guards, more...)
 	}
-	at := slices.IndexFunc(ops, func(op store.Op) bool { return op.Key == own.Key })
-	switch {
-	case !guarded:
-	case at < 0:
-		ops = append(slices.Clip(ops), own)
-	case ops[at].Guard == nil || *ops[at].Guard != *own.Guard: // it was read at another time than the rights
-		return store.ErrConflict
+	if err == nil {
+		ops, err = store.Guarded(ops, guards)
 	}
-	_, err = s.Store.Commit(ctx, ops...)
+	if err == nil {
+		_, err = s.Store.Commit(ctx, ops...)
+	}
 	return err
 }
 
-// standing is the guard on what gives a caller over TLS their rights; 403 if these are fewer now than those they came with.
-func (s *Service) standing(ctx context.Context) (own store.Op, guarded bool, err error) {
+// Standing is the guard on what gives a caller over TLS their rights by the trust store; 403 if these are fewer now than those they came with. Others
+// have none.
+func (s *Service) Standing(ctx context.Context) ([]store.Op, error) {
 	c := request.CallerFrom(ctx)
-	if c.Protocol != "tls" || !c.Trusted {
-		return store.Op{}, false, nil
+	if c.Protocol != "tls" || !c.Trusted || c.ByGroups {
+		return nil, nil
 	}
 	row, there := s.table.Get(c.Username)
 	switch {
 	case !there && c.Listed:
-		return store.Op{}, false, request.ErrNotAuthorized
+		return nil, request.ErrNotAuthorized
 	case !there: // an authority vouches for it, unless it comes to be in the store
-		return s.table.Absent(c.Username), true, nil
+		return []store.Op{s.table.Absent(c.Username)}, nil
 	}
 	if trusted, rights := RightsOf(*row.Value); !trusted || !rights.Cover(c.Rights) {
-		return store.Op{}, false, request.ErrNotAuthorized
+		return nil, request.ErrNotAuthorized
 	}
-	return s.table.Unchanged(row), true, nil
+	return []store.Op{s.table.Unchanged(row)}, nil
 }

@@ -164,3 +164,42 @@ func TestEachEntitlementLetsIn(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoDeletesTheirOneObjectHearsSo, or gives it another name: their permission goes, or follows, and nothing of theirs ends by that.
+func TestWhoDeletesTheirOneObjectHearsSo(t *testing.T) {
+	w := newTenants(t)
+	w.must("POST", "/1.0/storage-pools/pool/volumes/custom?project=a", `{"name":"v"}`)
+	w.must("POST", "/1.0/profiles?project=a", `{"name":"p"}`)
+	w.must("POST", "/1.0/profiles?project=a", `{"name":"others"}`)
+	var permissions []string
+	for entity, url := range map[string]string{
+		"storage_volume": "/1.0/storage-pools/pool/volumes/custom/v?project=a", "profile": "/1.0/profiles/p?project=a",
+	} {
+		for _, may := range []string{"can_edit", "can_delete"} {
+			permissions = append(permissions, `{"entity_type":"`+entity+`","url":"`+url+`","entitlement":"`+may+`"}`)
+		}
+	}
+	permissions = append(permissions, `{"entity_type":"profile","url":"/1.0/profiles/others?project=a","entitlement":"can_view"}`,
+		`{"entity_type":"project","url":"/1.0/projects/b","entitlement":"can_view_operations"}`)
+	w.trustFine("one", strings.Join(permissions, ","))
+	waits := w.waiting("one", "b")
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/1.0/storage-pools/pool/volumes/custom/v?project=a", `{"name":"v2"}`}, {"DELETE", "/1.0/storage-pools/pool/volumes/custom/v2?project=a", ""},
+		{"POST", "/1.0/profiles/p?project=a", `{"name":"p2"}`}, {"DELETE", "/1.0/profiles/p2?project=a", ""},
+	} {
+		if status, text := w.answer("one", c.method, c.path, c.body); status >= 300 {
+			t.Errorf("%s %s: %d %s", c.method, c.path, status, text)
+		}
+	}
+	w.must("DELETE", "/1.0/profiles/others?project=a", "")
+	w.d.server.TrustChanged()
+	select {
+	case status := <-waits:
+		t.Errorf("what has nothing to do with it ends with %d", status)
+	default:
+	}
+	w.must("PUT", "/1.0/auth/groups/one", `{"permissions":[]}`)
+	if status := <-waits; status != 403 {
+		t.Errorf("without its rights it ends with %d", status)
+	}
+}

@@ -16,7 +16,8 @@ import (
 func (d *Daemon) wireIdentities() {
 	d.identity = identity.New(identity.Deps{
 		Store: d.store, Events: d.Hub, Objects: objects{d}, Certificates: d.certs,
-		Tokens: identity.Tokens{Addresses: d.https.addresses, Fingerprint: d.cert.Fingerprint, Expires: d.tokenExpiry},
+		Tokens:  identity.Tokens{Addresses: d.https.addresses, Fingerprint: d.cert.Fingerprint, Expires: d.tokenExpiry},
+		Noticed: d.trustChanged,
 		Changed: func() {
 			if d.server != nil {
 				d.server.TrustChanged()

@@ -105,14 +105,12 @@ func (s *Service) CreateGroup(ctx context.Context, req api.AuthGroupsPost) error
 	}
 	id := uuid.NewString()
 	g := &group{Name: req.Name, Description: req.Description, Permissions: permissions}
-	_, err = s.Store.Commit(ctx, s.names.Create(&id, req.Name), s.groups.Create(g, id))
-	if errors.Is(err, store.ErrConflict) {
-		return api.Conflict("Group %q already exists", req.Name)
-	}
-	if err == nil {
-		s.changed(ctx, "auth-group-created", groupObject(req.Name))
-	}
-	return err
+	return s.again(ctx, func() error {
+		if _, ok := s.names.Get(req.Name); ok {
+			return api.Conflict("Group %q already exists", req.Name)
+		}
+		return s.commit(ctx, "auth-group-created", groupObject(req.Name), s.names.Create(&id, req.Name), s.groups.Create(g, id))
+	})
 }
 
 // UpdateGroup changes what edit changes of a group; check is told the present revision. Both may be called more than once, where somebody else
@@ -178,22 +176,17 @@ func (s *Service) DeleteGroup(ctx context.Context, name string) error {
 	})
 }
 
-// commit writes ops and tells of them.
-func (s *Service) commit(ctx context.Context, action string, o access.Object, ops ...store.Op) error {
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
-		return err
-	}
-	s.changed(ctx, action, o)
-	return nil
-}
+// tries is how often a change is made anew because somebody else was quicker.
+const tries = 256
 
 // again does a change anew for as long as somebody else was quicker.
-func (s *Service) again(ctx context.Context, change func() error) error {
-	for {
-		if err := change(); !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+func (s *Service) again(ctx context.Context, change func() error) (err error) {
+	for range tries {
+		if err = change(); !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
 			return err
 		}
 	}
+	return api.Conflict("Others change the same: %w", err)
 }
 
 // groupIDs are the IDs of groups by their names, each once.

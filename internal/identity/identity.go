@@ -184,8 +184,15 @@ func (s *Service) exchange(ctx context.Context, row store.Row[identity], next *i
 	if err := s.staysOut(row.Value); err != nil {
 		return err
 	}
-	if _, ok := s.identities.Get(method, fingerprint); ok {
-		return errThere
+	if s.Has(fingerprint) || s.Certificates.Has(fingerprint) {
+		if request.CallerFrom(ctx).May(access.CanEdit, identityObject(method, id)) {
+			return errThere
+		}
+		// As with certificates: they hear what they hear of any other one, theirs goes, and the one that they name stays what it is.
+		if err := s.commit(ctx, "identity-deleted", identityObject(method, id), s.identities.RemoveAt(row.Revision, row.Path...)); err != nil {
+			return err
+		}
+		return s.Gone(ctx, identityObject(method, id))
 	}
 	next.Certificate = encode(cert)
 	err = s.commit(ctx, "identity-updated", identityObject(method, fingerprint),

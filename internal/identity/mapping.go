@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"errors"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
@@ -63,11 +62,12 @@ func (s *Service) CreateMapping(ctx context.Context, req api.IdentityProviderGro
 	if err != nil {
 		return err
 	}
-	err = s.commit(ctx, "identity-provider-group-created", mappingObject(req.Name), s.mappings.Create(&mapping{Groups: ids}, req.Name))
-	if errors.Is(err, store.ErrConflict) {
-		return api.Conflict("Identity provider group %q already exists", req.Name)
-	}
-	return err
+	return s.again(ctx, func() error {
+		if _, ok := s.mappings.Get(req.Name); ok {
+			return api.Conflict("Identity provider group %q already exists", req.Name)
+		}
+		return s.commit(ctx, "identity-provider-group-created", mappingObject(req.Name), s.mappings.Create(&mapping{Groups: ids}, req.Name))
+	})
 }
 
 // UpdateMapping is UpdateGroup for a mapping.

@@ -28,8 +28,11 @@ type Objects interface {
 // Certificates is the trust store of clients whose rights do not come of groups; *certificate.Service implements it.
 type Certificates interface {
 	List(ctx context.Context, f *filter.Clauses) []api.Certificate
+	Has(fingerprint string) bool
 	// Missing holds for a commit while a certificate is not there.
 	Missing(fingerprint string) store.Op
+	// Standing are the guards on what gives a caller their rights by the trust store; 403 if these are fewer now than those they came with.
+	Standing(ctx context.Context) ([]store.Op, error)
 	// Check refuses certificates with which nobody could get in.
 	Check(*x509.Certificate) error
 	// StaysOut fails for a certificate that would have all rights as soon as nothing restricts it.
@@ -53,8 +56,10 @@ type Deps struct {
 	Objects      Objects
 	Certificates Certificates
 	Tokens       Tokens
-	// Changed is told when somebody's rights may be others than they were.
+	// Changed is told when somebody's rights may be others than they were, before that is answered.
 	Changed func()
+	// Noticed is told of each change of the tables, whoever made it. It must be quick.
+	Noticed func()
 }
 
 // Service keeps groups and identities.
@@ -68,10 +73,16 @@ type Service struct {
 
 // New makes the service; it owns the tables "auth-groups", "auth-group-names", "auth-identities" and "auth-provider-groups".
 func New(d Deps) *Service {
-	return &Service{
+	s := &Service{
 		Deps: d, groups: store.NewTable[group](d.Store, "auth-groups"), names: store.NewTable[string](d.Store, "auth-group-names"),
 		identities: store.NewTable[identity](d.Store, "auth-identities"), mappings: store.NewTable[mapping](d.Store, "auth-provider-groups"),
 	}
+	if d.Noticed != nil {
+		s.groups.OnChange(d.Noticed)
+		s.identities.OnChange(d.Noticed)
+		s.mappings.OnChange(d.Noticed)
+	}
+	return s
 }
 
 var (

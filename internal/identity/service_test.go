@@ -43,7 +43,9 @@ func (w world) List(kind access.Entity) []access.Object {
 type trusted struct{ out error }
 
 func (trusted) List(context.Context, *filter.Clauses) []api.Certificate { return nil }
+func (trusted) Has(string) bool                                         { return false }
 func (trusted) Missing(string) store.Op                                 { return store.Op{} }
+func (trusted) Standing(context.Context) ([]store.Op, error)            { return nil, nil }
 func (trusted) Check(*x509.Certificate) error                           { return nil }
 func (t trusted) StaysOut(*x509.Certificate) error                      { return t.out }
 

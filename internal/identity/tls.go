@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,12 +37,13 @@ func (s *Service) CreateTLS(ctx context.Context, req api.IdentitiesTLSPost) (id 
 		return "", err
 	}
 	i := &identity{Name: req.Name, Type: api.IdentityClient, Groups: groups, Certificate: encode(cert)}
-	err = s.commit(ctx, "identity-created", identityObject(api.AuthTLS, fingerprint),
-		s.identities.Create(i, api.AuthTLS, fingerprint), s.Certificates.Missing(fingerprint))
-	if errors.Is(err, store.ErrConflict) {
-		return "", errThere
-	}
-	return fingerprint, err
+	return fingerprint, s.again(ctx, func() error {
+		if s.Has(fingerprint) || s.Certificates.Has(fingerprint) {
+			return errThere
+		}
+		return s.commit(ctx, "identity-created", identityObject(api.AuthTLS, fingerprint),
+			s.identities.Create(i, api.AuthTLS, fingerprint), s.Certificates.Missing(fingerprint))
+	})
 }
 
 // checkNew checks what is asked of a new identity. Nobody gives more rights than they have, or could give themselves.
@@ -110,7 +110,7 @@ func (s *Service) Redeem(ctx context.Context, text string, shown *x509.Certifica
 		if !ok || row.Value.expired() {
 			return errNotAuthorized
 		}
-		if _, ok := s.identities.Get(api.AuthTLS, fingerprint); ok {
+		if s.Has(fingerprint) || s.Certificates.Has(fingerprint) {
 			return errThere
 		}
 		next := &identity{Name: row.Value.Name, Type: api.IdentityClient, Groups: row.Value.Groups, Certificate: encode(shown)}

@@ -16,6 +16,7 @@ type Caller struct {
 	Trusted  bool
 	Rights   access.Rights // of whoever is not the daemon itself; found anew for each request
 	Listed   bool          // the rights are those of the caller's certificate in the trust store
+	ByGroups bool          // they are those of an identity, by its groups
 	// ProviderGroups are those that an identity provider says the caller is in.
 	ProviderGroups []string
 }

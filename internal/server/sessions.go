@@ -76,7 +76,7 @@ func (s *Server) begin(r *Request, w http.ResponseWriter, before uint64, cancel 
 // follow has TrustChanged look at a session. A change since its caller was found may have been before it was there to be looked at.
 func (s *Server) follow(one *session) {
 	s.sessions.add(one)
-	if s.sessions.changes.Load() != one.before && one.outlives(s.auth.Authenticate(one.request)) {
+	if s.sessions.changes.Load() != one.before && s.outlives(one, s.auth.Authenticate(one.request)) {
 		s.end(one, errTrustEnded)
 	}
 }
@@ -163,8 +163,14 @@ func (r *Request) changesRights() {
 var past = time.Unix(1, 0)
 
 // outlives tells whether a session was begun by more rights than its caller has now.
-func (one *session) outlives(now request.Caller) bool {
-	return one.caller.Trusted && !now.Trusted || !now.Rights.Cover(one.caller.Rights)
+func (s *Server) outlives(one *session, now request.Caller) bool {
+	switch {
+	case one.caller.Trusted && !now.Trusted:
+		return true
+	case now.Rights.Cover(one.caller.Rights):
+		return false
+	}
+	return !now.ByGroups || !one.caller.ByGroups || s.services.Identities.Lost(now.Rights, one.caller.Rights)
 }
 
 // TrustChanged ends the requests of callers who may do less than when they began.
@@ -178,7 +184,7 @@ func (s *Server) TrustChanged() {
 			now = s.auth.Authenticate(one.request)
 			found[one.caller.Identity()] = now
 		}
-		if one.outlives(now) {
+		if s.outlives(one, now) {
 			s.end(one, errTrustEnded)
 		}
 		return true

@@ -78,7 +78,7 @@ func (a TLSAuth) Authenticate(r *http.Request) request.Caller {
 		}
 		if a.Identities != nil {
 			if rights, ok := a.Identities.Trusted(cert); ok {
-				caller.Trusted, caller.Rights = true, rights
+				caller.Trusted, caller.Rights, caller.ByGroups = true, rights, true
 				return caller
 			}
 		}

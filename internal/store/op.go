@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -89,4 +90,19 @@ func distinct(ops []Op) error {
 		seen[op.Key] = struct{}{}
 	}
 	return nil
+}
+
+// Guarded adds guards to ops. What is written is guarded already, or not at all: one that was read at another time than the guard is ErrConflict.
+func Guarded(ops, guards []Op) ([]Op, error) {
+	ops = slices.Clip(ops)
+	for _, g := range guards {
+		at := slices.IndexFunc(ops, func(op Op) bool { return op.Key == g.Key })
+		switch {
+		case at < 0:
+			ops = append(ops, g)
+		case ops[at].Guard == nil || *ops[at].Guard != *g.Guard:
+			return nil, ErrConflict
+		}
+	}
+	return ops, nil
 }
