@@ -118,7 +118,11 @@ func (o objects) Find(object access.Object) (uuid string, ok bool) {
 	case access.StoragePool:
 		_, _, err = r.storage.Pool(name)
 	case access.StorageVolume:
-		return r.storage.UUID(volumeOf(object))
+		v := volumeOf(object)
+		if v.Type == storage.VolumeContainer || v.Type == storage.VolumeVM { // it goes with its instance
+			return r.instances.UUID(in, v.Name)
+		}
+		return r.storage.UUID(v)
 	case access.Certificate:
 		return "", o.d.certs.Has(name)
 	default:

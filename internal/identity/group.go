@@ -157,7 +157,8 @@ func (s *Service) RenameGroup(ctx context.Context, name, to string) error {
 		if err != nil {
 			return err
 		}
-		return s.Moved(ctx, groupObject(name), groupObject(to))
+		s.logged(s.Moved(ctx, groupObject(name), groupObject(to)))
+		return nil
 	})
 }
 
@@ -172,7 +173,8 @@ func (s *Service) DeleteGroup(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return s.Gone(ctx, groupObject(name))
+		s.logged(s.Gone(ctx, groupObject(name)))
+		return nil
 	})
 }
 

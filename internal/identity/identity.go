@@ -192,7 +192,8 @@ func (s *Service) exchange(ctx context.Context, row store.Row[identity], next *i
 		if err := s.commit(ctx, "identity-deleted", identityObject(method, id), s.identities.RemoveAt(row.Revision, row.Path...)); err != nil {
 			return err
 		}
-		return s.Gone(ctx, identityObject(method, id))
+		s.logged(s.Gone(ctx, identityObject(method, id)))
+		return nil
 	}
 	next.Certificate = encode(cert)
 	err = s.commit(ctx, "identity-updated", identityObject(method, fingerprint),
@@ -200,7 +201,8 @@ func (s *Service) exchange(ctx context.Context, row store.Row[identity], next *i
 	if err != nil {
 		return err
 	}
-	return s.Moved(ctx, identityObject(method, id), identityObject(method, fingerprint))
+	s.logged(s.Moved(ctx, identityObject(method, id), identityObject(method, fingerprint)))
+	return nil
 }
 
 // Delete takes an identity away. One of OpenID Connect comes back, without groups, when its holder signs in again.
@@ -216,6 +218,7 @@ func (s *Service) Delete(ctx context.Context, method, id string) error {
 		if err := s.commit(ctx, "identity-deleted", identityObject(method, id), s.identities.RemoveAt(row.Revision, row.Path...)); err != nil {
 			return err
 		}
-		return s.Gone(ctx, identityObject(method, id))
+		s.logged(s.Gone(ctx, identityObject(method, id)))
+		return nil
 	})
 }

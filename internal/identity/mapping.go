@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
@@ -85,6 +86,9 @@ func (s *Service) UpdateMapping(ctx context.Context, name string, edit func(*api
 			return err
 		}
 		ids, err := s.groupIDs(put.Groups)
+		if err == nil {
+			err = s.mayGive(ctx, slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(row.Value.Groups, id) }))
+		}
 		if err != nil {
 			return err
 		}
@@ -109,7 +113,8 @@ func (s *Service) RenameMapping(ctx context.Context, name, to string) error {
 		if err != nil {
 			return err
 		}
-		return s.Moved(ctx, mappingObject(name), mappingObject(to))
+		s.logged(s.Moved(ctx, mappingObject(name), mappingObject(to)))
+		return nil
 	})
 }
 
@@ -123,6 +128,7 @@ func (s *Service) DeleteMapping(ctx context.Context, name string) error {
 		if err := s.commit(ctx, "identity-provider-group-deleted", mappingObject(name), s.mappings.RemoveAt(row.Revision, name)); err != nil {
 			return err
 		}
-		return s.Gone(ctx, mappingObject(name))
+		s.logged(s.Gone(ctx, mappingObject(name)))
+		return nil
 	})
 }

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -243,11 +244,18 @@ func (s *Service) Prune(ctx context.Context) error {
 	})
 }
 
+// logged is for what comes after a change that is made: it is no reason to say that the change has failed, and Prune sees to it at the next start.
+func (s *Service) logged(err error) {
+	if err != nil {
+		slog.Error("Permissions do not follow what they are about", "err", err)
+	}
+}
+
 func (s *Service) reconsider(ctx context.Context, ops []store.Op) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	if _, err := s.Store.Commit(ctx, ops...); err != nil {
+	if _, err := s.Store.CommitAll(ctx, ops); err != nil { // each group is right by itself
 		return err
 	}
 	if s.Changed != nil {

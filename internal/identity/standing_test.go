@@ -3,13 +3,16 @@ package identity
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/certificate"
 	"github.com/berthd/berth/internal/request"
+	"github.com/berthd/berth/internal/store"
 )
 
 // as is a context of the holder of an identity's certificate, with the rights of now.
@@ -124,6 +127,65 @@ func TestWhoIsTakenOutOfAGroupMeanwhileStaysOut(t *testing.T) {
 			if g, _, err := s.Group(t.Context(), "team"); err != nil || len(g.Permissions) > 0 {
 				t.Errorf("who is taken %s %s: the group %+v, %v", how, what, g, err)
 			}
+		}
+	}
+}
+
+// TestManyGroupsFollowTheirObject: more than one commit takes.
+func TestManyGroupsFollowTheirObject(t *testing.T) {
+	objects := world{c1: "u1"}
+	s := newService(t, objects)
+	mine, next := certificateOf(t), certificateOf(t)
+	s.mustIdentity(t, "x", mine)
+	id := certificate.Fingerprint(mine)
+	const many = store.MaxOps + 2
+	for n := range many {
+		s.mustGroup(t, fmt.Sprintf("g%03d", n), on(c1, access.CanExec), on(identityObject(api.AuthTLS, id), access.CanView))
+	}
+	about := func(o access.Object) (n int) {
+		for _, g := range s.Groups(t.Context()) {
+			for _, p := range g.Permissions {
+				if p.EntityReference == o.URL() {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	moved := access.Object{Entity: access.Instance, Project: "default", Name: "c2"}
+	delete(objects, c1)
+	objects[moved] = "u1"
+	if err := s.Moved(t.Context(), c1, moved); err != nil || about(moved) != many {
+		t.Errorf("after a rename %d groups have it: %v", about(moved), err)
+	}
+	renew := func(p *api.IdentityPut) error { p.TLSCertificate = encode(next); return nil }
+	if err := s.Update(s.as(t, mine), api.AuthTLS, id, renew, anyRevision); err != nil || about(identityObject(api.AuthTLS, certificate.Fingerprint(next))) != many {
+		t.Errorf("after a renewal: %v", err)
+	}
+	if err := s.Gone(t.Context(), moved); err != nil || about(moved) != 0 {
+		t.Errorf("after its end %d groups have it: %v", about(moved), err)
+	}
+}
+
+// TestWhoEditsWhatAProvidersGroupStandsForGivesNoMoreThanTheyHave, and may take away.
+func TestWhoEditsWhatAProvidersGroupStandsForGivesNoMoreThanTheyHave(t *testing.T) {
+	s := newService(t, world{})
+	server := access.Object{Entity: access.Server}
+	s.mustGroup(t, "admins", on(server, access.Admin))
+	s.mustGroup(t, "team")
+	if err := s.CreateMapping(t.Context(), api.IdentityProviderGroup{Name: "corp", Groups: []string{"team"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.mustGroup(t, "editors", on(mappingObject("corp"), access.CanEdit))
+	mine := certificateOf(t)
+	s.mustIdentity(t, "z", mine, "editors")
+	for groups, want := range map[string]int{"admins": http.StatusForbidden, "team": http.StatusOK, "": http.StatusOK} {
+		err := s.UpdateMapping(s.as(t, mine), "corp", func(p *api.IdentityProviderGroupPut) error {
+			p.Groups = strings.Fields(groups)
+			return nil
+		}, anyRevision)
+		if (err == nil) != (want == http.StatusOK) || err != nil && api.StatusOf(err) != want {
+			t.Errorf("to %q: %v", groups, err)
 		}
 	}
 }

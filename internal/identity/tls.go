@@ -119,7 +119,8 @@ func (s *Service) Redeem(ctx context.Context, text string, shown *x509.Certifica
 		if err != nil {
 			return err
 		}
-		return s.Moved(ctx, identityObject(api.AuthTLS, row.Path[1]), identityObject(api.AuthTLS, fingerprint))
+		s.logged(s.Moved(ctx, identityObject(api.AuthTLS, row.Path[1]), identityObject(api.AuthTLS, fingerprint)))
+		return nil
 	})
 	return fingerprint, err
 }

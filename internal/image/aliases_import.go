@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/access"
+	"github.com/berthd/berth/internal/request"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -24,6 +26,9 @@ type aliasesEntry struct {
 // createRecord commits a new image, with its aliases: in one commit, or where there are very many in several, under a journal entry. A
 // failure after the first of these leaves the image as it is, and of its aliases those that it has got: errAliases.
 func (s *Service) createRecord(ctx context.Context, home string, q Request, fingerprint string, image ...store.Op) error {
+	if err := s.mayName(ctx, home, q.Aliases); err != nil {
+		return err
+	}
 	aliases := s.aliasOps(home, q.Aliases, fingerprint)
 	if len(aliases) <= fewAliases {
 		_, err := s.Store.Commit(ctx, append(image, aliases...)...)
@@ -35,6 +40,20 @@ func (s *Service) createRecord(ctx context.Context, home string, q Request, fing
 	}
 	if _, err := s.Store.CommitAll(ctx, aliases, entry.Done()); err != nil {
 		return errors.Join(errAliases, err, entry.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// mayName fails unless the caller may make aliases, and change those that there are: whoever launches by one gets what it names.
+func (s *Service) mayName(ctx context.Context, home string, aliases []api.ImageAlias) error {
+	for _, a := range aliases {
+		may, o := access.CanCreateAliases, access.InProject(home)
+		if _, there := s.aliases.Get(home, a.Name); there {
+			may, o = access.CanEdit, access.Object{Entity: access.ImageAlias, Project: home, Name: a.Name}
+		}
+		if err := request.Require(ctx, may, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -123,6 +123,9 @@ func (s *Service) addAliases(ctx context.Context, q Request, fingerprint string)
 		return err
 	}
 	defer release()
+	if err := s.mayName(ctx, home, q.Aliases); err != nil {
+		return err
+	}
 	_, err = s.Store.CommitAll(ctx, s.aliasOps(home, q.Aliases, fingerprint))
 	return err
 }

@@ -39,7 +39,7 @@ func (a authGroupsAPI) list(r *Request) Response {
 	return Sync(urls)
 }
 
-// create makes a group. Whoever may not change groups gives it no more than they have.
+// create makes a group. It gives nobody anything until somebody is put in it, for which one has to have what it gives.
 func (a authGroupsAPI) create(r *Request) Response {
 	var req api.AuthGroupsPost
 	if err := r.Decode(&req); err != nil {

@@ -3,7 +3,6 @@ package serverconfig
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/berthd/berth/internal/config"
@@ -17,7 +16,7 @@ var Keys = config.NewTable(config.ServerWords, append(ImageKeys(),
 	config.Key{Name: "core.https_allowed_credentials", Type: config.Bool, Live: true, Doc: "Let browsers send credentials from pages of the allowed origin"},
 	config.Key{Name: "core.https_allowed_headers", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Headers for pages of the allowed origin"},
 	config.Key{Name: "core.https_allowed_methods", Validate: config.OneLine, Live: true, Doc: "Access-Control-Allow-Methods for pages of the allowed origin"},
-	config.Key{Name: "core.https_allowed_origin", Validate: isOrigin, Allowed: originAllowed, Live: true, Doc: "Origin whose pages may use the API: https://host[:port]"},
+	config.Key{Name: "core.https_allowed_origin", Validate: config.OneLine, Live: true, Doc: "Origin whose pages may use the API: https://host[:port]"},
 	config.Key{Name: "core.https_trusted_proxy", Validate: isAddresses, Live: true, Doc: "IP addresses, with commas between them, of proxies that tell by the PROXY protocol whose connections they hand on"},
 	config.Key{Name: "core.metrics_address", Validate: config.IsListenAddress, Live: true, Doc: "Address, or address and port, that answers with metrics alone; unset: none. The port is 9100 unless one is given"},
 	config.Key{Name: "core.metrics_authentication", Type: config.Bool, Default: "true", Live: true, Doc: "Give metrics to trusted clients only"},
@@ -47,20 +46,6 @@ const passwordKey = "core.trust_password"
 // architectures are the names that LXD knows.
 var architectures = []string{"aarch64", "armv6l", "armv7l", "armv8l", "i686", "mips", "mips64", "ppc", "ppc64", "ppc64le",
 	"riscv32", "riscv64", "s390x", "x86_64"}
-
-const originAllowed = "one origin such as https://ui.example:8443, or *"
-
-// isOrigin takes one origin (RFC 6454), or *.
-func isOrigin(value string) error {
-	u, err := url.Parse(strings.TrimSuffix(value, "/"))
-	switch {
-	case value == "*":
-		return nil
-	case err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Path+u.RawQuery+u.Fragment != "" || strings.ContainsAny(value, " ,"):
-		return fmt.Errorf("must be %s", originAllowed)
-	}
-	return config.OneLine(value)
-}
 
 func isAddresses(value string) error {
 	for _, field := range strings.Split(value, ",") {
