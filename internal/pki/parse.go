@@ -24,20 +24,20 @@ func ParseAuthorities(data []byte) ([]*x509.Certificate, error) {
 	return list, err
 }
 
-// begin is where each block of PEM begins, whole or not; dashes are around the four words of one.
-var begin, dashes = []byte("-----BEGIN"), []byte("-----")
+// begin and end are the marks of each block of PEM, at the beginning of a line.
+var begin, end = []byte("-----BEGIN"), []byte("-----END")
 
 // eachBlock calls each with the content of all blocks of a kind. A block that cannot be read, as when a file was cut off, is an error: it may be
 // the one that keeps somebody out, and encoding/pem passes it by.
 func eachBlock(data []byte, kind string, each func(der []byte) error) error {
-	marks := bytes.Count(data, dashes)
+	marks := bytes.Count(data, begin) + bytes.Count(data, end)
 	for {
 		block, rest := pem.Decode(data)
 		if block == nil {
 			break
 		}
 		data = rest
-		marks -= 4
+		marks -= 2
 		if block.Type != kind {
 			continue
 		}
@@ -45,7 +45,8 @@ func eachBlock(data []byte, kind string, each func(der []byte) error) error {
 			return err
 		}
 	}
-	if marks != 0 || bytes.HasSuffix(bytes.TrimSpace(data), dashes[:1]) {
+	last := bytes.TrimSpace(data[bytes.LastIndexByte(bytes.TrimSpace(data), '\n')+1:])
+	if marks != 0 || len(last) > 0 && bytes.HasPrefix(begin, last) {
 		return errors.New("a part of it is cut off or damaged")
 	}
 	return nil

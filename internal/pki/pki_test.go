@@ -263,8 +263,11 @@ func TestADamagedListLetsNobodyIn(t *testing.T) {
 			t.Fatalf("with byte %d damaged there are %d entries", n, len(r))
 		}
 	}
-	if r, err := parseRevoked(both, authorities); err != nil || len(r) != 2 {
-		t.Errorf("undamaged: %d entries, %v", len(r), err)
+	ruled := slices.Concat([]byte("# -------- one --------\n"), first, []byte("--------\n"), second, []byte("# --------\n"))
+	for _, data := range [][]byte{both, ruled} {
+		if r, err := parseRevoked(data, authorities); err != nil || len(r) != 2 {
+			t.Errorf("undamaged: %d entries, %v", len(r), err)
+		}
 	}
 	certs := asPEM(authorities...)
 	for n := len(asPEM(one.cert)) + 1; n < len(certs)-1; n++ {

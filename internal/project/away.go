@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/internal/journal"
 	"github.com/berthd/berth/internal/store"
 )
@@ -62,4 +63,45 @@ func (s *Service) undoRename(ctx context.Context, data json.RawMessage) error {
 
 func (s *Service) giveBack(ctx context.Context, e renaming, last ...store.Op) error {
 	return s.commitNamed(ctx, last, func(c CertificatesOf) []store.Op { return c.RenameProject(e.New, e.Name) }, func() error { return nil })
+}
+
+// nameObject is a name that an unfinished rename was to give: some certificates have it already, so nobody else gets it until that is settled.
+func nameObject(name string) string { return "project name " + name }
+
+// guardRenames has unfinished renames tried again, and keep the new name for themselves.
+func (s *Service) guardRenames() {
+	of := func(data json.RawMessage) (e renaming, err error) {
+		err = json.Unmarshal(data, &e)
+		return e, err
+	}
+	s.Journal.Guard(kindRename, journal.Guard{
+		Objects: func(data json.RawMessage) []string {
+			e, err := of(data)
+			if err != nil {
+				return nil
+			}
+			return []string{nameObject(e.New)}
+		},
+		Hold: func(ctx context.Context, data json.RawMessage) (func(), error) {
+			e, err := of(data)
+			if err != nil {
+				return nil, err
+			}
+			held, err := s.hold(ctx, "recover", e.Name, e.New)
+			if err != nil {
+				return nil, err
+			}
+			return held.Release, nil
+		},
+	})
+}
+
+func never(string) bool { return false }
+
+// unsettled fails while an unfinished rename keeps a name.
+func (s *Service) unsettled(name string) error {
+	if err := s.Journal.Unsettled(nameObject(name), never); err != nil {
+		return api.Unavailable("Project %q: %w", name, err)
+	}
+	return nil
 }

@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
+	"github.com/berthd/berth/api"
+	"github.com/berthd/berth/internal/event"
+	"github.com/berthd/berth/internal/lock"
 	"github.com/berthd/berth/internal/store"
 )
 
@@ -13,11 +17,14 @@ import (
 type many struct {
 	table *store.Table[string]
 	fails bool // to follow to "z", once some have
+	stuck bool // to follow at all
 }
 
 func (m *many) RenameProject(old, renamed string) (ops []store.Op) {
 	for _, row := range m.table.List() {
 		switch {
+		case m.stuck:
+			ops = append(ops, m.table.RemoveAt(row.Revision+1000, row.Path...)) // never comes true
 		case *row.Value == old:
 			ops = append(ops, m.table.Replace(row, &renamed))
 		case m.fails && renamed == "z" && *row.Value == "z":
@@ -81,5 +88,39 @@ func TestARenameOfManyCertificatesIsWholeOrNotAtAll(t *testing.T) {
 	}
 	if err := s.Journal.Recover(t.Context()); err != nil || m.count("z") != all { // nothing is left to be taken back
 		t.Errorf("%v, %d", err, m.count("z"))
+	}
+}
+
+// TestARenameThatCouldNotBeTakenBackKeepsTheNewName: some certificates have it already, and would be let into whatever is made under it.
+func TestARenameThatCouldNotBeTakenBackKeepsTheNewName(t *testing.T) {
+	db := store.New(store.NewMemory())
+	m := &many{table: store.NewTable[string](db, "names")}
+	s := New(Deps{Store: db, Certificates: m, Locks: &lock.Manager{}, Events: event.Nobody{}})
+	if err := db.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	const all = 150
+	for n := range all {
+		name := "a"
+		if n < namedAtOnce {
+			name = "z"
+		}
+		if _, err := db.Commit(t.Context(), m.table.Put(&name, fmt.Sprint(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Journal.Begin(t.Context(), kindRename, renaming{"a", "z"}); err != nil {
+		t.Fatal(err)
+	}
+	m.stuck = true
+	_ = s.Journal.Recover(t.Context()) // it is told of by the log
+	if err := s.Create(t.Context(), api.ProjectsPost{Name: "z"}); api.StatusOf(err) != http.StatusServiceUnavailable {
+		t.Errorf("a project of that name: %v", err)
+	}
+	m.stuck = false
+	s.Journal.Settle(t.Context(), nameObject("z"), never)
+	if err := s.unsettled("z"); err != nil || m.count("a") != all {
+		t.Errorf("once it can be taken back: %v, and %d have the old name", err, m.count("a"))
 	}
 }

@@ -32,11 +32,15 @@ func (s *Service) Create(ctx context.Context, req api.ProjectsPost) error {
 	if err := s.checkSubnets(nil, r.Config); err != nil {
 		return err
 	}
+	s.Journal.Settle(ctx, nameObject(req.Name), never)
 	held, err := s.hold(ctx, "create", req.Name)
 	if err != nil {
 		return err
 	}
 	defer held.Release()
+	if err := s.unsettled(req.Name); err != nil {
+		return err
+	}
 	if s.Check(req.Name) == nil {
 		return errExists(req.Name)
 	}
@@ -166,7 +170,11 @@ func (s *Service) Rename(ctx context.Context, name, newName string) (*operation.
 }
 
 func (s *Service) rename(ctx context.Context, name, newName string) error {
+	s.Journal.Settle(ctx, nameObject(newName), never)
 	renamable := func(row store.Row[record]) error {
+		if err := s.unsettled(newName); err != nil {
+			return err
+		}
 		switch {
 		case s.Check(newName) == nil:
 			return api.Conflict("A project named %q already exists", newName)

@@ -74,6 +74,7 @@ func New(d Deps) *Service {
 		s.Journal = journal.New(d.Store)
 	}
 	s.Journal.Handle(kindRename, s.undoRename)
+	s.guardRenames()
 	return s
 }
 

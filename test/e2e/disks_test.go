@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berthd/berth/test/harness"
 )
@@ -59,4 +60,21 @@ func TestDisksBeneathEachOther(t *testing.T) {
 	}
 	d.Berth("delete", "-f", "c1")
 	d.Berth("storage", "volume", "delete", "default", "vol")
+}
+
+// TestADiskGoesWhereAServiceHasARootOfItsOwn: systemd gives services a mount namespace with another root over its first one.
+func TestADiskGoesWhereAServiceHasARootOfItsOwn(t *testing.T) {
+	d := harness.New(t).Pool().Image()
+	d.Berth("launch", "bb", "c1")
+	d.Berth("config", "device", "add", "c1", "data", "disk", "source="+t.TempDir(), "path=/mnt/data")
+	d.Berth("exec", "c1", "--", "sh", "-c", `mkdir -p /tmp/r; (unshare -m sh -c 'mount --make-rslave / && mount --rbind / /tmp/r && cd /tmp/r && mount --move /tmp/r / && exec chroot . sh -c "touch /ready; exec sleep 1000"' < /dev/null > /dev/null 2>&1 &)`)
+	harness.Eventually(t, 20*time.Second, "the service runs", func() bool {
+		_, err := d.Try(harness.Program("berth"), "exec", "c1", "--", "test", "-e", "/ready")
+		return err == nil
+	})
+	d.Berth("config", "device", "remove", "c1", "data")
+	if out := d.Berth("exec", "c1", "--", "cat", "/proc/self/mountinfo"); strings.Contains(out, "/mnt/data") {
+		t.Errorf("it is mounted still:\n%s", out)
+	}
+	d.Berth("delete", "-f", "c1")
 }

@@ -30,6 +30,8 @@ func TestHiddenDisks(t *testing.T) {
 			said := strings.TrimSpace(g.Berth("exec", g.name, "--", "sh", "-c", "echo > /tmp/ask; cat /tmp/answer"))
 			what := "a disk in a mount namespace: " + place
 			switch {
+			case err == nil && said != "false <nil>" && (place == "root" || hide.DiskPlaces[place] && g.privileged):
+				g.t.Logf("attempt: %s guest: %s: it keeps it, as it keeps what it has open", g.kind(), what)
 			case err == nil && said != "false <nil>":
 				g.t.Errorf("attempt: %s guest: %s: NOT STOPPED, it is said to be removed and is there (%s)", g.kind(), what, said)
 			case (err == nil) == listed:

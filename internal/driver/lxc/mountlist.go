@@ -19,7 +19,6 @@ type mountNamespaceInfo struct {
 
 // Requests of linux/nsfs.h, Linux 6.12.
 const (
-	mountNamespaceInfoRequest     = 0x8010b70a // NS_MNT_GET_INFO
 	nextMountNamespaceRequest     = 0x8010b70b // NS_MNT_GET_NEXT
 	previousMountNamespaceRequest = 0x8010b70c // NS_MNT_GET_PREV
 )
@@ -32,15 +31,6 @@ func mountNamespaceIoctl(ns *os.File, request uintptr) (fd int, info mountNamesp
 		return -1, info, errno
 	}
 	return int(r), info, nil
-}
-
-// mountsOf counts the mounts of a mount namespace, those too that nobody reaches from its root; known is false where the kernel does not tell.
-func mountsOf(ns *os.File) (n int, known bool, err error) {
-	_, info, err := mountNamespaceIoctl(ns, mountNamespaceInfoRequest)
-	if untold(err) {
-		return 0, false, nil
-	}
-	return int(info.mounts), err == nil, err
 }
 
 func untold(err error) bool { return errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) }

@@ -164,8 +164,11 @@ func (d *Driver) findNested(ctx context.Context, id string, n *nestedScan) error
 	if err := n.processes(ctx, d.payloadPrefix()+id, pids); err != nil {
 		return err
 	}
-	if n.end() != nil {
-		return n.missed
+	if n.beyond != nil {
+		return n.beyond
+	}
+	if err := n.end(); err != nil { // as what is open: it is the process's until it ends
+		d.log.Debug("There may be more mount namespaces", "instance", id, "err", err)
 	}
 	return nil
 }
@@ -181,7 +184,7 @@ type nestedScan struct {
 func (n *nestedScan) take(ns *os.File) error {
 	n.found = append(n.found, ns)
 	if len(n.found) > maxNested {
-		n.miss("it has more than %d mount namespaces", maxNested)
+		n.stop("it has more than %d mount namespaces", maxNested)
 		return errEnough
 	}
 	return nil
@@ -196,23 +199,10 @@ func (n *nestedScan) close() error {
 	return errors.Join(errs...)
 }
 
-// leave takes out of a mount namespace all mounts that show what is gone.
+// leave takes out of a mount namespace all mounts that show what is gone. What lies beneath another root stays: systemd makes such a namespace for each
+// service that has one, and to hold on to a disk an open folder does as well.
 func (n *nestedScan) leave(ctx context.Context, ns *os.File) error {
-	total, counted, err := mountsOf(ns)
-	if err != nil {
-		return err
-	}
 	return unmountAll(ctx, &initProcess{fd: int(ns.Fd())}, n.gone.mount.Source, func() ([]int, error) {
-		if counted {
-			all, err := mountTable()
-			if err != nil {
-				return nil, err
-			}
-			if len(all) < total {
-				return nil, fmt.Errorf("of %d mounts, %d cannot be seen: another file system is mounted over the root", total, total-len(all))
-			}
-			counted = false
-		}
 		mounts, err := shownAnywhere(n.gone.from, n.gone.others)
 		if err != nil {
 			return nil, err

@@ -79,6 +79,7 @@ type namespaceScan struct {
 	paths   map[int]bool    // mounts that descriptors of paths are on
 	covered map[uint64]bool // network namespaces at places that cannot be got at
 	missed  error           // why there may be more
+	beyond  error           // where that is a bound of ours
 }
 
 func newScan(i *initProcess, look func(ns *os.File) error) (*namespaceScan, error) {
@@ -111,6 +112,14 @@ func inode(fd int) (uint64, error) {
 func (s *namespaceScan) miss(format string, args ...any) {
 	if s.missed == nil {
 		s.missed = fmt.Errorf(format, args...)
+	}
+}
+
+// stop is miss where a bound is reached.
+func (s *namespaceScan) stop(format string, args ...any) {
+	s.miss(format, args...)
+	if s.beyond == nil {
+		s.beyond = fmt.Errorf(format, args...)
 	}
 }
 

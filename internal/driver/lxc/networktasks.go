@@ -59,11 +59,11 @@ func (s *namespaceScan) process(ctx context.Context, group string, pid int) erro
 			continue
 		}
 		if s.tasks++; s.tasks > maxTasks {
-			s.miss("it has more than %d threads", maxTasks)
+			s.stop("it has more than %d threads", maxTasks)
 			return errEnough
 		}
 		if ctx.Err() != nil {
-			s.miss("the time is up")
+			s.stop("the time is up")
 			return errEnough
 		}
 		if err := s.task(ctx, task{dir: dir, path: "task/" + name, pid: pid, tid: tid, holder: holder}); err != nil {
@@ -132,11 +132,11 @@ func (s *namespaceScan) descriptors(ctx context.Context, t task) error {
 			continue
 		}
 		if s.fds++; s.fds > maxDescriptors {
-			s.miss("it has more than %d descriptors", maxDescriptors)
+			s.stop("it has more than %d descriptors", maxDescriptors)
 			return errEnough
 		}
 		if ctx.Err() != nil {
-			s.miss("the time is up")
+			s.stop("the time is up")
 			return errEnough
 		}
 		if err := s.descriptor(ctx, t, fd); err != nil {
