@@ -1,6 +1,7 @@
 package usersocket
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 const unfinished = "unfinished"
 
 // credentials returns how to connect as a user, who gets what is missing of certificate, project and profile first.
-func (s *Service) credentials(admin *client.Client, a *account) (*tls.Config, error) {
+func (s *Service) credentials(ctx context.Context, admin *client.Client, a *account) (*tls.Config, error) {
 	dir := filepath.Join(s.root, "users", strconv.FormatUint(uint64(a.uid), 10))
 	conf, err := cliconf.Load(dir)
 	if err != nil {
@@ -39,7 +40,7 @@ func (s *Service) credentials(admin *client.Client, a *account) (*tls.Config, er
 	if err != nil {
 		return nil, err
 	}
-	if err := s.complete(admin, a, dir, cert); err != nil {
+	if err := s.complete(ctx, admin, a, dir, cert); err != nil {
 		return nil, fmt.Errorf("set up project %s of user %s: %w", a.project(), a.name, err)
 	}
 	server, err := os.ReadFile(filepath.Join(s.root, "server.crt"))
@@ -50,7 +51,7 @@ func (s *Service) credentials(admin *client.Client, a *account) (*tls.Config, er
 }
 
 // complete makes what is missing, if anything is to be made.
-func (s *Service) complete(admin *client.Client, a *account, dir, cert string) error {
+func (s *Service) complete(ctx context.Context, admin *client.Client, a *account, dir, cert string) error {
 	fingerprint, err := client.Fingerprint(cert)
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (s *Service) complete(admin *client.Client, a *account, dir, cert string) e
 	if err := s.setUpServer(admin); err != nil {
 		return err
 	}
-	if err := makeProject(admin, a); err != nil {
+	if err := s.makeProject(ctx, admin, a); err != nil {
 		return err
 	}
 	if err := fillProfile(admin, a); err != nil {
@@ -108,7 +109,7 @@ func (s *Service) setUpServer(admin *client.Client) error {
 }
 
 // makeProject makes a project for which holds what LXD allows its users. One that is there, prepared by the administrator, must be restricted.
-func makeProject(admin *client.Client, a *account) error {
+func (s *Service) makeProject(ctx context.Context, admin *client.Client, a *account) error {
 	known, _, err := admin.ProjectByName(a.project())
 	if err == nil && !config.IsTrue(known.Config["restricted"]) {
 		return errors.New("there is a project of that name which is not restricted")
@@ -122,8 +123,12 @@ func makeProject(admin *client.Client, a *account) error {
 		"restricted.containers.nesting": "allow",
 		"restricted.devices.gpu":        "allow",
 	}
-	if a.home != "" {
-		settings["restricted.devices.disk"], settings["restricted.devices.disk.paths"] = "allow", a.home
+	home, err := s.ownHome(ctx, a)
+	if err != nil {
+		return err
+	}
+	if home != "" {
+		settings["restricted.devices.disk"], settings["restricted.devices.disk.paths"] = "allow", home
 	}
 	if a.uid != 0 {
 		settings[allowedUID], settings[allowedGID] = decimal(a.uid), decimal(a.gid)

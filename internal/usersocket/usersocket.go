@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -19,14 +20,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berthd/berth/client"
+	"github.com/berthd/berth/internal/bounded"
 )
 
 const (
 	// maxConnections are those that one user may have open: a share of the descriptors that all have.
 	maxConnections = 256
+	// maxRefused are those beyond that which are answered at a time. More are closed.
+	maxRefused = 64
 	// dialTime bounds a connection to the daemon, and maxWait the wait after a connection that could not be accepted.
 	dialTime, maxWait = 30 * time.Second, time.Second
+	// refuseTime bounds a connection that is refused, and askTime the part of it in which the client may ask.
+	refuseTime, askTime = time.Second, time.Second / 2
 )
+
+// share is what a connection counts as.
+type share int
+
+const (
+	served share = iota
+	refused
+)
+
+var most = [...]int{served: maxConnections, refused: maxRefused}
 
 // Service hands users on to a daemon.
 type Service struct {
@@ -37,18 +53,22 @@ type Service struct {
 	users map[uint32]*connected // those that have connections
 	first sync.Mutex            // of them prepares a server that nobody has prepared
 	open  sync.WaitGroup
+
+	peer  func(*net.UnixConn) (uint32, error)        // the UID of whoever has connected
+	stat  func(folder string, st *unix.Stat_t) error // of homes, which may hang
+	homes bounded.Calls                              // by folder
 }
 
 // connected is a user who has connections.
 type connected struct {
-	connections int
+	connections [len(most)]int // by share
 	setUp       sync.Mutex
 }
 
 // New makes a service for the daemon of a folder, which need not run yet.
 func New(root string) (*Service, error) {
 	admin, err := client.ConnectUnix(filepath.Join(root, "unix.socket"))
-	return &Service{root: root, admin: admin, users: map[uint32]*connected{}}, err
+	return &Service{root: root, admin: admin, users: map[uint32]*connected{}, peer: peer, stat: unix.Stat}, err
 }
 
 // Serve accepts users until ctx ends, which ends their connections too.
@@ -82,17 +102,20 @@ func (s *Service) Serve(ctx context.Context, l *net.UnixListener) error {
 func (s *Service) handle(ctx context.Context, c *net.UnixConn) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	uid, err := peer(c)
+	uid, err := s.peer(c)
 	if err != nil {
 		slog.Error("Nobody knows who has connected", "err", err)
 		return
 	}
-	u := s.enter(uid)
+	u := s.enter(uid, served)
 	if u == nil {
-		refuse(c, fmt.Sprintf("user %d has %d connections already", uid, maxConnections))
+		if s.enter(uid, refused) != nil {
+			defer s.leave(uid, refused)
+			refuse(c, fmt.Sprintf("user %d has %d connections already", uid, maxConnections))
+		}
 		return
 	}
-	defer s.leave(uid)
+	defer s.leave(uid, served)
 	daemon, err := s.dial(ctx, u, uid)
 	if err != nil {
 		slog.Error("A user cannot be handed on", "uid", uid, "err", err)
@@ -104,8 +127,8 @@ func (s *Service) handle(ctx context.Context, c *net.UnixConn) {
 	join(c, daemon)
 }
 
-// enter counts a connection, unless the user has too many.
-func (s *Service) enter(uid uint32) *connected {
+// enter counts a connection, unless the user has too many of its share.
+func (s *Service) enter(uid uint32, as share) *connected {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.users[uid]
@@ -113,18 +136,18 @@ func (s *Service) enter(uid uint32) *connected {
 		u = &connected{}
 		s.users[uid] = u
 	}
-	if u.connections >= maxConnections {
+	if u.connections[as] >= most[as] {
 		return nil
 	}
-	u.connections++
+	u.connections[as]++
 	return u
 }
 
-func (s *Service) leave(uid uint32) {
+func (s *Service) leave(uid uint32, as share) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.users[uid]
-	if u.connections--; u.connections == 0 {
+	if u.connections[as]--; u.connections == [len(most)]int{} {
 		delete(s.users, uid)
 	}
 }
@@ -138,7 +161,7 @@ func (s *Service) dial(ctx context.Context, u *connected, uid uint32) (*tls.Conn
 		return nil, err
 	}
 	u.setUp.Lock() // for dialTime at most
-	conf, err := s.credentials(s.admin.WithContext(ctx), a)
+	conf, err := s.credentials(ctx, s.admin.WithContext(ctx), a)
 	u.setUp.Unlock()
 	if err != nil {
 		return nil, err
@@ -188,15 +211,18 @@ func join(user *net.UnixConn, daemon *tls.Conn) {
 	<-said
 }
 
-// refuse answers the first request of a connection, whatever it is.
+// refuse answers a connection, whatever it asks. The answer comes once the client has begun to ask, as HTTP clients take one that comes before
+// for a fault of the connection; who asks nothing gets it too, so that no silent client holds a connection for long.
 func refuse(c *net.UnixConn, why string) {
 	body := `{"type":"error","status":"","status_code":0,"operation":"","error_code":503,"error":` + strconv.Quote(why) + `,"metadata":null}` + "\n"
-	_ = c.SetDeadline(time.Now().Add(dialTime))
+	began := time.Now()
+	_ = c.SetDeadline(began.Add(askTime))
 	var first [1]byte
-	if _, err := c.Read(first[:]); err != nil {
+	if _, err := c.Read(first[:]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
+	_ = c.SetDeadline(began.Add(refuseTime))
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 	_ = c.CloseWrite()
-	_, _ = io.Copy(io.Discard, io.LimitReader(c, 1<<20)) // else the kernel drops what the client has not read yet
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, 1<<20)) // else the client fails while it still sends, before it reads the answer
 }

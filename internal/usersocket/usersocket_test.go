@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -17,8 +19,8 @@ import (
 	"github.com/berthd/berth/api"
 )
 
-// serve runs a service on a folder without a daemon, and returns its socket, and what ends it.
-func serve(t *testing.T) (socket string, end func()) {
+// serve runs a service on a folder without a daemon, and returns its socket, and what ends it. prepare may change the service first.
+func serve(t *testing.T, prepare ...func(*Service)) (socket string, end func()) {
 	t.Helper()
 	dir := t.TempDir()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "unix.socket.user"), Net: "unix"})
@@ -28,6 +30,14 @@ func serve(t *testing.T) (socket string, end func()) {
 	s, err := New(dir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after what prepare leaves to be cleaned up
+		if end != nil {
+			end()
+		}
+	})
+	for _, change := range prepare {
+		change(s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -41,7 +51,6 @@ func serve(t *testing.T) (socket string, end func()) {
 			t.Errorf("%d users are still known", len(s.users))
 		}
 	})
-	t.Cleanup(end)
 	return l.Addr().String(), end
 }
 
@@ -81,27 +90,37 @@ func TestWithoutADaemonUsersAreToldSo(t *testing.T) {
 	}
 }
 
-// TestOneUserHasSoManyConnections fills the share of a user with connections that wait for an answer.
+// TestOneUserHasSoManyConnections fills the shares of a user.
 func TestOneUserHasSoManyConnections(t *testing.T) {
-	s := &Service{users: map[uint32]*connected{}}
-	for range maxConnections {
-		if s.enter(7) == nil {
-			t.Fatal("a connection within the bound is refused")
+	for as, bound := range map[share]int{served: maxConnections, refused: maxRefused} {
+		s := &Service{users: map[uint32]*connected{}}
+		for range bound {
+			if s.enter(7, as) == nil {
+				t.Fatal("a connection within the bound is refused")
+			}
 		}
-	}
-	if s.enter(7) != nil {
-		t.Error("there is no bound")
-	}
-	if s.enter(8) == nil {
-		t.Error("another user is kept out")
-	}
-	s.leave(7)
-	if s.enter(7) == nil {
-		t.Error("a connection that has ended counts")
+		if s.enter(7, as) != nil {
+			t.Error("there is no bound")
+		}
+		if s.enter(8, as) == nil || s.enter(7, 1-as) == nil {
+			t.Error("another user, or the other share, is full too")
+		}
+		s.leave(7, as)
+		if s.enter(7, as) == nil {
+			t.Error("a connection that has ended counts")
+		}
+		for range bound {
+			s.leave(7, as)
+		}
+		s.leave(7, 1-as)
+		s.leave(8, as)
+		if len(s.users) > 0 {
+			t.Errorf("%d users are still known", len(s.users))
+		}
 	}
 }
 
-// TestAUserWhoSaysNothingIsNotInTheWay has the service end while a refused user has not asked for anything.
+// TestAUserWhoSaysNothingIsNotInTheWay has the service end while a refused user has not asked for anything, or was just told so unasked.
 func TestAUserWhoSaysNothingIsNotInTheWay(t *testing.T) {
 	path, end := serve(t)
 	silent := dial(t, path)
@@ -113,25 +132,7 @@ func TestAUserWhoSaysNothingIsNotInTheWay(t *testing.T) {
 	if took := time.Since(began); took > dialTime/2 {
 		t.Errorf("the end takes %s", took)
 	}
-	if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil {
-		t.Errorf("the silent user hears %d, %v", n, err)
-	}
-}
-
-func TestHomesThatAreNotTheUsers(t *testing.T) {
-	dir := t.TempDir()
-	uid := uint32(os.Getuid())
-	file := filepath.Join(dir, "f")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		uid  uint32
-		home string
-		want bool
-	}{{uid, dir, true}, {uid + 1, dir, false}, {uid, file, false}, {uid, filepath.Join(dir, "absent"), false}, {0, "/", false}} {
-		if got := owns(c.uid, c.home); got != c.want {
-			t.Errorf("%s is user %d's home: %t", c.home, c.uid, got)
-		}
+	if _, err := io.ReadAll(silent); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the silent user is still connected")
 	}
 }
