@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,9 +171,9 @@ func TestTheEndDoesNotWaitForAHome(t *testing.T) {
 func TestAHomeThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		looks := 0
+		var looks atomic.Int32
 		s := &Service{stat: func(_ string, st *unix.Stat_t) error {
-			looks++
+			looks.Add(1)
 			<-release
 			st.Mode, st.Uid = unix.S_IFDIR, 7
 			return nil
@@ -184,8 +185,8 @@ func TestAHomeThatDoesNotAnswer(t *testing.T) {
 				t.Errorf("a home that hangs: %q, %v", home, err)
 			}
 		}
-		if took := time.Since(began); took != homeTime || looks != 1 {
-			t.Errorf("%d looks in %s", looks, took)
+		if took := time.Since(began); took != homeTime || looks.Load() != 1 {
+			t.Errorf("%d looks in %s", looks.Load(), took)
 		}
 		close(release)
 		synctest.Wait()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/berthd/berth/api"
 	"github.com/berthd/berth/client"
@@ -73,7 +74,7 @@ func (s *Service) complete(ctx context.Context, admin *client.Client, a *account
 	case !marked(dir):
 		return nil
 	}
-	if err := s.setUpServer(admin); err != nil {
+	if err := s.setUpServer(); err != nil {
 		return err
 	}
 	if err := s.makeProject(ctx, admin, a); err != nil {
@@ -97,15 +98,34 @@ func marked(dir string) bool {
 	return err == nil || !errors.Is(err, fs.ErrNotExist)
 }
 
-// setUpServer prepares a server that nobody has prepared, as berth init --auto does.
-func (s *Service) setUpServer(admin *client.Client) error {
+// preparing is a file for as long as a server is being prepared: what it has got so far is no sign that somebody else has prepared it.
+const preparing = "preparing"
+
+// prepareTime bounds the preparation of a server, and what takes it back where it fails.
+const prepareTime = 2 * time.Minute
+
+// setUpServer prepares a server that nobody has prepared, as berth init --auto does, or goes on with that. It takes its time, also where the user does not wait.
+func (s *Service) setUpServer() error {
 	s.first.Lock()
 	defer s.first.Unlock()
-	pools, err := admin.StoragePools()
-	if err != nil || len(pools) > 0 {
+	ctx, cancel := context.WithTimeout(context.Background(), prepareTime)
+	defer cancel()
+	admin := s.admin.WithContext(ctx)
+	mark := filepath.Join(s.root, "users", preparing)
+	if _, err := os.Stat(mark); errors.Is(err, fs.ErrNotExist) {
+		pools, err := admin.StoragePools()
+		if err != nil || len(pools) > 0 {
+			return err
+		}
+		if err := durable.WriteFile(mark, 0o600, func(*os.File) error { return nil }); err != nil {
+			return err
+		}
+	}
+	err := initcmd.Run(admin, &initcmd.Options{Auto: true, NetworkPort: -1, StorageLoop: -1}, nil, &initcmd.Questions{Out: io.Discard, Err: io.Discard})
+	if err != nil {
 		return err
 	}
-	return initcmd.Run(admin, &initcmd.Options{Auto: true, NetworkPort: -1, StorageLoop: -1}, nil, &initcmd.Questions{Out: io.Discard, Err: io.Discard})
+	return errors.Join(os.Remove(mark), durable.Dir(filepath.Dir(mark)))
 }
 
 // makeProject makes a project for which holds what LXD allows its users. One that is there, prepared by the administrator, must be restricted.

@@ -239,3 +239,27 @@ func TestAUserWhoWasHalfSetUp(t *testing.T) {
 		d.Berth("config", "trust", "remove", u.fingerprint())
 	}
 }
+
+// TestAServerThatWasHalfSetUpForItsFirstUser: the pool is there already when berth-user comes back, the network is not.
+func TestAServerThatWasHalfSetUpForItsFirstUser(t *testing.T) {
+	d := harness.New(t)
+	const group = "tape"
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, _ := strconv.ParseUint(g.Gid, 10, 32)
+	d.Berth("storage", "create", "default", "dir")
+	harness.Run(t, nil, "mkdir", "-p", "-m", "0700", filepath.Join(d.Dir, "users"))
+	harness.Run(t, nil, "touch", filepath.Join(d.Dir, "users", "preparing"))
+	serveUsers(t, d, group)
+	u := newUser(t, d, uint32(gid))
+	u.must("list")
+	if out := d.Berth("profile", "show", "default", "--project", u.project()); !strings.Contains(out, "network: berthbr0") || !strings.Contains(out, "pool: default") {
+		t.Errorf("the user starts from %s", out)
+	}
+	if _, err := os.Stat(filepath.Join(d.Dir, "users", "preparing")); err == nil {
+		t.Error("the server is still being prepared")
+	}
+	d.Berth("project", "delete", u.project())
+}
