@@ -33,7 +33,11 @@ func mountNamespaceIoctl(ns *os.File, request uintptr) (fd int, info mountNamesp
 	return int(r), info, nil
 }
 
-func untold(err error) bool { return errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) }
+// untold tells whether the kernel does not list mount namespaces, or not to this daemon: since Linux 6.18 only who is in the first namespaces of the
+// machine is told of all.
+func untold(err error) bool {
+	return errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM)
+}
 
 // list finds the mount namespaces of an instance, but for its first, by the kernel's own list of all. complete is false where there is none, and for a
 // privileged instance, whose namespaces nothing in it tells from the host's.
