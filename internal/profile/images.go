@@ -62,7 +62,10 @@ func (s *Service) remove(ctx context.Context, row store.Row[Profile]) error {
 		slog.WarnContext(ctx, "After a profile was deleted", "project", home, "profile", name, "err", err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err = s.followed(ctx, home, name, ""); err == nil {
+	if err = s.followed(ctx, home, name, ""); err != nil {
+		err = s.followed(ctx, home, name, "") // a disk that was full for a moment need not be waited for
+	}
+	if err == nil {
 		err = entry.Close(ctx)
 	}
 	if err != nil { // the rest comes later
