@@ -159,7 +159,7 @@ func mayRegroup(ctx context.Context, o access.Object, groups []string) error {
 	}
 	for _, name := range groups {
 		if !sees(ctx, access.Group, name) {
-			return errNotAuthorized
+			return request.ErrNotAuthorized
 		}
 	}
 	return nil

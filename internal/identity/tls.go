@@ -18,10 +18,7 @@ import (
 	"github.com/berthd/berth/internal/store"
 )
 
-var (
-	errNotAuthorized = api.Forbidden("not authorized")
-	errThere         = api.Conflict("The certificate is trusted already")
-)
+var errThere = api.Conflict("The certificate is trusted already")
 
 // CreateTLS makes an identity for a certificate.
 func (s *Service) CreateTLS(ctx context.Context, req api.IdentitiesTLSPost) (id string, err error) {
@@ -63,7 +60,7 @@ func (s *Service) mayGive(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		row, ok := s.groups.Get(id)
 		if ok && !caller.Unbound() && !caller.May(access.CanEdit, groupObject(row.Value.Name)) && !caller.Rights.Cover(access.Of(s.grants([]string{id})...)) {
-			return errNotAuthorized
+			return request.ErrNotAuthorized
 		}
 	}
 	return nil
@@ -102,13 +99,13 @@ func (s *Service) IssueToken(ctx context.Context, req api.IdentitiesTLSPost) (ap
 func (s *Service) Redeem(ctx context.Context, text string, shown *x509.Certificate) (id string, err error) {
 	token, err := api.ParseCertificateAddToken(text)
 	if err != nil || shown == nil || s.Certificates.Check(shown) != nil {
-		return "", errNotAuthorized
+		return "", request.ErrNotAuthorized
 	}
 	fingerprint := certificate.Fingerprint(shown)
 	err = s.again(ctx, func() error {
 		row, ok := s.waiting(hash(token.Secret))
 		if !ok || row.Value.expired() {
-			return errNotAuthorized
+			return request.ErrNotAuthorized
 		}
 		if s.Has(fingerprint) || s.Certificates.Has(fingerprint) {
 			return errThere

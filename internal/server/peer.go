@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/berthd/berth/internal/access"
 	"github.com/berthd/berth/internal/request"
+	"github.com/berthd/berth/internal/unixsocket"
 )
 
 type peerKey struct{}
@@ -44,14 +43,8 @@ func (a SocketAuth) Authenticate(r *http.Request) request.Caller {
 var userNames sync.Map // uid -> name: looking one up reads files
 
 func peerUser(conn *net.UnixConn) string {
-	rawConn, err := conn.SyscallConn()
+	cred, err := unixsocket.Peer(conn)
 	if err != nil {
-		return ""
-	}
-	var cred *unix.Ucred
-	if err := rawConn.Control(func(fd uintptr) {
-		cred, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil || cred == nil {
 		return ""
 	}
 	if name, ok := userNames.Load(cred.Uid); ok {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berthd/berth/internal/unixsocket"
 )
 
 // firstByteTime is how long a connection to the socket may send nothing at all.
@@ -79,7 +81,7 @@ func (s *socket) accept() {
 		case err == nil:
 			wait = 0
 			go s.sort(c)
-		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.ENOMEM):
+		case unixsocket.Passes(err):
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(wait):

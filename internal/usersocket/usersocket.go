@@ -21,6 +21,7 @@ import (
 
 	"github.com/berthd/berth/client"
 	"github.com/berthd/berth/internal/bounded"
+	"github.com/berthd/berth/internal/unixsocket"
 )
 
 const (
@@ -85,7 +86,7 @@ func (s *Service) Serve(ctx context.Context, l *net.UnixListener) error {
 			s.open.Go(func() { s.handle(ctx, c) })
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ECONNABORTED):
+		case unixsocket.Passes(err):
 			wait = min(max(2*wait, 5*time.Millisecond), maxWait)
 			slog.Warn("A connection cannot be accepted", "err", err)
 			select {
@@ -181,17 +182,9 @@ func (s *Service) dial(ctx context.Context, u *connected, uid uint32) (*tls.Conn
 
 // peer is the UID of whoever has connected.
 func peer(c *net.UnixConn) (uint32, error) {
-	raw, err := c.SyscallConn()
+	cred, err := unixsocket.Peer(c)
 	if err != nil {
 		return 0, err
-	}
-	var cred *unix.Ucred
-	var result error
-	if err := raw.Control(func(fd uintptr) { cred, result = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if result != nil {
-		return 0, result
 	}
 	return cred.Uid, nil
 }
